@@ -651,15 +651,6 @@ def _classes() -> dict[str, type]:
     return {found.__name__: found for found in (*designs().values(), *estimators().values())}
 
 
-def _check_rooms() -> None:
-    """Raise ImportError when Python finds another module under the name of one of our packages."""
-    for room in ROOMS:
-        place = _place_of(room)
-        if place is None or place != Path(__file__).resolve().parent / room:
-            raise ImportError(f"panelproof needs its own package {room!r}, but Python finds {place or 'none'}: "
-                              "rename that file or folder, or start Python elsewhere")  # fmt: skip
-
-
 def _place_of(name: str) -> Path | None:
     """The folder of a package, or the file of a module, that an import of the name gives; None when there is none."""
     loaded = sys.modules.get(name)
@@ -669,7 +660,10 @@ def _place_of(name: str) -> Path | None:
     return Path(place).resolve() if place else None
 
 
-_check_rooms()
+for _room in ROOMS:  # Python may find another module under the name of one of our packages
+    if (_place := _place_of(_room)) != Path(__file__).resolve().parent / _room:
+        raise ImportError(f"panelproof needs its own package {_room!r}, but Python finds {_place or 'none'}: "
+                          "rename that file or folder, or start Python elsewhere")  # fmt: skip
 
 if __name__ == "__main__":
     from experiments.cli import main

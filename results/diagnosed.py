@@ -33,7 +33,7 @@ from results.report.pivot import (
     resolved_names,
 )
 from results.store.block import Records
-from results.store.labelled import Axes, axes_of, label, spread
+from results.store.labelled import axes_of, label, spread
 from results.text import dial_names, level
 from results.verdict.answer import answer
 from results.verdict.verdicts import key_terms
@@ -49,17 +49,6 @@ if TYPE_CHECKING:
 
 KEYS = ("estimator", "term", "error")
 SPREADS = ("mcse", "lower", "upper", "n")  # groups beside the values, which stand at the root
-
-
-def _array(rows: pd.DataFrame, axes: Axes, number: str, cells: int) -> xr.DataArray:
-    """One number of one measure."""
-    keys = [key for key in KEYS if key == "estimator" or (rows[key] != "").any()]
-    labels = {key: list(dict.fromkeys(rows[key])) for key in keys}
-    values = np.full((cells, *map(len, labels.values())), np.nan)
-    places = [rows[key].map({label: at for at, label in enumerate(labels[key])}).to_numpy() for key in keys]
-    values[(rows["cell"].to_numpy(), *places)] = rows[number].to_numpy(dtype=np.float64)
-    coordinates = dict(zip(axes.names, axes.values, strict=True)) | {key: np.array(labels[key]) for key in keys}
-    return xr.DataArray(spread(values, axes, np.nan), coordinates, (*axes.names, *keys))
 
 
 # Paired contrasts of two estimators in every cell of a grid.
@@ -100,12 +89,6 @@ def _overview(diagnosis: Diagnosis) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def answer_sentences(diagnosis: Diagnosis) -> list[str]:
-    """What the study finds: failed fits first, a sentence a claim, then what a reader must know beside it."""
-    found = answer(diagnosis)
-    return [*found.sentences, *found.notes]
-
-
 # Pivot tables as pandas tables, with the dials' own values as labels.
 
 
@@ -113,28 +96,6 @@ NumberShown = Literal["value", "mcse", "lower", "upper", "n"]
 PLACES = {ESTIMATOR: 1, TERM: 2, ERROR: 3}  # of a value's place
 NUMBERS: tuple[NumberShown, ...] = ("value", "mcse", "lower", "upper", "n")
 SAMPLES = ("own", "common", "passing")
-
-
-def table(diagnosis: Diagnosis, rows: Sequence[str], columns: Sequence[str], measure: str, *, term: str | None,
-          number: NumberShown, sample: str) -> pd.DataFrame:  # fmt: skip
-    """One measure by dials, estimators, terms or error types. Raises BadInput, see `Shown.table`."""
-    for name, value, allowed in (("number", number, NUMBERS), ("sample", sample, SAMPLES)):
-        if value not in allowed:
-            raise bad(f"{name} = {value!r}", where="table", allowed=one_of(allowed, value),
-                      remedy=closest(value, allowed, "choose one of them"))  # fmt: skip
-    check_names(diagnosis, "table", term)
-    asked, lead_term = lead_of(diagnosis)
-    if measure:
-        asked, lead_term = measure_named(measures_of(diagnosis), measure, "table, measure"), None
-    term = term or lead_term
-    if rows or columns or sample != "own":
-        found = pivot(diagnosis, asked, rows, columns, term=term, sample=sample)
-    else:
-        found = default_pivot(diagnosis, asked, term)
-    if found is None:
-        raise bad(f"{asked.name} has no value in any cell", where="table, measure", allowed=asked.words,
-                  remedy="choose another measure, term or sample")  # fmt: skip
-    return frame_of(found, diagnosis, number)
 
 
 def frame_of(found: Pivot, diagnosis: Diagnosis, number: NumberShown = "value") -> pd.DataFrame:
@@ -153,18 +114,18 @@ def _labels(diagnosis: Diagnosis, names: Keys, keys: Sequence[Keys],
     """The keys of rows or columns with the dials' values in place of their text."""
     found = []
     for _, line in zip(keys, lines, strict=True):
+        key: list[object] = []
         cell = next(each for each in line if each is not None)  # a key is there because a value has it
-        found.append(tuple(_label(diagnosis, cell, name) for name in names))
+        for name in names:
+            if name in PLACES:
+                key.append(cell.value.place[PLACES[name]])
+                continue
+            value = diagnosis.cells[cell.value.place[0]].get(name)
+            key.append(value if isinstance(value, int | float | str) else dial_text(value))
+        found.append(tuple(key))
     if len(names) == 1:
         return pd.Index([label for (label,) in found], name=names[0])
     return pd.MultiIndex.from_tuples(found, names=list(names)) if names else pd.Index([])
-
-
-def _label(diagnosis: Diagnosis, cell: PivotCell, name: str) -> object:
-    if name in PLACES:
-        return cell.value.place[PLACES[name]]
-    value = diagnosis.cells[cell.value.place[0]].get(name)
-    return value if isinstance(value, int | float | str) else dial_text(value)
 
 
 # Pictures of a diagnosis in Python: `diagnosis.plot.power()` and its like.
@@ -328,7 +289,24 @@ class Diagnosed(Diagnosis):
             refuse(problem for name in names[argument] for problem in
                    type_problems(name, str, f"one of {argument}", where="table", allowed=allowed))  # fmt: skip
         refuse(type_problems(measure, str, "measure", where="table", allowed='the name of one, such as "power"'))
-        return table(self, names["rows"], names["columns"], measure, term=term, number=number, sample=sample)
+        for name, value, known in (("number", number, NUMBERS), ("sample", sample, SAMPLES)):
+            if value not in known:
+                raise bad(f"{name} = {value!r}", where="table", allowed=one_of(known, value),
+                          remedy=closest(value, known, "choose one of them"))  # fmt: skip
+        check_names(self, "table", term)
+
+        asked, lead_term = lead_of(self)
+        if measure:
+            asked, lead_term = measure_named(measures_of(self), measure, "table, measure"), None
+        term = term or lead_term
+        if names["rows"] or names["columns"] or sample != "own":
+            found = pivot(self, asked, names["rows"], names["columns"], term=term, sample=sample)
+        else:
+            found = default_pivot(self, asked, term)
+        if found is None:
+            raise bad(f"{asked.name} has no value in any cell", where="table, measure", allowed=asked.words,
+                      remedy="choose another measure, term or sample")  # fmt: skip
+        return frame_of(found, self, number)
 
     @property
     def plot(self) -> Plots:
@@ -389,9 +367,17 @@ class Diagnosed(Diagnosis):
             raise bad(f"no sample {sample!r}", where="to_xarray", allowed=one_of(known),
                       remedy=closest(sample, known, "choose one of them"))  # fmt: skip
         axes = axes_of(self.cells, {*KEYS, *frame["measure"].unique()})
-        parts = dict(iter(frame.groupby("measure", sort=False)))
-        found = {name: xr.Dataset({str(measure): _array(rows, axes, name, len(self.cells))
-                                   for measure, rows in parts.items()}) for name in ("value", *SPREADS)}  # fmt: skip
+        arrays: dict[str, dict[str, xr.DataArray]] = {name: {} for name in ("value", *SPREADS)}
+        for measure, rows in frame.groupby("measure", sort=False):
+            keys = [key for key in KEYS if key == "estimator" or (rows[key] != "").any()]
+            labels = {key: list(dict.fromkeys(rows[key])) for key in keys}
+            places = [rows[key].map({label: at for at, label in enumerate(labels[key])}).to_numpy() for key in keys]
+            coordinates = dict(zip(axes.names, axes.values, strict=True)) | {key: np.array(labels[key]) for key in keys}
+            for name, own in arrays.items():
+                values = np.full((len(self.cells), *map(len, labels.values())), np.nan)
+                values[(rows["cell"].to_numpy(), *places)] = rows[name].to_numpy(dtype=np.float64)
+                own[str(measure)] = xr.DataArray(spread(values, axes, np.nan), coordinates, (*axes.names, *keys))
+        found = {name: xr.Dataset(own) for name, own in arrays.items()}
         found["value"].attrs = {"alpha": self.alpha, "worlds": self.worlds, "held_fixed": ", ".join(self.held_fixed)}
         return xr.DataTree.from_dict({"/": found["value"], **{f"/{name}": found[name] for name in SPREADS}})
 
@@ -408,7 +394,8 @@ class Diagnosed(Diagnosis):
         named = [{name: label(self.cells[row["cell"]].get(name)) for name in dials} | row for row in rows]
         table = pd.DataFrame(named, columns=[*dials, "estimator", "term", *HEADS]).rename(columns=HEADS)
         lines = table.to_string(index=False, float_format="{:.4g}".format, na_rep="", max_rows=MOST_ROWS)
-        return Text("\n".join([*answer_sentences(self), "", lines]).strip())
+        said = answer(self)
+        return Text("\n".join([*said.sentences, *said.notes, "", lines]).strip())
 
     def _repr_html_(self) -> str:
         """What was held fixed, and of each cell and estimator the key term's measures."""
@@ -423,4 +410,5 @@ class Diagnosed(Diagnosis):
             ("distribution", "N(0,1) in place of t" if self.normal else ""),
             ("held fixed", ", ".join(self.held_fixed)),
         ]
-        return card("Diagnosis", facts, heads, rows, answer=answer_sentences(self))
+        said = answer(self)
+        return card("Diagnosis", facts, heads, rows, answer=[*said.sentences, *said.notes])

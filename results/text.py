@@ -207,7 +207,11 @@ def region(cells: Sequence[int], every: Sequence[int], dials: Sequence[Mapping[s
     told: dict[str, list[object]] = {}
     words = []
     for name in varying([dials[cell] for cell in every]):
-        inside, outside = (_distinct(dials[cell].get(name) for cell in group) for group in (cells, every))
+        inside, outside = list[object](), list[object]()  # distinct values, which need not be hashable
+        for distinct, group in ((inside, cells), (outside, every)):
+            for cell in group:
+                if (value := dials[cell].get(name)) not in distinct:
+                    distinct.append(value)
         if len(inside) < len(outside):
             told[name] = inside
             words.append(_values_text(name, inside, outside))
@@ -215,15 +219,6 @@ def region(cells: Sequence[int], every: Sequence[int], dials: Sequence[Mapping[s
         return ""
     matching = {cell for cell in every if all(dials[cell].get(name) in kept for name, kept in told.items())}
     return ", ".join(words) if told and matching == set(cells) else ""
-
-
-def _distinct(values: Iterable[object]) -> list[object]:
-    """Values without repetition, which need not be hashable."""
-    found: list[object] = []
-    for value in values:
-        if value not in found:
-            found.append(value)
-    return found
 
 
 def _values_text(name: str, inside: list[object], outside: list[object]) -> str:

@@ -189,7 +189,11 @@ def _run_commands(block: Block, text: str, out: io.StringIO, *, short: bool) -> 
                 words += ["--cluster", "serial"]
             code = run_command(words[1:])
             if short and words[1:3] == ["panel", "example"]:
-                _thin(Path(words[3]) / "panel.csv")
+                import pandas as pd
+
+                panel = Path(words[3]) / "panel.csv"
+                frame = pd.read_csv(panel)
+                frame[frame["city"].isin(frame["city"].unique()[::6])].to_csv(panel, index=False)
         elif words[0] == "python":
             runpy.run_path(words[1], run_name="__main__")
             code = 0
@@ -199,14 +203,6 @@ def _run_commands(block: Block, text: str, out: io.StringIO, *, short: bool) -> 
             )
         if code != (wanted if position == len(lines) - 1 else 0):
             raise ValueError(f"exit code {code} of: {' '.join(words)}")
-
-
-def _thin(panel: Path) -> None:
-    """Keep every sixth city of an example panel."""
-    import pandas as pd
-
-    frame = pd.read_csv(panel)
-    frame[frame["city"].isin(frame["city"].unique()[::6])].to_csv(panel, index=False)
 
 
 def in_process(pages: list[Path], folder: Path, *, short: bool = True) -> list[list[Ran]]:

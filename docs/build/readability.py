@@ -32,11 +32,6 @@ def sentences(text: str) -> Iterator[str]:
             yield words
 
 
-def long_sentences(text: str, most: int = MOST) -> list[str]:
-    """Those with more than `most` words."""
-    return [sentence for sentence in sentences(text) if len(sentence.split()) > most]
-
-
 def helps() -> Iterator[tuple[str, str]]:
     """The help of every command and option, by its path."""
     import click
@@ -72,7 +67,8 @@ def main() -> None:
     texts = [(str(page.relative_to(REPOSITORY)), page.read_text("utf-8")) for page in named or pages()]
     if not named:
         texts += helps()
-    found = [(len(one.split()), where, one) for where, text in texts for one in long_sentences(text)]
+    found = [(len(one.split()), where, one) for where, text in texts for one in sentences(text)
+             if len(one.split()) > MOST]  # fmt: skip
     for count, where, sentence in sorted(found, reverse=True):
         print(f"{count:3} {where}: {sentence}")
     print(f"{len(found)} sentences with more than {MOST} words, of {sum(len(list(sentences(t))) for _, t in texts)}")

@@ -16,7 +16,7 @@ import click
 import panelproof
 from experiments.cli import COMMANDS
 from experiments.cli import panelproof as program
-from experiments.kinds import Entry, catalogue, meanings_of, type_text
+from experiments.kinds import catalogue, meanings_of, type_text
 from experiments.panel_spec import weights
 from experiments.panel_spec.reading import ReadSection
 from experiments.panel_spec.sections import (
@@ -197,16 +197,6 @@ def study_page() -> str:
 # --- kinds ------------------------------------------------------------------------------------------
 
 
-def entry_lines(entry: Entry) -> Iterator[str]:
-    """A kind with its dials."""
-    yield f"### {entry.kind}\n"
-    yield f"{entry.summary}\n"
-    if entry.dials:
-        yield table(["dial", "type", "default", "allowed", "meaning"], [
-            [f"`{dial.name}`", dial.type, dial.default, " or ".join(dial.allowed), dial.meaning] for dial in entry.dials
-        ])  # fmt: skip
-
-
 def kinds_page() -> str:
     """All that has a kind."""
     out = ["# Kinds\n", WRITTEN, "`panelproof kinds` prints this list, `panelproof kinds KIND` one of its entries."
@@ -215,7 +205,12 @@ def kinds_page() -> str:
     for group in ("designs", "estimators", "schemes"):
         out.append(f"## {group.capitalize()}\n")
         for entry in groups[group]:
-            out += entry_lines(entry)
+            out += [f"### {entry.kind}\n", f"{entry.summary}\n"]
+            if entry.dials:
+                out.append(table(["dial", "type", "default", "allowed", "meaning"], [
+                    [f"`{dial.name}`", dial.type, dial.default, " or ".join(dial.allowed), dial.meaning]
+                    for dial in entry.dials
+                ]))  # fmt: skip
     for group, title in (("error_types", "Error types"), ("measures", "Measures")):
         rows = [[f"`{entry.kind}`", entry.summary, *([entry.source] if group == "error_types" else [])]
                 for entry in groups[group]]  # fmt: skip
@@ -227,25 +222,15 @@ def kinds_page() -> str:
 # --- the command line -----------------------------------------------------------------------------
 
 
-def options_of(command: click.Command) -> list[list[object]]:
-    """A row for every option."""
-    context, rows = click.Context(command), list[list[object]]()
-    for item in command.params:
-        if not isinstance(item, click.Option):
-            continue
-        record = item.get_help_record(context)
-        if record is not None:
-            rows.append([f"`{record[0]}`", record[1]])
-    return rows
-
-
 def command_lines(command: click.Command, path: str, level: int = 2) -> Iterator[str]:
     """A command, its options, and the commands below it."""
     yield f"{'#' * level} {path}\n"
     pieces = command.collect_usage_pieces(click.Context(command, info_name=path))
     yield f"```text\n{path} {' '.join(pieces)}\n```\n"
     yield f"{inspect.cleandoc(command.help or '')}\n"
-    if rows := options_of(command):
+    context = click.Context(command)
+    records = [item.get_help_record(context) for item in command.params if isinstance(item, click.Option)]
+    if rows := [[f"`{record[0]}`", record[1]] for record in records if record is not None]:
         yield table(["option", "meaning"], rows)
     if isinstance(command, click.Group):
         for name, below in command.commands.items():
@@ -320,16 +305,14 @@ class _AsWritten(str):
     __slots__ = ()
     __repr__ = str.__str__
 
-    @classmethod
-    def of(cls, annotation: Any) -> Any:
-        return cls(annotation) if isinstance(annotation, str) else annotation
-
 
 def _signature(name: str, item: Any) -> str:
     """A call with its parameters and their defaults, types as they are written, on lines that a page holds."""
     signature = inspect.signature(item)
-    parameters = [one.replace(annotation=_AsWritten.of(one.annotation)) for one in signature.parameters.values()]
-    returned = _AsWritten.of(signature.return_annotation)
+    returned, *written = (_AsWritten(hint) if isinstance(hint, str) else hint for hint in (
+        signature.return_annotation, *(one.annotation for one in signature.parameters.values())))  # fmt: skip
+    parameters = [one.replace(annotation=hint)
+                  for one, hint in zip(signature.parameters.values(), written, strict=True)]  # fmt: skip
     text = f"{name}{signature.replace(parameters=parameters, return_annotation=returned)}"
     return "\n".join(textwrap.wrap(text, 100, subsequent_indent="    ", break_long_words=False))
 

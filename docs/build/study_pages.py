@@ -60,12 +60,6 @@ def source_of(name: str) -> str:
     return "\n".join(line for line in text.splitlines() if not line.startswith(words)).strip()
 
 
-def text_block(text: str) -> str:
-    """A block of plain text; lines end without blanks."""
-    lines = "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
-    return f"```text\n{lines}\n```\n"
-
-
 def digest(study: Study) -> str:
     """SHA-256 of all that changes the numbers of a study; how a store keeps them is none of it."""
     drawn = {key: value for key, value in study.identity.items() if key not in ("schema", "block")}
@@ -128,6 +122,7 @@ def page(study: Study, images: Path) -> str:
     name, replications = study.name, study.replications
     answer, shown = printed("report", f"runs/{name}.zarr"), picture(name, images)
     own = builtin_study(name).replications
+    lines = "\n".join(line.rstrip() for line in answer.strip("\n").splitlines())
     fewer, option = ("", "") if replications == own else (
         f" The study itself has {own:,}.", f" --replications {replications}")  # fmt: skip
     cells = len(study.cells)
@@ -141,7 +136,7 @@ def page(study: Study, images: Path) -> str:
         f"<!-- short: --figures runs/{name} => --full -->\n"
         f"```sh\npanelproof run {name}{option} --html runs/{name}.html\n"
         f"panelproof report runs/{name}.zarr --figures runs/{name}\n```\n",
-        "## Numbers\n", *([shown] if shown else []), text_block(answer),
+        "## Numbers\n", *([shown] if shown else []), f"```text\n{lines}\n```\n",
         "## World\n", f"The file of the study, `experiments/studies/{name}.toml`:\n",
         f"```toml\n{source_of(name)}\n```\n",
     ])  # fmt: skip

@@ -13,7 +13,7 @@ from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import FittedColumn, Ledger
 from results.tables.journal_table import Heading, JournalTable, Row, TableSetting, bracket, fit_columns, interval
 from results.tables.records import HYPOTHESES, Fit, Record
-from results.tables.typography import decimals, digits, errors_in_brackets, starred_probability
+from results.tables.typography import decimals, digits, errors_in_brackets, starred_probability, stars_note
 from sim.errors import Problem, bad, gathering, listed, one_of, refuse
 
 ADDRESS = re.compile(r"\s*(?P<table>\w+)\.(?P<column>\d+)(?P<words>[^:]*):(?P<hypothesis>.*)", re.DOTALL)
@@ -108,7 +108,7 @@ def hypotheses(setting: TableSetting) -> list[JournalTable]:
     errors = f"{errors_in_brackets(setting.style.brackets)} {kinds}, and degrees of freedom are those of the columns."
     notes = [text for kind, text in _KINDS.items() if any(record.model == kind for record in found)]
     heads = tuple(Heading(label) for label in _HEADS)
-    said = tuple(filter(None, (*notes, errors, setting.stars_note, setting.data)))
+    said = tuple(filter(None, (*notes, errors, stars_note(setting.style.stars), setting.data)))
     return [JournalTable(HYPOTHESES, f"Tests: {setting.about}", heads, tuple(rows), said)]
 
 

@@ -69,20 +69,15 @@ def contrast(records: Records, a: Target, b: Target, cell: int, alpha: float = 0
                                       moments[name].counts) for name in names[:3]}  # fmt: skip
     precision = influence.of_precision(moments["a"], moments["b"])
     measured["relative_precision"] = measures.jackknifed(gain, without), precision, moments["a"].counts
-    return _table(measured, records.worlds, attempted)
-
-
-def _table(measured: Mapping[str, tuple[Measured, Floats, Floats]], worlds: int, attempted: int) -> pd.DataFrame:
-    """One row a measure, from it, its sums of influences and counts by world."""
-    rows = []
+    table = []
     for name, (values, total, counts) in measured.items():
         groups = None
-        if worlds > 1:
+        if records.worlds > 1:
             groups, values = (counts > 0).sum(axis=0).astype(np.float64), widened(values, clustered(total, counts))
         low, high = measures.interval(values, False, groups)
-        rows.append({"measure": name, "value": values.value[0], "mcse": values.mcse[0], "lower": low[0],
-                     "upper": high[0], "n": int(values.n[0]), "attempted": attempted})  # fmt: skip
-    return pd.DataFrame(rows)
+        table.append({"measure": name, "value": values.value[0], "mcse": values.mcse[0], "lower": low[0],
+                      "upper": high[0], "n": int(values.n[0]), "attempted": attempted})  # fmt: skip
+    return pd.DataFrame(table)
 
 
 def _check(records: Records, target: Target, argument: str) -> None:

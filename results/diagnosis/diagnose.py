@@ -6,7 +6,7 @@ cells, which size-adjusted power keeps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -89,7 +89,7 @@ def diagnose(
     check_terms(own_ones, records.layouts)
     records = with_normal(records) if normal else records
     reading = Reading(records, alpha)
-    firsts = for_each(range(len(records.cells)), lambda cell: _first(reading, cell, _own))
+    firsts = for_each(range(len(records.cells)), lambda cell: _first(reading, cell, _usable))
     own = {(cell, name): first for cell, by_name in firsts.items() for name, first in by_name.items()}
     nulls = _null_cells(records, own)
     tails = {(cell, name): UpperTail(own[cell, name].se.n, alpha, records.worlds > 1)
@@ -123,14 +123,11 @@ def diagnose(
 _Sample = Callable[[Mapping[str, Fits], str], Flags]  # which fits of a piece count for an estimator, (R,)
 
 
-def _own(piece: Mapping[str, Fits], name: str) -> Flags:
-    """The estimator's successes."""
-    return piece[name].ok
-
-
-def _passing(piece: Mapping[str, Fits], name: str) -> Flags:
-    """Those of them that its screen lets through."""
-    return piece[name].ok & piece[name].passed
+def _usable(piece: Mapping[str, Fits], name: str, *, screened: bool = False, others: Collection[str] = ()) -> Flags:
+    """Its successes, (R,): those that its screen lets through, or where all of some estimators succeeded."""
+    if screened:
+        return piece[name].ok & piece[name].passed
+    return np.logical_and.reduce([piece[other].ok for other in others if other in piece]) if others else piece[name].ok
 
 
 def _judged(
@@ -140,19 +137,17 @@ def _judged(
 
     firsts: on its own fits. tails: take in the |t| of null cells.
     """
-    own = _second(reading, cell, firsts, _own, tails)
+    own = _second(reading, cell, firsts, _usable, tails)
     out = {(name, "own"): item for name, item in own.items()}
     if screened := [name for name in own if reading.records.layouts[name].screen]:
-        passing = _second(reading, cell, _first(reading, cell, _passing), _passing)
+        counts: _Sample = partial(_usable, screened=True)
+        passing = _second(reading, cell, _first(reading, cell, counts), counts)
         out |= {(name, "passing"): passing[name] for name in screened}
     compared = [name for name, first in firsts.items() if first.usable]
     if all(firsts[name].usable == firsts[name].attempted for name in compared):
         return out
-
-    def in_all(piece: Mapping[str, Fits], name: str) -> Flags:
-        return np.logical_and.reduce([piece[other].ok for other in compared if other in piece])
-
-    common = _second(reading, cell, _first(reading, cell, in_all), in_all)
+    counts = partial(_usable, others=compared)
+    common = _second(reading, cell, _first(reading, cell, counts), counts)
     return out | {(name, "common"): common[name] for name in compared
                   if common[name].first.usable != firsts[name].usable}  # fmt: skip
 
@@ -191,15 +186,14 @@ def _second(reading: Reading, cell: int, firsts: Mapping[str, FirstPass], counts
 
 def _null_cells(records: Records, own: Mapping[tuple[int, str], FirstPass]) -> dict[tuple[int, str, int], int]:
     """The null cell of each (cell, estimator, term) that has one."""
-    zero = {key: first.truth_range.zero for key, first in own.items()}
+    nulls: dict[tuple[str, int], set[int]] = {}  # the cells whose truth is 0, by estimator and term
+    for (cell, name), first in own.items():
+        for term in np.flatnonzero(first.truth_range.zero):
+            nulls.setdefault((name, int(term)), set()).add(cell)
     out = {}
     for (cell, name), first in own.items():
-        for term in np.flatnonzero((first.truth.n > 0) & ~zero[cell, name]):
-
-            def is_null(other: int, at: tuple[str, int] = (name, int(term))) -> bool:
-                return (other, at[0]) in zero and bool(zero[other, at[0]][at[1]])
-
-            null = null_cell(cell, records.cells, is_null)
+        for term in np.flatnonzero((first.truth.n > 0) & ~first.truth_range.zero):
+            null = null_cell(cell, records.cells, nulls.get((name, int(term)), set()))
             if null is not None:
                 out[cell, name, int(term)] = null
     return out

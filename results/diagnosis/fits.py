@@ -468,14 +468,9 @@ class _Counted:
         return cls(fits, rows, error, found, found & np.isfinite(error))
 
     @property
-    def true3(self) -> Flags:
-        """Fits with an error, (R, 1, K)."""
-        return self.true[:, None, :]
-
-    @property
     def with_interval(self) -> Flags:
         """Fits with an error and an interval, (R, E, K)."""
-        return self.true3 & ~np.isnan(self.fits.lower) & ~np.isnan(self.fits.upper)
+        return self.true[:, None, :] & ~np.isnan(self.fits.lower) & ~np.isnan(self.fits.upper)
 
     @property
     def significant(self) -> Flags:
@@ -520,19 +515,17 @@ class FirstPass:
         self.square.add(error * error, true, rows)
         with np.errstate(divide="ignore", invalid="ignore"):
             self.relative.add(error / fits.truth, true & (fits.truth != 0), rows)
-        of_error = Piece.of(error, true, rows, 4)
-        self.error.merge(of_error)
-        self._add_by_error(counted, of_error.by_error)
+        of_all = Piece.of(error, true, rows, 4)
+        self.error.merge(of_all)
 
-    def _add_by_error(self, counted: _Counted, of_error: Piece) -> None:
-        """What each error type has a value of; of_error: the errors of all fits that have one."""
-        fits, rows, true3, interval = counted.fits, counted.rows, counted.true3, counted.with_interval
-        found3, truth = counted.found[:, None, :], fits.truth[:, None, :]
+        # what each error type has a value of, (R, E, K)
+        of_error, interval = of_all.by_error, counted.with_interval
+        found3, true3, truth = found[:, None, :], true[:, None, :], fits.truth[:, None, :]
 
         def error_where(which: Flags) -> Piece:
             if (which == true3).all():
                 return of_error
-            return Piece.of(np.broadcast_to(counted.error[:, None, :], which.shape), which, rows)
+            return Piece.of(np.broadcast_to(error[:, None, :], which.shape), which, rows)
 
         has_se, variance = found3 & np.isfinite(fits.se), fits.se * fits.se
         with_error, of_variance = has_se & true3, Piece.of(variance, has_se, rows)
@@ -584,7 +577,7 @@ class SecondPass:
                 measures.mean_without(fits.se * fits.se, first.variance_with_error),
                 measures.variance_without(error[:, None, :], first.error_with_se),
             )
-            self.se_error.add(gap, counted.true3 & np.isfinite(fits.se) & np.isfinite(gap))
+            self.se_error.add(gap, counted.true[:, None, :] & np.isfinite(fits.se) & np.isfinite(gap))
             if significant.any():
                 size = measures.ratio(
                     measures.mean_without(np.abs(fits.estimate)[:, None, :], first.size_found),
@@ -611,8 +604,35 @@ class SecondPass:
         """Sums of influences by world, for the Monte Carlo errors of what replications share; none with one world."""
         if self.first.worlds == 1:
             return {}
+        first, error, estimate, known = self.first, self.first.error, self.first.estimate, self.first.error.n > 0
+        within, variance = first.error_with_interval, first.variance_with_error
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            return influences_by_term(self.first) | influences_by_error(self)
+            spread = np.where(known, influence.of_spread(error), influence.of_spread(estimate))
+            # a fit adds h - B + B'(b) (e - b) to the coverage of moved intervals, b the bias
+            shift = within.totals + within.counts * (within.mean - error.mean)
+            moved = _of_share(self.covered)
+            return {
+                # those that need no error type, (W, K), or (W, S) and (W, 1) for tests beside terms and convergence
+                "truth": Influences(influence.of_mean(first.truth), first.truth.counts),
+                "mean_estimate": Influences(influence.of_mean(estimate), estimate.counts),
+                "bias": Influences(influence.of_mean(error), error.counts),
+                "relative_bias": Influences(influence.of_mean(first.relative), first.relative.counts),
+                "relative_bias_ratio": Influences(influence.of_ratio(error, first.truth), error.counts),
+                "empirical_se": Influences(spread, np.where(known, error.counts, estimate.counts)),
+                "mse": Influences(influence.of_mean(first.square), first.square.counts),
+                "rmse": Influences(influence.of_root(first.square), first.square.counts),
+                "convergence": _of_share(first.converged),
+                "beside": _of_share(first.rejected_beside),
+                # those of each error type, (W, E, K)
+                "mean_se": Influences(influence.of_mean(first.se), first.se.counts),
+                "model_se": Influences(influence.of_root(first.variance), first.variance.counts),
+                "se_error": Influences(influence.of_se_error(variance, first.error_with_se), variance.counts),
+                "coverage": _of_share(first.covered),
+                "bias_eliminated_coverage": moved._replace(total=moved.total + self.coverage_slope * shift),
+                "rejection": _of_share(first.rejected),
+                "type_s": _of_share(first.wrong_sign),
+                "type_m": Influences(influence.of_ratio(first.size_found, first.size_true), first.size_true.counts),
+            }
 
 
 class Influences(NamedTuple):
@@ -625,45 +645,6 @@ class Influences(NamedTuple):
     def groups(self) -> Floats:
         """Worlds that hold some fit of the measure."""
         return (self.n > 0).sum(axis=0).astype(np.float64)
-
-
-def influences_by_term(first: FirstPass) -> dict[str, Influences]:
-    """On the measures that need no error type, (W, K), or (W, S) and (W, 1) for tests beside terms and convergence."""
-    error, estimate, known = first.error, first.estimate, first.error.n > 0
-    spread = np.where(known, influence.of_spread(error), influence.of_spread(estimate))
-    return {
-        "truth": Influences(influence.of_mean(first.truth), first.truth.counts),
-        "mean_estimate": Influences(influence.of_mean(estimate), estimate.counts),
-        "bias": Influences(influence.of_mean(error), error.counts),
-        "relative_bias": Influences(influence.of_mean(first.relative), first.relative.counts),
-        "relative_bias_ratio": Influences(influence.of_ratio(error, first.truth), error.counts),
-        "empirical_se": Influences(spread, np.where(known, error.counts, estimate.counts)),
-        "mse": Influences(influence.of_mean(first.square), first.square.counts),
-        "rmse": Influences(influence.of_root(first.square), first.square.counts),
-        "convergence": _of_share(first.converged),
-        "beside": _of_share(first.rejected_beside),
-    }
-
-
-def influences_by_error(second: SecondPass) -> dict[str, Influences]:
-    """On the measures of each error type, (W, E, K).
-
-    A fit adds h - B + B'(b) (e - b) to the coverage of moved intervals, b the bias.
-    """
-    first = second.first
-    within, variance = first.error_with_interval, first.variance_with_error
-    shift = within.totals + within.counts * (within.mean - first.error.mean)
-    moved = _of_share(second.covered)
-    return {
-        "mean_se": Influences(influence.of_mean(first.se), first.se.counts),
-        "model_se": Influences(influence.of_root(first.variance), first.variance.counts),
-        "se_error": Influences(influence.of_se_error(variance, first.error_with_se), variance.counts),
-        "coverage": _of_share(first.covered),
-        "bias_eliminated_coverage": moved._replace(total=moved.total + second.coverage_slope * shift),
-        "rejection": _of_share(first.rejected),
-        "type_s": _of_share(first.wrong_sign),
-        "type_m": Influences(influence.of_ratio(first.size_found, first.size_true), first.size_true.counts),
-    }
 
 
 def _of_share(tally: Tally) -> Influences:

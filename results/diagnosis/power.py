@@ -230,12 +230,15 @@ Key = tuple[int, str, int]  # cell, estimator, position of the term
 Tail = tuple[int, str]  # null cell, estimator
 
 
-def null_cell(cell: int, cells: Sequence[Mapping[str, object]], is_null: Callable[[int], bool]) -> int | None:
-    """The cell that differs in one parameter and whose truth is 0; if several, one where that parameter itself is 0."""
+def null_cell(cell: int, cells: Sequence[Mapping[str, object]], nulls: Set[int]) -> int | None:
+    """The cell that differs in one parameter and whose truth is 0; if several, one where that parameter itself is 0.
+
+    nulls: the cells whose truth is 0.
+    """
     near = []
     for other, parameters in enumerate(cells):
         changed = [name for name in parameters if parameters[name] != cells[cell].get(name)]
-        if other != cell and len(changed) == 1 and is_null(other):
+        if other != cell and len(changed) == 1 and other in nulls:
             value = parameters[changed[0]]
             near.append((not (isinstance(value, int | float) and value == 0), other))
     return min(near)[1] if near else None
@@ -249,63 +252,40 @@ def size_adjusted_power(nulls: Mapping[Key, int], tails: Mapping[Tail, UpperTail
     those of some estimators in a cell, piece by piece, usable fits only. The critical value is the k-th largest |t| of
     the null cell, k = floor(alpha (n + 1)). worlds: in which the replications of a cell lie.
     """
-    counted: dict[int, _Reached] = {}
+    asked: dict[int, dict[Tail, list[int]]] = {}  # by cell the terms whose power is asked, by the tail that gives it
     for (cell, name, term), null in sorted(nulls.items()):
-        counted.setdefault(cell, _Reached(worlds)).need((null, name), term)
-        counted.setdefault(null, _Reached(worlds)).need((null, name))
+        asked.setdefault(cell, {}).setdefault((null, name), []).append(term)
+        asked.setdefault(null, {}).setdefault((null, name), [])
     critical = {key: tail.critical(alpha) for key, tail in tails.items()}
     values = {key: tail.values for key, tail in tails.items()}
 
-    def count(cell: int) -> None:
-        counted[cell].count(tests(cell, counted[cell].names), values, critical)
+    def count(cell: int) -> tuple[dict[Tail, Exceedances], dict[Tail, Tally]]:
+        """How many |t| of a cell reach each value of the tails, and by world their critical values."""
+        above = {key: Exceedances(values[key], terms) for key, terms in asked[cell].items() if terms}
+        hits = {key: Tally(critical[key].shape, worlds) for key in asked[cell]}
+        for piece in tests(cell, {name for _, name in asked[cell]}):
+            for key in asked[cell]:
+                if key[1] not in piece or not len(piece[key[1]][1]):
+                    continue
+                statistic, world = piece[key[1]]
+                if key in above:
+                    above[key].add(statistic)
+                if worlds > 1:
+                    hits[key].add(statistic >= critical[key], ~np.isnan(statistic), Grouping.of(world))
+        return above, hits
 
-    for_each(sorted(counted), count)
+    counted = for_each(sorted(asked), count)
     powers: dict[tuple[int, str], Measured] = {}
-    for cell, reached in counted.items():
-        for key, above in reached.above.items():
-            inflations = [variance_inflation(counted[at].hits[key]) for at in (key[0], cell)] if worlds > 1 else []
+    for cell, terms in asked.items():
+        for key, above in counted[cell][0].items():
+            inflations = [variance_inflation(counted[at][1][key]) for at in (key[0], cell)] if worlds > 1 else []
             power = adjusted(tails[key], above, alpha, *inflations)
             chosen = np.zeros(power.value.shape, dtype=bool)  # of other terms the power is what it was before
-            chosen[:, reached.terms[key]] = True
+            chosen[:, terms[key]] = True
             before = powers.get((cell, key[1])) or Measured(*(np.full(power.value.shape, np.nan) for _ in range(3)))
             parts = (np.where(chosen, new, old) for new, old in zip(power, before, strict=True))
             powers[cell, key[1]] = Measured(*parts)
     return powers
-
-
-class _Reached:
-    """How many |t| of a cell reach each value of the tails of null cells, and by world their critical values."""
-
-    def __init__(self, worlds: int) -> None:
-        self.worlds = worlds
-        self.terms: dict[Tail, list[int]] = {}  # of which power is asked, by the tail that gives it
-        self.above: dict[Tail, Exceedances] = {}
-        self.hits: dict[Tail, Tally] = {}
-
-    def need(self, key: Tail, term: int | None = None) -> None:
-        """Count what reaches a tail: its critical value, and of a term each of its values."""
-        terms = self.terms.setdefault(key, [])
-        terms += [] if term is None else [term]
-
-    @property
-    def names(self) -> set[str]:
-        """Estimators of which something is counted."""
-        return {name for _, name in self.terms}
-
-    def count(self, pieces: Iterator[Mapping[str, Tests]], values: Mapping[Tail, Floats],
-              critical: Mapping[Tail, Floats]) -> None:  # fmt: skip
-        """Go through the cell."""
-        self.above = {key: Exceedances(values[key], terms) for key, terms in self.terms.items() if terms}
-        self.hits = {key: Tally(critical[key].shape, self.worlds) for key in self.terms}
-        for piece in pieces:
-            for key in self.terms:
-                if key[1] not in piece or not len(piece[key[1]][1]):
-                    continue
-                statistic, world = piece[key[1]]
-                if key in self.above:
-                    self.above[key].add(statistic)
-                if self.worlds > 1:
-                    self.hits[key].add(statistic >= critical[key], ~np.isnan(statistic), Grouping.of(world))
 
 
 class UpperTail:

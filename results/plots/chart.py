@@ -106,10 +106,6 @@ class Chart:
                 for panel in self.panels for text in _values(panel, self.form)]  # fmt: skip
         return f"{self.caption} Values: {_listed(said)}."
 
-    def alt_of(self, panel: Facet) -> str:
-        """The same for one of its panels."""
-        return f"{self.values.label} by {self.places.label}. Values: {_listed(list(_values(panel, self.form)))}."
-
 
 def _values(panel: Facet, form: ChartForm) -> Iterator[str]:
     if form in {"zip", "scatter"}:
@@ -236,10 +232,12 @@ def panel_svgs(chart: Chart) -> list[Markup]:
     for place, panel in enumerate(chart.panels):
         key = f"{chart.key}-{place}"
         said = chart.title + (f": {panel.title}" if panel.title else "")
+        values = _listed(list(_values(panel, chart.form)))
+        alt = f"{chart.values.label} by {chart.places.label}. Values: {values}."
         svgs.append(Markup("\n").join((
             Markup('<svg class="chart" role="img" viewBox="0 0 {:.0f} {:.0f}" aria-labelledby="{}-t {}-d">').format(
                 plot.width, plot.height, key, key),
-            Markup('<title id="{}-t">{}</title><desc id="{}-d">{}</desc>').format(key, said, key, chart.alt_of(panel)),
+            Markup('<title id="{}-t">{}</title><desc id="{}-d">{}</desc>').format(key, said, key, alt),
             *(_text(0, 13 + LINE * k, line, "group") for k, line in enumerate(_title_lines(chart, panel))),
             *draw(chart, panel, plot, told),
             Markup("</svg>"),

@@ -140,7 +140,8 @@ class Value:
         }
         if measure.share and measure.column != "relative_bias":
             return is_off(row, measure.column, measure.nominal(alpha))
-        return is_clear(self, measure.nominal(alpha))
+        # a number that is no share, against its Monte Carlo error
+        return self.n >= LEAST_FITS and abs(self.value - measure.nominal(alpha)) > clear(self.worlds) * self.mcse
 
     def text(self, measure: ShownMeasure) -> str:
         """Value (MCSE), in percent of a share."""
@@ -149,11 +150,6 @@ class Value:
         if measure.share:
             return share_text(self.value, self.mcse, self.lower, self.upper)
         return bracketed(self.value, self.mcse, fixed((self.value,), self.mcse))
-
-
-def is_clear(value: Value, nominal: float) -> bool:
-    """Whether a number that is no share is clear of its nominal value."""
-    return value.n >= LEAST_FITS and abs(value.value - nominal) > clear(value.worlds) * value.mcse
 
 
 @dataclass(frozen=True)  # without slots: what is worked out of its values is asked for at every mark

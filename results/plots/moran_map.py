@@ -192,16 +192,21 @@ def _labels(axes: Axes, plot: MoranPlot) -> Iterator[tuple[str, float, float, st
 
 
 def _map(axes: Axes, plot: MoranPlot) -> None:
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
     from matplotlib.ticker import MaxNLocator
 
     if plot.outlines is not None:
-        for rings in plot.surroundings:
-            axes.add_patch(_patch(rings, facecolor="none", edgecolor=FAINT, linewidth=0.2, zorder=1))
+        around = {"facecolor": "none", "edgecolor": FAINT, "linewidth": 0.2, "zorder": 1}
+        drawn: list[tuple[Outline, dict[str, Any]]] = [(rings, around) for rings in plot.surroundings]
         for i, rings in enumerate(plot.outlines):
             colour = COLOURS[QUADRANTS[int(plot.quadrant[i])]]
             hatched = {"facecolor": "none", "edgecolor": colour, "hatch": "/" * 8, "zorder": 3}
             solid = {"facecolor": colour if plot.clear[i] else FAINT, "edgecolor": SOFT, "zorder": 2}
-            axes.add_patch(_patch(rings, linewidth=0.3, **(hatched if plot.weak[i] else solid)))
+            drawn.append((rings, {"linewidth": 0.3} | (hatched if plot.weak[i] else solid)))
+        for rings, style in drawn:
+            path = Path.make_compound_path(*(Path(ring, closed=True) for ring in rings))
+            axes.add_patch(PathPatch(path, **style))
         corners = np.vstack([ring for rings in (*plot.outlines, *plot.surroundings) for ring in rings])
     else:
         assert plot.places is not None
@@ -223,10 +228,3 @@ def _map(axes: Axes, plot: MoranPlot) -> None:
         axes.grid()
     else:
         axes.set(xticks=[], yticks=[])
-
-
-def _patch(rings: Outline, **style: Any) -> Any:
-    from matplotlib.patches import PathPatch
-    from matplotlib.path import Path
-
-    return PathPatch(Path.make_compound_path(*(Path(ring, closed=True) for ring in rings)), **style)

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from results.plots.chart import Axis, Chart, Facet, Format, apart
-from results.plots.paper import FAINT, INK, LINES, MARKERS, RED, SOFT, check_letters, drawn, house_style
+from results.plots.paper import FAINT, INCH, INK, LINES, MARKERS, RED, SOFT, Paint, check_letters, drawn, house_style
 
 WIDE = 518.4  # points: the text width of a page
 ROW, HEAD, FOOT = 11.0, 30.0, 34.0  # points of a row of dots, above a plot and below it
@@ -52,12 +52,15 @@ def figure_bytes(chart: Chart, form: Format) -> bytes:
 
 def picture_of(chart: Chart) -> Picture:
     """The picture as a figure of matplotlib, to show, to change and to save."""
+    return picture(chart.key, chart.alt, _size(chart), partial(_paint, chart=chart))
 
-    size = _size(chart)
-    with house_style(chart.key):
-        picture = Picture(chart.key, chart.alt, figsize=(size[0] / 72, size[1] / 72), facecolor="white")
-        _paint(picture, chart=chart)
-    return picture
+
+def picture(name: str, alt: str, size: tuple[float, float], paint: Paint) -> Picture:
+    """What `paint` draws, of a width and height in points, as a figure of matplotlib."""
+    with house_style(name):
+        made = Picture(name, alt, figsize=(size[0] / INCH, size[1] / INCH), facecolor="white")
+        paint(made)
+    return made
 
 
 def _shape(chart: Chart) -> tuple[int, int]:

@@ -183,12 +183,9 @@ def contrast_chart(records: Records, diagnosis: Diagnosis, measure: str = "bias_
             said = bracketed(value, mcse, fixed((value,), mcse))
             series.append(Series(name, 0, (Point(float(row), value, low, high, said),)))
         panels.append(Facet(place_of(grid, cell), tuple(series)))
-    return _contrasts(panels, first, others, terms[first], measure, fits)
 
-
-def _contrasts(panels: Sequence[Facet], first: str, others: Sequence[str], what: str, measure: str, fits: int) -> Chart:
     low, high = span([end for panel in panels for point in panel.points for end in (point.low, point.high, 0.0)])
-    words = WORDS[measure].format(first)
+    words, what = WORDS[measure].format(first), terms[first]
     caption = (f"Estimators against {first} on the same draws, the first {fits:,} of each cell: {words}. The pairing "
                "takes out what the draws have in common. Bars are 95% Monte Carlo intervals.")  # fmt: skip
     return Chart(

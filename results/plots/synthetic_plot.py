@@ -20,17 +20,14 @@ from results.plots.chart import short_label
 from results.plots.paper import (
     BLUE,
     FAINT,
-    INCH,
     INK,
     ORANGE,
     RED,
     SERIES,
     SOFT,
-    Paint,
     figure,
     frame,
     handle,
-    house_style,
     mark,
     span,
 )
@@ -142,17 +139,10 @@ def paths_figure(plot: SyntheticPlot) -> Figure:
 
 def paths_picture(plot: SyntheticPlot) -> Picture:
     """The same as a figure of matplotlib, to show, to change and to save; raises BadInput without a date."""
+    from results.plots.picture import picture  # matplotlib is slow to import
+
     _check(plot.paths, "date of adoption")
-    return _picture(f"paths-{plot.kind}", plot.alt, plot.size, partial(_paint, plot=plot))
-
-
-def _picture(name: str, alt: str, size: tuple[float, float], paint: Paint) -> Picture:
-    from results.plots.picture import Picture
-
-    with house_style(name):
-        picture = Picture(name, alt, figsize=(size[0] / INCH, size[1] / INCH), facecolor="white")
-        paint(picture)
-    return picture
+    return picture(f"paths-{plot.kind}", plot.alt, plot.size, partial(_paint, plot=plot))
 
 
 def _check(shown: Sequence[object], what: str) -> None:
@@ -292,8 +282,10 @@ def weights_figure(plot: WeightsPlot) -> Figure:
 
 def weights_picture(plot: WeightsPlot) -> Picture:
     """The same as a figure of matplotlib; raises BadInput without a unit."""
+    from results.plots.picture import picture
+
     _check(plot.units, "control unit")
-    return _picture(WEIGHTS, plot.alt, plot.size, partial(_paint_weights, plot=plot))
+    return picture(WEIGHTS, plot.alt, plot.size, partial(_paint_weights, plot=plot))
 
 
 def _paint_weights(canvas: Canvas, plot: WeightsPlot) -> dict[str, str]:

@@ -109,14 +109,6 @@ class ReportFacts:
     raised: tuple[str, ...] = ()
 
     @property
-    def incomplete(self) -> str:
-        """What is missing, in one line; "" where nothing is."""
-        if self.done >= self.blocks:
-            return ""
-        there = f"{self.done:,} of {self.blocks:,} blocks {'is' if self.done == 1 else 'are'} finished"
-        return f"incomplete: {there}; the same run command resumes the study"
-
-    @property
     def mixed(self) -> str:
         """That its blocks come from different code or machines, in one line; "" where they do not."""
         if len(self.environments) < 2:
@@ -125,8 +117,10 @@ class ReportFacts:
 
     @property
     def warnings(self) -> list[str]:
-        """What makes its numbers doubtful as a whole."""
-        return [line for line in (self.incomplete, self.shard, self.mixed) if line]
+        """What makes its numbers doubtful as a whole: blocks that are missing, and where others come from."""
+        there = f"{self.done:,} of {self.blocks:,} blocks {'is' if self.done == 1 else 'are'} finished"
+        missing = f"incomplete: {there}; the same run command resumes the study" if self.done < self.blocks else ""
+        return [line for line in (missing, self.shard, self.mixed) if line]
 
     @property
     def data_statement(self) -> str:
@@ -320,38 +314,34 @@ def short_table(part: ClaimAnswer, dials: Dials, named: Callable[[str], str] = s
         own = tuple(((item.estimator, setting_text(dials[item.cell], dials, named)), tuple(map(MarkedNumber, texts)))
                     for item, texts in zip(screens, numbers, strict=True))  # fmt: skip
         return ShortTable("Screens; bias in standard errors", heads, own, 2)
-    dial = column_dial(part, dials)
+    # whether a power is known at several sizes of the effect; else it is a number a cell, like other measures
+    sized = any(len(curve.cells) > 1 for _, drawn in part.curves for curve in drawn)
+    dial = column_dial(part, dials, sized)
     values = _values(dial, [item.cell for verdict in part.verdicts for item in verdict.cells], dials)
-    sized = _has_sizes(part)
     make = _of_power if sized else _of_verdicts
     rows = list(make(part, dial, values, dials, named))
     first = "the smallest effect" if sized else "the worst"
     title = f"{part.claim.measure.capitalize()} {UNITS[part.claim.measure]}"
     names = [row for row, _ in rows]
-    kept = [place for place in range(len(NAMES)) if _tells(names, place)] or [0]
+    kept = []  # columns of names that tell rows apart; terms and error types only those of one estimator
+    for place, name in enumerate(NAMES):
+        within = 1 if name in ("term", "errors") else 0
+        if len({(row[:within], row[place]) for row in names}) > len({row[:within] for row in names}):
+            kept.append(place)
+    kept = kept or [0]
     found = ["80% found"] if sized else []
     heads = (*(NAMES[place] for place in kept), *(values or ["largest effect" if sized else "value"]), *found)
     shown = tuple((tuple(row[place] for place in kept), entries) for row, entries in rows)
     return ShortTable(title, heads, shown, len(kept), dial, first)
 
 
-def _tells(names: Sequence[PlainNames], place: int) -> bool:
-    """Whether a column of names tells rows apart; terms and error types only those of one estimator."""
-    if place not in (1, 2):
-        return len({row[place] for row in names}) > 1
-    return len({(row[0], row[place]) for row in names}) > len({row[0] for row in names})
+def column_dial(part: ClaimAnswer, dials: Dials, sized: bool) -> str:
+    """The dial whose values are the columns: that of the claim, else the one with most values that fit.
 
-
-def _has_sizes(part: ClaimAnswer) -> bool:
-    """Whether a power is known at several sizes of the effect; else it is a number a cell, like other measures."""
-    return any(len(curve.cells) > 1 for _, drawn in part.curves for curve in drawn)
-
-
-def column_dial(part: ClaimAnswer, dials: Dials) -> str:
-    """The dial whose values are the columns: that of the claim, else the one with most values that fit."""
+    sized: whether rows are curves over sizes of the effect.
+    """
     cells = sorted({item.cell for verdict in part.verdicts for item in verdict.cells})
     counts = {name: len(_values(name, cells, dials)) for name in varying([dials[cell] for cell in cells])}
-    sized = _has_sizes(part)
     dial = (
         next((curve.dial for _, drawn in part.curves for curve in drawn if curve.dial), "")
         if sized
@@ -408,10 +398,10 @@ def _of_power(
     """A row a curve, the smallest detectable effect first."""
     rows = [(verdict, curve) for verdict, drawn in part.curves for curve in drawn]
     for verdict, curve in sorted(rows, key=lambda row: (row[1].beyond, row[1].mde != row[1].mde, row[1].mde)):
-        cells = {dial_value(dials[item.cell].get(dial)): item for item in curve.cells}
-        shown = [_cell(verdict, cells.get(value)) for value in values] or [_cell(verdict, curve.largest)]
-        rest = {name: value for name, value in dials[curve.largest.cell].items() if name != curve.dial}
-        smallest = f"above {abs(curve.largest.row['truth']):.3g}" if curve.beyond else written(curve.mde, ".3g")
+        cells, largest = {dial_value(dials[item.cell].get(dial)): item for item in curve.cells}, curve.cells[-1]
+        shown = [_cell(verdict, cells.get(value)) for value in values] or [_cell(verdict, largest)]
+        rest = {name: value for name, value in dials[largest.cell].items() if name != curve.dial}
+        smallest = f"above {abs(largest.row['truth']):.3g}" if curve.beyond else written(curve.mde, ".3g")
         yield _names(verdict, setting_text(rest, dials, named)), (*shown, MarkedNumber(smallest))
 
 

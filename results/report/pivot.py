@@ -57,11 +57,6 @@ class Pivot:
     note: str
 
     @property
-    def key(self) -> str:
-        """Its id in a page."""
-        return key_of("pivot", self.measure.name, *self.down, *self.across)
-
-    @property
     def heads(self) -> tuple[str, ...]:
         """Names of the row keys, in words."""
         return tuple(plain_dial(name) for name in self.down)
@@ -71,12 +66,10 @@ class Pivot:
         """What stands above each column, the name of a dial with its first value only."""
         if not self.across:
             return (self.measure.short,)
-        return tuple(", ".join(map(_named, self.across, keys)) for keys in self.columns)
-
-    @property
-    def values(self) -> list[PivotCell]:
-        """All its cells that hold a value."""
-        return [cell for row in self.cells for cell in row if cell is not None]
+        # what is no dial says by itself what it is
+        named = [[_shown(name, key) if name in OTHERS else f"{plain_dial(name)} {key}"
+                  for name, key in zip(self.across, keys, strict=True)] for keys in self.columns]  # fmt: skip
+        return tuple(map(", ".join, named))
 
 
 def pivot(diagnosis: Diagnosis, measure: ShownMeasure, rows: Sequence[str] = (), columns: Sequence[str] = (), *,
@@ -169,11 +162,6 @@ def unknown_measure(measures: Iterable[str], name: str, where: str) -> Problem:
                    remedy=closest(name, measures))  # fmt: skip
 
 
-def _named(name: str, key: str) -> str:
-    """A key with the name of its dial; what is no dial says by itself what it is."""
-    return _shown(name, key) if name in OTHERS else f"{plain_dial(name)} {key}"
-
-
 def _shown(name: str, key: str) -> str:
     """The key of a row or column as text: an error type in words."""
     return plain_error(key) if name == ERROR and key else key
@@ -224,9 +212,21 @@ def pivot_html(table: Pivot) -> Markup:
     for keys, cells in zip(table.rows, table.cells, strict=True):
         named = (with_key(key) if name == ERROR and key else key for name, key in zip(table.down, keys, strict=True))
         places = Markup("").join(Markup('<th scope="row" class="left">{}</th>').format(key) for key in named)
-        body.append(Markup("<tr>{}{}</tr>").format(places, Markup("").join(map(_html_cell, cells))))
+        numbers = []
+        for cell in cells:
+            if cell is None:
+                numbers.append(Markup("<td>-</td>"))
+                continue
+            mark = Markup('<span class="flag" title="clearly departs">!</span>') if cell.clear else Markup("")
+            css = Markup(' class="off"') if cell.clear else Markup("")
+            error = Markup("<small>({})</small>").format(cell.mcse) if cell.mcse else Markup("")
+            value = cell.value.value
+            numbers.append(Markup('<td{} data-v="{}">{}{}{}</td>').format(
+                css, f"{value:.8g}" if math.isfinite(value) else "", cell.number, mark, error))  # fmt: skip
+        body.append(Markup("<tr>{}{}</tr>").format(places, Markup("").join(numbers)))
     start = Markup('<div class="wide dense pivot" tabindex="0" role="region" aria-label="{}">\n<table id="{}" '
-                   'class="sortable">').format(table.title, table.key)  # fmt: skip
+                   'class="sortable">').format(
+        table.title, key_of("pivot", table.measure.name, *table.down, *table.across))  # fmt: skip
     # one line of headings, of which a dial in the columns is named by a second one above
     names = [Markup('<th scope="col" class="left">{}</th>').format(with_key(name)) for name in table.down]
     one = len(table.across) == 1 and table.across[0] not in OTHERS
@@ -240,17 +240,6 @@ def pivot_html(table: Pivot) -> Markup:
     inner = Markup("{}\n<thead>{}<tr>{}{}</tr></thead>\n<tbody>\n{}\n</tbody></table></div>").format(
         caption, above, Markup("").join(names), Markup("").join(heads), Markup("\n").join(body))  # fmt: skip
     return start + inner + Markup('\n<p class="notes">{}</p>').format(table.note)
-
-
-def _html_cell(cell: PivotCell | None) -> Markup:
-    if cell is None:
-        return Markup("<td>-</td>")
-    mark = Markup('<span class="flag" title="clearly departs">!</span>') if cell.clear else Markup("")
-    css = Markup(' class="off"') if cell.clear else Markup("")
-    error = Markup("<small>({})</small>").format(cell.mcse) if cell.mcse else Markup("")
-    value = cell.value.value
-    return Markup('<td{} data-v="{}">{}{}{}</td>').format(
-        css, f"{value:.8g}" if math.isfinite(value) else "", cell.number, mark, error)  # fmt: skip
 
 
 # Pivot tables as the formats print them: a terminal, journal tables for LaTeX and Word, a spreadsheet, a CSV file.

@@ -67,11 +67,6 @@ NARROW = 100  # letters, below which a title may take two lines
 Marks = Mapping[Grade, str]
 
 
-def marks_of(console: Console) -> tuple[Marks, str]:
-    """The marks that a terminal can show, and what stands between chips."""
-    return (PLAIN_MARKS, PLAIN_DOT) if console.options.ascii_only else (MARKS, DOT)
-
-
 def print_short(
     diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, head: Sequence[Text], console: Console, command: str,
     facts: ReportFacts | None,
@@ -80,7 +75,9 @@ def print_short(
 
     table: the bias table. head: the lines that name the study and its question. command: what prints the rest.
     """
-    width, (marks, between) = console.width, marks_of(console)
+    # the marks that the terminal can show, and what stands between chips
+    marks, between = (PLAIN_MARKS, PLAIN_DOT) if console.options.ascii_only else (MARKS, DOT)
+    width = console.width
     said = _claim_lines(found, diagnosis, marks, between, width)
 
     # failures, then the claims, then what a reader must know beside them, and what the study expects, where it has room
@@ -233,13 +230,14 @@ def print_bias_table(
 
 def _print_all(diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, head: Sequence[Text], console: Console,
                facts: ReportFacts | None) -> None:  # fmt: skip
+    show = partial(console.print, crop=False, overflow="fold")
     for line in head:
-        _print(console, line)
+        show(line)
     for sentence in (*found.sentences, *found.notes):
         style = "yellow" if sentence == found.failures or sentence in found.notes[1:] else ""
-        _print(console, Text("\n".join(in_columns(f"- {sentence}", console.width, at_hyphens=True)), style=style))
+        show(Text("\n".join(in_columns(f"- {sentence}", console.width, at_hyphens=True)), style=style))
     if facts is not None and facts.expected:
-        _print(console, Text(f"Expected: {facts.expected}"))
+        show(Text(f"Expected: {facts.expected}"))
     by_cell = dict(list(table.groupby("cell")))
     cells = [by_cell.get(cell, table.iloc[:0]) for cell in range(len(diagnosis.cells))]
     # whether all fits of a cell succeeded, and none lacks a number; so it is said of a cell without rows
@@ -258,13 +256,13 @@ def _print_all(diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, head: S
             title.append(f"  ({note})" if title.plain else f"({note})", style="not bold dim")
         console.print()
         if title.plain:
-            _print(console, title)
-        _print(console, _table(lines[cell], heads))
+            show(title)
+        show(_table(lines[cell], heads))
         for line in remarks.get(cell, ()):
-            _print(console, line)
+            show(line)
     console.print()
     for text in _legend(diagnosis, table):
-        _print(console, Text(text, style="dim"))
+        show(Text(text, style="dim"))
 
 
 def _remarks(diagnosis: Diagnosis) -> dict[int, list[Text]]:
@@ -281,10 +279,6 @@ def _remarks(diagnosis: Diagnosis) -> dict[int, list[Text]]:
     for cell, one, sentence in passing_fits(diagnosis):
         found.setdefault(cell, []).append(Text(f"  {one}: {sentence}"))
     return found
-
-
-def _print(console: Console, item: Text | Table) -> None:
-    console.print(item, crop=False, overflow="fold")
 
 
 def _head(diagnosis: Diagnosis, table: pd.DataFrame, facts: ReportFacts | None) -> Iterator[Text]:
@@ -416,8 +410,17 @@ def print_comparison(found: Comparison, a: Store, b: Store, console: Console, *,
 
     everything: all terms and rows; without it the terms a reader looks at first, and only marked rows of a long table.
     """
-    for line in sentences(found):
+    # how many cells are paired, why others are not, and what one store lacks
+    lines = []
+    if paired := sum(not pair.why for pair in found.cells):
+        lines.append(f"{_cells(paired)} paired: the draws are common, so B - A is taken replication by replication")
+    unpaired = Counter(pair.why for pair in found.cells if pair.why)
+    lines += [f"{_cells(count)} unpaired: {why}" for why, count in unpaired.items()]
+    lines += [f"only in {side}: {listed(lacking)}" for side, lacking in (("A", found.only_a), ("B", found.only_b))
+              if lacking]  # fmt: skip
+    for line in lines:
         console.print(line, markup=False)
+
     table = found.frame if everything else key_rows(found.frame, a)
     marked = table[far(table)]
     rows = marked if len(table) > MOST_ROWS and not everything else table
@@ -448,18 +451,6 @@ def key_rows(frame: pd.DataFrame, a: Store) -> pd.DataFrame:
 def far(frame: pd.DataFrame) -> pd.Series:
     """Whether a difference is larger than `FAR` Monte Carlo errors, or exact and not 0."""
     return (frame["difference"].abs() > FAR * frame["mcse"].fillna(math.inf)) & (frame["difference"] != 0)
-
-
-def sentences(found: Comparison) -> Iterator[str]:
-    """How many cells are paired, why others are not, and what one store lacks."""
-    paired = sum(not pair.why for pair in found.cells)
-    if paired:
-        yield f"{_cells(paired)} paired: the draws are common, so B - A is taken replication by replication"
-    for why, count in Counter(pair.why for pair in found.cells if pair.why).items():
-        yield f"{_cells(count)} unpaired: {why}"
-    for side, lacking in (("A", found.only_a), ("B", found.only_b)):
-        if lacking:
-            yield f"only in {side}: {listed(lacking)}"
 
 
 def comparison_json(found: Comparison, a: Store, b: Store) -> str:

@@ -62,25 +62,10 @@ class Records(Protocol):
     Every pass finds the same blocks, whatever a run writes meanwhile.
     """
 
-    @property
-    def cells(self) -> Sequence[Mapping[str, object]]:
-        """The grid parameters of each cell."""
-        ...
-
-    @property
-    def layouts(self) -> Mapping[str, Layout]:
-        """The layout of each estimator, by name."""
-        ...
-
-    @property
-    def worlds(self) -> int:
-        """In how many worlds what a cell holds fixed was drawn; replications go round them (`sim.streams`)."""
-        ...
-
-    @property
-    def held_fixed(self) -> tuple[str, ...]:
-        """In words, what a world holds fixed; () where nothing that is drawn is."""
-        ...
+    cells: Sequence[Mapping[str, object]]  # the grid parameters of each
+    layouts: Mapping[str, Layout]  # of each estimator, by name
+    worlds: int  # in how many what a cell holds fixed was drawn; replications go round them (`sim.streams`)
+    held_fixed: tuple[str, ...]  # in words, what a world holds fixed; () where nothing that is drawn is
 
     @property
     def claims(self) -> Sequence[Mapping[str, Any]]:
@@ -92,7 +77,7 @@ class Records(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SomeBlocks:
     """Some blocks of a study as records of their own.
 

@@ -211,25 +211,20 @@ def answered(path: ObjectPath) -> Iterator[None]:
         kind = type(error)
         if not kind.__module__.startswith("obstore") or kind.__name__ in {"AlreadyExistsError", "PreconditionError"}:
             raise
-        raise _unreachable(path, error) from None
-
-
-def _unreachable(path: ObjectPath, error: Exception) -> StoreUnreachable:
-    """One line about an error of obstore."""
-    text = str(error)
-    if "NoSuchBucket" in text:
-        return _no_bucket(path)
-    code = next(iter(re.findall(r"<Code>(\w+)</Code>", text)), "")
-    if type(error).__name__ in DENIED or re.search(r"\b(401|403) ", text):
-        what, remedy = (
-            "access is denied",
-            "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or their like",
-        )
-        return StoreUnreachable(_line(path, f"{what} ({code})" if code else what, remedy))
-    if any(word in text.partition("\n")[0].lower() for word in SILENT):
-        host = next(iter(re.findall(r"https?://[^\s/?]+", text)), "its endpoint")
-        return StoreSilent(_line(path, f"no answer from {host}", "check the network, credentials and AWS_ENDPOINT_URL"))
-    return StoreUnreachable(_line(path, f"the object store answers {_brief(error)}", "correct this and try again"))
+        text = str(error)
+        if "NoSuchBucket" in text:
+            raise _no_bucket(path) from None
+        if kind.__name__ in DENIED or re.search(r"\b(401|403) ", text):
+            code = next(iter(re.findall(r"<Code>(\w+)</Code>", text)), "")
+            what = f"access is denied ({code})" if code else "access is denied"
+            remedy = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or their like"
+            raise StoreUnreachable(_line(path, what, remedy)) from None
+        if any(word in text.partition("\n")[0].lower() for word in SILENT):
+            host = next(iter(re.findall(r"https?://[^\s/?]+", text)), "its endpoint")
+            remedy = "check the network, credentials and AWS_ENDPOINT_URL"
+            raise StoreSilent(_line(path, f"no answer from {host}", remedy)) from None
+        said = _line(path, f"the object store answers {_brief(error)}", "correct this and try again")
+        raise StoreUnreachable(said) from None
 
 
 def _no_bucket(path: ObjectPath) -> StoreUnreachable:

@@ -200,19 +200,6 @@ def replace_inside(fresh: str, name: str, at: int) -> None:
         os.replace(fresh, name, src_dir_fd=at, dst_dir_fd=at)
 
 
-def delete_inside(root: Path | int, name: str) -> None:
-    """Delete a file, a link or a folder below a folder; it need not be there."""
-    *folders, last = name.split("/")
-    with (
-        contextlib.suppress(FileNotFoundError, NotADirectoryError),
-        folder_inside(root, folders, make=False) as at,
-    ):
-        try:
-            os.unlink(last, dir_fd=at)
-        except IsADirectoryError:
-            shutil.rmtree(last, dir_fd=at)
-
-
 def walked(
     root: Path, under: str = "", instead: Callable[[str], Sequence[str] | None] = lambda _: None
 ) -> Iterator[tuple[str, str]]:

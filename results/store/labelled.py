@@ -96,14 +96,14 @@ def groups_of(store: Any) -> dict[str, xr.Dataset]:
     taken = {*DIMENSIONS, *ROOT, *(name for layout in store.layouts.values() for name in _arrays(layout))}
     axes = axes_of(store.cells, taken)
     found = {"/": _dataset(store, axes, "", ROOT, {"replication": np.arange(store.replications),
-                                                   "estimand": _text(store.estimands)})}  # fmt: skip
+                                                   "estimand": np.array(store.estimands, dtype=str)})}  # fmt: skip
     study = store.schema.study  # what is known of it, as attributes that any file format takes
     said = {key: study[key] for key in ("name", "question", "seed") if study.get(key) not in (None, "")}
     plain = {key: getattr(store, key) for key in FACTS}
     found["/"].attrs = said | plain | {"held_fixed": ", ".join(store.held_fixed)}
     for name, layout in store.layouts.items():
-        labels = {"replication": np.arange(store.replications), "term": _text(layout.terms),
-                  "error": _text(layout.errors)}  # fmt: skip
+        labels = {"replication": np.arange(store.replications), "term": np.array(layout.terms, dtype=str),
+                  "error": np.array(layout.errors, dtype=str)}  # fmt: skip
         found[f"/{name}"] = _dataset(store, axes, f"{name}/", _arrays(layout), labels)
         found[f"/{name}"].attrs = {f"target:{term}": target for term, target in layout.targets.items()}
     return found
@@ -128,10 +128,6 @@ def _dataset(store: Any, axes: Axes, group: str, names: Iterable[str], labels: M
     return xr.Dataset(variables, dict(zip(axes.names, axes.values, strict=True)) | dict(labels))
 
 
-def _text(names: Iterable[str]) -> NDArray[np.str_]:
-    return np.array(list(names), dtype=str)
-
-
 @dataclass(frozen=True, eq=False)
 class _Spread(BackendArray):
     """An array of the store with the dials as its first axes; what is asked for is read."""
@@ -149,9 +145,9 @@ class _Spread(BackendArray):
         """The cross product of one key an axis: whole numbers, slices, arrays of places."""
         dials, rest = key[: self.axes.at.ndim], key[self.axes.at.ndim :]
         at = self.axes.at[
-            np.ix_(*(np.atleast_1d(_places(k, n)) for k, n in zip(dials, self.axes.at.shape, strict=True)))
+            np.ix_(*(np.atleast_1d(np.arange(n)[k]) for k, n in zip(dials, self.axes.at.shape, strict=True)))
         ]
-        rows = np.atleast_1d(_places(rest[0], self.store.replications))
+        rows = np.atleast_1d(np.arange(self.store.replications)[rest[0]])
         missing = 0 if self.dtype.kind == "u" else np.nan
         parts = []
         for cell in at.ravel().tolist():  # of -1, and in blocks that are not there, what is missing
@@ -165,9 +161,5 @@ class _Spread(BackendArray):
         found = np.stack(parts) if parts else np.empty((0, rows.size, *self.shape[self.axes.at.ndim + 1 :]), self.dtype)
         found = found.reshape(*at.shape, *found.shape[1:])
         for axis, k in enumerate(rest[1:], start=at.ndim + 1):
-            found = np.take(found, np.atleast_1d(_places(k, found.shape[axis])), axis=axis)
+            found = np.take(found, np.atleast_1d(np.arange(found.shape[axis])[k]), axis=axis)
         return found[tuple(0 if isinstance(k, int | np.integer) else slice(None) for k in key)]
-
-
-def _places(key: Any, size: int) -> Any:
-    return np.arange(size)[key]

@@ -51,58 +51,58 @@ def present(path: StorePath) -> Iterator[Callable[[], None]]:
         return
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        yield _Folder(path, folder).check
+        yield _watch_folder(path, folder)
     finally:
         os.close(folder)
 
 
-class _Folder:
-    """A store in a folder, which is held open."""
+def _watch_folder(path: Path, folder: int) -> Callable[[], None]:
+    """What raises StoreGone unless the folder of a store, which is held open, and its metadata are as now."""
 
-    def __init__(self, path: Path, folder: int) -> None:
-        self._path, self._folder = path, folder
-        self._seen = self._look()
-        self._held = self._read()
+    def look() -> tuple[int, int, int, int]:
+        seen = os.stat(META, dir_fd=folder)
+        return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns
 
-    def check(self) -> None:
-        """Raise StoreGone unless folder and metadata are those of the start."""
+    def read() -> bytes:
+        with open(os.open(META, os.O_RDONLY, dir_fd=folder), "rb") as file:
+            return file.read()
+
+    known, first = look(), read()
+
+    def check() -> None:
+        nonlocal known
         try:
-            there = os.stat(self._path)
+            there = os.stat(path)
         except OSError as error:
             fate = f"cannot be reached: {error.strerror}"
             if isinstance(error, FileNotFoundError | NotADirectoryError):
-                fate = self._whereabouts() or "was removed while this run wrote into it"
-            raise StoreGone(f"{self._path} {fate}") from error
-        if not os.path.samestat(there, os.fstat(self._folder)):
-            raise StoreGone(f"{self._path} is another folder than the one that this run writes into, which "
-                            f"{self._whereabouts() or 'was removed'}")  # fmt: skip
+                fate = _whereabouts(folder) or "was removed while this run wrote into it"
+            raise StoreGone(f"{path} {fate}") from error
+        if not os.path.samestat(there, os.fstat(folder)):
+            raise StoreGone(f"{path} is another folder than the one that this run writes into, which "
+                            f"{_whereabouts(folder) or 'was removed'}")  # fmt: skip
         try:
-            if (seen := self._look()) == self._seen:
+            if (seen := look()) == known:
                 return
-            held = self._read()
+            held = read()
         except OSError as error:
-            raise StoreGone(f"{self._path} was emptied: its {META} is gone") from error
-        if held != self._held:
-            raise StoreGone(f"{self._path} was overwritten: its {META} is not the one that this run found")
-        self._seen = seen  # the same bytes, written again
+            raise StoreGone(f"{path} was emptied: its {META} is gone") from error
+        if held != first:
+            raise StoreGone(f"{path} was overwritten: its {META} is not the one that this run found")
+        known = seen  # the same bytes, written again
 
-    def _look(self) -> tuple[int, int, int, int]:
-        seen = os.stat(META, dir_fd=self._folder)
-        return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns
+    return check
 
-    def _read(self) -> bytes:
-        with open(os.open(META, os.O_RDONLY, dir_fd=self._folder), "rb") as file:
-            return file.read()
 
-    def _whereabouts(self) -> str:
-        """Where the folder stands by now; "" where it has no place any more, or the system does not say."""
-        try:
-            now = Path(os.readlink(f"/proc/self/fd/{self._folder}"))
-            if os.path.samestat(os.stat(now), os.fstat(self._folder)):
-                return f"was moved to {now} while this run wrote into it; {KEPT}, and --store {now} resumes it"
-        except OSError:
-            pass
-        return ""
+def _whereabouts(folder: int) -> str:
+    """Where an open folder stands by now; "" where it has no place any more, or the system does not say."""
+    try:
+        now = Path(os.readlink(f"/proc/self/fd/{folder}"))
+        if os.path.samestat(os.stat(now), os.fstat(folder)):
+            return f"was moved to {now} while this run wrote into it; {KEPT}, and --store {now} resumes it"
+    except OSError:
+        pass
+    return ""
 
 
 def _watch_objects(path: ObjectPath) -> Callable[[], None]:

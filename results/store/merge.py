@@ -335,6 +335,7 @@ class Tickets:
         self._lots = {number: wanted for number, lot in enumerate(lots) if (wanted := [p for p in lot if p in lacking])}
         self._lot_of = {place: number for number, lot in self._lots.items() for place in lot}
         self._crew, self._part, self._tell = crew, part, tell
+        self._tickets = crew.folder / TICKETS
         self._own: dict[int, set[PlaceOfBlock]] = {}  # lots that are on their way here, with what is left of each
         self._done: set[int] = set()
         self._empty: dict[int, float] = {}  # since when a ticket says nothing
@@ -370,7 +371,7 @@ class Tickets:
             self._finish(lot)
 
     def _finish(self, lot: int) -> None:
-        write_ticket(self._ticket(lot), Ticket(self._part.name, True))
+        write_ticket(self._tickets / str(lot), Ticket(self._part.name, True))
         with self._turn:
             del self._own[lot]
             self._done.add(lot)
@@ -402,15 +403,17 @@ class Tickets:
         Of clients that are gone, what is in their parts stays there. used: whether a run holds a part. done: the blocks
         that are there.
         """
-        ticket, places = self._ticket(lot), self._lots[lot]
+        ticket, places = self._tickets / str(lot), self._lots[lot]
         if self._make(ticket):
             return places
         held = read_ticket(ticket)
+        # of a client that was there with this one: what it could not compute is not tried again
+        is_met = held is not None and held.part not in self._gone and (self._crew.folder / held.part).exists()
         if held is None:
             since = self._empty.setdefault(lot, time.monotonic())
             if time.monotonic() - since < EXPIRES:
                 return None  # it is being made, or its maker was killed that very moment
-        elif held.done and (self._is_met(held.part) or done() >= set(places)):
+        elif held.done and (is_met or done() >= set(places)):
             with self._turn:
                 self._done.add(lot)
                 self.others += len(places)
@@ -421,10 +424,6 @@ class Tickets:
             return None
         there = done()
         return [place for place in places if place not in there]
-
-    def _is_met(self, name: str) -> bool:
-        """Whether a part is of a client that was there with this one: what it could not compute is not tried again."""
-        return name not in self._gone and (self._crew.folder / name).exists()
 
     def _removed(self, ticket: Path, held: Ticket | None) -> bool:
         """Whether this client, and no other, removed a ticket that said so."""
@@ -440,9 +439,6 @@ class Tickets:
                 os.link(aside, ticket, follow_symlinks=False)
             aside.unlink()
         return alike
-
-    def _ticket(self, lot: int) -> Path:
-        return self._crew.folder / TICKETS / str(lot)
 
     def _make(self, ticket: Path) -> bool:
         """Whether this client could make a ticket that was not there."""

@@ -31,7 +31,8 @@ MOST_LETTERS = 60  # of a setting's value
 
 def check_identity(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -> None:
     """Raise BadInput for the store at `where`, which `old` describes, with what differs in another study."""
-    held, asked = _of_a_panel(old), _of_a_panel(new)
+    # whether a study is the placebo test of a panel that it holds
+    held, asked = (said["design"]["kind"] == Placebo.kind and bool(said["design"]["panel"]) for said in (old, new))
     if held != asked:
         test, study = "a placebo test of a panel", "study"
         what = f"holds {test}, not this {study}" if held else f"holds a {study}, not {test}"
@@ -73,12 +74,6 @@ def _brief(value: Any) -> str:
     return text[: MOST_LETTERS - 3] + "..."
 
 
-def _of_a_panel(identity: Mapping[str, Any]) -> bool:
-    """Whether a study is the placebo test of a panel that it holds."""
-    design = identity["design"]
-    return design["kind"] == Placebo.kind and bool(design["panel"])
-
-
 STORE_FORMAT = 3  # of the files: a chunk is one file in the folder of its array, a mark is sealed
 FORMAT_2 = 2  # the one before: each number in the name of a chunk was a folder
 KEYS: Any = {"name": "default", "separator": "."}  # of chunks: "c.CELL.BLOCK.0"
@@ -117,11 +112,14 @@ def write_skeleton(path: Path, schema: StoreSchema) -> None:
     root = zarr.create_group(MemoryStore(held), attributes=json.loads(json.dumps(_attributes(schema))))
     root.create_group("provenance", attributes={"digest": seal({})})
     blocks = -(-schema.replications // schema.block)
-    _labels(root, "estimand", schema.estimands)
-    _numbers(root, "cell", np.arange(len(schema.cells)))
-    _numbers(root, "replication", np.arange(schema.replications))
+    _coordinate(root, "estimand", schema.estimands, str)
+    _coordinate(root, "cell", np.arange(len(schema.cells)), "i8")
+    _coordinate(root, "replication", np.arange(schema.replications), "i8")
     for dial in schema.cells[0]:
-        _parameter(root, dial, [cell[dial] for cell in schema.cells])
+        values = [cell[dial] for cell in schema.cells]
+        number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        name = dial if dial not in {"cell", "truth", "replication", "estimand"} else f"dial_{dial}"
+        _coordinate(root, name, values if number else list(map(str, values)), "f8" if number else str, "cell")
     _results(schema, root, "truth", ("estimand",), (len(schema.estimands),))
     size = mark_bytes(len(schema.parts))
     root.create_array(MARKS, shape=(len(schema.cells), blocks, size), chunks=(1, 1, size), dtype="u1", fill_value=0,
@@ -130,10 +128,10 @@ def write_skeleton(path: Path, schema: StoreSchema) -> None:
     for name, layout in schema.layouts.items():
         said = {"fingerprint": schema.estimator_prints.get(name, ""), "study": schema.fingerprint}
         group = root.create_group(name, attributes=said)
-        _labels(group, "term", layout.terms)
-        _labels(group, "error", layout.errors)
-        _labels(group, "quantity", quantities(layout))
-        _labels(group, "fact", facts(layout))
+        _coordinate(group, "term", layout.terms, str)
+        _coordinate(group, "error", layout.errors, str)
+        _coordinate(group, "quantity", quantities(layout), str)
+        _coordinate(group, "fact", facts(layout), str)
         inference = len(quantities(layout)), len(layout.errors), len(layout.terms)
         _results(schema, group, "estimate", ("term",), (len(layout.terms),))
         _results(schema, group, "inference", ("quantity", "error", "term"), inference)
@@ -166,27 +164,13 @@ def _results(schema: StoreSchema, group: Any, name: str, axes: tuple[str, ...], 
     )
 
 
-def _labels(group: Any, name: str, labels: Sequence[str]) -> None:
-    array = group.create_array(name, shape=(len(labels),), dtype=str, dimension_names=(name,), compressors=CODECS,
-                               chunk_key_encoding=KEYS)  # fmt: skip
-    if labels:
-        array[:] = np.array(labels, dtype=object)
-
-
-def _numbers(group: Any, name: str, values: NDArray[Any]) -> None:
-    array = group.create_array(name, shape=values.shape, chunks=(min(max(len(values), 1), PIECE),), dtype="i8",
-                               dimension_names=(name,), compressors=CODECS, chunk_key_encoding=KEYS)  # fmt: skip
-    array[:] = values
-
-
-def _parameter(group: Any, dial: str, values: list[Any]) -> None:
-    name = dial if dial not in {"cell", "truth", "replication", "estimand"} else f"dial_{dial}"
-    number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    array = group.create_array(
-        name, shape=(len(values),), dtype="f8" if number else str, dimension_names=("cell",), compressors=CODECS,
-        chunk_key_encoding=KEYS,
-    )  # fmt: skip
-    array[:] = np.array(values, dtype=np.float64) if number else np.array([str(v) for v in values], dtype=object)
+def _coordinate(group: Any, name: str, values: Sequence[Any] | NDArray[Any], kind: Any, axis: str = "") -> None:
+    """An array of labels (str) or numbers along an axis, which has its name where none is given."""
+    chunks: Any = (min(max(len(values), 1), PIECE),) if kind == "i8" else "auto"
+    array = group.create_array(name, shape=(len(values),), chunks=chunks, dtype=kind, compressors=CODECS,
+                               dimension_names=(axis or name,), chunk_key_encoding=KEYS)  # fmt: skip
+    if len(values):
+        array[:] = np.array(values, dtype=object if kind is str else kind)
 
 
 def _attributes(schema: StoreSchema) -> dict[str, Any]:

@@ -237,22 +237,8 @@ class Store(ABC):
         return [place for place in self.places() if not self.intact(*place)]
 
     def unfinished(self) -> list[tuple[int, int]]:
-        """(cell, block) of every block that is missing, or whose files have changed and are damaged.
-
-        Only blocks whose files do not look as they did when they were written are read.
-        """
-        changed = self.changed()
-        missing = [place for place in changed if not self.intact(*place)]
-        for place in set(changed).difference(missing):
-            self.renew_stamp(*place)
-        return missing
-
-    def changed(self) -> list[tuple[int, int]]:
-        """(cell, block) of every block that is not done, or whose files do not look as they did when it was."""
+        """(cell, block) of every block that is missing, or whose files have changed and are damaged."""
         return self.places(~self.there)
-
-    def renew_stamp(self, cell: int, index: int) -> None:  # noqa: B027  (a store without files has nothing to note)
-        """Note how the files of a sound block look now."""
 
     def blocks(self, cell: int) -> Iterator[Block]:
         """The finished blocks of a cell, in order; raises BadInput for one that is damaged."""
@@ -325,15 +311,16 @@ class Store(ABC):
         ]
         return card(f"Store of the study {study.get('name', '')}", facts)
 
-    @abstractmethod
     def intact(self, cell: int, index: int) -> bool:
         """Whether a block is there, as it was written."""
+        return self.state(cell, index) is BlockState.DONE
 
     # What failed
 
-    @abstractmethod
     def statuses(self, cell: int, index: int) -> Mapping[str, NDArray[np.uint8]]:
         """The status (R,) of each fit of a block that is there, by estimator; raises BadInput when it is damaged."""
+        found = self.arrays_of(cell, index, [f"{name}/status" for name in self.layouts])
+        return {name: found[f"{name}/status"] for name in self.layouts}
 
     def status_counts(self) -> dict[str, Counter[Status]]:
         """How many fits of each estimator ended in which status, over all blocks that are there."""
@@ -532,14 +519,6 @@ class MemoryStore(Store):
     def sound_parts(self, cell: int, index: int) -> Block | None:
         """What of a block is there."""
         return self.kept.get((cell, index))
-
-    def intact(self, cell: int, index: int) -> bool:
-        """Whether a block is there."""
-        return self.state(cell, index) is BlockState.DONE
-
-    def statuses(self, cell: int, index: int) -> Mapping[str, NDArray[np.uint8]]:
-        """The status (R,) of each fit of a block that is there, by estimator."""
-        return {name: estimates.status for name, estimates in self.kept[cell, index].estimates.items()}
 
     def note(self, key: str, value: Any) -> None:
         """Keep something beside the results."""

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 import stat
 import zipfile
 from abc import ABC, abstractmethod
@@ -27,7 +28,6 @@ from results.store.disk import (
     LINK,
     PLAIN,
     NotPlain,
-    delete_inside,
     flush,
     flush_names,
     flush_open,
@@ -52,13 +52,13 @@ class Tree(ABC):
     def group(self, mode: Literal["r", "r+"]) -> zarr.Group:
         """The store as zarr sees it; raises an error of zarr where there is none."""
 
-    @abstractmethod
     def metadata(self, names: frozenset[str]) -> Iterator[str]:
         """Files of these names, chunks left out."""
+        return (name for name in self.files() if name.rpartition("/")[2] in names)
 
-    @abstractmethod
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
+        return bool(self.looks([name]))
 
     @abstractmethod
     def files(self, under: str = "") -> list[str]:
@@ -95,9 +95,9 @@ class Tree(ABC):
     def looks(self, names: Sequence[str]) -> dict[str, str]:
         """How files look without being read: sizes and times or versions; those that are not there are left out."""
 
-    @abstractmethod
     def looks_in(self, array: str) -> Iterator[tuple[str, str]]:
         """(name, how it looks) of every chunk of an array, by one listing and in no order."""
+        return iter(self.looks(self.chunks(array)).items())
 
 
 class WritableTree(Tree):
@@ -111,8 +111,7 @@ class WritableTree(Tree):
     def delete(self, name: str) -> None:
         """Delete a file, which need not be there."""
 
-    @abstractmethod
-    def flush(self) -> None:
+    def flush(self) -> None:  # of an object store, where what was put is there, nothing need be done
         """Have all that was written on the disk; raises OSError where that fails."""
 
     @abstractmethod
@@ -191,13 +190,6 @@ class Folder(WritableTree):
             with os.scandir(os.path.join(self.path, folder)) as entries:
                 yield from entries
 
-    def has(self, name: str) -> bool:
-        """Whether there is such a file."""
-        with contextlib.suppress(OSError):
-            self._enter(name.rpartition("/")[0])
-            return stat.S_ISREG(os.lstat(os.path.join(self.path, name)).st_mode)
-        return False
-
     def _enter(self, folder: str) -> None:
         """Raise NotPlain where a folder of the store, or one above it, is a link, or lies outside."""
         if folder in self._entered:
@@ -269,9 +261,18 @@ class Folder(WritableTree):
             raise
 
     def delete(self, name: str) -> None:
-        """Delete a file, which need not be there."""
-        if is_inside(name):
-            delete_inside(self._root, name)
+        """Delete a file, a link or a folder in its place; it need not be there."""
+        if not is_inside(name):
+            return
+        *folders, last = name.split("/")
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            folder_inside(self._root, folders, make=False) as at,
+        ):
+            try:
+                os.unlink(last, dir_fd=at)
+            except IsADirectoryError:
+                shutil.rmtree(last, dir_fd=at)
 
     def flush(self) -> None:
         """Have all that was written on the disk."""
@@ -372,19 +373,9 @@ class Zip(Tree):
         """The store as zarr sees it."""
         return zarr.open_group(store=ZipStore(self.path, mode="r"), mode=mode, zarr_format=3)
 
-    def metadata(self, names: frozenset[str]) -> Iterator[str]:
-        """Files of these names, chunks left out."""
-        for name in sorted(self._names):
-            if name.rpartition("/")[2] in names:
-                yield name
-
     def files(self, under: str = "") -> list[str]:
         """Every file, or those of a folder, in order of their names."""
         return sorted(name for name in self._names if name.startswith(f"{under}/" if under else ""))
-
-    def has(self, name: str) -> bool:
-        """Whether there is such a file."""
-        return name in self._names
 
     def read(self, name: str) -> bytes:
         """All of a file; raises OSError for all that zipfile says of a name or of bytes that are damaged."""
@@ -402,10 +393,6 @@ class Zip(Tree):
     def looks(self, names: Sequence[str]) -> dict[str, str]:
         """How files look: nobody writes into a zip."""
         return {name: "" for name in names if name in self._names}
-
-    def looks_in(self, array: str) -> Iterator[tuple[str, str]]:
-        """(name, how it looks) of every chunk of an array."""
-        return ((name, "") for name in self.chunks(array))
 
 
 def _look(seen: os.stat_result) -> str:
@@ -495,10 +482,6 @@ class Objects(WritableTree):
             for page in self._obstore.list(self._client, prefix=f"{under}/" if under else None):
                 yield from page
 
-    def has(self, name: str) -> bool:
-        """Whether there is such a file."""
-        return bool(self.looks([name]))
-
     def read(self, name: str) -> bytes:
         """All of a file; raises FileNotFoundError where it is not there."""
         with answered(self.path):
@@ -540,9 +523,6 @@ class Objects(WritableTree):
                 self._obstore.delete(self._client, name)
             except FileNotFoundError:
                 return
-
-    def flush(self) -> None:
-        """Nothing: what was put is there."""
 
     def take_place(self, made: Path) -> None:
         """Become the store that was made in a folder of this machine: its root's metadata are written last.

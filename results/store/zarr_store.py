@@ -130,23 +130,9 @@ def growth_of(old: StoreSchema, new: StoreSchema, where: str) -> Growth | None:
     shared = [name for name in old.layouts if name in new.layouts]
     if old.block != new.block or not cells or not shared:
         check_identity(held, asked, where)
-    _check_nothing_lost(old, new, set(cells.values()), where)
-    own, theirs = (dict(zip(s.layouts, i["estimators"], strict=True)) for s, i in ((old, held), (new, asked)))
-    again = [name for name in shared if _again(name, old, new, own[name], theirs[name], where)]
-    return Growth(
-        cells,
-        tuple(name for name in new.layouts if name in shared and name not in again),
-        tuple(name for name in new.layouts if name in again),
-        tuple(name for name in new.layouts if name not in shared),
-        len(new.cells) - len(cells),
-    )
 
-
-def _check_nothing_lost(old: StoreSchema, new: StoreSchema, cells: set[int], where: str) -> None:
-    """Raise BadInput, in one line each, for cells and estimators that the store holds and the study lacks."""
-    problems = []
-    remedy = "put them back into the study, or choose another --store"
-    if lost := [dict(old.cells[i]) for i in range(len(old.cells)) if i not in cells]:
+    problems, remedy = [], "put them back into the study, or choose another --store"
+    if lost := [dict(cell) for index, cell in enumerate(old.cells) if index not in cells.values()]:
         some = [", ".join(f"{dial} = {value}" for dial, value in cell.items()) for cell in lost[:MOST_NAMED]]
         some += [f"{len(lost) - MOST_NAMED} more"] if len(lost) > MOST_NAMED else []
         what = f"{len(lost)} of {len(old.cells)} cells of the store would be lost: {'; '.join(some)}"
@@ -156,6 +142,16 @@ def _check_nothing_lost(old: StoreSchema, new: StoreSchema, cells: set[int], whe
         problems.append(Problem(what, where, "a study that keeps every estimator of the store", remedy))
     if problems:
         raise BadInput(*problems)
+
+    own, theirs = (dict(zip(s.layouts, i["estimators"], strict=True)) for s, i in ((old, held), (new, asked)))
+    again = [name for name in shared if _again(name, old, new, own[name], theirs[name], where)]
+    return Growth(
+        cells,
+        tuple(name for name in new.layouts if name in shared and name not in again),
+        tuple(name for name in new.layouts if name in again),
+        tuple(name for name in new.layouts if name not in shared),
+        len(new.cells) - len(cells),
+    )
 
 
 def _again(
@@ -224,10 +220,6 @@ def fill_grown(source: Store, target: Store, growth: Growth) -> None:
 DAMAGE = (ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
 type Filler = Callable[[ZarrStore], None]  # writes what a new store holds from the start
 type Follower = Callable[[Path], None]  # holds a new store in the folder where it was made, as `Hold.follow` does
-
-
-def not_held(_: Path) -> None:
-    """Nobody holds the store: nothing else writes into it."""
 
 
 class ZarrStore(Store):
@@ -299,7 +291,7 @@ class ZarrStore(Store):
 
     @classmethod
     def create(
-        cls, path: StorePath, schema: StoreSchema, fill: Filler | None = None, follow: Follower = not_held
+        cls, path: StorePath, schema: StoreSchema, fill: Filler | None = None, follow: Follower | None = None
     ) -> ZarrStore:
         """A new store, made in a temporary folder, filled there, held by `follow` and put in its place.
 
@@ -312,12 +304,13 @@ class ZarrStore(Store):
             write_skeleton(made / "store", schema)
             if fill is not None:
                 fill(cls(made / "store", "a"))
-            follow(made / "store")
+            if follow is not None:  # else nobody holds the store: nothing else writes into it
+                follow(made / "store")
             with taking_place(path):
                 writable(path).take_place(made / "store")
         return cls(path, "a")
 
-    def replaced(self, schema: StoreSchema, fill: Filler, follow: Follower = not_held) -> ZarrStore:
+    def replaced(self, schema: StoreSchema, fill: Filler, follow: Follower | None = None) -> ZarrStore:
         """A store of another schema in the place of this one, made in a temporary folder and filled from this one.
 
         A kill or a power cut leaves one of the two whole: `locked` puts this one back when the other is not yet in its
@@ -329,7 +322,8 @@ class ZarrStore(Store):
             write_skeleton(made / "store", schema)
             fill(ZarrStore(made / "store", "a"))
             flush(made / "store")  # before the old store goes, so that none is there for a moment alone
-            follow(made / "store")
+            if follow is not None:
+                follow(made / "store")
             os.rename(real, set_aside(real))
             with taking_place(self.path):
                 writable(real).take_place(made / "store")
@@ -350,7 +344,7 @@ class ZarrStore(Store):
         path: StorePath,
         schema: StoreSchema,
         check: Callable[[ZarrStore], None] = lambda _: None,
-        follow: Follower = not_held,
+        follow: Follower | None = None,
     ) -> ZarrStore:
         """The study's store, created or resumed and grown to its replications; raises BadInput for another study's.
 
@@ -443,6 +437,17 @@ class ZarrStore(Store):
         except Exception:  # noqa: BLE001  (whatever a damaged chunk raises, the block is not intact)
             return False
 
+    def unfinished(self) -> list[tuple[int, int]]:
+        """(cell, block) of every block that is missing, or whose files have changed and are damaged.
+
+        Only blocks whose files do not look as they did when they were written are read.
+        """
+        changed = self.changed()
+        missing = [place for place in changed if not self.intact(*place)]
+        for place in set(changed).difference(missing):
+            self.renew_stamp(*place)
+        return missing
+
     def changed(self) -> list[tuple[int, int]]:
         """(cell, block) of every block that is not done, or whose files do not look as they did when it was."""
         names, stamps = names_of(self._with_files(self.schema.parts)), dict[tuple[int, int], Stamp]()
@@ -466,11 +471,6 @@ class ZarrStore(Store):
     def _with_files(self, parts: Iterable[str]) -> list[str]:
         """Those of some parts of a block that are kept in files: truths without a name are not."""
         return [name for name in parts if self.estimands or name != "truth"]
-
-    def statuses(self, cell: int, index: int) -> Mapping[str, NDArray[np.uint8]]:
-        """The status (R,) of each fit of a block that is there, by estimator; raises BadInput when it is damaged."""
-        found = self.arrays_of(cell, index, [f"{name}/status" for name in self.layouts])
-        return {name: found[f"{name}/status"] for name in self.layouts}
 
     def _damaged(self, cell: int, index: int) -> Exception:
         return bad(f"block {index} of cell {cell} is damaged", where=str(self.path),

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 
 from results.tables.journal_table import JournalTable
@@ -45,10 +45,7 @@ def notes_of(document: Document) -> tuple[str, ...]:
 def in_language(table: JournalTable, document: Document) -> JournalTable:
     """A table in Chinese; what the user called something keeps its name."""
     names = names_of(document)
-
-    def said(text: str) -> str:
-        return chinese(text, names)
-
+    said = partial(chinese, names=names)
     columns = (replace(one, label=said(one.label), group=said(one.group)) for one in table.columns)
     rows = (
         replace(

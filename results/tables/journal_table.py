@@ -14,13 +14,12 @@ from rich.cells import cell_len
 from estimators.core.error_types import error_label
 from estimators.core.estimator import usual_error
 from estimators.spatial.lm_tests import CHI_SQUARE
-from results.tables.records import BASELINE, EFFECTS, LONG_RUN, Document, Fit, Record, Style, clusters_of
+from results.tables.records import BASELINE, EFFECTS, LONG_RUN, PLAIN, Document, Fit, Record, Style, clusters_of
 from results.tables.typography import (
     COUNTS,
     IN_BRACKETS,
     STATISTICS,
     NumberCell,
-    Written,
     count,
     decimals,
     digits,
@@ -89,11 +88,6 @@ class JournalTable:
         """Headings above neighbouring columns and how many each spans; empty when no column has one."""
         runs = tuple((group, len(list(run))) for group, run in groupby(column.group for column in self.columns))
         return runs if any(group for group, _ in runs) else ()
-
-    @property
-    def numbered(self) -> bool:
-        """Whether a column has a number."""
-        return any(column.number for column in self.columns)
 
     @property
     def heads(self) -> list[list[str]]:
@@ -200,7 +194,7 @@ def _blocks(rows: Sequence[Row]) -> Iterator[list[Row]]:
 # Fits as columns of a table: the records of one, what is shown of them, and rows over several.
 
 
-LIKELIHOOD = ("sem", "sar", "sdm", "slx", "sdem", "sac")
+LIKELIHOOD = ("sem", "sar", "sdm", "slx", "sdem", "sac")  # models that are fitted by maximum likelihood
 SPECIAL = {"constant": 3, "rho": 5, "lambda": 6, "sigma2": 7}
 UNBOUNDED = "[\N{EN DASH}]"  # in brackets, of a test that no interval belongs to
 
@@ -225,11 +219,6 @@ class FitColumn(Fit):
     def errors(self) -> tuple[str, ...]:
         """Its error types, in order."""
         return tuple(dict.fromkeys(record.se_type for record in self.records))
-
-    @property
-    def likelihood(self) -> bool:
-        """Whether it was fitted by maximum likelihood."""
-        return self.model in LIKELIHOOD
 
     def shown_error(self, asked: str | None) -> str:
         """The error type asked for where there is one; else the first cluster, else information or the last."""
@@ -280,34 +269,34 @@ def shown_numbers(records: Iterable[Record | None]) -> list[float | None]:
     return found
 
 
-def coefficient(record: Record | None, row: Sequence[float | None] = ()) -> str:
+def coefficient(record: Record | None, row: Sequence[float | None] = (), *, style: Style = PLAIN) -> str:
     """An estimate with its stars; a variance has none. row: numbers beside which it is written."""
-    return "" if record is None else NumberCell.of(partial(_coefficient, record, tuple(row)))
-
-
-def _coefficient(record: Record, row: Sequence[float | None], style: Style) -> Written:
+    if record is None:
+        return ""
     text = figures(record.estimate, shown_numbers([record]), row, style.digits)
-    return text + ("" if record.term == "sigma2" else stars(record.pvalue, style.stars)), record.estimate
+    marks = "" if record.term == "sigma2" else stars(record.pvalue, style.stars)
+    return NumberCell(text + marks, record.estimate, partial(coefficient, record, tuple(row)))
 
 
-def bracket(record: Record | None, row: Sequence[float | None] = ()) -> str:
+def bracket(record: Record | None, row: Sequence[float | None] = (), *, style: Style = PLAIN) -> str:
     """The standard error in brackets; the interval where there is none, and a dash where a test has no bounded one; of
     a test statistic its p value. Other styles put t, p or the interval there."""
-    return "" if record is None else NumberCell.of(partial(_bracket, record, tuple(row)))
-
-
-def _bracket(record: Record, row: Sequence[float | None], style: Style) -> Written:
+    if record is None:
+        return ""
+    number: float | None
     if record.se_type == CHI_SQUARE:
-        return p_value(record.pvalue), record.pvalue
-    if style.brackets == "p":
-        said = probability(record.pvalue)
-        return f"({said})" if said else "", record.pvalue
-    if style.brackets == "ci" or record.se is None:
-        return _interval(record, row, style)[0] or UNBOUNDED * unbounded(record), None
-    if style.brackets == "t":
-        said = decimals(record.statistic)
-        return f"({said})" if said else "", record.statistic
-    return f"({figures(record.se, shown_numbers([record]), row, style.digits)})", record.se
+        text, number = p_value(record.pvalue), record.pvalue
+    elif style.brackets == "p":
+        said, number = probability(record.pvalue), record.pvalue
+        text = f"({said})" if said else ""
+    elif style.brackets == "ci" or record.se is None:
+        text, number = interval(record, row, style=style) or UNBOUNDED * unbounded(record), None
+    elif style.brackets == "t":
+        said, number = decimals(record.statistic), record.statistic
+        text = f"({said})" if said else ""
+    else:
+        text, number = f"({figures(record.se, shown_numbers([record]), row, style.digits)})", record.se
+    return NumberCell(text, number, partial(bracket, record, tuple(row)))
 
 
 def unbounded(record: Record) -> bool:
@@ -316,17 +305,13 @@ def unbounded(record: Record) -> bool:
     return tested and (record.lower is None or record.upper is None)
 
 
-def interval(record: Record | None, row: Sequence[float | None] = ()) -> str:
-    """The interval in square brackets."""
-    return "" if record is None else NumberCell.of(partial(_interval, record, tuple(row)))
-
-
-def _interval(record: Record, row: Sequence[float | None], style: Style) -> Written:
-    if record.lower is None or record.upper is None:
-        return "", None
+def interval(record: Record | None, row: Sequence[float | None] = (), *, style: Style = PLAIN) -> str:
+    """The interval in square brackets, "" where it has no ends."""
+    if record is None or record.lower is None or record.upper is None:
+        return ""
     beside = (*shown_numbers([record]), record.lower, record.upper)
     low, high = (figures(end, beside, row, style.digits) for end in (record.lower, record.upper))
-    return f"[{low}, {high}]", None
+    return NumberCell(f"[{low}, {high}]", None, partial(interval, record, tuple(row)))
 
 
 def coefficient_rows(label: str, records: Sequence[Record | None]) -> list[Row]:
@@ -510,7 +495,7 @@ class TableSetting:
         kinds: dict[tuple[str, bool], list[FitColumn]] = {}  # columns by the error type that they show, and likelihood
         for column in columns:
             if column.records:
-                kinds.setdefault((column.shown_error(self.asked), column.likelihood), []).append(column)
+                kinds.setdefault((column.shown_error(self.asked), column.model in LIKELIHOOD), []).append(column)
         counted = str(self.document.panel.get("cluster_k", "nonnested"))
         errors = [of_columns(error_note(kind, likelihood=likelihood, factor=factor, cluster_k=counted,
                                         brackets=self.style.brackets), found, columns, len(kinds) > 1)
@@ -529,19 +514,24 @@ class TableSetting:
         floored = dict.fromkeys(kind for kind, _ in kinds for column in columns
                                 if column.statistics.get(f"floored:{kind}"))  # fmt: skip
         errors += [f"{FLOORED} {error_label(kind)}." for kind in floored]
-        errors += self.cluster_counts(columns)
+
+        clusters: dict[str, list[float]] = {}  # of every clustering but that by unit that is shown, by column
+        for column in columns:
+            kind = column.shown_error(self.asked)
+            if (number := column.statistics.get(clusters_of(kind))) is not None:
+                clusters.setdefault(kind, []).append(number)
+        for kind, found in clusters.items():
+            lowest, highest = f"{min(found):,.0f}", f"{max(found):,.0f}"
+            span = lowest if min(found) == max(found) else f"{lowest} to {highest}, by column"
+            errors.append(f"{error_label(kind).capitalize()}: G = {span}.")
+
         weight, weighted = self.document.panel.get("weight"), ""
         if weight is not None:  # fits with a W are spatial, and are not weighted
             weighted = "Not weighted." if all(one.weights for one in columns) else f"Weighted by {self.name(weight)}."
         since = self.document.panel.get("first_treated")  # the column of the panel's file that holds the period
         treated = f"{self.treatment_name} is 1 from the period in column {since} on." if since else ""
-        notes = (treated, weighted, *errors, *more, *self._fragile(columns), self.stars_note)
+        notes = (treated, weighted, *errors, *more, *self._fragile(columns), stars_note(self.style.stars))
         return tuple(filter(None, (*notes, self.data)))
-
-    @property
-    def stars_note(self) -> str:
-        """What the stars mean, "" without stars."""
-        return stars_note(self.style.stars)
 
     def _fragile(self, columns: Sequence[FitColumn]) -> list[str]:
         """A sentence if the treatment's stars depend on the error type, and one for each of its effects in an SDM.
@@ -564,20 +554,6 @@ class TableSetting:
                     said.append(" ".join([_named([column], column.model if _repeated(columns) else None), *given]))
             name = f"the {term.partition(':')[0]} effect of " * (":" in term) + self.treatment_name
             notes += [f"{FRAGILE} {name} depend on the error type: {'; '.join(said)}."] if said else []
-        return notes
-
-    def cluster_counts(self, columns: Sequence[FitColumn]) -> list[str]:
-        """A sentence with the number of clusters for every clustering but that by unit that is shown."""
-        counts: dict[str, list[float]] = {}
-        for column in columns:
-            kind = column.shown_error(self.asked)
-            if (count := column.statistics.get(clusters_of(kind))) is not None:
-                counts.setdefault(kind, []).append(count)
-        notes = []
-        for kind, found in counts.items():
-            lowest, highest = f"{min(found):,.0f}", f"{max(found):,.0f}"
-            span = lowest if min(found) == max(found) else f"{lowest} to {highest}, by column"
-            notes.append(f"{error_label(kind).capitalize()}: G = {span}.")
         return notes
 
     @property
@@ -657,17 +633,13 @@ def regressions(
     everything = ["controls, units, periods" if column.records else "-" for column in columns]
     given = everything if effects is None else effects
     parts = [part for part in _EFFECT_LABELS if part != "controls" or setting.controls] if given else []
-    body += [Row(_EFFECT_LABELS[part], tuple(_given(part, names) for names in given), rule=part == parts[0])
-             for part in parts]  # fmt: skip
+    for part in parts:
+        cells = tuple("" if names == "-" else "yes" if part in names else
+                      "random" if part == "units" and "random" in names else "no" for names in given)  # fmt: skip
+        body.append(Row(_EFFECT_LABELS[part], cells, rule=part == parts[0]))
     body += size_rows(columns, setting.units, setting.periods)
     body += fit_rows(columns) + setting.error_row(columns) + list(rows)
     return [JournalTable(name, title, tuple(heads), tuple(body), setting.notes([*columns, *tests], *notes))]
-
-
-def _given(part: str, names: str) -> str:
-    if names == "-":
-        return ""
-    return "yes" if part in names else "random" if part == "units" and "random" in names else "no"
 
 
 # Formats of tables: what the modules beside this one have as FORMATS, found by being there.

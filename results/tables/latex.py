@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from results.tables.chinese import notes_of, wording
-from results.tables.journal_table import Heading, JournalTable, Row, TableFormat
+from results.tables.journal_table import JournalTable, Row, TableFormat
 from results.tables.records import Document
 from results.tables.typography import split_stars, with_minus
 
@@ -51,18 +51,13 @@ def latex_tables(document: Document, tables: Sequence[JournalTable]) -> str:
         items = "\n".join(rf"\item {escape(sentence)}" for sentence in notes_of(document))
         body += f"\n\n\\clearpage\n\\section*{{{escape(wording(document)('Notes'))}}}\n"
         body += f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}"
-    engine, fonts = _fonts(body)
+    engine, fonts = "Compile with XeLaTeX or LuaLaTeX.", r"\usepackage{fontspec}"
+    if _CJK.search(body):
+        fonts = r"\usepackage[scheme=plain]{ctex}"
+    elif not _FOREIGN.search(body):
+        engine, fonts = "Compile with pdfLaTeX, XeLaTeX or LuaLaTeX.", _LATIN
     head = _PREAMBLE.format(engine=engine, fonts=fonts)
     return f"{head}{body}\n\\end{{document}}\n"
-
-
-def _fonts(body: str) -> tuple[str, str]:
-    """The programs that can set a text, and the packages that it needs."""
-    if _CJK.search(body):
-        return "Compile with XeLaTeX or LuaLaTeX.", r"\usepackage[scheme=plain]{ctex}"
-    if _FOREIGN.search(body):
-        return "Compile with XeLaTeX or LuaLaTeX.", r"\usepackage{fontspec}"
-    return "Compile with pdfLaTeX, XeLaTeX or LuaLaTeX.", _LATIN
 
 
 def escape(text: str) -> str:
@@ -74,15 +69,33 @@ def _float(table: JournalTable) -> str:
     turned = table.width > UPRIGHT
     width = len(table.columns) + 1
     small = len(table.rows) > LENGTH[turned] - SPARE or table.width > (TURNED if turned else UPRIGHT) - 2 * SPARE
+    texts = [cell for row in table.rows for cell in row.cells]
+    overhang = 0.7  # room right of every column for what stands outside its width, in em
+    if any(split_stars(text)[1] for text in texts):
+        overhang = 1.6
+    elif any(text.endswith((")", "]")) for text in texts):
+        overhang = 1.0
+    heads = []
+    if table.groups:
+        cells, rules, first = [], [], 2
+        for group, span in table.groups:
+            cells.append(rf"\multicolumn{{{span}}}{{c}}{{{escape(group)}}}")
+            rules += [rf"\cmidrule(lr){{{first}-{first + span - 1}}}"] if group else []
+            first += span
+        heads += [_line("", cells), " ".join(rules)]
+    for words in table.heads:  # a heading of several words in a box of several lines
+        boxed = [escape(text) if len(text) <= 12 else rf"\parbox[b]{{6.4em}}{{\raggedleft {escape(text)}}}"
+                 for text in words]  # fmt: skip
+        heads.append(_line("", boxed))
     lines = [
         r"\begin{table}[p]" if turned else r"\begin{table}[htbp]",
         r"\centering\scriptsize" if small else r"\centering\footnotesize",
         r"\begin{threeparttable}",
         rf"\caption*{{{escape(table.caption)}}}",
         *([r"\setlength{\tabcolsep}{4pt}"] if small else []),
-        rf"\begin{{tabular}}{{l*{{{width - 1}}}{{r@{{\hspace{{{_overhang(table)}em}}}}}}}}",
+        rf"\begin{{tabular}}{{l*{{{width - 1}}}{{r@{{\hspace{{{overhang}em}}}}}}}}",
         r"\toprule",
-        *_head(table),
+        *heads,
         r"\midrule",
         *(line for number, row in enumerate(table.rows) for line in _row(row, width, first=number == 0)),
         r"\bottomrule",
@@ -93,28 +106,6 @@ def _float(table: JournalTable) -> str:
                   r"\end{tablenotes}"]  # fmt: skip
     lines += [r"\end{threeparttable}", r"\end{table}"]
     return "\n".join(["\\begin{landscape}", *lines, "\\end{landscape}"] if turned else lines)
-
-
-def _head(table: JournalTable) -> list[str]:
-    lines = []
-    if table.groups:
-        cells, rules, first = [], [], 2
-        for group, span in table.groups:
-            cells.append(rf"\multicolumn{{{span}}}{{c}}{{{escape(group)}}}")
-            rules += [rf"\cmidrule(lr){{{first}-{first + span - 1}}}"] if group else []
-            first += span
-        lines += [_line("", cells), " ".join(rules)]
-    if table.numbered:
-        lines.append(_line("", [column.number for column in table.columns]))
-    if any(column.label for column in table.columns):
-        lines.append(_line("", [_heading(column) for column in table.columns]))
-    return lines
-
-
-def _heading(column: Heading) -> str:
-    """A heading of several words in a box of several lines."""
-    words = escape(column.label)
-    return words if len(column.label) <= 12 else rf"\parbox[b]{{6.4em}}{{\raggedleft {words}}}"
 
 
 def _row(row: Row, width: int, *, first: bool) -> list[str]:
@@ -134,14 +125,6 @@ def _cell(text: str) -> str:
     if body.endswith((")", "]")):
         return rf"{escape(body[:-1])}\rlap{{{escape(body[-1])}}}"
     return escape(body)
-
-
-def _overhang(table: JournalTable) -> float:
-    """Room right of every column for what stands outside its width, in em."""
-    texts = [cell for row in table.rows for cell in row.cells]
-    if any(split_stars(text)[1] for text in texts):
-        return 1.6
-    return 1.0 if any(text.endswith((")", "]")) for text in texts) else 0.7
 
 
 def _line(label: str, cells: Sequence[str]) -> str:

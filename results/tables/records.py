@@ -216,8 +216,8 @@ class Fit:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """All its fields as estimates.json names them."""
-        rest = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "place"}
+        """All its fields as estimates.json names them; an estimate has no name."""
+        rest = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("place", "name")}
         return {"table": self.table, "column": self.column, **rest}
 
 
@@ -241,11 +241,6 @@ class Record(Fit):
     units: int = 0
     periods: int = 0
     effects_method: str | None = None
-
-    @property
-    def value(self) -> float | None:
-        """The number itself, of an estimate or a statistic."""
-        return self.estimate
 
 
 @dataclass(frozen=True)
@@ -338,7 +333,7 @@ class Document:
     @property
     def frame(self) -> pd.DataFrame:
         """The estimates as a table, a row each, with the names of estimates.json."""
-        return pd.DataFrame([_estimate_in_json(record) for record in self.records])
+        return pd.DataFrame([record.plain for record in self.records])
 
     def to_json(self) -> str:
         """The document as JSON (NaN as null)."""
@@ -346,7 +341,7 @@ class Document:
             "panel": dict(self.panel),
             "warnings": [warning.plain for warning in self.warnings],
             "specifications": [one.plain for one in self.specifications],
-            "records": [_estimate_in_json(record) for record in self.records],
+            "records": [record.plain for record in self.records],
             "statistics": [
                 {**Fit(**record.identity).plain, "name": record.name, "value": record.estimate, "term": record.term}
                 for record in self.statistics
@@ -356,10 +351,6 @@ class Document:
         if self.cross_check:
             plain["cross_check"] = [asdict(agreement) for agreement in self.cross_check]
         return json.dumps(plain, ensure_ascii=False, indent=1, allow_nan=False)
-
-
-def _estimate_in_json(record: Record) -> dict[str, Any]:
-    return {name: value for name, value in record.plain.items() if name != "name"}
 
 
 def records_of(fit: Fit, estimates: Estimates, nobs: int, units: int, periods: int) -> list[Record]:
@@ -378,7 +369,7 @@ def records_of(fit: Fit, estimates: Estimates, nobs: int, units: int, periods: i
     records = []
     for e, error in enumerate(estimates.errors):
         for k, term in enumerate(estimates.terms):
-            known: dict[str, Any] = {name: _number(values[e, k]) for name, values in inference.items()
+            known: dict[str, Any] = {name: _plain(float(values[e, k])) for name, values in inference.items()
                                      if (term, name) not in NO_HYPOTHESIS}  # fmt: skip
             method = "delta" if term.split(":")[0].removeprefix(LONG_RUN) in EFFECTS else None
             records.append(Record(**fit.identity, term=term, estimate=float(estimate[k]), se_type=error, **known,
@@ -393,7 +384,7 @@ def statistics_of(fit: Fit, estimates: Estimates) -> list[Record]:
 
 def statistic_of(fit: Fit, name: str, value: float | None, term: str | None = None) -> Record:
     """A statistic of a fit, or of one of its terms; None or a value that is not finite: there is none."""
-    return Record(**fit.identity, term=term, name=name, estimate=None if value is None else _number(value))
+    return Record(**fit.identity, term=term, name=name, estimate=_plain(None if value is None else float(value)))
 
 
 def clusters_of(error: str) -> str:
@@ -404,7 +395,3 @@ def clusters_of(error: str) -> str:
 def _stored(kept: Floats | None, computed: Floats) -> Floats:
     """What an estimator gave itself, (E, K) of its first panel, and what follows from se and dof where it gave none."""
     return computed if kept is None else np.where(np.isnan(kept[0]), computed, kept[0])
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

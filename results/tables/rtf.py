@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from results.tables.chinese import notes_of, wording
-from results.tables.journal_table import JournalTable, Row, TableFormat
+from results.tables.journal_table import JournalTable, TableFormat
 from results.tables.records import Document
 from results.tables.typography import split_stars, with_minus
 
@@ -51,42 +51,30 @@ def _table(table: JournalTable, *, first: bool) -> str:
     turned = rf"\lndscpsxn\pgwsxn{TURNED}\pghsxn{PAGE}" if wide else rf"\pgwsxn{PAGE}\pghsxn{TURNED}"
     section = rf"{'' if first else chr(92) + 'sect'}\sectd{'' if wide or first else chr(92) + 'sbknone'}{turned}"
     ends = [sum(widths[: j + 1]) for j in range(len(widths))]
-    heads = _heads(table, ends)
-    lines = [section, rf"\pard\keepn\sb240\outlinelevel1{{\b {escape(table.caption)}}}\par", *heads]
-    last = len(table.rows) - 1
-    for number, row in enumerate(table.rows):
-        lines.append(_row(row, ends, bottom=number == last))
-    lines += [rf"\pard\sb60\fs{2 * POINTS - 2} {escape(note)}\par" for note in table.notes]
-    return "\n".join([*lines, rf"\pard\fs{2 * POINTS}"])
-
-
-def _heads(table: JournalTable, ends: Sequence[int]) -> list[str]:
-    """Groups, numbers and headings, repeated on every page; a rule above the first line and below the last."""
-    lines: list[tuple[list[str], list[int]]] = []
+    rows: list[tuple[list[str], list[int]]] = []  # of heads, repeated on every page: groups, numbers and headings
     if table.groups:
         spans, at = [0], 0
         for _, span in table.groups:
             at += span
             spans.append(at)
-        lines.append((["", *(group for group, _ in table.groups)], [ends[j] for j in spans]))
-    lines += [(["", *texts], list(ends)) for texts in table.heads]
-    last = len(lines) - 1
-    return [_line([escape(text) for text in texts], own, top=18 * (j == 0), bottom=8 * (j == last), head=True)
-            for j, (texts, own) in enumerate(lines)]  # fmt: skip
-
-
-def _row(row: Row, ends: Sequence[int], *, bottom: bool) -> str:
-    top, below = 6 * (row.rule or row.kind == "head"), 18 * bottom
-    if row.kind == "head":
-        return _line([rf"{{\i {escape(row.label)}}}"], [ends[-1]], top=top, bottom=below)
-    label = escape(row.label.strip())
-    cells = [rf"\~\~{label}" if row.label.startswith("  ") else label, *map(_cell, row.cells)]
-    return _line(cells, ends, top=top, bottom=below)
-
-
-def _cell(text: str) -> str:
-    body, stars = split_stars(text)
-    return escape(body) + (rf"{{\super {stars}}}" if stars else "")
+        rows.append((["", *(group for group, _ in table.groups)], [ends[j] for j in spans]))
+    rows += [(["", *texts], ends) for texts in table.heads]
+    heads = [_line([escape(text) for text in texts], own, top=18 * (j == 0), bottom=8 * (j == len(rows) - 1), head=True)
+             for j, (texts, own) in enumerate(rows)]  # fmt: skip
+    lines = [section, rf"\pard\keepn\sb240\outlinelevel1{{\b {escape(table.caption)}}}\par", *heads]
+    last = len(table.rows) - 1
+    for number, row in enumerate(table.rows):
+        top, below = 6 * (row.rule or row.kind == "head"), 18 * (number == last)
+        if row.kind == "head":
+            lines.append(_line([rf"{{\i {escape(row.label)}}}"], [ends[-1]], top=top, bottom=below))
+            continue
+        label = rf"\~\~{escape(row.label.strip())}" if row.label.startswith("  ") else escape(row.label.strip())
+        cells = [
+            escape(body) + (rf"{{\super {stars}}}" if stars else "") for body, stars in map(split_stars, row.cells)
+        ]
+        lines.append(_line([label, *cells], ends, top=top, bottom=below))
+    lines += [rf"\pard\sb60\fs{2 * POINTS - 2} {escape(note)}\par" for note in table.notes]
+    return "\n".join([*lines, rf"\pard\fs{2 * POINTS}"])
 
 
 def _line(cells: Sequence[str], ends: Sequence[int], *, top: int = 0, bottom: int = 0, head: bool = False) -> str:

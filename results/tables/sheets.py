@@ -114,15 +114,12 @@ def csv_tables(document: Document, tables: Sequence[JournalTable]) -> dict[str, 
                     else IN_BRACKETS[document.style.brackets])  # fmt: skip
             label = row.label.strip() or f"{above} ({said(held)})"
             above = row.label.strip() or above
-            writer.writerow([label, *map(_full, row.cells or ("",) * len(table.columns))])
+            full = [cell if (value := number_of(cell)) is None or not cell else  # a number in full, a text as it is
+                    repr(int(value) if value == int(value) else value)
+                    for cell in row.cells or ("",) * len(table.columns)]  # fmt: skip
+            writer.writerow([label, *full])
         found[f"table-{table.name or number}.csv"] = text.getvalue().encode("utf-8-sig")
     return found
-
-
-def _full(cell: str) -> str:
-    """A number in full, a text as it is."""
-    value = number_of(cell)
-    return str(cell) if value is None or not cell else repr(int(value) if value == int(value) else value)
 
 
 FORMATS = (

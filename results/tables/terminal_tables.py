@@ -149,25 +149,10 @@ def _heading(label: str) -> list[str]:
 
 
 def _lines(table: JournalTable) -> list[tuple[str, str]]:
-    """Lines of text with their styles."""
+    """Lines of text with their styles: spanning headings, numbers, the columns' own headings, then the rows."""
     widths, label_width = _widths(table), _label_width(table)
     rule = "─" * (label_width + sum(width + len(GAP) for width in widths))
-    lines = [(rule, "")]
-    lines += [(line, "bold") for line in _head(table, widths, label_width)] + [(rule, "")]
-    for number, (row, cells) in enumerate(zip(table.rows, _padded(table), strict=True)):
-        lines += [(rule, "dim")] if number and (row.rule or row.kind == "head") else []
-        label = row.label
-        if row.kind != "head":
-            label = label if cell_len(label) <= label_width else f"{label[: label_width - 1]}…"
-            label += " " * (label_width - cell_len(label))
-        lines.append((label + _joined(cells, widths), "italic" if row.kind == "head" else ""))
-    return [*lines, (rule, "")]
-
-
-def _head(table: JournalTable, widths: Sequence[int], label_width: int) -> list[str]:
-    """Spanning headings, numbers, and the columns' own headings."""
-    lines = []
-    start = " " * label_width
+    start, heads = " " * label_width, []
     if table.groups:
         above, below, first = start, start, 0
         for group, span in table.groups:
@@ -176,15 +161,24 @@ def _head(table: JournalTable, widths: Sequence[int], label_width: int) -> list[
             above += GAP + " " * left + group + " " * max(room - left - cell_len(group), 0)
             below += GAP + ("─" * room if group else " " * room)
             first += span
-        lines += [above.rstrip(), below.rstrip()]
-    if table.numbered:
-        lines.append(start + _joined([column.number for column in table.columns], widths))
+        heads += [above.rstrip(), below.rstrip()]
+    if any(numbers := [column.number for column in table.columns]):
+        heads.append(start + _joined(numbers, widths))
     headings = [_heading(column.label) for column in table.columns]
     depth = max(map(len, headings), default=0)
     for level in range(depth):
         at = [heading[level - depth + len(heading)] if level >= depth - len(heading) else "" for heading in headings]
-        lines.append(start + _joined(at, widths))
-    return lines
+        heads.append(start + _joined(at, widths))
+
+    lines = [(rule, ""), *((line, "bold") for line in heads), (rule, "")]
+    for number, (row, cells) in enumerate(zip(table.rows, _padded(table), strict=True)):
+        lines += [(rule, "dim")] if number and (row.rule or row.kind == "head") else []
+        label = row.label
+        if row.kind != "head":
+            label = label if cell_len(label) <= label_width else f"{label[: label_width - 1]}…"
+            label += " " * (label_width - cell_len(label))
+        lines.append((label + _joined(cells, widths), "italic" if row.kind == "head" else ""))
+    return [*lines, (rule, "")]
 
 
 def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from math import isfinite
-from typing import Any, Self
+from typing import Self
 
 from estimators.core.error_types import KINDS, error_label, factor_text, kind_of, without_se
 from estimators.spatial.lm_tests import CHI_SQUARE
@@ -97,32 +97,26 @@ _ASCII = str.maketrans({
 })  # fmt: skip
 
 
-Written = tuple[str, float | None]  # the text of a cell, and the one number that it shows
-Writer = Callable[[Style], Written]
-
-
 class NumberCell(str):
-    """The text of a cell that remembers the number it shows, and how it is written in another style."""
+    """The text of a cell that remembers the number it shows, and what writes it in another style.
 
-    __slots__ = ("number", "writer")
+    again: None where every style writes it alike.
+    """
+
+    __slots__ = ("again", "number")
     number: float | None
-    writer: Writer
+    again: Callable[..., str] | None
 
-    @classmethod
-    def of(cls, writer: Writer, style: Style = PLAIN) -> Self:
-        """What a writer writes in a style."""
-        text, number = writer(style)
-        cell = cls(text)
-        cell.number, cell.writer = number, writer
+    def __new__(cls, text: str, number: float | None = None, again: Callable[..., str] | None = None) -> Self:
+        """The text as a cell; a copy or a pickle is made by the text alone and given the rest."""
+        cell = super().__new__(cls, text)
+        cell.number, cell.again = number, again
         return cell
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).of, (self.writer,)
 
 
 def in_style(cell: str, style: Style) -> str:
     """A cell in another style: one that holds no number is as it was."""
-    return NumberCell.of(cell.writer, style) if isinstance(cell, NumberCell) else cell
+    return cell.again(style=style) if isinstance(cell, NumberCell) and cell.again else cell
 
 
 def number_of(cell: str) -> float | None:
@@ -130,17 +124,12 @@ def number_of(cell: str) -> float | None:
     return cell.number if isinstance(cell, NumberCell) else None
 
 
-def digits(value: float | None, beside: Sequence[float | None] = (), row: Sequence[float | None] = ()) -> NumberCell:
+def digits(
+    value: float | None, beside: Sequence[float | None] = (), row: Sequence[float | None] = (), *, style: Style = PLAIN
+) -> NumberCell:  # fmt: skip
     """A cell of a number alone, as `figures` writes it."""
-    return NumberCell.of(partial(_digits, value, tuple(beside), tuple(row)))
-
-
-def _digits(value: float | None, beside: Sequence[float | None], row: Sequence[float | None], style: Style) -> Written:
-    return figures(value, beside, row, style.digits), value
-
-
-def _as_is(text: str, value: float | None, style: Style) -> Written:
-    return text, value
+    text = figures(value, beside, row, style.digits)
+    return NumberCell(text, value, partial(digits, value, tuple(beside), tuple(row)))
 
 
 def figures(
@@ -179,42 +168,31 @@ def has_exponent(together: Sequence[float | None], row: Sequence[float | None] =
 
 def decimals(value: float | None) -> NumberCell:
     """Three decimals, as programs print z values, test statistics and log-likelihoods; "" for none."""
-    return _cell("" if value is None or not isfinite(value) else f"{value:,.3f}", value)
+    return NumberCell("" if value is None or not isfinite(value) else f"{value:,.3f}", value)
 
 
 def count(value: float | None) -> NumberCell:
     """A whole number; "" for none."""
-    return _cell("" if value is None else f"{value:,.0f}", value)
+    return NumberCell("" if value is None else f"{value:,.0f}", value)
 
 
 def probability(value: float | None) -> NumberCell:
     """A p value with four decimals, "<0.0001" below them."""
     if value is None or not isfinite(value):
-        return _cell("", None)
-    return _cell("<0.0001" if value < 0.00005 else f"{value:.4f}", value)
+        return NumberCell("")
+    return NumberCell("<0.0001" if value < 0.00005 else f"{value:.4f}", value)
 
 
-def starred_probability(value: float | None) -> NumberCell:
+def starred_probability(value: float | None, *, style: Style = PLAIN) -> NumberCell:
     """The same with its stars."""
-    return NumberCell.of(partial(_starred, value))
+    text = probability(value) + stars(value, style.stars)
+    return NumberCell(text, value, partial(starred_probability, value))
 
 
-def _starred(value: float | None, style: Style) -> Written:
-    return probability(value) + stars(value, style.stars), value
-
-
-def span(low: float | None, high: float | None) -> NumberCell:
+def span(low: float | None, high: float | None, *, style: Style = PLAIN) -> NumberCell:
     """Two ends in square brackets."""
-    return NumberCell.of(partial(_span, low, high))
-
-
-def _span(low: float | None, high: float | None, style: Style) -> Written:
-    ends = (low, high)
-    return f"[{figures(low, ends, (), style.digits)}, {figures(high, ends, (), style.digits)}]", None
-
-
-def _cell(text: str, value: float | None) -> NumberCell:
-    return NumberCell.of(partial(_as_is, text, value))
+    first, last = (figures(end, (low, high), (), style.digits) for end in (low, high))
+    return NumberCell(f"[{first}, {last}]", None, partial(span, low, high))
 
 
 def short_p(value: float) -> str:

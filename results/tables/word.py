@@ -11,7 +11,6 @@ import io
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from html import escape
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -29,17 +28,6 @@ TEXT_WIDTH, TEXT_HEIGHT = 170, 235  # millimetres that a figure may take on an u
 TWENTIETHS = 20  # of a point, in which the format measures widths
 CELL = "TableCell"  # style of the paragraphs in tables
 WORDS = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
-
-
-@dataclass(frozen=True, slots=True)
-class WordCell:
-    """A cell of a row: its text as runs, its width, how many columns it spans, lines of its own along its edges."""
-
-    runs: str
-    width: int
-    span: int = 1
-    side: Literal["left", "center"] = "left"
-    edges: Mapping[str, int] = field(default_factory=dict)
 
 
 def check_word() -> None:
@@ -61,7 +49,17 @@ def word_tables(document: Document, tables: Sequence[JournalTable]) -> bytes:
     _set_up(file, f"{document.panel.get('outcome') or ''}: {said('tables')}")
     titles = [*(table.caption for table in tables), *(each.title for each in document.figures)]
     if len(titles) > 1:
-        _contents(file, said("Contents"), titles)
+        # a table of contents is a field of the headings, which Word fills with page numbers when it updates its fields
+        file.add_paragraph(said("Contents"), style="Title")
+        opens = ('<w:fldChar w:fldCharType="begin" w:dirty="true"/>',
+                 r'<w:instrText xml:space="preserve"> TOC \o "1-2" \h \z \u </w:instrText>',
+                 '<w:fldChar w:fldCharType="separate"/>')  # fmt: skip
+        entries = [file.add_paragraph() for _ in titles]
+        for mark in opens:
+            entries[0]._p.append(parse_xml(f'<w:r xmlns:w="{WORDS}">{mark}</w:r>'))
+        for entry, title in zip(entries, titles, strict=True):
+            entry.add_run(with_minus(title))
+        entries[-1]._p.append(parse_xml(f'<w:r xmlns:w="{WORDS}"><w:fldChar w:fldCharType="end"/></w:r>'))
     turned = False
     for part in (part for table in tables for part in table.blocks(lambda part: part.width <= TURNED)):
         turned = _turn(file, turned, part.width > UPRIGHT)
@@ -89,22 +87,6 @@ def word_tables(document: Document, tables: Sequence[JournalTable]) -> bytes:
     out = io.BytesIO()
     file.save(out)
     return undated(out.getvalue())
-
-
-def _contents(file: Any, title: str, entries: Sequence[str]) -> None:
-    """A table of contents: a field of the headings, which Word fills with page numbers when it updates its fields."""
-    from docx.oxml import parse_xml
-
-    file.add_paragraph(title, style="Title")
-    started = '<w:fldChar w:fldCharType="begin" w:dirty="true"/>', '<w:fldChar w:fldCharType="separate"/>'
-    code = r'<w:instrText xml:space="preserve"> TOC \o "1-2" \h \z \u </w:instrText>'
-    for number, entry in enumerate(entries):
-        paragraph = file.add_paragraph()
-        if number == 0:
-            for part in (started[0], code, started[1]):
-                paragraph._p.append(parse_xml(f'<w:r xmlns:w="{WORDS}">{part}</w:r>'))
-        paragraph.add_run(with_minus(entry))
-    paragraph._p.append(parse_xml(f'<w:r xmlns:w="{WORDS}"><w:fldChar w:fldCharType="end"/></w:r>'))
 
 
 def undated(package: bytes, *, dated: Sequence[str] = ()) -> bytes:
@@ -166,23 +148,30 @@ def _grid(table: JournalTable) -> str:
     """The table in the file's own language: through the library's objects every cell takes a millisecond."""
     label, *columns = table.lengths
     widths = [round(TWENTIETHS * (LETTER * length + MARGIN)) for length in (label, *columns)]
-    lines = [_group_line(table, widths)] if table.groups else []
-    lines += [_text_line(["", *texts], widths) for texts in table.heads]
-    last = len(lines) - 1
-    edges: list[dict[str, int]] = [{} for _ in range(len(lines) + len(table.rows))]
-    edges[0]["top"], edges[last]["bottom"] = 12, 6
-    for number, row in enumerate(table.rows, start=len(lines)):
-        if row.kind == "head":
-            lines.append([WordCell(_run(row.label, "<w:i/>"), sum(widths), len(widths))])
-        else:
-            lines.append(_text_line([row.label.replace("  ", "\N{EM SPACE}"), *row.cells], widths))
-        edges[number] = {"top": 4} if row.rule or row.kind == "head" else {}
+    heads = len(table.heads) + bool(table.groups)
+    edges: list[dict[str, int]] = [{} for _ in range(heads + len(table.rows))]
+    if heads:
+        edges[0]["top"], edges[heads - 1]["bottom"] = 12, 6
     edges[-1]["bottom"] = 12
-    rows = []
-    for number, (cells, edge) in enumerate(zip(lines, edges, strict=True)):
-        inner = "".join(_cell(cell, {**edge, **cell.edges}) for cell in cells)
-        repeated = "<w:trPr><w:tblHeader/></w:trPr>" if number <= last else ""  # on every page that the table runs to
-        rows.append(f"<w:tr>{repeated}{inner}</w:tr>")
+    lines = []
+    if table.groups:  # one cell for every heading that spans several columns
+        cells, first = [_cell("", widths[0], edges[0])], 1
+        for group, span in table.groups:
+            own = {**edges[0], "bottom": 4} if group else edges[0]
+            cells.append(_cell(_run(group), sum(widths[first : first + span]), own, span, "center"))
+            first += span
+        lines.append("".join(cells))
+    lines += [_text_line(["", *texts], widths, edge)
+              for texts, edge in zip(table.heads, edges[heads - len(table.heads) : heads], strict=True)]  # fmt: skip
+    for row, edge in zip(table.rows, edges[heads:], strict=True):
+        if row.rule or row.kind == "head":
+            edge["top"] = 4
+        if row.kind == "head":
+            lines.append(_cell(_run(row.label, "<w:i/>"), sum(widths), edge, len(widths)))
+        else:
+            lines.append(_text_line([row.label.replace("  ", "\N{EM SPACE}"), *row.cells], widths, edge))
+    repeated = "<w:trPr><w:tblHeader/></w:trPr>"  # on every page that the table runs to
+    rows = [f"<w:tr>{repeated * (number < heads)}{line}</w:tr>" for number, line in enumerate(lines)]
     return (
         f'<w:tbl xmlns:w="{WORDS}"><w:tblPr><w:jc w:val="center"/></w:tblPr><w:tblGrid>'
         + "".join(f'<w:gridCol w:w="{width}"/>' for width in widths)
@@ -192,14 +181,17 @@ def _grid(table: JournalTable) -> str:
     )
 
 
-def _cell(cell: WordCell, edges: Mapping[str, int]) -> str:
-    span = f'<w:gridSpan w:val="{cell.span}"/>' if cell.span > 1 else ""
+def _cell(
+    runs: str, width: int, edges: Mapping[str, int], span: int = 1, side: Literal["left", "center"] = "left"
+) -> str:  # fmt: skip
+    """A cell of a row: its text as runs, its width, how many columns it spans, and the lines along its edges."""
+    spanned = f'<w:gridSpan w:val="{span}"/>' if span > 1 else ""
     lines = "".join(f'<w:{edge} w:val="single" w:sz="{edges[edge]}" w:space="0" w:color="000000"/>'
                     for edge in ("top", "bottom") if edge in edges)  # fmt: skip
     borders = f"<w:tcBorders>{lines}</w:tcBorders>" if lines else ""
     return (
-        f'<w:tc><w:tcPr><w:tcW w:w="{cell.width}" w:type="dxa"/>{span}{borders}</w:tcPr>'
-        f'<w:p><w:pPr><w:pStyle w:val="{CELL}"/><w:jc w:val="{cell.side}"/></w:pPr>{cell.runs}</w:p></w:tc>'
+        f'<w:tc><w:tcPr><w:tcW w:w="{width}" w:type="dxa"/>{spanned}{borders}</w:tcPr>'
+        f'<w:p><w:pPr><w:pStyle w:val="{CELL}"/><w:jc w:val="{side}"/></w:pPr>{runs}</w:p></w:tc>'
     )
 
 
@@ -208,24 +200,14 @@ def _run(text: str, look: str = "") -> str:
     return f'<w:r>{properties}<w:t xml:space="preserve">{escape(text)}</w:t></w:r>' if text else ""
 
 
-def _text_line(texts: Sequence[str], widths: Sequence[int]) -> list[WordCell]:
+def _text_line(texts: Sequence[str], widths: Sequence[int], edges: Mapping[str, int]) -> str:
     """Label to the left, numbers in the middle, stars raised."""
-    cells = [WordCell(_run(texts[0]), widths[0])]
+    cells = [_cell(_run(texts[0]), widths[0], edges)]
     for text, width in zip(texts[1:], widths[1:], strict=True):
         body, stars = split_stars(text)
         raised = _run(stars, '<w:vertAlign w:val="superscript"/>')
-        cells.append(WordCell(_run(with_minus(body)) + raised, width, side="center"))
-    return cells
-
-
-def _group_line(table: JournalTable, widths: Sequence[int]) -> list[WordCell]:
-    """One cell for every heading that spans several columns."""
-    cells, first = [WordCell("", widths[0])], 1
-    for group, span in table.groups:
-        edges = {"bottom": 4} if group else {}
-        cells.append(WordCell(_run(group), sum(widths[first : first + span]), span, "center", edges))
-        first += span
-    return cells
+        cells.append(_cell(_run(with_minus(body)) + raised, width, edges, side="center"))
+    return "".join(cells)
 
 
 FORMATS = (TableFormat("docx", "tables.docx", lambda document, tables, *_: word_tables(document, tables), check_word),)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from estimators.core.estimator import holm
-from results.diagnosis.claims import FAMILYWISE, MOST_FAILED, POWER, Claim, beyond_share, interval_point
+from results.diagnosis.claims import DEFAULTS, FAMILYWISE, MOST_FAILED, POWER, Claim, beyond_share, interval_point
 from results.diagnosis.diagnose import Diagnosis
 from results.text import joined, level, rounded
 from results.verdict.sentences import PowersBySize, claim_sentence, curves, power_sentence
@@ -21,7 +21,6 @@ from results.verdict.verdicts import (
     Grade,
     Screened,
     Verdict,
-    claims_of,
     claims_table,
     clear,
     failure_counts,
@@ -86,7 +85,18 @@ def failed_fits(diagnosis: Diagnosis) -> list[Failed]:
         rows.setdefault(row["estimator"], []).append(row)
     texts, found = settings(diagnosis), []
     every = int((diagnosis.frame["measure"] == "convergence").sum())
-    grades = _grades_of_failures([row for name in counts for row in rows[name]], every)
+    # too many fits failed where Holm's p value says so over every cell of every estimator
+    judged = [row for name in counts for row in rows[name]]  # shares of fits that succeeded
+    single = np.ones(every)
+    single[: len(judged)] = [beyond_share(1 - row["value"], row["mcse"], row["attempted"], row["worlds"], 0.0,
+                                          MOST_FAILED) for row in judged]  # fmt: skip
+    grades = {}
+    for row, pvalue in zip(judged, holm(single), strict=False):
+        grade = grade_of(1 - row["upper"], 1 - row["lower"], MOST_FAILED, clear=row["value"] < 1,
+                         usable=row["attempted"] >= LEAST_FITS)  # fmt: skip
+        lucky = grade is Grade.FAILS and pvalue > FAMILYWISE
+        grades[row["estimator"], row["cell"]] = Grade.OPEN if lucky else grade
+
     for name, counted in counts.items():
         worst = min(rows[name], key=lambda row: row["value"])
         grade = worst_of(grades[name, row["cell"]] for row in rows[name])
@@ -94,23 +104,6 @@ def failed_fits(diagnosis: Diagnosis) -> list[Failed]:
                             texts[worst["cell"]], 1 - worst["value"],
                             worst["mcse"], 1 - worst["upper"], 1 - worst["lower"]))  # fmt: skip
     return sorted(found, key=lambda item: (-item.grade.rank, -item.share))
-
-
-def _grades_of_failures(rows: Rows, every: int) -> dict[tuple[str, int], Grade]:
-    """The grade of each (estimator, cell), of which a row holds the share of fits that succeeded.
-
-    Too many failed where Holm's p value says so over `every` cell of every estimator.
-    """
-    single = np.ones(every)
-    single[: len(rows)] = [beyond_share(1 - row["value"], row["mcse"], row["attempted"], row["worlds"], 0.0,
-                                        MOST_FAILED) for row in rows]  # fmt: skip
-    grades = {}
-    for row, pvalue in zip(rows, holm(single), strict=False):
-        grade = grade_of(1 - row["upper"], 1 - row["lower"], MOST_FAILED, clear=row["value"] < 1,
-                         usable=row["attempted"] >= LEAST_FITS)  # fmt: skip
-        lucky = grade is Grade.FAILS and pvalue > FAMILYWISE
-        grades[row["estimator"], row["cell"]] = Grade.OPEN if lucky else grade
-    return grades
 
 
 def failure_notice(found: Sequence[Failed]) -> str:
@@ -296,10 +289,22 @@ def answer(diagnosis: Diagnosis, table: pd.DataFrame | None = None) -> Answer:
     wrong_size = {(item.estimator, item.term, item.error) for item in found
                   if item.measure == "size" and item.grade is Grade.FAILS}  # fmt: skip
     parts = []
-    for claim in claims_of(diagnosis):
-        own = [item for item in found if item.claim is claim]
-        if part := _answered(claim, own, diagnosis, wrong_size):
-            parts.append(part)
+    for claim in diagnosis.claims or DEFAULTS:
+        own = tuple(item for item in found if item.claim is claim)
+        if claim.measure == "screen":
+            if screens := tuple(screened(claim, diagnosis)):
+                parts.append(ClaimAnswer(claim, screen_sentence(screens, diagnosis), screens=screens))
+        elif own and claim.measure == "power":
+            drawn, count = [], 0
+            for item in own:  # none of those that come after `MOST_CURVES` curves
+                fitted = tuple(curves(item, diagnosis.cells)) if count < MOST_CURVES else ()
+                count += len(fitted)
+                drawn.append((item, fitted))
+            sentence = power_sentence(drawn, wrong_size, diagnosis.alpha)
+            parts.append(ClaimAnswer(claim, sentence, own, tuple(drawn)))
+        elif own:
+            sentence = claim_sentence(claim, own, diagnosis.cells, diagnosis.alpha)
+            parts.append(ClaimAnswer(claim, sentence, own))
     judged = judged_sentence(judgements(found), diagnosis.worlds, worlds_reached(diagnosis))
     basis = " ".join(part for part in (fixed_sentence(diagnosis), judged) if part)
     notes = (*([basis] if basis else []), *notices(table))
@@ -310,26 +315,6 @@ def answer(diagnosis: Diagnosis, table: pd.DataFrame | None = None) -> Answer:
         most = int(np.nan_to_num(table["n"].max()))
         nothing = f"{TOO_FEW}: at most {amount(most, 'usable fit')} per cell; a verdict needs {LEAST_FITS}."
     return Answer(tuple(parts), failure_notice(failed), tuple(failed), notes, nothing)
-
-
-def _answered(
-    claim: Claim, found: Sequence[Verdict], diagnosis: Diagnosis, wrong_size: set[tuple[str, str, str]]
-) -> ClaimAnswer | None:
-    """What became of a claim; None where there is nothing to say."""
-    if claim.measure == "screen":
-        screens = tuple(screened(claim, diagnosis))
-        return ClaimAnswer(claim, screen_sentence(screens, diagnosis), screens=screens) if screens else None
-    if not found:
-        return None
-    if claim.measure == "power":
-        drawn, count = [], 0
-        for item in found:  # none of those that come after `MOST_CURVES` curves
-            own = tuple(curves(item, diagnosis.cells)) if count < MOST_CURVES else ()
-            count += len(own)
-            drawn.append((item, own))
-        sentence = power_sentence(drawn, wrong_size, diagnosis.alpha)
-        return ClaimAnswer(claim, sentence, tuple(found), tuple(drawn))
-    return ClaimAnswer(claim, claim_sentence(claim, found, diagnosis.cells, diagnosis.alpha), tuple(found))
 
 
 def verdict_records(found: Answer) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +56,11 @@ def claim_sentence(claim: Claim, found: Sequence[Verdict], dials: Dials, alpha: 
         subject = _together(groups_of(harmless, found), MOST_NAMED)
         parts.append(f"{subject.is_} off by so little that it does not matter ({span_of(harmless)})")
     if unsure:
-        parts.append(_open(unsure, found))
+        worst, where = max(unsure, key=lambda item: item.times), ""
+        if len(unsure) == 1 and len(worst.cells) > 1:
+            where = f" in {len(worst.of_grade(Grade.OPEN))} of {len(worst.cells)} cells"
+        subject = _together(groups_of(unsure, found), MOST_NAMED)
+        parts.append(f"cannot be told for {subject.text}{where} ({_interval(worst, worst.worst)})")
     return f"{head(claim, found, alpha)}: {'; '.join(parts)}."
 
 
@@ -126,26 +130,10 @@ def groups_of(chosen: Sequence[Verdict], found: Sequence[Verdict]) -> list[Group
     return groups
 
 
-def naming(found: Sequence[Verdict]) -> Callable[[Verdict], str]:
-    """What sentences call each verdict of a claim."""
-    groups = groups_of(found, found)
-    names = {id(item): group.one(item).text for group in groups for item in group.verdicts}
-    return lambda item: names[id(item)]
-
-
 def _together(groups: Sequence[Group], most: int) -> Subject:
     """The groups as one subject; beyond `most` the rest is counted."""
     found = [group.subject for group in groups]
     return Subject(joined([item.text for item in found], most), plural=len(found) > 1 or found[0].plural)
-
-
-def _open(chosen: Sequence[Verdict], found: Sequence[Verdict]) -> str:
-    worst = max(chosen, key=lambda item: item.times)
-    where = ""
-    if len(chosen) == 1 and len(chosen[0].cells) > 1:
-        where = f" in {len(worst.of_grade(Grade.OPEN))} of {len(worst.cells)} cells"
-    subject = _together(groups_of(chosen, found), MOST_NAMED)
-    return f"cannot be told for {subject.text}{where} ({_interval(worst, worst.worst)})"
 
 
 def _interval(verdict: Verdict, worst: Judged) -> str:
@@ -177,7 +165,18 @@ def needs_text(found: Needed) -> str:
 
 def _fails(groups: Sequence[Group], dials: Dials) -> str:
     named, rest = groups[:MOST_NAMED], groups[MOST_NAMED:]
-    said = [(_failure(group), *where_it_fails(_worst(group), dials)) for group in named]
+    said = []
+    for group in named:  # what the worst verdict of a group says, and where
+        verdict = _worst(group)
+        about, worst = group.one(verdict), verdict.worst
+        others = [item.term for item in group.verdicts if item is not verdict]
+        too = f"{joined(others, 3)} too" if others else ""
+        if verdict.measure == "bias":
+            what = f"{about.is_} {bias_text(worst.row, worst.value, too)}"
+        else:
+            what = f"{about.does('cover' if verdict.measure == 'coverage' else 'reject')} {per_cent(worst.value)}"
+            what += f" ({too})" if too else ""
+        said.append((what, *where_it_fails(verdict, dials)))
     if len(said) > 1 and len({when for _, when, _ in said}) == 1:  # the cell is said once, at the end
         _, when, extent = said[0]
         same = extent if len({extent for *_, extent in said}) == 1 else ""
@@ -197,17 +196,6 @@ def _extent(extent: str, *, plural: bool) -> str:
 
 def _worst(group: Group) -> Verdict:
     return max(group.verdicts, key=lambda item: item.times)
-
-
-def _failure(group: Group) -> str:
-    """What the worst verdict of a group says."""
-    verdict = _worst(group)
-    about, worst = group.one(verdict), verdict.worst
-    others = [item.term for item in group.verdicts if item is not verdict]
-    if verdict.measure == "bias":
-        return f"{about.is_} {bias_text(worst.row, worst.value, f'{joined(others, 3)} too' if others else '')}"
-    rate = f"{about.does('cover' if verdict.measure == 'coverage' else 'reject')} {per_cent(verdict.worst.value)}"
-    return rate + (f" ({joined(others, 3)} too)" if others else "")
 
 
 def bias_text(row: RowOfTable, standardised: float, beside: str = "") -> str:
@@ -299,11 +287,6 @@ class PowersBySize:
     upper: float
     beyond: bool
 
-    @property
-    def largest(self) -> Judged:
-        """The cell of the largest effect."""
-        return self.cells[-1]
-
 
 def effect_dial(truths: Mapping[int, float], cells: Sequence[Mapping[str, object]]) -> str:
     """The dial along which the truth changes most while the others stand still; "" where none changes it by a fifth.
@@ -326,24 +309,22 @@ def curves(verdict: Verdict, cells: Sequence[Mapping[str, object]]) -> Iterator[
     for group in _groups(dial, cells):
         own = sorted((known[cell] for cell in group if cell in known), key=lambda item: abs(item.row["truth"]))
         if any(not is_null(item.row) for item in own):
-            setting = {name: value for name, value in cells[own[0].cell].items() if name != dial}
-            yield _curve(dial, setting_text(setting, cells), tuple(own))
-
-
-def _curve(dial: str, setting: str, cells: tuple[Judged, ...]) -> PowersBySize:
-    effects = np.array([abs(item.row["truth"]) for item in cells])
-    shares = np.array([item.value for item in cells])
-    counts = []  # independent fits whose share has the Monte Carlo error of a cell, which worlds may widen
-    for item in cells:
-        n, p = float(item.row["n_error"]), item.value
-        counts.append(min(n, p * (1 - p) / item.mcse**2) if 0 < p < 1 and item.mcse > 0 else n)
-    # the search for the standard deviation begins at that of the estimates; a test that estimates nothing has none
-    spread = [item.row["empirical_se"] for item in cells if item.row["empirical_se"] > 0]
-    start = float(np.median(spread)) if spread else float(effects.max()) / 3
-    found = told_effect(effects, shares, np.array(counts), start, POWER)
-    if found is None or not np.isfinite(found.value):
-        return PowersBySize(dial, setting, cells, np.nan, np.nan, np.nan, beyond=found is not None)
-    return PowersBySize(dial, setting, cells, found.value, found.lower, found.upper, beyond=False)
+            dials = {name: value for name, value in cells[own[0].cell].items() if name != dial}
+            setting = setting_text(dials, cells)
+            effects = np.array([abs(item.row["truth"]) for item in own])
+            shares = np.array([item.value for item in own])
+            counts = []  # independent fits whose share has the Monte Carlo error of a cell, which worlds may widen
+            for item in own:
+                n, p = float(item.row["n_error"]), item.value
+                counts.append(min(n, p * (1 - p) / item.mcse**2) if 0 < p < 1 and item.mcse > 0 else n)
+            # the search for the standard deviation begins at that of the estimates; what estimates nothing has none
+            spread = [item.row["empirical_se"] for item in own if item.row["empirical_se"] > 0]
+            start = float(np.median(spread)) if spread else float(effects.max()) / 3
+            found = told_effect(effects, shares, np.array(counts), start, POWER)
+            if found is None or not np.isfinite(found.value):
+                yield PowersBySize(dial, setting, tuple(own), np.nan, np.nan, np.nan, beyond=found is not None)
+            else:
+                yield PowersBySize(dial, setting, tuple(own), found.value, found.lower, found.upper, beyond=False)
 
 
 def _groups(dial: str, cells: Sequence[Mapping[str, object]]) -> list[list[int]]:
@@ -367,10 +348,11 @@ def power_sentence(drawn: Drawn, wrong_size: set[tuple[str, str, str]], alpha: f
     drawn: verdicts on power with their curves. wrong_size: (estimator, term, error type) of tests whose size fails.
     """
     found = [verdict for verdict, _ in drawn]
-    names = naming(found)
+    names = {id(item): group.one(item).text for group in groups_of(found, found) for item in group.verdicts}
     sound = [(item, curves) for item, curves in drawn if (item.estimator, item.term, item.error) not in wrong_size]
-    wrong = [names(item) for item, _ in drawn if (item.estimator, item.term, item.error) in wrong_size]
-    parts = [(f"{names(item)}: " if len(found) > 1 else "") + _of_curves(item, curves) for item, curves in sound[:MOST]]
+    wrong = [names[id(item)] for item, _ in drawn if (item.estimator, item.term, item.error) in wrong_size]
+    parts = [(f"{names[id(item)]}: " if len(found) > 1 else "") + _of_curves(item, curves)
+             for item, curves in sound[:MOST]]  # fmt: skip
     if len(sound) > MOST:
         rest = [item for item, _ in sound[MOST:]]
         ends = [item.span for item in rest]
@@ -397,7 +379,7 @@ def _of_curves(verdict: Verdict, curves: Sequence[PowersBySize]) -> str:
     if len(curves) == 1:
         (curve,) = told
         ends = f"{_plain(curve.lower)} to {_plain(curve.upper)}"
-        at = f"an effect of {_plain(largest)} is found in {per_cent(curve.largest.value)} of panels"
+        at = f"an effect of {_plain(largest)} is found in {per_cent(curve.cells[-1].value)} of panels"
         return f"{at}; {share} an effect of {_plain(curve.mde)} (Monte Carlo interval {ends})"
     first, last = told[0], told[-1]
     text = f"{share} an effect of {_plain(first.mde)} when {first.setting}"

@@ -118,23 +118,22 @@ def first_rows(diagnosis: Diagnosis, sample: str) -> dict[tuple[int, str, str], 
 
 def key_terms(layout: Layout, all_terms: bool = False) -> list[str]:
     """The terms a reader looks at first: policy and spatial parameters, the policy's effects; all if there are none."""
-    terms = [term for term in layout.terms if all_terms or not _of_a_control(term, layout)]
+    terms = []
+    for term in layout.terms:
+        if not all_terms and term not in ORDER:
+            target = layout.targets.get(term)
+            estimand = None if target is None else Estimand.parse(target)
+            if estimand is None or (
+                estimand.kind in OF_A_VARIABLE and estimand.arguments not in (("did",), ("w_did",))
+            ):
+                continue  # it is of a control
+        terms.append(term)
     return in_order(terms) or list(layout.terms)
 
 
 def in_order(terms: Iterable[str]) -> list[str]:
     """Distinct terms, those of `ORDER` first."""
     return sorted(dict.fromkeys(terms), key=lambda term: ORDER.index(term) if term in ORDER else len(ORDER))
-
-
-def _of_a_control(term: str, layout: Layout) -> bool:
-    if term in ORDER:
-        return False
-    target = layout.targets.get(term)
-    if target is None:
-        return True
-    estimand = Estimand.parse(target)
-    return estimand.kind in OF_A_VARIABLE and estimand.arguments not in (("did",), ("w_did",))
 
 
 def settings(diagnosis: Diagnosis) -> list[str]:
@@ -393,11 +392,6 @@ class Verdict:
         return (min(values), max(values)) if values else (np.nan, np.nan)
 
 
-def claims_of(diagnosis: Diagnosis) -> tuple[Claim, ...]:
-    """The claims that a study states; where it states none, bias, coverage, size and power of all key terms."""
-    return diagnosis.claims or DEFAULTS
-
-
 def worst_first(found: Iterable[Verdict]) -> list[Verdict]:
     """By grade, and within a grade by practical size."""
     return sorted(found, key=lambda item: (-item.grade.rank, -np.nan_to_num(item.times)))
@@ -405,7 +399,7 @@ def worst_first(found: Iterable[Verdict]) -> list[Verdict]:
 
 def claims_table(diagnosis: Diagnosis, table: pd.DataFrame | None = None) -> pd.DataFrame:
     """The bias table with all terms that claims name; `table` where it has them."""
-    named = {term for claim in claims_of(diagnosis) for term in claim.terms}
+    named = {term for claim in (diagnosis.claims or DEFAULTS) for term in claim.terms}
     shown = {term for layout in diagnosis.layouts.values() for term in key_terms(layout)}
     if table is not None and named <= shown:
         return table
@@ -420,7 +414,7 @@ def verdicts(diagnosis: Diagnosis, table: pd.DataFrame | None = None) -> list[Ve
     rows: dict[tuple[str, str], dict[str, list[RowOfTable]]] = {}  # by (estimator, term) and error type
     for row in claims_table(diagnosis, table)[list(_COLUMNS)].to_dict("records"):
         rows.setdefault((row["estimator"], row["term"]), {}).setdefault(row["error"], []).append(row)
-    single = [list(_judged(claim, diagnosis, rows)) for claim in claims_of(diagnosis)]
+    single = [list(_judged(claim, diagnosis, rows)) for claim in diagnosis.claims or DEFAULTS]
     together = iter(_adjusted([item for of_claim in single for item in of_claim]))
     return [item for of_claim in single for item in worst_first([next(together) for _ in of_claim])]
 

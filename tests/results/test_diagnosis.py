@@ -173,9 +173,9 @@ def test_size_adjusted_power_from_the_null_cell(fabricate: Any, sample_of: Any) 
 def test_null_cell_prefers_the_parameter_that_is_zero_there() -> None:
     cells = [{"effect": 1.0, "spill": "none"}, {"effect": 0.0, "spill": "paper"}, {"effect": 1.0, "spill": "paper"},
              {"effect": 0.0, "spill": "none"}]  # fmt: skip
-    assert null_cell(2, cells, lambda cell: cell in {0, 1, 3}) == 1
-    assert null_cell(2, cells, lambda cell: cell in {0, 3}) == 0
-    assert null_cell(2, cells, lambda cell: cell == 3) is None
+    assert null_cell(2, cells, {0, 1, 3}) == 1
+    assert null_cell(2, cells, {0, 3}) == 0
+    assert null_cell(2, cells, {3}) is None
 
 
 @pytest.mark.parametrize("replications", [1, 2])

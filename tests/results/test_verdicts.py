@@ -276,7 +276,7 @@ def test_curves_of_many_sizes_are_not_mixed_under_another_dial(fabricate: Any, s
     table = short_table(part, diagnosis.cells)
     assert (table.dial, table.heads) == ("", ("setting", "largest effect", "80% found"))
     ((_, drawn),) = part.curves
-    assert [entries[0].text for _, entries in table.rows] == [f"{100 * one.largest.value:.1f}" for one in drawn]
+    assert [entries[0].text for _, entries in table.rows] == [f"{100 * one.cells[-1].value:.1f}" for one in drawn]
 
 
 def test_effects_that_are_always_found_give_no_smallest_one(fabricate: Any, sample_of: Any) -> None:
