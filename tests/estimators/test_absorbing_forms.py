@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from estimators import LMTests, SpatialPanel, Tile
 from estimators.core.estimator import ROWS_AT_ONCE, Pieces
 from estimators.core.tile import UNDATED, balanced_split, dates_of
-from estimators.spatial.cross_products import TERMS, AbsorbingForms, FixedSide
+from estimators.spatial.cross_products import AbsorbingForms, FixedSide
 from estimators.spatial.spectrum import Spectrum, Transform
 from references.small_panels import small_panel, small_weights
 from sim import Panel, Streams
@@ -90,20 +90,6 @@ def test_dates_give_the_errors_that_values_give(
     np.testing.assert_allclose(found.se, wanted.se, rtol=1e-10)
 
 
-def test_both_ways_are_taken() -> None:
-    """Rows near the ends of rho's interval, and those that are not absorbing, have forms of their own."""
-    panel = drawn(switching=(1, 4))
-    estimator = SpatialPanel("sar")
-    reduction = estimator.reduction(panel.schema)
-    plan = reduction.prepare(panel)
-    moments: Any = reduction.reduce(plan, Tile(panel))
-    np.testing.assert_array_equal(moments.dates[:, 0] == UNDATED, np.isin(np.arange(ROWS), (1, 4)))
-    estimator.solve(plan, moments, panel.schema, Streams(0))
-    (table,) = (table for (what, _), table in moments.met.items() if what == "products")
-    assert np.isfinite(table[:, 0, 0]).sum() == ROWS - 2
-    assert plan.spectrum.series.terms(np.array([0.9]))[0] > TERMS[-1]
-
-
 @pytest.mark.parametrize(("kind", "units", "able"), [("knn", 60, True), ("knn", 500, False), ("spectral", 60, False),
                                                      ("inverse-distance", 60, False)])  # fmt: skip
 def test_which_weights_have_tables(kind: Any, units: int, able: bool) -> None:
@@ -133,20 +119,6 @@ def test_whole_arrays_limit_how_many_rows_wait() -> None:
     for values in (did, np.maximum.accumulate(did, axis=1)):
         waiting.append(reduction.rows(reduction.prepare(wide.with_variables({"did": values}))))
     assert waiting[0] < waiting[1] == ROWS_AT_ONCE
-
-
-@pytest.mark.parametrize("kind", ["many", "few"])
-@pytest.mark.parametrize("model", ["sar", "sdm"])
-def test_rows_are_solved_by_themselves_bit_for_bit(kind: str, model: Any) -> None:
-    panel, estimator = drawn(kind=kind, switching=(6,)), SpatialPanel(model)
-    reduction = estimator.reduction(panel.schema)
-    plan = reduction.prepare(panel)
-    moments = reduction.reduce(plan, Tile(panel))
-    whole = estimator.solve(plan, moments, panel.schema, Streams(0))
-    for rows in (slice(0, 1), slice(4, 9), slice(ROWS - 1, ROWS)):
-        part = estimator.solve(plan, moments.take(rows), panel.schema, Streams(0))
-        np.testing.assert_array_equal(part.estimate, whole.estimate[rows])
-        np.testing.assert_array_equal(part.se, whole.se[rows])
 
 
 def test_lm_tests_find_the_regressors_again() -> None:

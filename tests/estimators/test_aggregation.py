@@ -102,12 +102,6 @@ def test_what_is_not_identified_is_left_out_and_the_rest_weighted_up() -> None:
     np.testing.assert_allclose(got[:, 1], wanted, atol=1e-14)
 
 
-def test_weights_sum_to_one_and_shares_move_an_average_of_equal_effects_nowhere() -> None:
-    found = Aggregation.of(TERMS, CELLS, COHORTS)
-    np.testing.assert_allclose(found.weights[found.identified].sum(axis=1), 1.0, atol=1e-14)
-    np.testing.assert_allclose(found.of_shares(np.ones((1, 12)), GROUPS), 0.0, atol=1e-15)
-
-
 @pytest.mark.parametrize("g", [0, 1, 2])
 def test_slopes_are_derivatives_with_respect_to_cohort_sizes(g: int) -> None:
     """Sizes as counts of units: one more unit of every existing one of a large panel is a small relative step."""
@@ -177,27 +171,3 @@ def test_critical_values_of_independent_terms_are_those_of_the_largest_of_normal
         wanted = norm.ppf((1 + 0.95 ** (1 / count)) / 2)
         got = simultaneous_critical_values(influence[:, :count], drawn, 0.05)[0]
         assert got == pytest.approx(wanted, abs=0.08)
-
-
-def test_terms_that_move_together_need_no_wider_band() -> None:
-    rng = np.random.default_rng(4)
-    one = rng.standard_normal((1, 1, 300))
-    drawn = multipliers("rademacher", 999, 300, rng)
-    alone = simultaneous_critical_values(one, drawn, 0.05)
-    together = simultaneous_critical_values(one * np.array([1.0, -3.0, 0.0])[:, None], drawn, 0.05)
-    np.testing.assert_allclose(together, alone, rtol=1e-12)
-    assert np.isnan(simultaneous_critical_values(0 * one, drawn, 0.05)).all()
-
-
-def test_bands_cover_all_terms_at_once() -> None:
-    """Means of correlated terms of 200 units: 95% within 4 Monte Carlo errors, single intervals far less."""
-    rng = np.random.default_rng(5)
-    mixing, reps = rng.standard_normal((6, 6)), 600
-    x = rng.standard_normal((reps, 200, 6)) @ mixing
-    mean = x.mean(axis=1)
-    influence = (x - mean[:, None]).swapaxes(1, 2) / 200
-    t = np.abs(mean) / np.sqrt(np.vecdot(influence, influence))
-    critical = simultaneous_critical_values(influence, multipliers("rademacher", 999, 200, rng), 0.05)
-    covered = (t.max(axis=1) <= critical).mean()
-    assert abs(covered - 0.95) < 4 * np.sqrt(0.95 * 0.05 / reps)
-    assert (t.max(axis=1) <= 1.96).mean() < 0.87

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from estimators import Ancova, Estimates, Estimator, PostOnly, Status, TwoWayDID
+from estimators import Ancova, Estimates, Estimator, PostOnly, Status
 from estimators.core.estimator import critical_values
 from experiments.run.runner import run
 from experiments.study import Study
@@ -90,15 +90,6 @@ def test_the_weight_may_be_a_control_as_well(cls: type[Ancova | PostOnly]) -> No
     assert "pop" in ours.terms
 
 
-def test_a_slope_of_one_on_the_mean_before_is_two_way_did() -> None:
-    """With one date DID is the change of means: ANCOVA of the outcome less the mean before, without that regressor."""
-    panel = panel_of()
-    y = panel.variables["y"]
-    change = panel.with_variables({"y": y - y[:, :3].mean(axis=1, keepdims=True)})
-    did = TwoWayDID(regressors=("did",))(panel)
-    np.testing.assert_allclose(PostOnly()(change).estimate[0, 0], did.estimate[0, 0], rtol=1e-10)
-
-
 def world(serial: float = 0.0) -> PanelDesign:
     return PanelDesign(
         units=60, periods=8, levels=Effects(unit_sd=1.0), errors=Process(sd=1.0, serial=serial), adoption=Random(
@@ -119,19 +110,6 @@ def drawn(design: PanelDesign, estimators: tuple[Estimator, ...]) -> tuple[np.nd
         found.append(np.stack([np.stack(errors, 1), np.stack(margins, 1)]))
     errors, margins = np.concatenate(found, axis=1)
     return errors, margins
-
-
-def test_2000_draws_are_unbiased_covered_and_as_precise_as_the_literature_says() -> None:
-    errors, margins = drawn(world(), (Ancova(), PostOnly(), TwoWayDID(regressors=("did",))))
-    spread = errors.std(axis=0)
-    assert (np.abs(errors.mean(axis=0)) <= 4 * spread / np.sqrt(2000)).all()
-    coverage = (np.abs(errors) <= margins).mean(axis=0)
-    assert ((coverage >= 0.93) & (coverage <= 0.97)).all(), coverage
-    c, m, r = 0.5, 4, 4  # unit and error have variance one each
-    post, did = (1 + (r - 1) * c) / r, (1 - c) / r + (1 - c) / m
-    known = np.sqrt(np.array([post - m * c**2 / (1 + (m - 1) * c), post, did]) * 2 * (1 / 30 + 1 / 30))
-    np.testing.assert_allclose(spread, known, rtol=4 / np.sqrt(2 * 2000) + 0.02)  # a slope is estimated in the first
-    assert spread[0] < min(spread[1:])
 
 
 @pytest.mark.parametrize(

@@ -99,18 +99,6 @@ def test_local_p_values_are_those_of_esda_within_simulation_error() -> None:
     np.testing.assert_allclose(got, np.minimum(1.0, 2 * wanted), atol=6 * np.sqrt(2) * np.sqrt(0.25 / 9999))
 
 
-def test_local_p_values_by_enumeration() -> None:
-    """Five units with one neighbour each: the neighbour is any of the four others with equal chance."""
-    raw = np.roll(np.eye(5), 1, axis=1)
-    w, y = Weights.of(tuple("abcde"), raw), np.array([4.0, 0.0, 1.0, 2.0, 9.0])
-    got = ac.local_p_values(y, w, 20000, np.random.default_rng(2))
-    exact = []
-    for i in range(5):
-        others, own = np.delete(y, i), y[(i + 1) % 5]
-        exact.append(min(1.0, 2 * min((others >= own).mean(), (others <= own).mean())))
-    np.testing.assert_allclose(got, exact, atol=0.02)
-
-
 @pytest.mark.parametrize("kind", ["knn", "uneven"])
 def test_randomisation_moments_are_those_of_all_permutations(kind: Kind) -> None:
     w, y = small_weights(7, kind), values(7)
@@ -149,14 +137,6 @@ def test_invariances() -> None:
     moved = w.reordered(tuple(w.units[i] for i in order))
     np.testing.assert_allclose(ac.both_indices(y[order], moved), both, rtol=1e-12)
     np.testing.assert_allclose(ac.local_moran(y[order], moved), ac.local_moran(y, w)[order], rtol=1e-11)
-
-
-def test_leading_axes_are_cross_sections_by_themselves() -> None:
-    w, y = small_weights(25, "knn"), values(3, 4, 25)
-    for r, t in itertools.product(range(3), range(4)):
-        np.testing.assert_allclose(ac.both_indices(y, w)[:, r, t], ac.both_indices(y[r, t], w), rtol=1e-12)
-        np.testing.assert_allclose(ac.local_moran(y, w)[r, t], ac.local_moran(y[r, t], w), rtol=1e-11)
-        np.testing.assert_array_equal(ac.quadrants(y, w)[r, t], ac.quadrants(y[r, t], w))
 
 
 def test_a_constant_cross_section_has_no_index() -> None:
@@ -219,14 +199,6 @@ def test_residual_moments_by_dense_matrices(kind: Kind, regressors: tuple[str, .
     mean = scale * np.trace(a) / rank
     second = scale**2 * (2 * np.trace(a @ a) + np.trace(a) ** 2) / (rank * (rank + 2))
     np.testing.assert_allclose(maker.moments(w), (mean, second - mean**2), rtol=1e-10)
-
-
-def test_residual_moments_without_regressors_and_one_free_period_are_those_of_a_cross_section() -> None:
-    """Two periods, demeaned, are one cross-section and its mirror image."""
-    panel = small_panel(20, 2, weights="knn")
-    mean, variance = ResidualMaker.of(panel, ()).moments(main_weights(panel))
-    wanted, normal = ac.null_moments("moran", ac.LinkSums.of(main_weights(panel)))
-    np.testing.assert_allclose((mean, variance), (wanted, normal), rtol=1e-11)
 
 
 def test_absorbed_and_collinear_regressors_add_nothing() -> None:

@@ -11,12 +11,11 @@ import pandas as pd
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, with_effects
 
-from estimators import Estimates, Status
+from estimators import Estimates
 from estimators.staggered.adoption_effects import OVERALL
 from estimators.staggered.callaway_santanna import CallawaySantAnna, contrast
 from references.cohort_effects_twin import Twin
-from sim import BadInput, Panel, Roles, Streams, Wanted
-from sim.presets import Paper
+from sim import BadInput, Panel, Roles, Streams
 
 METHODS = ("unconditional", "regression", "ipw", "dr")
 
@@ -144,18 +143,6 @@ def test_influences_are_derivatives_with_respect_to_units_weights(method: Any, c
         assert got.se[0, 0, k] == pytest.approx(np.sqrt((influence[0, k] ** 2).sum()), rel=1e-12)
 
 
-@pytest.mark.parametrize("controls", ["never", "not-yet"])
-@pytest.mark.parametrize("method", METHODS[1:])
-def test_with_a_constant_alone_all_methods_agree(method: Any, controls: Any) -> None:
-    panel, _ = made_up(EVER, replications=3)
-    plain = CallawaySantAnna(controls=controls, **EVERYTHING)
-    other, wanted = replace(plain, method=method), plain(panel)
-    got = other(panel)
-    np.testing.assert_allclose(got.estimate, wanted.estimate, atol=1e-12)
-    np.testing.assert_allclose(got.se, wanted.se, atol=1e-12)
-    np.testing.assert_allclose(other.influence(panel)[1], plain.influence(panel)[1], atol=1e-12)
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_invariances(method: Any) -> None:
     panel, _ = made_up(EVER, replications=4)
@@ -191,25 +178,6 @@ def test_units_treated_throughout_serve_nowhere() -> None:
     y[:, :, :2] = 1e6 * np.arange(6)[:, None]
     got = CallawaySantAnna(controls="not-yet")(panel.with_variables({"y": y}))
     np.testing.assert_array_equal(got.estimate, CallawaySantAnna(controls="not-yet")(panel).estimate)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_calendars_that_differ_are_fitted_one_by_one(method: Any) -> None:
-    panel, _ = made_up(EVER, replications=3)
-    names = ("x0",) if method != "unconditional" else ()
-    estimator = CallawaySantAnna(method=method, covariates=names, band="rademacher", draws=50)
-    did = np.repeat(panel.variables["did"], 3, axis=0)
-    did[1, 4:, 30:34] = 1.0
-    did[2] = 0.0
-    redrawn = panel.with_variables({"did": did})
-    got = estimator(redrawn, Streams(1))
-    assert got.status.tolist() == [Status.OK, Status.OK, Status.REFUSED]
-    for row in (0, 1):
-        alone = estimator(redrawn.replication(row))
-        np.testing.assert_array_equal(got.estimate[row], alone.estimate[0])
-        np.testing.assert_array_equal(got.se[row], alone.se[0])
-    assert np.isnan(got.estimate[2]).all()
-    assert np.isnan(got.statistics["critical:event"][2])
 
 
 def test_cells_that_covariates_separate_are_left_out_and_counted() -> None:
@@ -257,10 +225,6 @@ def test_bands_are_wider_than_single_intervals_and_repeat_with_the_seed() -> Non
         assert again.statistics["critical:event"][0] == pytest.approx(got.statistics["critical:event"][1], abs=1e-12)
 
 
-def faulty(panel: Panel, **changes: Any) -> Panel:
-    return panel.with_variables({name: np.asarray(value) for name, value in changes.items()})
-
-
 @pytest.mark.parametrize(
     ("settings", "first", "message"),
     [
@@ -296,34 +260,6 @@ def test_collinear_covariates_and_switching_treatments_are_bad_input() -> None:
     did[0, 5, 3] = 0.0
     with pytest.raises(BadInput, match="not 0/1 and absorbing"):
         CallawaySantAnna()(panel.with_variables({"did": did}))
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("controls", ["never", "not-yet"])
-def test_averages_hit_and_cover_each_draws_truth_under_heterogeneous_growing_effects(controls: Any) -> None:
-    design = Paper(shape="growing", heterogeneity=0.5, effect=0.05, redraw=("controls",))
-    estimator = CallawaySantAnna(controls=controls, cohorts=(2020,), years=(2015,))
-    layout = estimator.layout(design.schema)
-    streams = Streams(4, "growing")
-    wanted = Wanted(estimator.variables(design.schema), tuple(layout.targets.values()))
-    parts, truths = [], []
-    chosen = [layout.terms.index(term) for term in layout.targets]
-    for start in range(0, 2048, 64):  # each in a world of its own
-        world = design.settle(streams.within(f"world {start // 64}"))
-        draw = world.draw(streams.tile(start, start + 64), wanted)
-        parts.append(estimator(draw.panel))
-        truths.append(np.stack([draw.truth[layout.targets[term]] for term in layout.targets], axis=1))
-    whole = Estimates.join(parts)
-    off = whole.estimate[:, chosen] - np.concatenate(truths)
-    bias, mcse = off.mean(axis=0), off.std(axis=0, ddof=1) / np.sqrt(len(off))
-    assert len(layout.targets) >= 12
-    assert (np.abs(bias) < 4 * mcse).all(), dict(zip(layout.targets, bias / mcse, strict=True))
-    covered = dict(zip(layout.targets, (np.abs(off) <= 1.96 * whole.se[:, 0, chosen]).mean(axis=0), strict=True))
-    margin = 4 * np.sqrt(0.95 * 0.05 / len(off))
-    for term in (*(f"event({k})" for k in range(6)), "overall", "overall:cohort"):
-        # Errors count how effects differ between units as chance, the truth of a draw does not: they are cautious.
-        assert 0.95 - margin < covered[term] < 0.985, (term, covered[term])
-    assert covered["overall:event"] < 0.95 - margin  # rests on cohorts of one city, whose own noise the errors miss
 
 
 def test_spare_controls_are_those_beyond_the_coefficients_of_a_comparison() -> None:

@@ -18,7 +18,6 @@ from estimators import TwoWayDID
 from experiments.run.runner import run
 from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
-from sim import BadInput
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import Random
 from sim.world.parts.effect import Effect
@@ -27,10 +26,6 @@ from sim.world.parts.spillover import Neighbours
 
 UNITS, TREATED, PRE, POST = 160, 60, 7, 4
 SEED = 20240621
-
-
-def ar1(serial: float, periods: int = PRE + POST) -> np.ndarray:
-    return serial ** np.abs(np.subtract.outer(np.arange(periods), np.arange(periods)))
 
 
 def did_study(effect: float, errors: Process, estimators: tuple[Any, ...], **parts: Any) -> Study:
@@ -54,27 +49,12 @@ def clustered_factor() -> float:
     return within * UNITS / (UNITS - 1) * (n - 1) / (n - k)
 
 
-@pytest.mark.parametrize("serial", [0.0, 0.6, -0.4])
-@pytest.mark.parametrize(("pre", "post"), [(7, 4), (1, 3), (2, 1)])
-def test_the_variance_is_that_of_differences_of_means(serial: float, pre: int, post: int) -> None:
-    weights = np.concatenate([np.full(pre, -1 / pre), np.full(post, 1 / post)])
-    wanted = 2.5 * weights @ ar1(serial, pre + post) @ weights * (1 / 5 + 1 / 9)
-    found = did_variance(5, 9, pre, post, Covariances.autoregressive(2.5, serial, pre, post))
-    assert found == pytest.approx(wanted, rel=1e-12)
-
-
 def test_the_variance_is_exact_for_any_covariance_matrix() -> None:
     root = np.random.default_rng(3).standard_normal((9, 9))
     matrix = root @ root.T
     weights = np.concatenate([np.full(6, -1 / 6), np.full(3, 1 / 3)])
     found = did_variance(3, 4, 6, 3, Covariances.of(matrix, 6))
     assert found == pytest.approx(weights @ matrix @ weights * (1 / 3 + 1 / 4), rel=1e-12)
-
-
-def test_independent_errors_give_the_variance_of_mckenzie() -> None:
-    assert did_variance(10, 10, 1, 1, Covariances(1.0)) == pytest.approx(0.4)
-    more = [did_variance(10, 10, m, m, Covariances(1.0)) for m in (1, 2, 4)]
-    np.testing.assert_allclose(more, [0.4, 0.2, 0.1])  # sigma^2 2/n (1/m + 1/r), McKenzie's equation for DID
 
 
 @pytest.mark.parametrize("serial", [0.0, 0.6])
@@ -121,13 +101,3 @@ def test_bias_under_spillovers_is_that_of_butts(on: Any) -> None:
         assert abs(value - wanted) < 4 * mcse
     if on != "treated":
         assert bias.total < -1.0
-
-
-def test_what_cannot_be_is_bad_input() -> None:
-    for call in (
-        lambda: did_variance(0, 3, 2, 2, Covariances(1.0)),
-        lambda: did_variance(2, 3, 0, 2, Covariances(1.0)),
-        lambda: Covariances.autoregressive(1.0, 0.5, 0, 3),
-    ):
-        with pytest.raises(BadInput, match="allowed: "):
-            call()

@@ -12,7 +12,7 @@ from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from estimators import Status, TwoWayDID
+from estimators import TwoWayDID
 from estimators.staggered.dcdh import DCDH, coefficient_weights
 from references.small_panels import names, small_panel
 from sim import BadInput, Panel, Roles
@@ -182,17 +182,6 @@ def test_errors_are_those_of_deviations_by_hand() -> None:
     expected = [np.sqrt(12 / 11 * np.square(score).sum()), np.sqrt(5 / 4 * np.square(provinces).sum())]
     np.testing.assert_allclose(got.se[0, :, 0], expected, rtol=1e-12)
     np.testing.assert_array_equal(got.dof[0, :, 0], [11, 4])
-
-
-def test_two_periods_are_the_plain_did() -> None:
-    panel = staggered()
-    two = Panel(
-        panel.units, (1, 2), {"y": panel.variables["y"][:, :2], "did": panel.variables["did"][:, :2]}, Roles("y", "did")
-    )
-    got, twfe = DCDH()(two), TwoWayDID(errors=("cluster:unit",))(two)
-    assert got.estimate[0, 0] == pytest.approx(twfe.estimate[0, 0], abs=1e-13)
-    assert np.isnan(got.estimate[0, 1])
-    assert got.status[0] == Status.OK
 
 
 def test_teen_employment(shared_data: Path) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import made_cities
 import numpy as np
 import pandas as pd
 import pytest
-from long_tables import panel_from_frame
 
 from estimators import TwoWayDID
 from experiments.references import linearmodels as linearmodels_reference
@@ -55,17 +53,6 @@ def test_did_equals_pyfixest(panel: Panel, cluster_k: str) -> None:
     np.testing.assert_allclose(theirs.ours(ours), theirs.estimate, rtol=1e-10, atol=1e-12)
     for error in ERRORS:
         np.testing.assert_allclose(theirs.our_se(ours, error), theirs.se[error], rtol=1e-8, err_msg=error)
-
-
-@pytest.mark.parametrize("missing", [0, 23, 60])
-def test_within_regression_equals_one_with_dummies(missing: int) -> None:
-    panel = small_panel(40, 8, seed=missing + 1, missing=missing)
-    ours, dummies = TwoWayDID(cluster_k="all")(panel), brute_force.twoway_did(panel)
-    np.testing.assert_allclose(dummies.ours(ours), dummies.estimate, rtol=1e-10)
-    for error, se in dummies.se.items():
-        np.testing.assert_allclose(dummies.our_se(ours, error), se, rtol=1e-10, err_msg=error)
-    assert ours.statistics["r2"][0] == pytest.approx(dummies.statistics["r2"], abs=1e-12)
-    assert ours.statistics["sigma2"][0] == pytest.approx(dummies.statistics["sigma2"], rel=1e-12)
 
 
 def test_effects_of_disconnected_groups_are_counted_once_each() -> None:
@@ -126,15 +113,3 @@ def test_city_panel_equals_linearmodels(shared_data: Path) -> None:
     np.testing.assert_allclose(theirs.ours(ours), theirs.estimate, rtol=1e-10, atol=1e-12)
     for error, se in theirs.se.items():
         np.testing.assert_allclose(theirs.our_se(ours, error), se, rtol=1e-8, err_msg=error)
-
-
-@pytest.mark.parametrize("gaps", [False, True], ids=["complete", "with gaps"])
-def test_the_committed_panel_equals_linearmodels_and_pyfixest(gaps: bool) -> None:
-    table = made_cities.frame_with_gaps().dropna() if gaps else made_cities.frame()
-    panel = panel_from_frame(table, unit="city", period="year", roles=Roles("y", "d", made_cities.CONTROLS))
-    assert (panel.nobs, panel.balanced) == ((297, False) if gaps else (324, True))
-    ours = TwoWayDID(cluster_k="all")(panel)
-    for theirs in (linearmodels_reference.least_squares(panel), pyfixest_reference.twoway_did(panel, cluster_k="all")):
-        np.testing.assert_allclose(theirs.ours(ours), theirs.estimate, rtol=1e-8)
-        for error, se in theirs.se.items():
-            np.testing.assert_allclose(theirs.our_se(ours, error), se, rtol=1e-8, err_msg=error)

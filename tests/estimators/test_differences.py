@@ -8,14 +8,12 @@ import made_cities
 import numpy as np
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
-from scipy import stats
 
 from estimators.linear.did import TwoWayDID
 from estimators.sensitivity.differences import FORMS, Alternative, Differences
 from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.imputation import Imputation
-from results.diagnosis.fits import _critical as critical_of_diagnosis
 from sim import BadInput, Panel, Roles
 from sim.panel import part, seen_part
 
@@ -215,13 +213,6 @@ def test_the_imputed_effect_is_that_of_imputation(panel: Panel) -> None:
     assert found.se[0, 0, 1] == pytest.approx(np.sqrt(np.square(parts).sum()), rel=1e-9)
 
 
-def test_degrees_of_freedom_are_numbers_of_which_intervals_can_be_made(panel: Panel) -> None:
-    """Kept intervals are those of t, whatever the type of the degrees of freedom."""
-    assert Differences(alternatives=("trend",))(panel).dof.dtype == np.float64
-    whole = critical_of_diagnosis(np.full((3, 1, 2), 59), 0.05)
-    np.testing.assert_allclose(whole, np.full((1, 1, 2), stats.t.ppf(0.975, 59)))
-
-
 def test_another_outcome_has_the_scale_of_the_first(panel: Panel) -> None:
     found = Differences(alternatives=("outcome:second",))(panel)
     other = TwoWayDID("second", ("did", "road", "book"))(panel).estimate[0, 0]
@@ -320,31 +311,6 @@ def test_a_control_may_be_asked_about(panel: Panel) -> None:
     alone = replace(found, alternatives=("controls:none",))(panel)
     assert alone.terms[0] == "road"
     assert alone.estimate[0, 2] == pytest.approx(TwoWayDID(regressors=("did", "road"))(panel).estimate[0, 1], rel=1e-9)
-
-
-def test_intervals_of_differences_that_are_zero_hold_zero() -> None:
-    """60 x 10, 24 treated at two dates, AR(.4) errors, trends parallel, one effect: 95% of |t| are below 2.
-
-    The slope of trends, a placebo, unit trends and no controls, 1,000 panels; 4 Monte Carlo errors.
-    """
-    rng, rows, n, t = np.random.default_rng(20250401), 1000, 60, 10
-    e = rng.standard_normal((rows, t, n))
-    for period in range(1, t):
-        e[:, period] = 0.4 * e[:, period - 1] + np.sqrt(1 - 0.16) * e[:, period]
-    first = np.repeat([4, 6, 10], [12, 12, 36])
-    d = (np.arange(t)[:, None] >= first).astype(float)
-    x = rng.standard_normal((1, t, n))
-    panel = Panel(tuple(f"u{i}" for i in range(n)), tuple(range(t)), {"y": e + 0.5 * d , "d": d[None], "x": x},
-                  Roles("y", "d", ("x",)))  # fmt: skip
-    texts = ("trend", "lead:1", "effects:unit-trend", "controls:none", "cohort-wise", "without-cohort:4")
-    found = Differences(alternatives=texts)(panel)
-    at = [found.terms.index(f"difference:{text}") for text in texts]
-    statistic = found.estimate[:, at] / found.se[:, 0, at]
-    rejected = (np.abs(statistic) > 2.001).mean(axis=0)
-    assert (np.abs(rejected - 0.05) < 0.025 + 4 * np.sqrt(0.05 * 0.95 / rows)).all(), dict(
-        zip(texts, rejected, strict=True)
-    )
-    assert (np.abs(statistic.mean(axis=0)) < 0.2).all()
 
 
 def test_units_without_time_before_a_placebo_are_left_out(panel: Panel) -> None:

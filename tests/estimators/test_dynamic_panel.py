@@ -17,7 +17,6 @@ from references.dynamic_twin import DynamicTwin, impacts
 from references.small_panels import small_panel, small_weights
 from sim import BadInput, Panel, Roles, Streams, Wanted
 from sim.filters import SpaceTimeFilter
-from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import Calendar
 from sim.world.parts.spillover import Neighbours
 
@@ -153,44 +152,6 @@ def test_the_jackknife_is_twice_the_whole_less_the_halves(t: int) -> None:
     np.testing.assert_allclose(own_parameters(got), 2 * whole - np.mean(halves, axis=0), rtol=1e-7, atol=1e-9)
 
 
-def test_hahn_and_kuersteiner_without_regressors_that_matter() -> None:
-    """gamma + (1 + gamma)/T but for what the regressors explain of the lag."""
-    panel = made(60, 31, rho=0.0, eta=0.0, seed=2)
-    noise = np.random.default_rng(3).standard_normal((2, 1, 31, 60))
-    y = SpaceTimeFilter.of(next(iter(panel.weights.values())), 0.0, 0.4, 0.0).apply(
-        np.random.default_rng(4).standard_normal((1, 31, 60)), np.zeros((1, 60)))  # fmt: skip
-    panel = panel.with_variables({"y": y, "did": noise[0], "inv": noise[1]})
-    none, corrected = (term(DynamicSpatialPanel("ar", c, "unit")(panel), "gamma") for c in ("none", "analytic"))
-    assert corrected == pytest.approx(none + (1 + none) / 30, abs=0.004)
-
-
-def drawn(design: PanelDesign, estimator: DynamicSpatialPanel, rows: int, seed: int = 5) -> tuple[Estimates, Any]:
-    targets = estimator.layout(design.schema).targets
-    streams = Streams(seed, "dynamic")
-    wanted = Wanted(estimator.variables(design.schema), tuple(dict.fromkeys(targets.values())))
-    draw = design.settle(streams).draw(streams.tile(0, rows), wanted)
-    return estimator(draw.panel), {name: draw.truth[target] for name, target in targets.items()}
-
-
-def test_corrections_take_the_bias_away_and_what_is_off_without() -> None:
-    """18 explained periods: gamma is off by more than 15 Monte Carlo errors, and within 4 after the correction."""
-    design = replace(dynamic_world("two-way", spatial=True), units=100,
-                     adoption=Calendar(dates=((2005, 20), (2009, 20), (2014, 20))))  # fmt: skip
-    biased = {}
-    for correction in ("none", "analytic", "score"):
-        got, truth = drawn(design, DynamicSpatialPanel(correction=correction), 192)  # type: ignore[arg-type]
-        assert (got.status == Status.OK).all()
-        for name in ("gamma", "sigma2", "did"):
-            errors = got.estimate[:, got.terms.index(name)] - truth[name]
-            biased[correction, name] = errors.mean() / (errors.std(ddof=1) / np.sqrt(len(errors)))
-    assert biased["none", "gamma"] < -15
-    assert biased["none", "sigma2"] < -10
-    assert biased["none", "did"] > 4
-    for name in ("gamma", "sigma2", "did"):
-        assert abs(biased["score", name]) < 4
-    assert abs(biased["analytic", "gamma"]) < 0.25 * abs(biased["none", "gamma"])
-
-
 def test_long_run_truths_are_what_lasting_changes_make() -> None:
     """A regressor raised for ever by one in one unit, and in all: 400 periods later."""
     design = replace(dynamic_world("unit", spatial=True), units=16, periods=5, adoption=Calendar(dates=((2003, 5),)))
@@ -225,16 +186,6 @@ def test_the_world_follows_its_equation_and_starts_in_the_long_run() -> None:
     gain = y - base.panel.variables[quiet.outcome][0]
     assert draw.truth["att"][0] == pytest.approx(gain[did > 0].mean(), rel=1e-9)
     assert (gain[:3] == 0).all()
-
-
-def test_replications_do_not_depend_on_the_tile() -> None:
-    design = replace(dynamic_world("two-way", spatial=True), units=16, periods=6, adoption=Calendar(dates=((2004, 5),)))
-    streams = Streams(3, "tile")
-    world, wanted = design.settle(streams), Wanted(frozenset({"did", "x"}), ())
-    whole, last = (
-        world.draw(streams.tile(*rows), wanted).panel.variables[design.outcome] for rows in ((0, 16), (8, 16))
-    )
-    np.testing.assert_array_equal(whole[8:], last)
 
 
 @pytest.mark.parametrize("correction", ["score", "analytic", "jackknife", "none"])

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from estimators import Estimates, Status, TwoWayDID
+from estimators import Status, TwoWayDID
 from estimators.linear.equal_effects import InteractionTest
 from experiments.references.reference import long_frame
 from references.regressions import panel_ols
@@ -18,7 +18,6 @@ from references.small_panels import small_panel
 from sim import BadInput, Panel, Streams
 from sim.panel import group_labels
 
-Floats = NDArray[np.float64]
 VALUES = ("a", "b", "c")
 TEST = InteractionTest("zone", VALUES, errors=("iid", "hc1", "cluster:province", "cluster:unit"))
 
@@ -43,34 +42,6 @@ def part(panel: Panel, kept: NDArray[np.bool_]) -> Panel:
 
 def with_zone(panel: Panel, zone: NDArray[np.str_]) -> Panel:
     return replace(panel, attributes={**panel.attributes, "zone": zone})
-
-
-def difference_errors(found: Estimates, error: str) -> Floats:
-    return found.se[0, found.errors.index(error), 1:]
-
-
-@pytest.mark.parametrize("missing", [0, 25])
-def test_differences_are_those_of_the_subsamples(missing: int) -> None:
-    panel = grouped(missing=missing)
-    found = TEST(panel)
-    alone = [TwoWayDID()(part(panel, panel.attributes["zone"] == value)) for value in VALUES]
-    effects = np.array([one.estimate[0, 0] for one in alone])
-    np.testing.assert_allclose(found.estimate[0], [effects[0], *(effects[1:] - effects[0])], rtol=1e-11)
-    assert found.terms == ("did", "did x b", "did x c")
-
-
-def test_clustered_variances_are_sums_of_those_of_the_subsamples() -> None:
-    panel = grouped()
-    found = TEST(panel)
-    alone = [TwoWayDID()(part(panel, panel.attributes["zone"] == value)) for value in VALUES]
-    sizes = np.array([24, 16, 8])
-    own = sizes / (sizes - 1) * (6 * sizes - 1) / (6 * sizes - 3 - 6)  # three slopes and six periods each
-    joint = 48 / 47 * (288 - 1) / (288 - 9 - 16)  # of 18 period effects, two more are redundant beside the units'
-    meats = np.array([one.se[0, 2, 0] ** 2 for one in alone]) / own
-    np.testing.assert_allclose(
-        difference_errors(found, "cluster:unit") ** 2, joint * (meats[0] + meats[1:]), rtol=1e-11
-    )
-    assert found.dof[0, -1, 0] == 47
 
 
 @pytest.mark.parametrize("missing", [0, 25])
@@ -276,14 +247,6 @@ def test_assignments_without_a_statistic_count_as_large() -> None:
     assert found.statistics["permutation_p"][0] > 0.6
 
 
-def test_a_difference_is_found() -> None:
-    panel = grouped(n=120)
-    more = 2.0 * panel.variables["did"] * (panel.attributes["zone"] == "c")
-    found = replace(TEST, draws=199)(panel.with_variables({"y": panel.variables["y"] + more}), Streams(2))
-    assert found.statistics["wald_p"][0] < 0.001
-    assert found.statistics["permutation_p"][0] < 0.02
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -305,32 +268,3 @@ def test_labels_of_numbers_and_words() -> None:
     assert group_labels(np.array([0.5, 2.0])).tolist() == ["0.5", "2.0"]
     assert group_labels(np.array([True, False])).tolist() == ["True", "False"]
     assert group_labels(np.array(["东部"])).tolist() == ["东部"]
-
-
-@pytest.mark.long
-def test_differences_are_unbiased_and_their_intervals_cover() -> None:
-    """800 panels with a difference of 1.5: mean error and coverage within 4 Monte Carlo errors."""
-    size = 800
-    panel = grouped(n=120, t=5, seed=21, replications=size)
-    more = 1.5 * panel.variables["did"] * (panel.attributes["zone"] == "b")
-    found = replace(TEST, errors=("iid",))(panel.with_variables({"y": panel.variables["y"] + more}))
-    error = found.estimate[:, 1] - 1.5
-    assert abs(error.mean()) <= 4 * error.std() / np.sqrt(size)
-    covered = float((np.abs(error) <= stats.t.ppf(0.975, found.dof[:, 0, 1]) * found.se[:, 0, 1]).mean())
-    print(f"coverage: {covered:.3f}")
-    assert abs(covered - 0.95) <= 4 * np.sqrt(0.95 * 0.05 / size)
-
-
-@pytest.mark.long
-def test_size_when_groups_differ_in_variance() -> None:
-    """Of 400 panels without a difference, 5% are rejected by permutation, within 4 Monte Carlo errors."""
-    size, draws = 400, 99
-    panel = grouped(n=60, t=5, seed=11, replications=size)
-    noise = np.random.default_rng(12).standard_normal((size, 5, 60)).cumsum(axis=1)
-    uneven = noise * np.where(panel.attributes["zone"] == "b", 2.0, 1.0)
-    test = replace(TEST, values=("a", "b"), errors=("cluster:unit",), draws=draws)
-    for y in (noise, uneven):
-        p = test(panel.with_variables({"y": y}), Streams(13).tile(0, size)).statistics["permutation_p"]
-        share = float((p <= 0.05).mean())
-        print(f"size at 5%: {share:.3f}")
-        assert abs(share - 0.05) <= 4 * np.sqrt(0.05 * 0.95 / size)

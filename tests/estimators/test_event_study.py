@@ -11,14 +11,13 @@ from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
 from scipy.stats import f as f_distribution
 from scipy.stats import norm
 
-from estimators import Estimates, Status, Tile
+from estimators import Estimates, Status
 from estimators.staggered.adoption_effects import AdoptionEffects
 from estimators.staggered.dummy_regression import EventStudy, SunAbraham
 from estimators.staggered.imputation import Imputation, TwoStage
 from estimators.staggered.stacked import Stacked
 from references.staggered_panels import dummies, frame_of, staggered_panel
-from sim import BadInput, Panel, Streams, Wanted
-from sim.presets import Paper
+from sim import BadInput, Panel
 
 
 def term(fit: Estimates, name: str) -> int:
@@ -141,35 +140,3 @@ def test_batches_order_added_effects_and_scale(estimator: AdoptionEffects) -> No
         got = estimator(other)
         assert_agree(got, wanted, rtol=1e-8, atol=1e-10, scale=factor)
         np.testing.assert_allclose(got.statistics["pretrend"], wanted.statistics["pretrend"], rtol=1e-7)
-
-
-def rates(design: Paper) -> tuple[float, float, float]:
-    """How often the usual and Hotelling's test reject, and the uniform intervals cover: 1,024 draws in 32 worlds."""
-    estimator, streams = EventStudy(window=(-7, 2)), Streams(3, "event study")
-    wanted = Wanted(estimator.variables(design.schema), ())
-    usual, hotelling, covered = [], [], []
-    reduction = estimator.reduction(design.schema)
-    for start in range(0, 1024, 32):
-        world = design.settle(streams.within(f"world {start // 32}"))
-        panel = world.draw(streams.tile(start, start + 32), wanted).panel
-        plan = reduction.prepare(panel)
-        fit = estimator.solve(plan, reduction.reduce(plan, Tile(panel)), panel.schema, streams)
-        usual.append(fit.statistics["pretrend_p"] < 0.05)
-        hotelling.append(fit.statistics["pretrend_hotelling_p"] < 0.05)
-        t = np.abs(fit.estimate[:, :9] / fit.se[:, 0, :9]).max(axis=1)
-        covered.append(t <= fit.statistics["uniform"])
-    return float(np.mean(usual)), float(np.mean(hotelling)), float(np.mean(covered))
-
-
-@pytest.mark.long
-def test_joint_test_has_its_size_and_uniform_intervals_their_level() -> None:
-    """Within 4 Monte Carlo errors where 142 cities adopt at one date; with the published cohorts of 1 to 12 cities
-    Hotelling's test keeps its size, while the usual test rejects too often and uniform intervals cover too seldom."""
-    error = np.sqrt(0.05 * 0.95 / 1024)
-    _, hotelling, covered = rates(Paper(effect=0.0, treated=142, calendar="single"))
-    assert abs(hotelling - 0.05) < 4 * error
-    assert abs(covered - 0.95) < 4 * error
-    usual, hotelling, covered = rates(Paper(effect=0.0))
-    assert usual > 0.05 + 4 * error
-    assert abs(hotelling - 0.05) < 4 * error
-    assert 0.89 < covered < 0.95

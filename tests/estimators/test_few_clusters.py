@@ -13,12 +13,10 @@ from estimators import Estimates
 from estimators.core.estimator import p_values
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import effective_clusters
-from estimators.sensitivity.sensitivity import leave_one_out
 from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles
-from sim.panel import seen_in
 
 NAMES = ("did", "inv", "road")
 ERRORS = ("cv3:province", "cr2:province", "cv3:unit", "cr2:unit")
@@ -110,19 +108,6 @@ def test_the_jackknife_equals_pyfixest(missing: int) -> None:
     np.testing.assert_allclose(ours.se[0, 0], theirs.se()[list(NAMES)].to_numpy() * np.sqrt(6 / 7), rtol=1e-7)
 
 
-def test_the_jackknife_is_of_the_estimates_without_each_group() -> None:
-    """The warnings' leave-one-out refits what the jackknife has in closed form."""
-    panel = small_panel(30, 7, seed=3, missing=11)
-    seen = seen_in(panel)
-    columns = np.stack([np.where(seen, panel.variables[name][0], 0.0) for name in (*NAMES, "y")])
-    columns = (columns - columns.sum(axis=1, keepdims=True) / seen.sum(axis=0)) * seen
-    codes = np.unique(panel.attributes["province"], return_inverse=True)[1]
-    found = leave_one_out(columns, codes, codes, seen * 1.0)
-    ours = TwoWayDID(errors=("cv3:province",))(panel)
-    expected = np.sqrt(6 / 7 * np.square(found.estimate - ours.estimate[0, 0]).sum())
-    assert ours.se[0, 0, 0] == pytest.approx(expected, rel=1e-9)
-
-
 def test_two_clusters_by_hand() -> None:
     """Two pairs of units, two periods, one treated unit a pair: each pair alone gives a difference of differences."""
     y = np.zeros((1, 2, 4))
@@ -180,16 +165,6 @@ def test_what_no_cluster_may_miss_has_no_error() -> None:
     assert found.status[0] == 1
 
 
-def test_a_reported_constant_without_unit_effects_has_both_errors() -> None:
-    """Pooled, it is a coefficient like others: the jackknife of a regression on a constant alone is by hand."""
-    panel = small_panel(24, 6, seed=2)
-    found = panel_ols(effects=(), errors=ERRORS)(panel)
-    assert np.isfinite(found.se[0]).all()
-    moved = panel.with_variables({name: panel.variables[name] + 3.0 for name in NAMES})
-    again = panel_ols(effects=(), errors=ERRORS)(moved)
-    np.testing.assert_allclose(again.se[0, :, :3], found.se[0, :, :3], rtol=1e-8)
-
-
 def test_order_scale_and_added_effects_do_not_matter() -> None:
     panel, model = small_panel(24, 6, seed=6, missing=13), TwoWayDID(errors=ERRORS)
     assert_agree(model(in_another_order(panel)[0]), model(panel), rtol=1e-8)
@@ -242,18 +217,6 @@ def test_few_uneven_clusters_keep_their_level_where_usual_ones_do_not(shared: fl
     assert rejected(three, 0) > 0.05 + 2 * band
     assert 0.05 - band <= rejected(three, 1) <= 0.05 + (rejected(three, 0) - 0.05) / 2
     assert 0.02 < rejected(three, 2) <= 0.05
-
-
-def test_bias_reduced_variances_have_the_right_mean() -> None:
-    """Of independent errors: CR2 on average is the variance; the usual one is too small, CV3 too large."""
-    found = TwoWayDID(errors=("cluster:region", "cv3:region", "cr2:region"))(uneven(4000, shared=0.0, seed=21))
-    truth = TwoWayDID(errors=("iid",))(uneven(1, shared=0.0, seed=21))
-    exact = (truth.se[0, 0, 0] ** 2) / truth.statistics["sigma2"][0]
-    ratios = np.square(found.se[:, :, 0]) / exact
-    ratio, mcse = ratios.mean(axis=0), ratios.std(axis=0) / np.sqrt(4000)
-    assert abs(ratio[2] - 1) <= 4 * mcse[2]
-    assert ratio[0] < 1 - 4 * mcse[0]
-    assert ratio[1] > 1 + 4 * mcse[1]
 
 
 def test_facts_of_clusters_by_hand() -> None:

@@ -188,18 +188,6 @@ def test_closed_form_vertices_are_those_of_the_programme(post: int, weights: lis
             assert np.hypot(ours - value, variances - variance).min() < 1e-8
 
 
-def test_first_stage_quantiles_are_those_of_draws() -> None:
-    asked = question(3, 4, 2, np.array([0.1, 0.2, 0.3, 0.4]))
-    for mbar in (0.0, 0.5, 2.0):
-        tests = Vertices.of(asked, mbar)
-        got = tests.least_favourable(0.05)
-        rng = np.random.default_rng(5)
-        for c in range(len(got)):
-            draws = rng.multivariate_normal([0, 0], tests.covariance[c], 200_000) @ tests.rows[c].T
-            share = (draws.max(axis=1) > got[c]).mean()
-            assert abs(share - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 200_000), (mbar, c)
-
-
 def share_below(limit: float, rows: Floats, covariance: Floats) -> float:
     """Probability that every moment is below a limit: each as it stands, conditional on D."""
     sd = np.sqrt(covariance[1, 1])
@@ -239,26 +227,6 @@ def test_no_departure_is_the_usual_interval() -> None:
     np.testing.assert_allclose(relative_magnitudes(CITED, 0.0), CITED.original, atol=1e-9)
     asked = question(3, 2, 4, np.array([0.5, 0.5]))
     np.testing.assert_allclose(relative_magnitudes(asked, 0.0), asked.original, atol=1e-9)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("mbar", [0.5, 1.0])
-def test_coverage_under_simulation(mbar: float) -> None:
-    """Trends at the restriction's edge: the interval covers in 95% of draws at least, within 4 Monte Carlo errors."""
-    base = question(3, 2, 9, np.array([0.5, 0.5]))
-    critical = Vertices.of(base, mbar).least_favourable(0.005)
-    rng = np.random.default_rng(17)
-    rates = []
-    for worst in (0.0, 1.0, 5.0):
-        path = np.r_[0.0, worst, 0.0, 0.3 * worst]  # three early periods and the reference
-        after = path[-1] + mbar * worst * np.array([1.0, 2.0])
-        delta = np.r_[path[:3] - path[3], after - path[3]]
-        theta = 1.0
-        draws = rng.multivariate_normal(delta + np.r_[0, 0, 0, theta, theta], base.sigma, 1500)
-        tests = [Vertices.of(BoundsQuestion(beta, base.sigma, 3, base.weights), mbar) for beta in draws]
-        rates.append(np.mean([one.accept(np.array([theta]), 0.05, critical)[0] for one in tests]))
-    assert min(rates) > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 1500)
-    assert min(rates) < 0.999
 
 
 # both

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 from scipy.stats import f as f_distribution
 
-from estimators import Estimates, Status, Tile, TwoWayDID
+from estimators import Estimates, Status
 from estimators.staggered.imputation import Imputation, TwoStage
 from references.staggered_panels import county_employment, dummies, frame_of, staggered_panel
-from sim import BadInput, Panel, Streams, Wanted
-from sim.presets import Paper
+from sim import BadInput, Panel
 
 Floats = NDArray[np.float64]
 CELLS = {"window": (-3, 3), "cohorts": (2003, 2005, 2006), "years": (2004, 2006, 2008)}
@@ -124,18 +123,6 @@ def test_errors_are_those_of_theorem_three(averages: str, controls: bool) -> Non
             se = np.sqrt(np.square(pd.Series(v * e).groupby(cluster).sum()).sum())
             assert fit.se[0, row, term(fit, name)] == pytest.approx(se, rel=1e-9), (name, row)
     assert np.isinf(fit.dof).all()
-
-
-def test_cohort_period_means_are_the_optimal_ones_of_equation_eight() -> None:
-    """sum_i v_i^2 u_i / sum_i v_i^2 over a cohort in a period, with v from the dense projection."""
-    panel = staggered_panel(controls=False)
-    u, _, _, frame = dense_first_stage(panel, ())
-    treated = (frame["did"] == 1).to_numpy()
-    v = treated / treated.sum()
-    data = frame.assign(u=u, top=v**2 * u, bottom=v**2)[treated]
-    optimal = data.groupby(["first", "period"])[["top", "bottom"]].sum()
-    simple = data.groupby(["first", "period"])["u"].mean()
-    np.testing.assert_allclose(optimal["top"] / optimal["bottom"], simple, atol=1e-12)
 
 
 def test_a_term_of_one_unit_has_no_error_where_groups_are_single() -> None:
@@ -259,37 +246,3 @@ def test_bad_settings_are_bad_input() -> None:
         Imputation(errors=("hc1",))(panel)
     with pytest.raises(BadInput, match="cohorts"):
         TwoStage(cohorts=(2003, 2003))(panel)
-
-
-@pytest.mark.long
-def test_imputation_is_right_where_two_way_regression_is_not() -> None:
-    """1,024 draws, growing heterogeneous effects: every estimand within 4 Monte Carlo errors, TWFE off by over 10."""
-    design = Paper(shape="growing", heterogeneity=0.5)
-    settings = {"cohorts": (2012, 2020), "years": (2014, 2022)}
-    estimators = (Imputation(**settings), TwoStage(**settings), TwoWayDID(errors=("cluster:unit",)))
-    streams = Streams(7, "staggered")
-    world = design.settle(streams)
-    targets = estimators[0].layout(design.schema).targets
-    wanted = Wanted(frozenset(design.schema.variables), tuple(targets.values()))
-    plans = [estimator.reduction(design.schema) for estimator in estimators]
-    prepared: list[object] = []
-    fits: list[list[Estimates]] = [[], [], []]
-    truths = []
-    for start in range(0, 1024, 32):
-        draw = world.draw(streams.tile(start, start + 32), wanted)
-        prepared = prepared or [plan.prepare(draw.panel) for plan in plans if plan is not None]
-        for estimator, plan, ready, found in zip(estimators, plans, prepared, fits, strict=True):
-            assert plan is not None
-            found.append(estimator.solve(ready, plan.reduce(ready, Tile(draw.panel)), design.schema, streams))
-        truths.append(draw.truth)
-    for estimator, found in zip(estimators, fits, strict=True):
-        fit = Estimates.join(found)
-        for name, target in estimator.layout(design.schema).targets.items():
-            if name not in fit.terms or target.startswith("beta"):
-                continue
-            errors = fit.estimate[:, term(fit, name)] - np.concatenate([truth[target] for truth in truths])
-            if not np.isfinite(errors).all():
-                assert name == "att(2020,2014)"  # before adoption
-                continue
-            z = abs(errors.mean()) / (errors.std(ddof=1) / np.sqrt(len(errors)))
-            assert z > 10 if estimator.kind == "did" else z < 4, (estimator.kind, name, z)

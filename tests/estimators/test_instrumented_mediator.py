@@ -69,12 +69,6 @@ def test_both_equations_are_those_of_the_regressions(panel: Panel, instruments: 
         assert found.statistics[name][0] == pytest.approx(second.statistics[name][0], rel=1e-10)
 
 
-def test_with_one_instrument_the_total_is_the_reduced_form(panel: Panel) -> None:
-    found = mediation(instruments=("z1",))(panel)
-    reduced = TwoWayDID(regressors=("did", "inv", "road", "z1"), singletons="keep")(panel)
-    assert found.estimate[0, found.terms.index("total")] == pytest.approx(reduced.estimate[0, 0], rel=1e-10)
-
-
 def weighted(panel: Panel, weights: np.ndarray, estimator: Mediation) -> np.ndarray:
     """(a, b, nde) where units have weights (B, N)."""
     system, _ = estimator.fitted(panel)
@@ -113,14 +107,6 @@ def test_a_bootstrap_sample_is_the_panel_with_copied_units(panel: Panel) -> None
     np.testing.assert_allclose(weighted(panel, counts, mediation())[0], again.estimate[0, :3], rtol=1e-9)
     point = mediation()(panel).estimate[0, :3]
     np.testing.assert_allclose(weighted(panel, whole, mediation())[0], point, rtol=1e-10)
-
-
-def test_without_instruments_nothing_changes(panel: Panel) -> None:
-    plain = Mediation(errors=("delta",))
-    assert plain.layout(panel.schema).statistics[0] == "rho_at_zero"
-    system, _ = plain.fitted(panel)
-    assert system.z is None
-    assert system.replication(0).shape[0] == 5
 
 
 def test_the_indirect_effect_is_right_where_mediator_and_outcome_are_confounded() -> None:

@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from estimators import Estimator, InteractionTest, Moderation, Status, TripleDifference, TwoWayDID
-from estimators.core.estimator import critical_values
+from estimators import Estimator, InteractionTest, Moderation, TripleDifference, TwoWayDID
 from experiments.references.reference import long_frame
 from references.small_panels import small_panel, uneven
 from sim import BadInput, Panel, Streams, Wanted
@@ -151,18 +150,6 @@ def test_they_are_weighted_least_squares_on_dummies(kind: str) -> None:
     assert ours.statistics["sigma2"][0] == pytest.approx(e @ e / (n - k), rel=1e-8)
 
 
-def test_moderation_is_a_regression_on_dummies() -> None:
-    """The slow plain program: every effect a column, the product by hand."""
-    panel = panel_of(20)
-    seen = panel.observed[0]  # type: ignore[index]
-    y, did, inv, road = (panel.variables[name][0][seen] for name in ("y", "did", "inv", "road"))
-    period, unit = np.nonzero(seen)
-    dummies = np.column_stack([*(unit == i for i in range(42)), *(period == t for t in range(1, 8))])
-    x = np.column_stack([did, did * (inv - 0.7), inv, road, dummies])
-    beta = np.linalg.lstsq(x, y, rcond=None)[0]
-    np.testing.assert_allclose(Moderation("inv", at=0.7)(panel).estimate[0], beta[:4], rtol=1e-9)
-
-
 @pytest.mark.parametrize("error", ["iid", "hc1", "cluster:unit", "cluster:province", "driscoll-kraay", "cv3:unit"])
 def test_the_effect_at_another_value_is_a_combination_of_terms(error: str) -> None:
     panel = panel_of(20)
@@ -222,26 +209,6 @@ def test_without_errors_every_draw_gives_its_truth(design: PanelDesign, estimato
     assert (np.abs(truths[:, 1]) > 0.1).all()
     assert np.ptp(truths[:, 0]) > 0 or estimator is DDD
     np.testing.assert_allclose(found.estimate[:, : len(terms)], truths, rtol=1e-7)
-
-
-@pytest.mark.parametrize(("design", "estimator"), [(world(), DDD), (world(**MODERATED), BY_M)],
-                         ids=["triple difference", "moderation"])  # fmt: skip
-def test_2000_intervals_cover_the_truth(design: PanelDesign, estimator: Estimator) -> None:
-    targets = {term: target for term, target in estimator.layout(design.schema).targets.items() if "did" in term}
-    streams, found = Streams(5, "coverage"), []
-    for start in range(0, 2000, 100):
-        rows = streams.tile(start, start + 100)
-        draw = design.settle(streams.within(f"world {start}")).draw(
-            rows, Wanted(frozenset(design.schema.variables), tuple(targets.values()))
-        )
-        got = estimator(draw.panel)
-        assert (got.status == Status.OK).all()
-        errors = got.estimate[:, :2] - np.stack([draw.truth[target] for target in targets.values()], axis=1)
-        found.append(np.stack([errors, critical_values(got.dof, 0.05)[:, -1, :2] * got.se[:, -1, :2]]))
-    errors, margins = np.concatenate(found, axis=1)
-    assert (np.abs(errors.mean(axis=0)) <= 4 * errors.std(axis=0) / np.sqrt(2000)).all()
-    coverage = (np.abs(errors) <= margins).mean(axis=0)
-    assert ((coverage >= 0.93) & (coverage <= 0.97)).all(), coverage
 
 
 # Mistakes.

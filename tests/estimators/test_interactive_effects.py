@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import full_sizes
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
 
-from estimators import Estimates, InteractiveEffects, Status, TwoWayDID
+from estimators import InteractiveEffects, Status, TwoWayDID
 from estimators.core.estimator import Estimator
 from estimators.synthetic.interactive_effects import (
     CRITERIA,
@@ -52,23 +50,6 @@ def test_regression_is_the_slow_program(covariate: float | None, rank: int) -> N
         x = [panel.variables["did"][0], *regressors(panel, row)]
         b, _, _ = plain_interactive(panel.variables["y"][row], x, rank)
         assert got.estimate[row, 0] == pytest.approx(b[0], abs=1e-7)
-
-
-def test_regression_is_where_an_optimiser_ends() -> None:
-    """The sum of squares that r factors leave of y - D b, as a function of b alone (Bai 2009, equation 13)."""
-    panel = factor_panel(units=30, periods=20, treated=8)
-    y, did = (panel.variables[name][0] for name in ("y", "did"))
-
-    def within(z: np.ndarray) -> np.ndarray:
-        return z - z.mean(axis=0) - z.mean(axis=1, keepdims=True) + z.mean()
-
-    def left(b: float) -> float:
-        return float(np.square(np.linalg.svd(within(y - b * did), compute_uv=False)[2:]).sum())
-
-    found = minimize_scalar(left, bounds=(-1.0, 3.0), method="bounded", options={"xatol": 1e-10})
-    got = InteractiveEffects(form="regression", factors=2)(panel).estimate[0, 0]
-    assert got == pytest.approx(found.x, abs=1e-5)
-    assert left(got) <= found.fun * (1 + 1e-10)
 
 
 def test_of_several_minima_it_is_the_lowest() -> None:
@@ -191,47 +172,9 @@ def test_first_vectors_are_orthonormal_and_signed() -> None:
         assert (found[k].sum(axis=0) >= 0).all()
 
 
-def test_a_start_nearby_ends_in_the_same_place() -> None:
-    panel = factor_panel(replications=2, covariate=0.5)
-    variables = np.stack([panel.variables["y"], np.broadcast_to(panel.variables["x"], (2, 16, 24))], axis=1)
-    moments = PeriodMoments.of(variables, np.ones((2, 24), dtype=bool))
-    one, _, converged = fitted(moments, 2)
-    other, *_ = fitted(moments, 2, one + 0.05)
-    np.testing.assert_allclose(one, other, atol=1e-8)
-    assert converged.all()
-
-
-def errors_of(found: Estimates) -> np.ndarray:
-    return np.asarray(found.estimate[:, 0] - 1.0)
-
-
 def world(replications: int) -> Panel:
     """Two strong factors, adoption by loadings: two-way DID is biased."""
     return factor_panel(seed=12, replications=replications, units=80, periods=20, treated=20, last=6, strength=12.0)
-
-
-def test_it_is_unbiased_under_factors_where_two_way_did_is_not() -> None:
-    panel = world(300)
-    did = errors_of(TwoWayDID()(panel))
-    assert did.mean() > 2.0
-    panels, _ = InteractiveEffects()._panels(panel)
-    for form in FORMS:
-        whole = InteractiveEffects(form=form).complete(panels, Streams(0))
-        np.testing.assert_array_equal(whole.tuning, 2)
-        miss = panels.effect(whole.outcome) - 1.0
-        assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(300)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("form", FORMS)
-def test_its_errors_cover(form: FactorForm) -> None:
-    """Bias and coverage of 95% intervals of the defaults, number of factors chosen; 400 replications in full."""
-    replications = full_sizes.size(200, 400)
-    found = InteractiveEffects(form=form)(world(replications))
-    miss = errors_of(found)
-    assert (found.status == Status.OK).all()
-    assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(replications)
-    assert 0.93 <= (np.abs(miss) < 1.96 * found.se[:, 0, 0]).mean() <= 0.97
 
 
 def test_effects_that_differ_by_cohort_and_time_are_averaged() -> None:
@@ -246,23 +189,6 @@ def test_effects_that_differ_by_cohort_and_time_are_averaged() -> None:
         whole = InteractiveEffects(factors=factors).complete(panels, Streams(0))  # type: ignore[arg-type]
         miss = panels.effect(whole.outcome) - truth
         assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(400)
-
-
-def test_trends_of_units_are_one_factor() -> None:
-    """Outside its own world: treated units grow faster, each at its own pace, with errors of heavy tails."""
-    rng = np.random.default_rng(4)
-    panel = factor_panel(replications=200, units=60, periods=20, treated=12, last=6, strength=0.0, noise=0.0)
-    did = panel.variables["did"]
-    slopes = rng.standard_normal(60) + 1.5 * did[0].any(axis=0)
-    trends = slopes * np.arange(20)[:, None]
-    noise = rng.standard_t(5, (200, 20, 60))
-    trending = panel.with_variables({"y": panel.variables["y"] + trends + noise})
-    panels, _ = InteractiveEffects()._panels(trending)
-    whole = InteractiveEffects().complete(panels, Streams(0))
-    np.testing.assert_array_equal(whole.tuning, 1)
-    miss = panels.effect(whole.outcome) - 1.0
-    assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(200)
-    assert errors_of(TwoWayDID()(trending)).mean() > 5.0
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -293,18 +219,6 @@ def test_order_of_units(form: FactorForm) -> None:
     one, other = (InteractiveEffects(form=form)(each) for each in (panel, shuffled))
     np.testing.assert_allclose(one.estimate, other.estimate, rtol=1e-7)
     np.testing.assert_allclose(one.se, other.se, rtol=1e-6)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_replications_stand_alone_bit_for_bit(form: FactorForm) -> None:
-    panel = factor_panel(replications=3, covariate=0.5, staggered=True)
-    estimator = InteractiveEffects(form=form, errors=("placebo:unit", "bootstrap:unit", "jackknife:unit"), draws=20)
-    whole = estimator(panel, Streams(1).tile(5, 8))
-    for row in range(3):
-        alone = estimator(panel.replication(row), Streams(1).tile(5 + row, 6 + row))
-        for name in ("estimate", "se", "status"):
-            np.testing.assert_array_equal(getattr(alone, name)[0], getattr(whole, name)[row], err_msg=name)
-    assert np.isfinite(whole.se).all()
 
 
 def test_units_that_are_treated_all_the_time_take_no_part() -> None:

@@ -85,32 +85,11 @@ def test_log_determinant_and_traces_at_the_edge(edge: float) -> None:
     assert got.hth[0] == pytest.approx(np.vdot(g, g), rel=1e-9)  # the dense side loses digits here
 
 
-def test_traces_of_285_cities() -> None:
-    weights = city_weights()
-    rho = np.array([-0.95, -0.3, 0.0, 0.1492, 0.9, 0.99])
-    got = spectrum_of(weights).traces(rho, "direct")
-    for i, value in enumerate(rho):
-        inverse = np.eye(285) - value * weights.dense
-        g = np.linalg.solve(inverse, weights.dense)
-        np.testing.assert_allclose(got.log_det[i], np.linalg.slogdet(inverse)[1], rtol=1e-10, atol=1e-11)
-        np.testing.assert_allclose(got.hth[i], np.vdot(g, g), rtol=1e-10)
-
-
 def test_interpolant_is_nan_outside_and_for_nan() -> None:
     interpolant = PiecewiseChebyshev(lambda rho: np.array([np.log1p(-rho)]), radius=2.0)
     got = interpolant(np.array([0.5, -0.5, np.nan, 0.7, 0.25]))
     assert np.isnan(got[:4, 0]).all()
     assert got[4, 0] == pytest.approx(np.log(0.75), abs=1e-14)
-
-
-def test_interpolant_does_not_depend_on_the_batch() -> None:
-    spectrum = Spectrum(small_weights(30))
-    rho = np.random.default_rng(1).uniform(-0.999, 0.999, 101)
-    together = spectrum.traces(rho, "direct")
-    for i in (0, 1, 50, 100):
-        alone = spectrum.traces(rho[i : i + 1], "direct")
-        assert alone.log_det[0] == together.log_det[i]
-        assert alone.hth[0] == together.hth[i]
 
 
 @pytest.mark.parametrize("kind", KINDS)

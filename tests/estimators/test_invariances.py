@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from agreement import in_another_order
 
-from estimators import Estimates, Estimator, SpatialPanel, Tile, TwoWayDID
+from estimators import Estimates, Estimator, SpatialPanel, TwoWayDID
 from references.small_panels import small_panel
-from sim import BadInput, Panel, Streams
+from sim import BadInput, Panel
 
 ESTIMATORS: dict[str, Estimator] = {
     "did": TwoWayDID(errors=("iid", "hc1", "cluster:unit", "cluster:province")),
@@ -90,21 +90,6 @@ def test_a_batch_is_its_panels_one_by_one(estimator: Estimator, panel: Panel) ->
         np.testing.assert_allclose(values, alone.statistics[name], rtol=1e-10, err_msg=name)
 
 
-def test_composition_of_tiles_does_not_matter(estimator: Estimator, panel: Panel) -> None:
-    reduction = estimator.reduction(panel.schema)
-    assert reduction is not None
-    plan = reduction.prepare(panel)
-    parts = [
-        mapped(panel, lambda _, values, rows=rows: values if len(values) == 1 else values[rows])
-        for rows in (slice(0, 2), slice(2, 5))
-    ]
-    moments = [reduction.reduce(plan, Tile(part)) for part in parts]
-    joined = estimator.solve(plan, type(moments[0]).join(moments), panel.schema, Streams(0))
-    whole = estimator(panel)
-    np.testing.assert_allclose(joined.estimate, whole.estimate, rtol=1e-11, atol=1e-13)
-    np.testing.assert_allclose(joined.se, whole.se, rtol=1e-11, atol=1e-13)
-
-
 def test_one_outcome_under_many_treatments_is_a_batch(estimator: Estimator) -> None:
     """A placebo: the outcome is the same in every replication, the treatment is redrawn."""
     panel = small_panel(24, 7, seed=6, replications=5, redrawn=True)
@@ -126,37 +111,9 @@ def test_a_fully_fixed_panel_in_a_batch_is_repeated(estimator: Estimator) -> Non
     np.testing.assert_allclose(got.estimate, np.repeat(estimator(panel).estimate, 3, axis=0), rtol=1e-10)
 
 
-def test_full_fit_statistics_do_not_depend_on_the_batch() -> None:
-    estimator = SpatialPanel(model="sdm", full_fit=True)
-    panel = small_panel(24, 7, seed=6, replications=3, redrawn=True)
-    together = estimator(panel).statistics
-    alone = [estimator(panel.replication(row)).statistics for row in range(3)]
-    for name, values in together.items():
-        np.testing.assert_allclose(values, [part[name][0] for part in alone], rtol=1e-9, err_msg=name)
-
-
-def test_sdm_nests_sem_in_its_likelihood() -> None:
-    """SDM at theta = -rho beta is SEM: the larger model never fits worse."""
-    panel = small_panel(24, 7, seed=6, replications=20)
-    loglik = {model: SpatialPanel(model=model)(panel).statistics["loglik"] for model in ("sar", "sem", "sdm")}
-    assert (loglik["sdm"] >= loglik["sem"] - 1e-9).all()
-    assert (loglik["sdm"] >= loglik["sar"] - 1e-9).all()
-
-
-def test_unbalanced_panels_are_refused_by_spatial_models() -> None:
-    panel = small_panel(24, 7, seed=6, missing=3)
-    with pytest.raises(BadInput, match="3 unit-periods are missing"):
-        SpatialPanel()(panel)
-
-
 def test_masks_that_differ_between_replications_are_refused() -> None:
     panel = small_panel(24, 7, seed=6, replications=2)
     observed = np.ones((2, 7, 24), dtype=bool)
     observed[1, 3, 3] = False
     with pytest.raises(BadInput, match="differ in which unit-periods"):
         TwoWayDID()(replace(panel, observed=observed))
-
-
-def test_lee_yu_refuses_weights_whose_rows_do_not_sum_to_one() -> None:
-    with pytest.raises(BadInput, match="row-stochastic"):
-        SpatialPanel(transform="lee-yu")(small_panel(24, 7, weights="spectral"))

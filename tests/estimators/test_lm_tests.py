@@ -14,9 +14,8 @@ from published_panels import cigarette_panel
 
 from estimators import Status, Tile
 from estimators.spatial.lm_tests import FORMS, LMTests, ScoreSums
-from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
+from sim import BadInput, Panel, Roles, Streams, Weights
 from sim.filters import SpatialFilter
-from sim.presets import Paper
 
 Floats = NDArray[np.float64]
 UNIT, PERIOD, BOTH = ("unit",), ("period",), ("unit", "period")
@@ -182,12 +181,6 @@ def test_invariances(form: str, effects: tuple[str, ...]) -> None:
     np.testing.assert_allclose(single, base, rtol=1e-12)
 
 
-def test_two_ways_to_the_joint_test() -> None:
-    """lm_lag + rlm_err = lm_err + rlm_lag: both are the joint test of lag and error."""
-    got = statistics(small_panel())
-    np.testing.assert_allclose(got[:, 0] + got[:, 3], got[:, 1] + got[:, 2], rtol=1e-10)
-
-
 @pytest.mark.usefixtures("rounding")
 @pytest.mark.parametrize("redrawn", [False, True])
 def test_weights_that_link_all_alike_are_bad_input_beside_time_effects(redrawn: bool) -> None:
@@ -277,12 +270,3 @@ def test_size(effects: tuple[str, ...], standardize: str) -> None:
     np.testing.assert_allclose(rejections(panel, "exact", effects), 0.05, atol=4 * np.sqrt(0.05 * 0.95 / r) + 0.005)
     if "period" in effects and standardize == "row":
         assert (rejections(panel, "elhorst", effects)[:2] > 0.075).all()
-
-
-def test_power_in_the_paper_design() -> None:
-    """A lag as large as the published one is always found."""
-    design = Paper(spillover="lag")
-    streams = Streams(4, "power")
-    wanted = Wanted(LMTests().variables(design.schema), ())
-    panel = design.settle(streams).draw(streams.tile(0, 100), wanted).panel
-    assert (rejections(panel, "exact", BOTH)[:2] > 0.99).all()

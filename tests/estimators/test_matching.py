@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
+from agreement import assert_agree, in_another_order
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from estimators import Status, TwoWayDID
+from estimators import Status
 from estimators.core.regression import logit
 from estimators.matching import (
     Matched,
@@ -40,17 +40,6 @@ def covariates(n: int = 200, seed: int = 3) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 # the propensity score
-
-
-def test_logit_solves_its_score_equations() -> None:
-    x, d = covariates()
-    fit = logit(x, d)
-    design = np.column_stack([np.ones(len(x)), x])
-    scores = design.T @ (d - fit.score)
-    np.testing.assert_allclose(scores / np.abs(design).sum(axis=0), 0.0, atol=1e-13)
-    np.testing.assert_allclose(fit.score, 1 / (1 + np.exp(-design @ fit.coefficient)), rtol=1e-10)
-    information = design.T @ (design * (fit.score * (1 - fit.score))[:, None])
-    np.testing.assert_allclose(fit.se, np.sqrt(np.diag(np.linalg.inv(information))), rtol=1e-6)
 
 
 def test_logit_equals_a_general_optimiser_and_a_saturated_table() -> None:
@@ -247,20 +236,6 @@ def selected_panel(n: int = 300, replications: int = 1, seed: int = 1) -> Panel:
     )
 
 
-@pytest.mark.parametrize("method", ["nearest", "radius", "kernel"])
-def test_matching_removes_the_bias_of_selection_on_what_is_observed(method: str) -> None:
-    panel = selected_panel(1200, replications=40)
-    matched = PsmDID(covariates=("size",), method=method, caliper=0.02, bandwidth=0.02)
-    plain = TwoWayDID()(panel).estimate[:, 0]
-    ours = matched(panel).estimate[:, 0]
-    assert plain.mean() > 1.5
-    assert abs(ours.mean() - 1.0) < 0.15
-    found = matched.match(panel)
-    after = balance(found.x, found.treated, found.weights, before=found.candidates)
-    assert abs(after["bias_before"][0]) > 50
-    assert abs(after["bias_after"][0]) < 5
-
-
 def test_treated_units_are_matched_whose_scores_controls_have_and_before_anybody_is_treated() -> None:
     panel = selected_panel(300)
     found = PsmDID(covariates=("size",), method="kernel").match(panel)
@@ -289,12 +264,6 @@ def test_it_is_the_weighted_regression_on_its_matching() -> None:
     direct = weighted_two_way(panel, "y", ("did", "z"), ERRORS, found.weights)
     np.testing.assert_array_equal(settings(panel).se, direct.se)
     assert settings(panel).statistics["treated_matched"][0] == (found.weights[found.treated] == 1).sum()
-
-
-def test_redrawn_covariates_are_matched_one_by_one() -> None:
-    panel = selected_panel(120, replications=3)
-    size = panel.variables["size"] + np.random.default_rng(1).standard_normal((3, 1, 120))
-    assert_batch_is_its_panels(PsmDID(covariates=("size",)), panel.with_variables({"size": size}), rtol=0.0, atol=0.0)
 
 
 @pytest.mark.parametrize("replacement", [True, False])

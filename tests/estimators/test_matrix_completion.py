@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from estimators import Imputation, MatrixCompletion, Status, TwoWayDID
+from estimators import Imputation, MatrixCompletion, Status
 from estimators.synthetic.imputed_effects import CellEffects, UnitPanels, untreated_slopes
 from estimators.synthetic.matrix_completion import Masked, path_of, path_to, second_moments, thresholded
 from references.completion_programs import factor_panel, plain_matrix_completion
@@ -60,23 +60,6 @@ def test_the_end_of_sweeps_is_the_minimum(share: float) -> None:
         np.testing.assert_allclose(turned[:rank, rank:], 0, atol=1e-4)
         np.testing.assert_allclose(turned[rank:, :rank], 0, atol=1e-4)
         assert np.linalg.norm(turned[rank:, rank:], 2) <= 1 + 1e-6
-
-
-def test_hidden_cells_of_a_matrix_of_low_rank_are_found_again() -> None:
-    """Without noise, a third of the cells hidden at random, down to a small penalty: two factors and effects."""
-    rng = np.random.default_rng(2)
-    y = (
-        rng.standard_normal((2, 24, 2)) @ rng.standard_normal((2, 2, 30))
-        + rng.normal(0, 3, 30)
-        + np.arange(24)[:, None]
-    )
-    mask = (rng.random(y.shape) < 0.67) * 1.0
-    problem, state, largest = Masked.of(np.where(mask > 0, y, 0.0), CellEffects.of(mask))
-    path = largest[:, None] * 0.7 ** np.arange(25)
-    end, _ = MatrixCompletion(tolerance=1e-8, sweeps=2_000).along(problem, state, path, np.full(2, 24))
-    hidden = (1 - mask) * (y - problem.y + end.residual(problem.y))
-    assert np.sqrt((hidden**2).sum() / (1 - mask).sum()) < 0.01
-    assert np.sqrt((((1 - mask) * state.residual(y)) ** 2).sum() / (1 - mask).sum()) > 1.0
 
 
 def test_the_largest_penalty_leaves_two_way_effects() -> None:
@@ -306,19 +289,3 @@ def test_california(shared_data: Path) -> None:
         found = MatrixCompletion(errors=("placebo:unit",), draws=100)(panel, Streams(seed))
         assert abs(found.estimate[0, 0] + 20.2) < 0.3
         assert abs(found.se[0, 0, 0] - 11.5) < 3 * 11.5 * np.hypot(1 / np.sqrt(2 * 200), 1 / np.sqrt(2 * 100))
-
-
-def test_covers_the_truth_where_factors_are_weak() -> None:
-    """Bias and coverage of jackknife errors on 200 panels of two-way effects, within 4 Monte Carlo errors."""
-    panel = factor_panel(seed=8, replications=200, units=20, periods=10, treated=7, last=4, strength=0.0)
-    found = FAST(panel)
-    miss = found.estimate[:, 0] - 1.0
-    assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(200)
-    covered = np.abs(miss) < 1.96 * found.se[:, 0, 0]
-    assert abs(covered.mean() - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 200)
-
-
-def test_it_misses_less_than_two_way_did_where_factors_are_strong() -> None:
-    panel = factor_panel(seed=8, replications=40, units=30, periods=20, treated=8, last=5)
-    miss, did = (found.estimate[:, 0] - 1.0 for found in (replace(FAST, penalties=20)(panel), TwoWayDID()(panel)))
-    assert np.sqrt(np.square(miss).mean()) < 0.6 * np.sqrt(np.square(did).mean())

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from estimators import Estimates, Status, Tile, TwoWayDID
 from estimators.core.estimator import critical_values
 from estimators.mediation import TERMS, MediatedEffects, Mediation, indirect_at, root_of, weighted_paths
-from references.regressions import panel_ols
 from sim import BadInput, Draw, Panel, Streams, Wanted
 from sim.presets import MEDIATION, Paper
 
@@ -45,18 +44,6 @@ def test_paths_and_their_errors_are_those_of_separate_regressions(missing: int, 
         for error in ("delta", "sobel"):
             np.testing.assert_allclose(term(got, name, error), one.se[:, 0, column], rtol=1e-10, err_msg=name)
     assert (got.dof[:, 0] == (23 if cluster == "unit" else 6)).all()
-
-
-@pytest.mark.parametrize("missing", [0, 25])
-def test_direct_and_indirect_effect_add_up_to_the_total(missing: int) -> None:
-    panel = panel_of(missing=missing, replications=4)
-    mediator, outcome, reduced = equations(panel)
-    nie = mediator.estimate[:, 0] * outcome.estimate[:, -1]
-    np.testing.assert_allclose(nie + outcome.estimate[:, 0], reduced.estimate[:, 0], rtol=1e-12)
-    got = Mediation()(panel)
-    np.testing.assert_allclose(term(got, "nie"), nie, rtol=1e-11)
-    np.testing.assert_allclose(term(got, "nie") + term(got, "nde"), term(got, "total"), rtol=1e-12)
-    np.testing.assert_allclose(term(got, "proportion"), nie / reduced.estimate[:, 0], rtol=1e-11)
 
 
 def test_the_papers_arithmetic() -> None:
@@ -105,18 +92,6 @@ def test_joint_covariance_is_that_of_linearmodels_system(missing: int) -> None:
     sobel = np.sqrt(b**2 * cov[0, 0] + a**2 * cov[1, 1])
     np.testing.assert_allclose(term(got, "nie", "delta")[0], delta, rtol=1e-8)
     np.testing.assert_allclose(term(got, "nie", "sobel")[0], sobel, rtol=1e-8)
-
-
-def test_both_equations_are_those_of_linearmodels_panel_ols() -> None:
-    from experiments.references import linearmodels as reference
-
-    panel = panel_of(missing=25)
-    got = Mediation(cluster_k="all")(panel)
-    first = reference.least_squares(panel, outcome="m", regressors=panel.roles.regressors, errors=("cluster:unit",))
-    second = reference.least_squares(panel, regressors=(*panel.roles.regressors, "m"), errors=("cluster:unit",))
-    for name, one, column in (("a", first, 0), ("b", second, -1), ("nde", second, 0)):
-        np.testing.assert_allclose(term(got, name)[0], one.estimate[column], rtol=1e-8)
-        np.testing.assert_allclose(term(got, name, "delta")[0], one.se["cluster:unit"][column], rtol=1e-8)
 
 
 # derivatives by hand: the weight of one unit is moved
@@ -176,18 +151,6 @@ def test_a_batch_is_its_panels_one_by_one() -> None:
     assert_batch_is_its_panels(Mediation(errors=ALL, draws=199), panel_of(replications=5), Streams(9), atol=1e-12)
 
 
-def test_redrawn_regressors_are_fitted_each_on_its_own() -> None:
-    design = Paper(redraw=("calendar", "controls"))
-    streams = Streams(SEED, "redraw")
-    panel = design.settle(streams).draw(streams.tile(0, 3), Wanted(frozenset(design.schema.variables), ())).panel
-    estimator = Mediation(errors=ALL, draws=99)
-    whole = estimator(panel, streams.tile(0, 3))
-    for row in range(3):
-        alone = estimator(panel.replication(row), streams.tile(row, row + 1))
-        np.testing.assert_allclose(alone.estimate[0], whole.estimate[row], rtol=1e-9)
-        np.testing.assert_allclose(alone.se[0], whole.se[row], rtol=1e-9)
-
-
 def test_units_of_measurement_and_effects_do_not_matter() -> None:
     panel = panel_of()
     rng = np.random.default_rng(4)
@@ -226,24 +189,6 @@ def test_units_that_are_never_observed_count_for_nothing() -> None:
     np.testing.assert_array_equal(two.dof, one.dof)
 
 
-def test_a_period_that_is_never_observed_counts_for_nothing() -> None:
-    """The factors of a panel with an empty year are those of the panel without it, and of PanelOLS."""
-    panel = panel_of(24, 6)
-    seen = np.ones((1, 6, 24), dtype=bool)
-    seen[:, 3] = False
-    kept = seen[0].any(axis=1)
-    part = replace(
-        panel,
-        periods=tuple(np.array(panel.periods)[kept].tolist()),
-        variables={name: values[:, kept].copy() for name, values in panel.variables.items()},
-    )
-    empty = replace(panel, observed=seen)
-    one, two = Mediation(errors=("delta",))(part), Mediation(errors=("delta",))(empty)
-    np.testing.assert_allclose(two.se, one.se, rtol=1e-11)
-    alone = panel_ols(outcome="m", errors=("cluster:unit",), constant=False)(empty)
-    np.testing.assert_allclose(two.se[0, 0, 0], alone.se[0, 0, 0], rtol=1e-11)
-
-
 # sensitivity
 
 
@@ -268,14 +213,6 @@ def test_rho_at_zero_is_the_partial_correlation_and_the_r2_are_those_of_the_equa
     first, second, _ = equations(panel)
     unexplained = (1 - first.statistics["r2_within"]) * (1 - second.statistics["r2_within"])
     np.testing.assert_allclose(got["r2_total_product_at_zero"], got["r2_product_at_zero"] * unexplained, rtol=1e-10)
-
-
-def test_rho_at_zero_follows_from_the_mediators_t() -> None:
-    """r = t / sqrt(t^2 + free) with the iid t of b: what a reader can do with a printed table."""
-    panel = panel_of(missing=25)
-    fit = TwoWayDID(regressors=(*panel.roles.regressors, "m"), errors=("iid",))(panel)
-    t = fit.estimate[0, -1] / fit.se[0, 0, -1]
-    assert Mediation()(panel).statistics["rho_at_zero"][0] == pytest.approx(t / np.hypot(t, fit.dof[0, 0, -1] ** 0.5))
 
 
 # truth by simulation
@@ -471,25 +408,6 @@ def test_every_interval_covers_the_indirect_effect(effect: float) -> None:
         if row > 1:
             lower, upper = got.lower[:, row, column], got.upper[:, row, column]
         assert_share((lower <= truth) & (truth <= upper), 0.95)
-
-
-@pytest.mark.long
-def test_at_two_zero_paths_the_delta_method_almost_never_rejects() -> None:
-    """a = b = 0: the product is not normal, and Sobel's test has next to no size (MacKinnon et al. 2002)."""
-    panel = panel_of(40, 6, replications=1500)
-    rng = np.random.default_rng(6)
-    shape = panel.variables["y"].shape
-    panel = panel.with_variables({"m": rng.standard_normal(shape), "y": rng.standard_normal(shape)})
-    got = Mediation(draws=399)(panel, Streams(SEED))
-    column = TERMS.index("nie")
-    for row in range(2):
-        t = np.abs(got.estimate[:, column] / got.se[:, row, column])
-        assert (t > critical_values(got.dof[:, row, column], 0.05)).mean() < 0.01
-    assert got.pvalue is not None
-    assert (got.pvalue[:, 2, column] <= 0.05).mean() < 0.02
-    for name in ("a", "b"):
-        t = np.abs(term(got, name) / term(got, name, "delta"))
-        assert_share(t > critical_values(got.dof[:, 0, column], 0.05), 0.05, 0.01)
 
 
 @pytest.mark.long

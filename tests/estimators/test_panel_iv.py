@@ -196,12 +196,6 @@ def test_the_hull_of_two_rays_is_the_line_and_that_of_the_empty_set_a_point() ->
     assert [end[0] for end in forms([1.0], [1.0]).hull(at)] == [-np.inf, np.inf]
 
 
-def test_one_instrument_solves_the_quadratic() -> None:
-    """(3 - 3 b)^2 = 4 (1 + b^2): 5 b^2 - 18 b + 5 = 0."""
-    found = forms([3.0], [3.0])
-    np.testing.assert_allclose([found.lower[0], found.upper[0]], np.sort(np.roots([5, -18, 5])), rtol=1e-12)
-
-
 def test_p_and_interval_of_the_error_type_are_those_of_the_statistics() -> None:
     found = iv(errors=("cluster:unit", "anderson-rubin"))(made_panel(replications=3))
     np.testing.assert_array_equal(found.dof[:, 1], found.dof[:, 0])
@@ -225,16 +219,6 @@ def test_just_identified_is_the_ratio_of_reduced_form_and_first_stage(panel: Pan
     t = stages["d"].estimate[0, 0] / stages["d"].se[0, 2, 0]
     assert found.statistics["kp_f"][0] == pytest.approx(t**2, rel=1e-10)
     assert not {"sargan", "hansen_j"} & set(found.statistics)
-
-
-def test_an_instrument_that_the_treatment_is_made_of_gives_ols() -> None:
-    """As noise in the first stage goes to zero, 2SLS goes to OLS with its errors."""
-    panel = made_panel()
-    near = panel.variables["d"] + 3e-3 * panel.variables["z3"]
-    found = iv(instruments=("near",))(panel.with_variables({"near": near}))
-    ols = TwoWayDID(regressors=("d", *CONTROLS))(panel)
-    np.testing.assert_allclose(found.estimate, ols.estimate, rtol=1e-3)
-    np.testing.assert_allclose(found.se, ols.se, rtol=1e-3)
 
 
 @pytest.mark.parametrize("change", ["scale", "rotate", "effects", "order", "control"])
@@ -320,29 +304,6 @@ def simulated(design: PanelDesign, estimator: Any, replications: int, seed: int)
     return type(found[0]).join(found), np.concatenate(truth)
 
 
-def test_strong_instruments_are_right_and_ols_is_not() -> None:
-    """Bias within 4 Monte Carlo errors and coverage in [.93, .97] over 2,000 panels; OLS is off by its known bias."""
-    design = dose_design(400.0, 0.6)
-    found, truth = simulated(design, PanelIV(errors=("iid", "hc1", "cluster:unit", "anderson-rubin")), 2000, 5)
-    assert (found.status == Status.OK).all()
-    error = found.estimate[:, 0] - truth
-    assert abs(error.mean()) <= 4 * error.std(ddof=1) / np.sqrt(2000)
-    for row in range(3):
-        half = f_distribution.ppf(0.95, 1, found.dof[:, row, 0]) ** 0.5 * found.se[:, row, 0]
-        assert 0.93 <= (np.abs(error) <= half).mean() <= 0.97, found.errors[row]
-    covered = (found.lower[:, 3, 0] <= truth) & (truth <= found.upper[:, 3, 0])
-    assert 0.93 <= covered.mean() <= 0.97
-    assert np.isfinite(found.lower[:, 3, 0]).all()
-    assert (
-        found.statistics["ar_shape"] == EMPTY
-    ).any()  # instruments that disagree: no value fits, and none is covered
-    for name in ("sargan_p", "hansen_p"):  # valid instruments
-        assert abs((found.statistics[name] < 0.05).mean() - 0.05) <= 4 * np.sqrt(0.05 * 0.95 / 2000), name
-    ols, _ = simulated(design, TwoWayDID(), 200, 5)
-    free = 59 * 7  # cells less effects: v varies within by so many, instruments by 400
-    assert (ols.estimate[:, 0] - 1).mean() == pytest.approx(0.6 * free / (free + 400), abs=0.03)
-
-
 def test_the_dial_is_the_concentration() -> None:
     """E F = (1 + mu^2/K) dof/(dof - 2) with independent normal errors, whatever their standard deviation."""
     for concentration in (0.0, 20.0):
@@ -367,14 +328,6 @@ def test_weak_instruments_mislead_t_intervals_and_not_the_set() -> None:
     assert set(np.unique(sets.shape)) >= {INTERVAL, RAYS, LINE}
     weak = found.statistics["effective_f"] < found.statistics["effective_f_critical"]
     assert weak.mean() > 0.99
-
-
-def test_an_instrument_with_an_effect_of_its_own_is_found_by_overidentification() -> None:
-    covariates = (Normal("x", 0.5), Normal("z1", 0.6), Normal("z2"))
-    design = replace(dose_design(400.0, 0.5), covariates=covariates)
-    found, _ = simulated(design, PanelIV(), 200, 8)
-    assert (found.statistics["hansen_p"] < 0.05).mean() > 0.9
-    assert abs(np.median(found.estimate[:, 0]) - 1) > 0.1
 
 
 def test_doses_follow_the_errors_as_dialled() -> None:

@@ -123,16 +123,6 @@ def test_slopes_constant_and_errors_equal_linearmodels(panel: Panel, name: str) 
     assert got.statistics[within][0] == pytest.approx(fit.rsquared, abs=1e-10)
 
 
-def test_it_equals_twoway_did(panel: Panel) -> None:
-    errors = ("iid", "hc1", "cluster:unit", "cluster:province")
-    did, ours = TwoWayDID(errors=errors)(panel), panel_ols(errors=errors)(panel)
-    np.testing.assert_allclose(ours.estimate[:, :3], did.estimate, rtol=1e-13)
-    np.testing.assert_allclose(ours.se[:, :, :3], did.se, rtol=1e-12)
-    np.testing.assert_array_equal(ours.dof[:, :, :3], did.dof)
-    for name, values in did.statistics.items():
-        np.testing.assert_allclose(ours.statistics[name], values, rtol=1e-12, err_msg=name)
-
-
 @pytest.mark.parametrize("model", [TwoWayDID(), panel_ols()], ids=["did", "ols"])
 @pytest.mark.parametrize("missing", [0, 37])
 @pytest.mark.parametrize("axis", [0, 1], ids=["of the period", "of the unit"])
@@ -145,22 +135,6 @@ def test_a_draw_whose_effects_absorb_a_regressor_is_singular_there(model: Estima
     assert np.isnan(got.estimate[2]).all()
     assert np.isnan(got.se[2]).all()
     np.testing.assert_array_equal(got.se[[0, 1, 3]], sound.se[[0, 1, 3]])
-
-
-@pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
-@pytest.mark.parametrize("empty", [(3, slice(None)), (slice(None), 5), (slice(None, 4), slice(None, 20))])
-def test_it_equals_twoway_did_with_empty_years_units_and_parts(empty: tuple[object, object], cluster_k: str) -> None:
-    """A year or a unit never observed counts for nothing; two parts without a common year have one effect fewer."""
-    panel = small_panel(40, 8, seed=5)
-    seen = np.ones((1, 8, 40), dtype=bool)
-    seen[0, *empty] = False
-    if isinstance(empty[0], slice) and isinstance(empty[1], slice):
-        seen[0, 4:, 20:] = False
-    panel = replace(panel, observed=seen)
-    errors = ("iid", "hc1", "cluster:unit", "cluster:province")
-    settings = {"errors": errors, "cluster_k": cluster_k}
-    did, ours = TwoWayDID(**settings)(panel), panel_ols(**settings)(panel)  # type: ignore[arg-type]
-    np.testing.assert_allclose(ours.se[:, :, :3], did.se, rtol=1e-11)
 
 
 def test_the_constant_is_the_grand_mean_less_what_regressors_explain(panel: Panel, effects: tuple[str, ...]) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.stats import permutation_test
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
@@ -21,7 +20,6 @@ from estimators.staggered.dummy_regression import SunAbraham
 from experiments.run.runner import run
 from experiments.study import Study
 from references.small_panels import CONTROLS, small_panel
-from results.diagnosis.diagnose import diagnose
 from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
 from sim.presets import Paper
 from sim.schemes import scheme_of, terms_tested
@@ -278,15 +276,6 @@ def test_intervals_of_any_slopes_are_the_first_rejected_values() -> None:
                     assert rejected(end + side * 1e-7 * distance)
 
 
-def test_a_slope_of_minus_one_leaves_where_it_should() -> None:
-    """One draw at .5 - c (-1), the others at 0: p(c) is above 5% where (.5 + c)^2 >= (1 - c)^2, from .25 on."""
-    drawn, slope = np.zeros((2, 1, 19))
-    drawn[0, 0], slope[0, 0] = 0.5, -1.0
-    lower, upper = linear_interval(np.array([1.0]), drawn, slope)
-    assert lower[0] == pytest.approx(0.25)
-    assert upper[0] == np.inf
-
-
 def test_monte_carlo_errors() -> None:
     assert p_value_errors(np.array(0.05), 999) == pytest.approx(np.sqrt(0.05 * 0.95 / 999))
     panel = small_panel(20, 5, seed=2, model="none", sigma=4.0)
@@ -335,39 +324,6 @@ def test_it_is_plain_data_in_a_study() -> None:
     again = Study.from_settings(study.settings)
     assert again == study
     assert [item.name for item in tests] == ["did-space", "sdm-lee-yu-relabel-t"]
-
-
-def measured(design: Paper, tests: tuple[PermutationTest, ...], replications: int, measure: str) -> dict[str, float]:
-    """A measure of the permutation's own row, by estimator."""
-    study = Study("size", design, tests, replications=replications, block=512, seed=11)
-    frame = diagnose(run(study)).frame
-    chosen = frame[(frame["measure"] == measure) & (frame["sample"] != "common")]
-    chosen = chosen[chosen["error"].str.startswith("permutation")]
-    return dict(zip(chosen["estimator"], chosen["value"], strict=True))
-
-
-@pytest.mark.long
-def test_size_and_coverage_under_simulation() -> None:
-    """Sharp null, errors with serial correlation, treatment that clusters in rich cities: 5% within 4 MCSE; a constant
-    effect is covered 95% of the time by the inverted test."""
-    replications = 1024
-    bound = 4 * np.sqrt(0.05 * 0.95 / replications)
-    tests = tuple(PermutationTest.of(DID, draws=199, statistic=kind) for kind in ("raw", "studentised"))
-    for effect, measure, nominal in ((0.0, "rejection", 0.05), (0.0157, "coverage", 0.95)):
-        found = measured(Paper(effect=effect, serial=0.5, controls="none"), tests, replications, measure)
-        assert set(found) == {"did-space", "did-space-t"}
-        assert all(abs(value - nominal) <= bound for value in found.values()), found
-
-
-def test_end_of_a_smooth_case() -> None:
-    """Placebos that never move with the effect: the interval is the estimate and the quantile of |placebo|."""
-    drawn = np.random.default_rng(2).standard_normal((1, 999))
-    lower, upper = linear_interval(np.array([0.3]), drawn, np.zeros((1, 999)))
-    cut = np.sort(np.abs(drawn[0]))[-50]
-    root = brentq(lambda c: (np.abs(drawn[0]) >= abs(0.3 - c)).sum() - 49.5, 0.3, 10.0)
-    assert upper[0] == pytest.approx(0.3 + cut, abs=1e-12)
-    assert upper[0] == pytest.approx(root, abs=1e-3)
-    assert lower[0] == pytest.approx(0.3 - cut, abs=1e-12)
 
 
 # An estimator with some of its terms: its own numbers, and what the other terms lack is no failure.

@@ -19,11 +19,9 @@ from estimators.core.treatments import Fields, PathCodes, Paths, absorbing_paths
 from estimators.linear.did import ClusterK
 from estimators.permutation import Draws, KernelTest, PermutationTest
 from estimators.spatial.spectrum import Transform
-from references import pyfixest_reference
 from references.small_panels import Kind, small_panel
 from sim import Panel, Roles, Streams
 from sim.errors import BadInput
-from sim.presets import Paper
 
 N, T = 30, 7
 Floats = NDArray[np.float64]
@@ -105,44 +103,6 @@ def test_did_equals_a_fit_of_every_draw(treatment: str, missing: int, error: str
         assert (np.abs(only - fits.estimate) <= 1e-12 * fits.se).all()  # a share of the error: b may be near zero
 
 
-@pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
-@pytest.mark.parametrize("controls", [(), ("road",)])
-def test_settings_are_those_of_the_estimator(cluster_k: ClusterK, controls: tuple[str, ...]) -> None:
-    panel, first = small_panel(N, T, seed=4), calendars(9)
-    expected = TwoWayDID(regressors=("did", *controls), errors=("cluster:unit",), cluster_k=cluster_k)
-    for given in (first, paths(first)):
-        fits = did_placebo(panel, given, controls=controls, cluster_k=cluster_k)
-        assert_equal(fits, 0, expected(with_treatments(panel, given)), 1e-11)
-
-
-def test_did_equals_dummies_and_a_loop_over_clusters() -> None:
-    panel, first = small_panel(12, 5, seed=6), calendars(4, 12, 5, seed=3)
-    fits = did_placebo(panel, first)
-    unit, period = np.tile(np.arange(12), 5), np.repeat(np.arange(5), 12)
-    fixed = [panel.variables[name][0].ravel() for name in ("inv", "road")]
-    dummies = [(unit == i).astype(float) for i in range(12)] + [(period == t).astype(float) for t in range(1, 5)]
-    y = panel.variables["y"][0].ravel()
-    for b, d in enumerate(paths(first, 5)):
-        x = np.column_stack([d.ravel(), *fixed, *dummies])
-        bread = np.linalg.inv(x.T @ x)
-        beta = bread @ x.T @ y
-        e = y - x @ beta
-        meat = sum(np.outer(s, s) for s in ((x[unit == i] * e[unit == i, None]).sum(axis=0) for i in range(12)))
-        variance = 12 / 11 * 59 / (60 - 3 - 5) * (bread @ meat @ bread)[0, 0]
-        np.testing.assert_allclose(fits.estimate[0, b, 0], beta[0], rtol=1e-10)
-        np.testing.assert_allclose(fits.se[0, b, 0], np.sqrt(variance), rtol=1e-10)
-
-
-def test_did_equals_pyfixest() -> None:
-    panel, first = small_panel(N, T, seed=7), calendars(3)
-    fits = did_placebo(panel, first)
-    for b in range(3):
-        one = panel.with_variables({"did": paths(first[b : b + 1])})
-        reference = pyfixest_reference.twoway_did(one, errors=("cluster:unit",))
-        np.testing.assert_allclose(fits.estimate[0, b, 0], reference.estimate[0], rtol=1e-9)
-        np.testing.assert_allclose(fits.se[0, b, 0], reference.se["cluster:unit"][0], rtol=1e-9)
-
-
 def test_a_published_regression_is_one_of_the_draws(shared_data: Path) -> None:
     """Low-carbon pilots on 215 cities, slightly unbalanced; CR1 with all dummies counted: .017066 (.028785)."""
     controls = ("ln_pgdp", "ln_pop_density", "industrial_advanced", "ln_road_area", "financial_development")
@@ -174,43 +134,6 @@ def test_sdm_equals_a_fit_of_every_draw(weights: Kind, transform: Transform, tre
     for row in range(2):
         one = with_treatments(panel.replication(row), given)
         assert_equal(fits, row, SpatialPanel("sdm", transform, errors=("hessian",))(one))
-
-
-@pytest.mark.parametrize("controls", [(), ("inv",)])
-def test_sdm_with_other_controls(controls: tuple[str, ...]) -> None:
-    panel, first = small_panel(N, T, seed=9), calendars(6)
-    fits = sdm_placebo(panel, first, controls=controls)
-    estimator = SpatialPanel("sdm", regressors=("did", *controls), errors=("hessian",))
-    assert_equal(fits, 0, estimator(with_treatments(panel, first)))
-
-
-def test_sdm_errors_are_those_of_a_numerical_hessian() -> None:
-    """With dummies for the effects, a dense determinant and second differences of the whole log-likelihood."""
-    n, t = 15, 5
-    panel, first = small_panel(n, t, seed=10, sigma=0.5), calendars(1, n, t, seed=2)
-    fits = sdm_placebo(panel, first)
-    w = panel.weights["knn"].dense
-    d, y = paths(first, t)[0], panel.variables["y"][0]
-    x = [d, *(panel.variables[name][0] for name in ("inv", "road"))]
-    dummies = [np.eye(n)[i] + np.zeros((t, 1)) for i in range(n)] + [np.eye(t)[s][:, None] + np.zeros(n) for s in
-                                                                     range(1, t)]  # fmt: skip
-    z = np.column_stack([v.ravel() for v in (d, d @ w.T, *x[1:], *(v @ w.T for v in x[1:]), *dummies)])
-    rho = fits.estimate[0, 0, 2]
-    slopes = np.linalg.lstsq(z, (y - rho * y @ w.T).ravel())[0]
-    e = (y - rho * y @ w.T).ravel() - z @ slopes
-
-    def log_likelihood(p: Floats) -> float:
-        left = (y - p[-2] * y @ w.T).ravel() - z @ p[:-2]
-        log_det = t * np.linalg.slogdet(np.eye(n) - p[-2] * w)[1]
-        return float(log_det - n * t / 2 * np.log(p[-1]) - left @ left / (2 * p[-1]))
-
-    at = np.r_[slopes, rho, e @ e / (n * t)]
-    np.testing.assert_allclose(slopes[:2], fits.estimate[0, 0, :2], rtol=1e-9)
-    step = 1e-4 * np.eye(at.size)
-    signs = ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1))
-    hessian = np.array([[sum(s * log_likelihood(at + a * i + b * j) for a, b, s in signs) for j in step] for i in step])
-    covariance = np.linalg.inv(-hessian / 4e-8)
-    np.testing.assert_allclose(fits.se[0, 0, :3], np.sqrt(np.diag(covariance)[[0, 1, -2]]), rtol=2e-5)
 
 
 def test_the_order_of_units_added_effects_and_scale_do_not_matter() -> None:
@@ -346,29 +269,6 @@ def test_bad_input_is_one_clear_line() -> None:
                   {"country": np.zeros(N)}, weights=dict(panel.weights))  # fmt: skip
     with pytest.raises(BadInput, match="2 or more clusters"):
         did_placebo(alone, first, error="cluster:country")
-
-
-@pytest.mark.long
-def test_placebo_tests_have_their_size_under_the_sharp_null() -> None:
-    """5%-tests of 1,000 (DID) and 400 (SDM) null outcomes, each against 199 and 99 permutations."""
-    panel = Paper(effect=0.0, spillover="paper").draw(Streams(4, "size").tile(0, 1000)).panel
-    did = panel.variables["did"][0]
-    own = np.where(did.any(axis=0), did.argmax(axis=0), len(did))
-    draws = np.stack([own, *(own[g.permutation(own.size)] for g in Streams(5).tile(0, 199).each("placebo"))])
-    y = panel.variables["icr"]
-    fits = did_kernel(panel).assign(draws).fit(y)
-    assert_size(np.abs(fits.estimate / fits.se)[:, :, fits.terms.index("did")], 1000)
-    fits = sdm_kernel(panel, transform="lee-yu").assign(draws[:100]).fit(y[:400])
-    assert_size(np.abs(fits.estimate / fits.se)[:, :, fits.terms.index("total:did")], 400)
-
-
-def assert_size(t: Floats, outcomes: int) -> None:
-    """The own statistic, first, is among the largest 5% in 5% of the outcomes, and its rank is uniform."""
-    assert t.shape[0] == outcomes
-    pvalue = (t >= t[:, :1]).mean(axis=1)
-    print(f"size {np.mean(pvalue <= 0.05):.4f}, mean p {pvalue.mean():.4f}")
-    assert abs(np.mean(pvalue <= 0.05) - 0.05) < 3.5 * np.sqrt(0.05 * 0.95 / outcomes)
-    assert abs(pvalue.mean() - 0.5) < 3.5 * np.sqrt(1 / 12 / outcomes) + 0.5 / t.shape[1]
 
 
 # Permutation tests by kernels for redrawn treatments, against a fit of every draw.

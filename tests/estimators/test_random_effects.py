@@ -12,7 +12,6 @@ from scipy.stats import chi2
 from scipy.stats import f as f_law
 
 from estimators import Status
-from estimators.core.estimator import critical_values
 from estimators.linear.random_effects import ErrorComponents, RandomEffects
 from experiments.references.reference import long_frame
 from references.regressions import panel_ols
@@ -101,15 +100,6 @@ def test_without_unit_effects_it_is_pooled_least_squares() -> None:
     np.testing.assert_allclose(ours.se, pooled.se, rtol=1e-10, atol=1e-14)
 
 
-def test_with_large_unit_effects_it_is_the_within_regression() -> None:
-    panel = small_panel(40, 8, seed=5)
-    levels = 1e6 * np.random.default_rng(1).standard_normal((1, 1, 40))
-    panel = panel.with_variables({"y": panel.variables["y"] + levels})
-    ours, within = RandomEffects()(panel), panel_ols(effects=("unit",))(panel)
-    assert ours.statistics["theta"][0] > 1 - 1e-5
-    np.testing.assert_allclose(ours.estimate[0, :3], within.estimate[0, :3], rtol=2e-5)
-
-
 @pytest.mark.parametrize("redrawn", [False, True])
 def test_a_batch_is_its_panels_one_by_one(redrawn: bool) -> None:
     assert_batch_is_its_panels(RandomEffects(periods=True), small_panel(24, 7, seed=6, replications=4, redrawn=redrawn))
@@ -166,23 +156,6 @@ def test_a_year_that_is_never_observed_has_no_dummy(year: int) -> None:
     one, two = (RandomEffects(periods=True)(each) for each in (part, replace(panel, observed=seen)))
     np.testing.assert_allclose(two.estimate, one.estimate, rtol=1e-10)
     np.testing.assert_allclose(two.se, one.se, rtol=1e-10)
-
-
-@pytest.mark.long
-def test_components_and_coverage_in_its_own_world() -> None:
-    """2,000 panels: sigma_u and sigma_e without bias, intervals of slopes and constant of the right size."""
-    design, streams = ErrorComponents(units=60, periods=8), Streams(4, "components")
-    world = design.settle(streams)
-    draw = world.draw(streams.tile(0, 2000), Wanted(frozenset(design.schema.variables), ("att", "beta(x)")))
-    got = RandomEffects()(draw.panel)
-    truth = np.array([draw.truth["att"][0], draw.truth["beta(x)"][0], 0.0])
-    missed = np.abs(got.estimate - truth)[:, None] > critical_values(got.dof, 0.05) * got.se
-    print("share that misses, iid and clustered:", missed.mean(axis=0))
-    assert np.abs(missed[:, 0].mean(axis=0) - 0.05).max() < 4 * np.sqrt(0.05 * 0.95 / 2000)
-    for name, value in (("sigma_u", design.sigma_u), ("sigma_e", design.sigma_e)):
-        squares = got.statistics[name] ** 2
-        assert abs(squares.mean() - value**2) < 4 * squares.std() / np.sqrt(2000), name
-    assert (got.statistics["theta"] > 0).all()
 
 
 # Tests against fixed effects.
@@ -256,11 +229,3 @@ def test_a_unit_that_is_never_observed_changes_no_test() -> None:
     one, other = (RandomEffects(tests=True)(each) for each in (with_it, without))
     for name, values in other.statistics.items():
         np.testing.assert_allclose(one.statistics[name], values, rtol=1e-9, err_msg=name)
-
-
-def test_without_the_tests_nothing_is_new(panel: Panel) -> None:
-    plain, tested = RandomEffects()(panel), RandomEffects(tests=True)(panel)
-    np.testing.assert_array_equal(plain.estimate, tested.estimate)
-    np.testing.assert_array_equal(plain.se, tested.se)
-    assert repr(RandomEffects()) == repr(RandomEffects(tests=False))
-    assert "tests" not in repr(RandomEffects())

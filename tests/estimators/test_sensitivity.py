@@ -301,15 +301,6 @@ def test_cd_is_the_sum_over_pairs() -> None:
     assert pesaran_cd(e) == pytest.approx(np.sqrt(2 * 9 / (6 * 5)) * pairs)
 
 
-def test_cd_is_standard_normal_without_period_effects() -> None:
-    """400 panels of independent errors, 40 units and 12 periods, seed 5."""
-    rng = np.random.default_rng(5)
-    panels = rng.standard_normal((400, 12, 40))
-    plain = np.array([pesaran_cd(e) for e in panels])
-    assert abs(plain.mean()) < 4 / np.sqrt(400)
-    assert abs(plain.var(ddof=1) - 1) < 4 * np.sqrt(2 / 400) + 0.05
-
-
 def test_the_deviations_of_errors_from_two_way_residuals() -> None:
     """Means over 300 panels, seed 9: residual variances of independent errors give back the errors' own."""
     rng, sd = np.random.default_rng(9), np.linspace(0.2, 2.0, 12)

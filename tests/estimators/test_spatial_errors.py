@@ -267,47 +267,6 @@ def test_errors_do_not_depend_on_the_batch(model: str) -> None:
         np.testing.assert_allclose(alone.se, whole.se[row : row + 1], rtol=1e-8)
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("factor", [1e-4, 250.0])
-def test_scaling_the_outcome_scales_errors(model: str, factor: float) -> None:
-    panel = located(small_panel(20, 5, seed=6))
-    wanted = SpatialPanel(model=model, errors=ALL)(panel)
-    got = SpatialPanel(model=model, errors=ALL)(panel.with_variables({"y": panel.variables["y"] * factor}))
-    scale = np.array([{"rho": 1.0, "lambda": 1.0, "sigma2": factor**2}.get(term, factor) for term in wanted.terms])
-    np.testing.assert_allclose(got.se, wanted.se * scale, rtol=1e-6)
-
-
-def test_information_errors_are_the_same_beside_others() -> None:
-    panel = small_panel(20, 5, seed=6, replications=3)
-    for model in MODELS:
-        alone, beside = (SpatialPanel(model=model, errors=e)(panel) for e in (("information",), ALL[:4]))
-        np.testing.assert_array_equal(alone.se[:, 0], beside.se[:, 0])
-
-
-def test_slx_without_spatial_parameters_is_clustered_least_squares() -> None:
-    panel = small_panel(20, 5, seed=6)
-    w = panel.weights["knn"]
-    lagged = {f"w_{name}": w.lag(panel.variables[name]) for name in panel.roles.regressors}
-    terms = (*panel.roles.regressors, *lagged)
-    wanted = TwoWayDID(regressors=terms, errors=("cluster:unit",))(panel.with_variables(lagged))
-    got = SpatialPanel(model="slx", errors=("cluster:unit",))(panel)
-    np.testing.assert_allclose(got.se[0, 0, : len(terms)], wanted.se[0, 0], rtol=1e-10)
-
-
-def test_normal_errors_have_no_excess_and_heavy_tails_do() -> None:
-    """qmle moves sigma2's error by the kurtosis: variance 2 s^4/n (1 + k/2)."""
-    rng = np.random.default_rng(5)
-    n, t = 60, 40
-    w = small_weights(n)
-    x, e = rng.standard_normal((1, t, n)), rng.standard_t(8, (1, t, n))
-    y = (x + e) @ np.linalg.inv(np.eye(n) - 0.3 * w.dense).T
-    panel = Panel(w.units, tuple(range(t)), {"y": y, "x": x}, Roles("y", None, ("x",)), weights={"knn": w})
-    got = SpatialPanel("sar", "lee-yu", errors=("information", "qmle"))(panel)
-    ratio = (got.se[0, 1] / got.se[0, 0])[got.terms.index("sigma2")] ** 2
-    kurtosis = np.mean(e**4) / np.mean(e**2) ** 2 - 3
-    assert ratio == pytest.approx(1 + kurtosis / 2, abs=0.15)
-
-
 @pytest.mark.parametrize("model", SPATIAL)
 def test_excess_is_that_of_quadratic_forms_in_all_errors(model: str) -> None:
     """Lee-Yu: e = Q E; the fourth cumulant of E meets the squared diagonals of Q_T x Q_N G Q_N and of Q / (2 s2)."""
@@ -338,17 +297,6 @@ def test_cigarettes_t_values_of_the_observed_hessian(
     got = SpatialPanel(model, transform, errors=("hessian",))(cigarettes)  # type: ignore[arg-type]
     k = got.terms.index("lambda" if model == "sem" else "rho")
     assert got.estimate[0, k] / got.se[0, 0, k] == pytest.approx(printed, abs=6e-5)
-
-
-def test_clusters_have_codes_and_no_order() -> None:
-    panel = located(small_panel(20, 5, seed=6))
-    plan = SpatialPanel().reduction(panel.schema).prepare(panel)
-    kernel = Kernel.of("cluster:province", plan)
-    assert kernel.groups == 7
-    assert kernel.order is None
-    order = Kernel.of("conley:900", plan).order
-    assert order is not None
-    assert (np.diff(panel.attributes["longitude"][order]) >= 0).all()
 
 
 @pytest.mark.parametrize(
@@ -556,44 +504,7 @@ def simulated(model: str, serial: float, tails: str) -> tuple[float, dict[str, f
 
 @pytest.mark.long
 @pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
-def test_every_error_type_is_right_for_independent_errors(model: str) -> None:
-    """Naive unit clusters would give three quarters of the sd (docs: .0316 of .0426)."""
-    sd, means, covered = simulated(model, 0.0, "normal")
-    for error in KINDS:
-        assert means[error] == pytest.approx(sd, rel=4 / np.sqrt(2 * DRAWN)), error
-        assert abs(covered[error] - 0.95) <= 4 * np.sqrt(0.95 * 0.05 / DRAWN), error
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
 def test_clustered_errors_alone_survive_serial_correlation(model: str) -> None:
     sd, means, _ = simulated(model, 0.7, "normal")
     assert means["cluster:unit"] == pytest.approx(sd, rel=4 / np.sqrt(2 * DRAWN))
     assert means["information"] < 0.9 * sd
-
-
-@pytest.mark.long
-def test_qmle_errors_of_sigma2_survive_heavy_tails() -> None:
-    sd, means, covered = simulated("sdm", 0.0, "t5")
-    assert means["qmle"] == pytest.approx(sd, rel=4 / np.sqrt(2 * DRAWN))
-    assert abs(covered["qmle"] - 0.95) <= 4 * np.sqrt(0.95 * 0.05 / DRAWN)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("model", ["sem", "sdem"])
-def test_information_is_right_when_time_effects_spill_over(model: str) -> None:
-    """A W that is not row-stochastic and large time effects: lambda's errors would be half as large again without."""
-    rng = np.random.default_rng(7)
-    n, t, rows = 40, 12, 400
-    w = small_weights(n, "uneven")
-    x = rng.standard_normal((1, t, n))
-    errors = 1.5 * rng.standard_normal((t, 1)) + rng.standard_normal((rows, t, n))
-    signal = x + (0.3 * w.lag(x) if model == "sdem" else 0.0)
-    y = signal + errors @ np.linalg.inv(np.eye(n) - 0.3 * w.dense).T
-    panel = Panel(w.units, tuple(range(t)), {"y": y, "x": x}, Roles("y", None, ("x",)), weights={"w": w})
-    got = SpatialPanel(model, errors=("information", "hessian"))(panel)
-    sound = got.status == Status.OK
-    assert sound.mean() > 0.98
-    k = got.terms.index("lambda")
-    sd, se = got.estimate[sound, k].std(ddof=1), got.se[sound][:, :, k].mean(axis=0)
-    np.testing.assert_allclose(se, sd * np.sqrt((n - 1) * (t - 1) / (n * t)), rtol=4 / np.sqrt(2 * rows))

@@ -10,18 +10,16 @@ import numpy as np
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
 from published_panels import cigarette_panel
-from scipy.optimize import minimize_scalar
-from scipy.stats import chi2
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.core.tile import TAKEN_OUT, PanelEffects
-from estimators.spatial.likelihood import ErrorModel, maximise
+from estimators.spatial.likelihood import maximise
 from estimators.spatial.spatial_panel import ModelChoice, choose_model
 from estimators.spatial.spectrum import FLAT, Spectrum
 from experiments.references import pysal
 from references import brute_force
 from references.small_panels import small_panel
-from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
+from sim import BadInput, Panel, Roles, Weights
 
 NEW = ("slx", "sdem", "sac")
 MODELS = ("sar", "sem", "sdm", *NEW)
@@ -61,31 +59,6 @@ def test_new_models_equal_their_twins_when_w_is_not_row_stochastic(model: str, w
     assert_agrees(SpatialPanel(model=model)(panel), panel, model, "direct")
 
 
-def test_dummies_of_periods_beside_unit_effects_stand_inside_of_the_filter() -> None:
-    """The usual model, y = X b + unit and period effects + u, u = lambda W u + e, maximised over lambda by hand."""
-    panel = generated("sem", seed=8, rho=0.4, weights="uneven")
-    (_, periods, n), (w,) = panel.variables["y"].shape, panel.weights.values()
-    steps = np.eye(periods)[1:]
-    dummies = {f"t{k}": np.repeat(step[None, :, None], n, axis=2) for k, step in enumerate(steps)}
-    names = (*panel.roles.regressors, *dummies)
-    whole = panel.with_variables(dummies)
-    y, *x = (whole.variables[name][0] - whole.variables[name][0].mean(axis=0) for name in ("y", *names))
-
-    def log_likelihood(at: float) -> float:
-        b = np.eye(n) - at * w.dense
-        left, right = (y @ b.T).ravel(), np.stack([(one @ b.T).ravel() for one in x], axis=1)
-        slopes = np.linalg.lstsq(right, left, rcond=None)[0]
-        sigma2 = np.square(left - right @ slopes).mean()
-        return float(periods * np.linalg.slogdet(b)[1] - y.size / 2 * (np.log(2 * np.pi * sigma2) + 1))
-
-    found = SpatialPanel(model="sem", effects="unit", regressors=names)(whole)
-    best = minimize_scalar(lambda at: -log_likelihood(at), bounds=(-0.9, 0.9), method="bounded")
-    assert value(found, "lambda") == pytest.approx(best.x, abs=1e-4)
-    assert found.statistics["loglik"][0] == pytest.approx(-best.fun, abs=1e-7)
-    outside = SpatialPanel(model="sem")(panel)
-    assert abs(value(outside, "lambda") - best.x) > 1e-3
-
-
 @pytest.mark.parametrize("size", [1e-6, 1e3, 1e6])
 @pytest.mark.parametrize("model", MODELS)
 def test_the_size_of_w_is_taken_up_by_its_coefficients(model: str, size: float) -> None:
@@ -99,15 +72,6 @@ def test_the_size_of_w_is_taken_up_by_its_coefficients(model: str, size: float) 
     times = np.array([size if term in {"rho", "lambda"} or term.startswith("w_") else 1.0 for term in small.terms])
     np.testing.assert_allclose(large.estimate[0] * times, small.estimate[0], rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(large.se[0, 0] * times, small.se[0, 0], rtol=1e-6)
-
-
-@pytest.mark.parametrize("weights", ["knn", "uneven"])
-@pytest.mark.parametrize("model", NEW)
-def test_redrawn_regressors_equal_the_twin_panel_by_panel(model: str, weights: str) -> None:
-    batch = generated(model, seed=9, weights=weights, replications=3, redrawn=True, rho=0.5)
-    got = SpatialPanel(model=model)(batch)
-    for row in range(3):
-        assert_agrees(got.take(np.array([row])), batch.replication(row), model, "direct")
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
@@ -202,36 +166,6 @@ def test_an_outcome_that_regressors_explain_exactly_is_singular(model: str) -> N
     own, *others = (panel.variables[name] for name in panel.roles.regressors)
     found = SpatialPanel(model=model)(panel.with_variables({"y": own + 2.0 * others[0] + 3.0}))
     assert found.status[0] != Status.OK
-
-
-def test_no_grid_point_is_higher_where_the_search_says_that_it_has_converged() -> None:
-    """Tiny panels under Lee and Yu, whose likelihood is finite where lambda is 1."""
-    lower = 0
-    for seed in range(12):
-        panel = small_panel(8, 4, seed=seed, replications=10, model="sem", rho=0.3)
-        got = SpatialPanel("sem", "lee-yu")(panel)
-        for row in np.flatnonzero(got.status == Status.OK):
-            best = brute_force.profile(panel.replication(row), "sem", "lee-yu", np.array([-0.99, 0.8, 0.99])).max()
-            lower += got.statistics["loglik"][row] < best - 1e-6
-    assert not lower
-
-
-def test_single_panels_have_the_bits_of_the_batch_in_the_error_model() -> None:
-    """Newton's last steps are taken by few panels: they must not be summed in another order than with all of them."""
-    rng = np.random.default_rng(5)
-    k, rows = 10, 12
-
-    def gram() -> np.ndarray:
-        x = rng.standard_normal((rows, 40, k))
-        return np.ascontiguousarray(np.moveaxis(x.transpose(0, 2, 1) @ x, 0, -1))
-
-    model = ErrorModel(gram(), gram(), gram(), *rng.standard_normal((4, k, rows)), *rng.uniform(90, 99, (3, rows)))
-    lam = np.full(rows, 0.2)
-    whole = model.derivatives(lam)
-    for some in ([6, 6], [3, 7, 11], [0, 1, 2, 3, 4]):
-        part = model.take(np.array(some)).derivatives(lam[some])
-        for got, wanted in zip(part, whole, strict=True):
-            np.testing.assert_array_equal(got, wanted[some])
 
 
 @pytest.mark.parametrize("model", NEW)
@@ -377,20 +311,6 @@ def test_cigarettes_wald_tests_of_lee_yu(cigarettes: Panel) -> None:
     assert got["wald_sem_p"][0] == pytest.approx(np.exp(-7.4376 / 2), rel=1e-4)
 
 
-def test_wald_tests_of_one_regressor_are_squared_t_values() -> None:
-    """t + rho b = 0: its error by the delta method from the twin's information matrix, formed with all dummies."""
-    panel = replace(small_panel(30, 6, seed=3, rho=0.3), roles=Roles("y", None, ("inv",)))
-    got = SpatialPanel(full_fit=True)(panel)
-    variance = brute_force.covariance(panel, "sdm", "direct")
-    b, t, rho = (value(got, term) for term in ("inv", "w_inv", "rho"))
-    gradient = np.array([rho, 1.0, b, 0.0])
-    assert got.statistics["wald_sar"][0] == pytest.approx(t**2 / variance[1, 1], rel=1e-8)
-    error = gradient @ variance @ gradient
-    assert got.statistics["wald_sem"][0] == pytest.approx((t + rho * b) ** 2 / error, rel=1e-8)
-    for name in ("wald_sar", "wald_sem"):
-        assert got.statistics[f"{name}_p"][0] == pytest.approx(chi2.sf(got.statistics[name][0], 1), rel=1e-10)
-
-
 @pytest.mark.parametrize("model", ["slx", "sdem"])
 def test_without_a_lag_of_the_outcome_effects_are_the_coefficients(model: str) -> None:
     panel = small_panel(30, 6, seed=3, weights="uneven")
@@ -459,25 +379,6 @@ def test_a_draw_that_effects_absorb_is_singular(model: str) -> None:
     assert np.isnan(got.estimate[1, :2]).all()
 
 
-def test_unknown_models_are_bad_input() -> None:
-    with pytest.raises(BadInput, match=r"model = 'sdmm'; did you mean 'sdm'\?; allowed: sar, sem, sdm, slx, sdem, sac"):
-        SpatialPanel(model="sdmm")  # type: ignore[arg-type]
-
-
-@pytest.mark.long
-def test_rho_and_lambda_together_are_right_under_lee_yu() -> None:
-    estimator = SpatialPanel(model="sac", transform="lee-yu")
-    design, _ = estimator.home
-    streams = Streams(7, "sac")
-    wanted = Wanted(estimator.variables(design.schema), ())
-    got = estimator(design.settle(streams).draw(streams.tile(0, 400), wanted).panel)
-    for term, truth in (("rho", 0.5), ("lambda", -0.3)):
-        k = got.terms.index(term)
-        errors, se = got.estimate[:, k] - truth, got.se[:, 0, k]
-        assert abs(errors.mean()) <= 4 * errors.std() / 20
-        assert abs((np.abs(errors) <= 1.96 * se).mean() - 0.95) <= 4 * np.sqrt(0.95 * 0.05 / 400)
-
-
 # A W that links all units alike: under Lee and Yu the likelihood is the same for every rho, and no fit is OK.
 
 
@@ -519,26 +420,6 @@ def test_uniform_weights_are_refused_under_lee_yu(model: str, distance: float) -
 def test_the_direct_likelihood_rises_to_its_edge_there(model: str, distance: float) -> None:
     got = SpatialPanel(model, "direct")(panel(nearly_uniform(30, distance)))
     assert got.status[0] == Status.NOT_CONVERGED
-
-
-@pytest.mark.parametrize("distance", [0.0, 1e-8, 1e-4])
-def test_the_likelihood_is_flat_where_weights_are_refused(distance: float) -> None:
-    """By definition: the transformed log-likelihood, from orthonormal complements, over the interval of rho."""
-    weights = nearly_uniform(30, distance)
-    own = panel(weights)
-    complement = np.linalg.qr(np.column_stack([np.ones(30), np.eye(30)[:, 1:]]))[0][:, 1:]
-    over_time = np.linalg.qr(np.column_stack([np.ones(8), np.eye(8)[:, 1:]]))[0][:, 1:]
-    y, x = (complement.T @ own.variables[name][0].T @ over_time for name in ("y", "x"))
-    w = complement.T @ weights.dense @ complement
-
-    def log_likelihood(rho: float) -> float:
-        filtered = (y - rho * w @ y).ravel()
-        residual = filtered - x.ravel() * (x.ravel() @ filtered) / (x.ravel() @ x.ravel())
-        log_det = np.linalg.slogdet(np.eye(29) - rho * w)[1]
-        return float(7 * log_det - residual.size / 2 * np.log(residual @ residual))
-
-    heights = [log_likelihood(rho) for rho in np.linspace(-0.95, 0.95, 21)]
-    assert np.ptp(heights) < 0.01
 
 
 @pytest.mark.parametrize("n", [30, 285])

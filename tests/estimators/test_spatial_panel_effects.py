@@ -64,16 +64,6 @@ def test_what_a_w_that_is_not_row_stochastic_lets_through(model: str, effects: s
 
 
 @pytest.mark.parametrize("effects", EFFECTS)
-@pytest.mark.parametrize("weights", ["knn", "uneven"])
-@pytest.mark.parametrize("model", ["sdm", "sac"])
-def test_redrawn_regressors_equal_the_twin_panel_by_panel(model: str, weights: str, effects: str) -> None:
-    batch = generated(model, effects, seed=9, weights=weights, replications=2, redrawn=True)
-    got = SpatialPanel(model, effects=effects)(batch)
-    for row in range(2):
-        assert_agrees(got.take(np.array([row])), batch.replication(row), model, "direct", effects)
-
-
-@pytest.mark.parametrize("effects", EFFECTS)
 def test_a_batch_is_its_panels_one_by_one(effects: str) -> None:
     batch = generated("sdm", effects, seed=6, replications=4, redrawn=True)
     estimator = SpatialPanel("sdm", "lee-yu", full_fit=True, effects=effects)

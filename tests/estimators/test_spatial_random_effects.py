@@ -177,16 +177,6 @@ def test_hausman_by_arithmetic(model: Any) -> None:
     assert statistic == pytest.approx(gap @ np.linalg.solve(of_fixed - of_random, gap), rel=2e-3)
 
 
-def test_hausman_has_its_size_and_power() -> None:
-    """1,000 panels of 200 units: 5% where effects are free of the regressors, nearly all where they are not."""
-    for model, most in (("sar", 0.075), ("sem", 0.075)):
-        free = SpatialRandomEffects(model)(made(model, 600, n=150, seed=7))  # type: ignore[arg-type]
-        rejected = (free.statistics["hausman_p"] < 0.05).mean()
-        assert 0.025 < rejected < most + 4 * 0.0089 - 0.025
-        tied = SpatialRandomEffects(model)(made(model, 100, n=150, seed=8, correlated=0.4))  # type: ignore[arg-type]
-        assert (tied.statistics["hausman_p"] < 0.05).mean() > 0.9
-
-
 @pytest.mark.parametrize("model", MODELS)
 def test_invariances(model: Any) -> None:
     panel = made(model, seed=9)

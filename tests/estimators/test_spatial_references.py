@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from published_panels import cigarette_panel
 
-from estimators import Estimates, SpatialPanel, Status, TwoWayDID
+from estimators import Estimates, SpatialPanel, Status
 from experiments.references import pysal as spreg_reference
 from references import brute_force
 from references.small_panels import small_panel
@@ -133,37 +133,6 @@ def eleven() -> Weights:
     return Weights.of(tuple(f"u{i}" for i in range(11)), raw)
 
 
-def policy_path(rho: float) -> tuple[np.ndarray, np.ndarray]:
-    """The treatment (T, N) and the effect v = S (b I + t W) d of it: units 0, 1, 4, 7 from the third of 5 periods."""
-    d = np.zeros((5, 11))
-    d[2:, [0, 1, 4, 7]] = 1.0
-    w = eleven()
-    return d, SpatialFilter.of(w, rho).apply(BETA * d + THETA * w.lag(d))
-
-
-def twoway_estimand(rho: float) -> float:
-    d, v = policy_path(rho)
-    levels = np.linspace(-3, 3, 11) + np.arange(5.0)[:, None] ** 2
-    panel = Panel(eleven().units, tuple(range(5)), {"y": (levels + v)[None], "did": d[None]}, Roles("y", "did"))
-    return float(TwoWayDID(errors=("iid",))(panel).estimate[0, 0])
-
-
-def test_twoway_did_estimates_the_contrast_of_effects_exactly() -> None:
-    d, v = policy_path(RHO)
-    treated = d[-1] == 1
-    assert v[-1, treated].mean() == pytest.approx(1.4546628041784, abs=1e-12)
-    assert v[-1, treated].mean() - v[-1, ~treated].mean() == pytest.approx(0.7441209516866, abs=1e-12)
-    assert twoway_estimand(RHO) == pytest.approx(0.7441209516866, abs=1e-12)
-
-
-def test_twoway_did_with_local_spillovers_alone() -> None:
-    d, _ = policy_path(0.0)
-    exposure = eleven().lag(d)[-1]
-    contrast = BETA + THETA * (exposure[d[-1] == 1].mean() - exposure[d[-1] == 0].mean())
-    assert contrast == pytest.approx(0.9119047619048, abs=1e-12)
-    assert twoway_estimand(0.0) == pytest.approx(0.9119047619048, abs=1e-12)
-
-
 def test_effects_of_known_parameters_on_eleven_units() -> None:
     """Without noise the SDM finds its parameters, and with them direct, indirect and total effects."""
     rng = np.random.default_rng(1)
@@ -204,19 +173,6 @@ def test_spatial_panel_equals_its_twin(model: str, transform: str, weights: str,
 @pytest.mark.parametrize("rho", RHOS)
 def test_direct_equals_its_twin_when_w_is_not_row_stochastic(model: str, weights: str, rho: float) -> None:
     assert_equals_its_twin(small_panel(30, 6, seed=3, weights=weights, rho=rho, model=model), model, "direct")
-
-
-@pytest.mark.parametrize("weights", ["knn", "uneven"])
-@pytest.mark.parametrize("model", MODELS)
-def test_redrawn_regressors_equal_the_twin_panel_by_panel(model: str, weights: str) -> None:
-    """The other path of the information matrix: regressors of each replication."""
-    batch = small_panel(30, 6, seed=9, weights=weights, replications=4, redrawn=True, model=model, rho=0.5)
-    ours = SpatialPanel(model=model)(batch)
-    for row in range(4):
-        twin = brute_force.spatial_panel(batch.replication(row), model, "direct")
-        mine = ours.take(np.array([row]))
-        np.testing.assert_allclose(twin.ours(mine), twin.estimate, rtol=1e-9, atol=1e-10)
-        np.testing.assert_allclose(twin.our_se(mine, "information"), twin.se["information"], rtol=1e-8)
 
 
 @pytest.mark.parametrize("transform", ["direct", "lee-yu"])

@@ -12,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 from estimators import Estimates, Status
-from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.dummy_regression import SunAbraham
 from estimators.staggered.stacked import Stacked
 from references.staggered_panels import adoption_of, county_employment, dummies, frame_of, staggered_panel
@@ -57,19 +56,6 @@ def test_county_employment_has_the_published_effects(shared_data: Path) -> None:
     fit = SunAbraham(window=(-3, 3), cohorts=(2004, 2006, 2007), years=(2004, 2005, 2006, 2007))(panel)
     for name, value in PUBLISHED.items():
         assert round(fit.estimate[0, term(fit, name)], 4) == pytest.approx(value), name
-
-
-def test_it_is_callaway_and_santanna_with_a_universal_base() -> None:
-    """Another program of this package: the same numbers, errors but for the factor of clusters."""
-    panel = staggered_panel(controls=False)
-    one, other = SunAbraham(**CELLS)(panel), CallawaySantAnna(**CELLS, base="universal")(panel)
-    n, k, units = 25 * 8, 21 + 8, 25
-    factor = np.sqrt(units / (units - 1) * (n - 1) / (n - k))
-    for column, name in enumerate(one.terms):
-        twin = other.terms.index(name)
-        assert one.estimate[0, column] == pytest.approx(other.estimate[0, twin], abs=1e-11, nan_ok=True), name
-        if one.se[0, 0, column] > 1e-10:
-            assert one.se[0, 0, column] == pytest.approx(factor * other.se[0, 0, twin], rel=1e-9), name
 
 
 def test_saturated_event_study_of_pyfixest() -> None:
@@ -127,36 +113,6 @@ def test_averages_and_errors_are_those_of_the_dense_regression(estimated: bool) 
         assert fit.estimate[0, term(fit, name)] == pytest.approx(theta, abs=1e-10)
         assert fit.se[0, 0, term(fit, name)] == pytest.approx(np.sqrt(factor * contributions @ contributions), rel=1e-9)
     assert (fit.dof == units - 1).all()
-
-
-def test_shares_add_what_their_derivative_says() -> None:
-    """The error of the averages of averages too: a doubled cohort moves the term as the contribution of its units."""
-    panel = staggered_panel(controls=False, sigma=0.0)
-    exact, with_shares = (SunAbraham(estimated_shares=flag)(panel) for flag in (False, True))
-    assert np.isnan(exact.se).all()  # no noise, so no error: only shares are left
-    for name in ("overall", "overall:event", "overall:cohort", "overall:calendar", "event(2)"):
-        theta = with_shares.estimate[0, term(with_shares, name)]
-        slopes = []
-        for cohort in (2003.0, 2005.0, 2006.0):
-            larger = doubled(panel, cohort)
-            slopes.append(SunAbraham()(larger).estimate[0, term(with_shares, name)] - theta)
-        # One of each cohort's five units counted once more: theta moves by its contribution, to first order in 1/n.
-        units = len(panel.units)
-        n, k = units * len(panel.periods), 21 + len(panel.periods)
-        first_order = np.sqrt(5 * np.square(slopes).sum() * units / (units - 1) * (n - 1) / (n - k))
-        assert with_shares.se[0, 0, term(with_shares, name)] == pytest.approx(first_order, rel=0.15, abs=1e-10), name
-
-
-def doubled(panel: Panel, cohort: float) -> Panel:
-    """The panel with one unit of a cohort twice."""
-    extra = int(np.flatnonzero(adoption_of(panel) == cohort)[0])
-    index = np.r_[np.arange(len(panel.units)), extra]
-    return Panel(
-        units=(*panel.units, "again"),
-        periods=panel.periods,
-        variables={name: array[:, :, index] for name, array in panel.variables.items()},
-        roles=panel.roles,
-    )
 
 
 def test_the_last_cohort_is_the_control_group_without_never_treated() -> None:
@@ -269,22 +225,6 @@ def test_stacked_regression_of_pyfixest() -> None:
     columns = [term(fit, f"event({event})") for event in events]
     np.testing.assert_allclose(fit.estimate[0, columns], model.coef(), atol=1e-7)
     np.testing.assert_allclose(fit.se[0, 0, columns], model.se(), rtol=1e-6)
-
-
-def test_corrective_weights_give_each_cohort_its_treated_units() -> None:
-    """Complete windows, no controls: event(K) averages the stacks' effects by N1 or by N1 N0 / (N1 + N0)."""
-    panel = staggered_panel(controls=False, never=6)
-    data, _ = dense_stacks(panel, (-2, 2), "variance", complete=True)
-    effects, sizes, clean = [], [], []
-    for _, rows in data.groupby("stack"):
-        means = rows.assign(rel=rows["period"] - rows["stack"]).groupby(["own", "rel"])["y"].mean()
-        effects.append(means[True, 1] - means[True, -1] - means[False, 1] + means[False, -1])
-        sizes.append(rows[rows["own"]]["unit"].nunique())
-        clean.append(rows[~rows["own"]]["unit"].nunique())
-    one, zero = np.array(sizes), np.array(clean)
-    for weighting, weights in (("corrective", one), ("variance", one * zero / (one + zero))):
-        fit = Stacked(window=(-2, 2), weighting=weighting)(panel)  # type: ignore[arg-type]
-        assert fit.estimate[0, term(fit, "event(1)")] == pytest.approx(np.average(effects, weights=weights), abs=1e-10)
 
 
 def test_stacks_that_cannot_be_are_bad_input() -> None:

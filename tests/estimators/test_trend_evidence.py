@@ -10,7 +10,6 @@ import pytest
 from agreement import assert_batch_is_its_panels
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.integrate import quad
 from scipy.stats import chi2, f, multivariate_normal, ncx2, norm, truncnorm, wishart
 
 from estimators.staggered.callaway_santanna import CallawaySantAnna
@@ -27,7 +26,7 @@ from estimators.staggered.trend_evidence import (
     pretrend_power,
     slope_found,
 )
-from sim import BadInput, Panel, Roles
+from sim import BadInput, Panel
 
 
 @pytest.fixture(scope="module")
@@ -87,17 +86,6 @@ def test_panels_that_cannot_serve(panel: Panel) -> None:
         TrendEvidence(outcome="nothing")(panel)
 
 
-def test_the_test_has_its_size() -> None:
-    """60 x 8, 30 treated at one date, trends parallel: 5% at 5%, 400 panels, 4 Monte Carlo errors."""
-    rng, rows, n, t = np.random.default_rng(20250403), 400, 60, 8
-    d = (np.arange(t)[:, None] >= 4) * (np.arange(n) < 30) * 1.0
-    y = rng.standard_normal((rows, t, n)) + d
-    units = tuple(f"u{i}" for i in range(n))
-    found = TrendEvidence()(Panel(units, tuple(range(t)), {"y": y, "d": d[None]}, Roles("y", "d")))
-    rejected = (found.estimate[:, 0] > stats.norm.ppf(0.975)).mean()
-    assert abs(rejected - 0.05) < 4 * np.sqrt(0.05 * 0.95 / rows) + 0.01
-
-
 # Power of pre-trend tests against closed forms, another integration, draws, and what Roth's paper proves.
 
 
@@ -123,23 +111,6 @@ def test_one_estimate_is_exact() -> None:
     assert norm.cdf(-Z + slope / 0.2) + norm.cdf(-Z - slope / 0.2) == pytest.approx(0.8, abs=1e-12)
 
 
-def test_two_estimates_equal_an_integral() -> None:
-    sigma = covariance(3)
-    trend = linear_trend(2, 1, 0.11)
-    s1, s2 = np.sqrt(np.diag(sigma)[:2])
-    b, rest = sigma[0, 1] / sigma[0, 0], np.sqrt(sigma[1, 1] - sigma[0, 1] ** 2 / sigma[0, 0])
-
-    def density(x: float) -> float:
-        mean = trend[1] + b * (x - trend[0])
-        return norm.pdf(x, trend[0], s1) * (norm.cdf((Z * s2 - mean) / rest) - norm.cdf((-Z * s2 - mean) / rest))
-
-    inside = quad(density, -Z * s1, Z * s1, epsabs=1e-12)[0]
-    first = quad(lambda x: x * density(x), -Z * s1, Z * s1, epsabs=1e-12)[0] / inside
-    got = after_passing(sigma, 2, trend)
-    assert got.power == pytest.approx(1 - inside, abs=3e-7)
-    assert got.expected[0] == pytest.approx(first, abs=3e-7)
-
-
 @pytest.mark.parametrize(("pre", "tolerance"), [(3, 5e-6), (4, 1e-5), (5, 1e-5)])
 def test_power_equals_scipy_s_integration(pre: int, tolerance: float) -> None:
     sigma = covariance(pre + 2)
@@ -148,22 +119,6 @@ def test_power_equals_scipy_s_integration(pre: int, tolerance: float) -> None:
     inside = multivariate_normal.cdf(half, trend[:pre], sigma[:pre, :pre], lower_limit=-half, abseps=1e-6, releps=1e-6,
                                      maxpts=200_000, rng=np.random.default_rng(1))  # fmt: skip
     assert power(sigma, pre, trend) == pytest.approx(1 - inside, abs=tolerance)
-
-
-@pytest.mark.parametrize("pre", [2, 4, 6, 9])
-def test_a_common_reference_period_leaves_one_integral(pre: int) -> None:
-    """With sigma = a 11' + diag(s^2) the estimates are independent given the reference period's error (Dunnett)."""
-    own = np.linspace(0.05, 0.12, pre + 1)
-    sigma = 0.01 * np.ones((pre + 1, pre + 1)) + np.diag(own**2)
-    trend = linear_trend(pre, 1, 0.04)
-    half = Z * np.sqrt(np.diag(sigma)[:pre])
-
-    def density(w: float) -> float:
-        mean = trend[:pre] + 0.1 * w
-        return norm.pdf(w) * float(np.prod(norm.cdf((half - mean) / own[:pre]) - norm.cdf((-half - mean) / own[:pre])))
-
-    inside = quad(density, -9, 9, epsabs=1e-12, limit=200)[0]
-    assert power(sigma, pre, trend) == pytest.approx(1 - inside, abs=2e-5)
 
 
 @pytest.mark.parametrize(("test", "treated"), [("individual", np.inf), ("joint", np.inf), ("joint", 12.0)])

@@ -94,24 +94,6 @@ def test_chunks_and_batches_do_not_matter(error: str, monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(standard_error(error, FIRST, PERIODS, statistic, Streams(3).tile(0, 3), 25), wanted)
 
 
-@pytest.mark.parametrize("error", RESAMPLED)
-def test_each_error_is_the_spread_of_a_difference_of_means(error: str) -> None:
-    """Units alike in variance, one number each: the error of a difference of means is known."""
-    rng = np.random.default_rng(5)
-    units, treated, rows = 60, 15, 40
-    y = rng.standard_normal((rows, 2, units))
-    first = np.where(np.arange(units) < treated, 1, 2)[None]
-
-    def difference(samples: UnitSamples) -> np.ndarray:
-        last, adopts = samples.of(y)[:, 1], samples.first == 1
-        return (last * adopts).sum(axis=1) / adopts.sum(axis=1) - (last * ~adopts).sum(axis=1) / (~adopts).sum(axis=1)
-
-    got = standard_error(error, first, 2, difference, Streams(1).tile(0, rows), 200)
-    controls = units - treated - treated * (error == "placebo:unit")
-    known = np.sqrt(1 / treated + 1 / controls)
-    assert got.mean() == pytest.approx(known, rel=0.06)
-
-
 def test_where_a_type_cannot_serve_there_is_no_error() -> None:
     one = np.array([[4, 6, 6, 6]])
     rows = Streams(1).tile(0, 1)

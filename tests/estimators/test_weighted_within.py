@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,9 +9,8 @@ from numpy.typing import NDArray
 from estimators import Estimates, Status
 from estimators.core.tile import WeightedWithin
 from estimators.matching import weighted_two_way
-from experiments.references.reference import long_frame
 from references.regressions import panel_ols
-from references.small_panels import names, small_panel
+from references.small_panels import small_panel
 from sim import Panel
 
 Floats = NDArray[np.float64]
@@ -48,18 +45,6 @@ def test_weighted_within_equals_dummies(missing: int) -> None:
 
 
 @pytest.mark.parametrize("missing", [0, 23])
-def test_equal_weights_are_the_plain_regression(missing: int) -> None:
-    panel = small_panel(40, 8, seed=5, missing=missing, replications=3)
-    plain, ours = panel_ols(errors=MORE_ERRORS)(panel), weighted(panel, np.full(40, 0.7))
-    assert ours.terms == plain.terms
-    np.testing.assert_allclose(ours.estimate, plain.estimate, rtol=1e-11)
-    np.testing.assert_allclose(ours.se, plain.se, rtol=1e-10)
-    np.testing.assert_array_equal(ours.dof, plain.dof)
-    for name in ("r2", "r2_within", "r2_adjusted", "sigma2"):
-        np.testing.assert_allclose(ours.statistics[name], plain.statistics[name], rtol=1e-10)
-
-
-@pytest.mark.parametrize("missing", [0, 23])
 def test_weights_of_one_and_zero_leave_units_out(missing: int) -> None:
     panel = small_panel(40, 8, seed=5, missing=missing)
     kept = np.arange(40) % 3 > 0
@@ -77,75 +62,6 @@ def test_weights_of_one_and_zero_leave_units_out(missing: int) -> None:
     np.testing.assert_allclose(ours.estimate, plain.estimate, rtol=1e-10)
     np.testing.assert_allclose(ours.se, plain.se, rtol=1e-10)
     np.testing.assert_array_equal(ours.dof, plain.dof)
-
-
-def test_weighted_regression_equals_one_with_dummies_and_the_constant_that_with_means_added() -> None:
-    panel = small_panel(30, 6, seed=4, missing=15)
-    weights = np.random.default_rng(6).random(30) + 0.2
-    ours = weighted(panel, weights, ("iid", "hc1"))
-    assert panel.observed is not None
-    t, i = np.nonzero(panel.observed[0])
-    x = np.column_stack([panel.variables[name][0, t, i] for name in NAMES])
-    y, root = panel.variables["y"][0, t, i], np.sqrt(weights[i])
-    dummies = np.column_stack([np.eye(30)[i], np.eye(6)[t][:, 1:]])
-    design = np.column_stack([x, dummies])
-    scaled = root[:, None] * design
-    beta = np.linalg.lstsq(scaled, root * y)[0]
-    np.testing.assert_allclose(ours.estimate[0, :3], beta[:3], rtol=1e-10)
-    e, bread, free = root * (y - design @ beta), np.linalg.inv(scaled.T @ scaled), len(y) - design.shape[1]
-    np.testing.assert_allclose(ours.se[0, 0, :3] ** 2, (np.diag(bread) * (e @ e) / free)[:3], rtol=1e-9)
-    meat = (scaled * e[:, None]).T @ (scaled * e[:, None])
-    np.testing.assert_allclose(ours.se[0, 1, :3] ** 2, np.diag(bread @ meat @ bread)[:3] * len(y) / free, rtol=1e-9)
-    share = weights[i] / weights[i].sum()
-    assert ours.estimate[0, 3] == pytest.approx(share @ (y - x @ beta[:3]), rel=1e-10)
-    fitted = dummies @ np.linalg.lstsq(root[:, None] * dummies, root[:, None] * np.column_stack([y, x]))[0]
-    around = np.column_stack([y, x]) - fitted + share @ np.column_stack([y, x])
-    z = root[:, None] * np.column_stack([around[:, 1:], np.ones(len(y))])
-    variance = np.linalg.inv(z.T @ z) * (e @ e) / free
-    np.testing.assert_allclose(ours.se[0, 0], np.sqrt(np.diag(variance)), rtol=1e-9)
-
-
-def test_whole_weights_are_copies_of_units() -> None:
-    panel = small_panel(20, 6, seed=8)
-    copies = np.random.default_rng(2).integers(0, 4, 20)
-    places = np.repeat(np.arange(20), copies)
-    many = Panel(
-        units=names(len(places)),
-        periods=panel.periods,
-        variables={name: array[:, :, places] for name, array in panel.variables.items()},
-        roles=panel.roles,
-        attributes={"copied": places},
-    )
-    ours = weighted(panel, copies.astype(float), ("iid",))
-    np.testing.assert_allclose(ours.estimate, panel_ols(errors=("iid",))(many).estimate, rtol=1e-11)
-
-
-@pytest.mark.parametrize("missing", [0, 23])
-def test_weighted_regression_equals_pyfixest(missing: int) -> None:
-    pyfixest = pytest.importorskip("pyfixest")
-    panel = small_panel(40, 8, seed=5, missing=missing)
-    weights = np.random.default_rng(3).random(40) + 0.1
-    frame = long_frame(panel, ("y", "did", "inv", "road"))
-    frame["w"] = weights[frame["unit"].to_numpy()]
-    ours = weighted(panel, weights, ERRORS)
-    for e, error in enumerate(ERRORS):
-        kind = {"iid": "iid", "hc1": "HC1"}.get(error) or {"CRV1": error.removeprefix("cluster:")}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it uses what pandas has deprecated
-            fit = pyfixest.feols(
-                "y ~ did + inv + road | unit + period",
-                data=frame,
-                weights="w",
-                weights_type="aweights",
-                vcov=kind,
-                ssc=pyfixest.ssc(
-                    k_adj=True, k_fixef="nonnested" if error.startswith("cluster") else "full", G_adj=True
-                ),
-                fixef_rm="none",
-                demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
-            )
-        np.testing.assert_allclose(ours.estimate[0, :3], fit.coef().to_numpy(), rtol=1e-9)
-        np.testing.assert_allclose(ours.se[0, e, :3], fit.se().to_numpy(), rtol=1e-8, err_msg=error)
 
 
 @pytest.mark.parametrize("level", [0.0, 1e6])

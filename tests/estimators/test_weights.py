@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from estimators import (
     Ancova,
     CallawaySantAnna,
-    Estimates,
     EventStudy,
     Imputation,
     InteractionTest,
@@ -42,7 +41,7 @@ from references.cohort_effects_twin import Twin
 from references.pyfixest_reference import K_FIXEF
 from references.regressions import panel_ols
 from references.small_panels import small_panel, uneven, weighted
-from references.staggered_panels import adoption_of, frame_of, staggered_panel
+from references.staggered_panels import adoption_of, staggered_panel
 from sim import BadInput, Panel, Roles, Streams
 from sim.panel_sidecars import panel_from, panel_text
 
@@ -329,40 +328,6 @@ def test_cohort_effects_are_those_of_loops_and_derivatives(method: Any, controls
             assert got.se[0, 0, k] == pytest.approx(np.sqrt(score @ score), rel=1e-5)
 
 
-def test_event_study_of_pyfixest() -> None:
-    pyfixest = pytest.importorskip("pyfixest")
-    panel = uneven(staggered_panel(controls=False))
-    frame = frame_of(panel)
-    ours = EventStudy(window=(-5, 5))(panel)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        fit = pyfixest.feols(
-            "y ~ i(since, ref=-1) | unit + period", data=frame, weights="pop", weights_type="aweights",
-            vcov={"CRV1": "unit"}, ssc=pyfixest.ssc(k_adj=True, k_fixef="nonnested", G_adj=True), fixef_rm="none",
-            demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
-        )  # fmt: skip
-    for k in (-5, -2, 0, 3, 5):
-        at = ours.terms.index(f"event({k})")
-        assert ours.estimate[0, at] == pytest.approx(fit.coef()[f"since::{k}"], rel=1e-8)
-        assert ours.se[0, 0, at] == pytest.approx(fit.se()[f"since::{k}"], rel=1e-8)
-
-
-def test_two_stage_is_did2s_of_pyfixest() -> None:
-    did2s = pytest.importorskip("pyfixest.did.estimation").did2s
-    panel = uneven(staggered_panel(), fixed=True)
-    frame = frame_of(panel).rename(columns={"did": "treated"})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = did2s(frame, yname="y", first_stage="~ inv + road | unit + period", second_stage="~ i(since, ref=-1)",
-                      treatment="treated", cluster="unit", weights="pop")  # fmt: skip
-    ours = TwoStage(window=(-5, 5))(panel)
-    for k in (-4, -2, 0, 2, 4):
-        at = ours.terms.index(f"event({k})")
-        # its first-stage effects come from lsqr, which stops at 1e-6: all that follows has no more digits
-        assert ours.estimate[0, at] == pytest.approx(found.coef()[f"since::{k}"], abs=1e-5)
-        assert ours.se[0, 0, at] == pytest.approx(found.se()[f"since::{k}"], rel=1e-5)
-
-
 @pytest.mark.parametrize("missing", [0, 14])
 def test_mediation_is_two_weighted_regressions(missing: int) -> None:
     panel = uneven(panel_of(24, 6, missing=missing))
@@ -560,50 +525,3 @@ def test_castle_doctrine_laws_raise_homicide_by_population_alone() -> None:
         )  # fmt: skip
     assert found.params["did"] == pytest.approx(fit.coef()["post"], rel=1e-8)
     assert found.std_errors["did"] == pytest.approx(fit.se()["post"], rel=1e-8)
-
-
-def test_weighted_estimates_are_right_where_errors_follow_the_weights() -> None:
-    """Errors with variance 1/w: no bias, 95% intervals, and a smaller variance than without weights."""
-    rng, (r, t, n) = np.random.default_rng(20), (2000, 6, 40)
-    pop = rng.gamma(0.7, 1.0, (1, t, n)) + 0.05
-    panel = small_panel(n, t, seed=3, model="none", sigma=0.0)
-    y = panel.variables["y"] + rng.standard_normal((r, t, n)) / np.sqrt(pop)
-    by = weighted(panel.with_variables({"y": y}), pop)
-    found = TwoWayDID(errors=("iid", "hc1", "cluster:unit", "cr2:unit"))(by)
-    plain = TwoWayDID(errors=("cluster:unit",))(replace(by, roles=replace(by.roles, weight=None)))
-    for k, truth in enumerate((1.0, 0.7, -0.4)):
-        _check_bias(found.estimate[:, k], truth)
-    assert found.estimate[:, 0].var() < 0.5 * plain.estimate[:, 0].var()
-    covered = _covered(found, 0, 1.0)
-    assert covered[0] == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / r))
-    assert covered[3] == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / r))
-    assert (covered > 0.90).all()
-
-
-def test_weighted_averages_of_effects_are_those_of_the_population() -> None:
-    """Effects that grow with the population: the target is the mean over people, not over units."""
-    rng, panel = np.random.default_rng(21), staggered_panel(seed=4, size=20, never=60, controls=False)
-    r, n = 600, len(panel.units)
-    pop = rng.gamma(2.0, 1.0, n) + 0.1
-    did = panel.variables["did"]
-    y = did * (1 + pop) + rng.standard_normal((r, 8, n)) + rng.standard_normal(n)
-    by = weighted(panel.with_variables({"y": y}), pop)
-    cells = did[0] * pop
-    truth = float((cells * (1 + pop)).sum() / cells.sum())
-    assert truth > 0.3 + float((did[0] * (1 + pop)).sum() / did.sum())
-    for estimator in (Imputation(), TwoStage(), CallawaySantAnna(), SunAbraham(estimated_shares=False)):
-        found = estimator(by)
-        at = found.terms.index("overall")
-        _check_bias(found.estimate[:, at], truth)
-        assert _covered(found, at, truth)[0] > 0.94  # effects that differ make the errors of averages conservative
-
-
-def _check_bias(estimates: Floats, truth: float) -> None:
-    assert abs(estimates.mean() - truth) < 4 * estimates.std() / np.sqrt(len(estimates))
-
-
-def _covered(found: Estimates, term: int, truth: float) -> Floats:
-    from estimators.core.estimator import critical_values
-
-    half = critical_values(found.dof[:, :, term], 0.05) * found.se[:, :, term]
-    return np.asarray((np.abs(found.estimate[:, None, term] - truth) <= half).mean(axis=0))

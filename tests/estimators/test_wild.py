@@ -8,17 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from agreement import assert_batch_is_its_panels
-from few_draws import (
-    endless_draws_rate,
-    extrapolated_rate,
-    extrapolation_weights,
-    level_draws,
-    nested_rejections,
-)
-from scipy.stats import norm
 
 from estimators import Status
-from estimators.core.estimator import critical_values
 from estimators.core.hypotheses import NullTests
 from estimators.linear.covariances import cells_of, cluster_sums
 from estimators.linear.few_clusters import WEBB, signs, wild_clusters
@@ -27,7 +18,7 @@ from experiments.run.runner import run
 from experiments.study import builtin_study
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from sim import BadInput, Panel, Roles, Streams, Wanted
+from sim import Panel, Roles, Streams, Wanted
 from sim.presets import Clustered
 
 NAMES = ("did", "inv", "road")
@@ -124,27 +115,6 @@ def test_a_cluster_that_is_never_observed_takes_no_sign(units: int) -> None:
     np.testing.assert_array_equal(two.dof, one.dof)
 
 
-def test_an_interval_holds_zero_exactly_when_zero_is_not_rejected() -> None:
-    panel = small_panel(30, 6, seed=4, replications=12, sigma=4.0)
-    ours = panel_ols(errors=("wild:unit",), draws=199)(panel, Streams(1, "", 0, 12))
-    assert ours.pvalue is not None
-    assert ours.lower is not None
-    assert ours.upper is not None
-    rejected = ours.pvalue <= 0.05
-    assert 0 < rejected.sum() < rejected.size
-    np.testing.assert_array_equal((ours.lower > 0) | (ours.upper < 0), rejected)
-    assert ((ours.lower < ours.estimate[:, None]) & (ours.estimate[:, None] < ours.upper)).all()
-
-
-def test_with_many_clusters_it_is_close_to_the_clustered_interval() -> None:
-    panel = small_panel(200, 6, seed=4, model="none")
-    ours = panel_ols(errors=("cluster:unit", "wild:unit"), draws=4999)(panel, Streams(1))
-    assert ours.lower is not None
-    assert ours.upper is not None
-    margin = (critical_values(ours.dof, 0.05) * ours.se)[0, 0]
-    np.testing.assert_allclose((ours.upper - ours.lower)[0, 1] / 2, margin, rtol=0.06)
-
-
 def test_two_clusters_reject_nothing() -> None:
     """A sixth of Webb's draws have equal signs, whose |t*| is |t| under every hypothesis: the interval has no end."""
     panel = small_panel(12, 6, seed=3)
@@ -170,29 +140,6 @@ def test_streams_decide_the_draws() -> None:
     panel, estimator = small_panel(20, 7, seed=8, replications=4), panel_ols(errors=("wild:unit",), draws=99)
     whole = assert_batch_is_its_panels(estimator, panel, Streams(2, "a", 0, 4), rtol=1e-7)
     assert (whole.lower != estimator(panel, Streams(3, "a", 0, 4)).lower).any()
-
-
-@pytest.mark.long
-def test_size_and_coverage_with_eight_clusters() -> None:
-    """Treatment and errors common to clusters of unequal size: t of G - 1 rejects too often, the bootstrap does not."""
-    rows, sizes = 600, np.array([2, 2, 2, 3, 4, 5, 9, 13])
-    group = np.repeat(np.arange(8), sizes)
-    streams = Streams(12, "few", 0, rows)
-    shocks = streams.normals("shocks", 6, 8)[:, :, group] + 0.5 * streams.normals("own", 6, 40)
-    x = streams.normals("x", 6, 8)[:, :, group]
-    x = np.exp(x)  # skewed: some clusters weigh more than others
-    panel = Panel(tuple(str(i) for i in range(40)), tuple(range(6)), {"y": 0.3 * x + shocks, "x": x},
-                  attributes={"group": group})  # fmt: skip
-    estimator = panel_ols("y", ("x",), errors=("cluster:group", "wild:group"), draws=199, constant=False)
-    got = estimator(panel, streams)
-    assert got.lower is not None
-    assert got.upper is not None
-    critical = critical_values(got.dof[:, 0, 0], 0.05)
-    miss = np.abs(got.estimate[:, 0] - 0.3) > critical * got.se[:, 0, 0]
-    missed = (got.lower[:, 1, 0] > 0.3) | (got.upper[:, 1, 0] < 0.3)
-    print(f"share of 95% intervals that miss the truth: t(7) {miss.mean():.4f}, wild {missed.mean():.4f}")
-    assert miss.mean() > 0.08
-    assert abs(missed.mean() - 0.05) < 4 * np.sqrt(0.05 * 0.95 / rows)
 
 
 # The wild cluster bootstrap of many panels at once, its size with few groups, and sizes from few draws.
@@ -234,16 +181,6 @@ def test_a_batch_is_the_single_panels(groups: int) -> None:
 def test_rows_of_a_batch_with_effects_are_those_of_single_panels(redrawn: bool) -> None:
     panel = small_panel(24, 6, seed=5, replications=5, sigma=3.0, redrawn=redrawn)
     assert_batch_is_its_panels(panel_ols(errors=("wild:province",), draws=99), panel, Streams(2, "a", 0, 5), rtol=1e-8)
-
-
-def test_a_batch_of_any_size_gives_the_same_rows() -> None:
-    panel, streams = drawn(6, 300)
-    _, whole = batch(panel, streams, 999)
-    for start, stop in ((0, 1), (120, 200), (299, 300)):
-        part = {name: values[start:stop].copy() for name, values in panel.variables.items()}
-        _, got = batch(panel.with_variables(part), streams.tile(start, stop), 999)
-        np.testing.assert_array_equal(got.pvalue, whole.pvalue[start:stop])
-        np.testing.assert_allclose(got.upper, whole.upper[start:stop], rtol=1e-10)
 
 
 def test_enumerated_signs_are_all_of_them_but_the_sample() -> None:
@@ -337,65 +274,3 @@ def test_the_study_of_errors_fits_every_cell() -> None:
         assert np.isfinite(got.pvalue[:, wild]).all()  # type: ignore[index]
         assert np.isfinite(np.delete(got.se, wild, axis=1)).all()
         np.testing.assert_array_equal(block.truth["att"], 0.0)
-
-
-@pytest.mark.long
-def test_few_draws_give_the_power_of_many() -> None:
-    panel, streams = drawn(12, 2500, effect=0.4)
-    few, many = (batch(panel, streams.within(str(b)), b)[1].pvalue[:, 0] for b in (39, 999))
-    raw = float((few <= 0.05).mean())
-    power, error = endless_draws_rate(few, 39)
-    aim = float((many <= 0.05).mean())
-    print(f"power with 39 draws {raw:.4f}, extrapolated {power:.4f} ({error:.4f}), with 999 {aim:.4f}")
-    assert aim - raw > 0.015
-    assert abs(power - aim) < 3 * error
-
-
-@pytest.mark.parametrize("alpha", [0.05, 0.1])
-def test_the_line_is_exact_for_a_quadratic_distribution_of_p(alpha: float) -> None:
-    """F(u) = u (2 - u): rate(B) = E F(U), U beta(k, B + 1 - k), is 2 alpha - alpha^2 - alpha (1 - alpha)/(B + 2)."""
-    draws = level_draws(199, alpha)
-    rates = np.array([2 * alpha - alpha**2 - alpha * (1 - alpha) / (b + 2) for b in draws])
-    assert extrapolation_weights(draws) @ rates == pytest.approx(alpha * (2 - alpha), abs=1e-12)
-    assert extrapolation_weights((19, 59)) @ np.ones(2) == pytest.approx(1.0, abs=1e-12)
-
-
-def test_nested_rejections_are_those_of_random_subsets() -> None:
-    rng = np.random.default_rng(3)
-    counts = np.array([0, 1, 2, 5, 59])
-    got = nested_rejections((1 + counts) / 60, 59, (19, 39, 59))
-    np.testing.assert_array_equal(got[:, 2], counts <= 2)
-    for row, count in zip(got, counts, strict=True):
-        extreme = rng.permuted(np.tile(np.arange(59) < count, (20_000, 1)), axis=1)
-        for column, m in enumerate((19, 39)):
-            share = (1 + extreme[:, :m].sum(axis=1) <= 0.05 * (m + 1) + 1e-12).mean()
-            assert abs(row[column] - share) <= 4 * np.sqrt(0.25 / 20_000)
-    assert np.isnan(nested_rejections(np.array([np.nan, 0.5]), 59, (19,))).sum() == 1
-
-
-def test_extrapolated_sizes_and_powers_are_unbiased() -> None:
-    """Two-sided z tests whose bootstrap p value is binomial around the exact one."""
-    rng, rows = np.random.default_rng(4), 60_000
-    critical = norm.isf(0.025)
-    for shift in (0.0, 1.0, 2.0):
-        exact = 2 * norm.sf(np.abs(rng.standard_normal(rows) + shift))
-        truth = norm.sf(critical - shift) + norm.cdf(-critical - shift)
-        for draws in (39, 59):
-            p = (1 + rng.binomial(draws, exact)) / (1 + draws)
-            rate, error = endless_draws_rate(p, draws)
-            assert abs(rate - truth) < 3.5 * error + 0.004 * shift, (shift, draws)
-            assert shift == 0 or abs((p <= 0.05).mean() - truth) > 5 * abs(rate - truth)
-
-
-def test_levels_and_counts_that_do_not_fit_are_bad_input() -> None:
-    assert level_draws(99) == (19, 39, 59, 79, 99)
-    assert level_draws(98) == (19, 39, 59, 79)
-    p = np.array([0.1, 0.2])
-    with pytest.raises(BadInput, match="20 of 59 draws"):
-        nested_rejections(np.array([1 / 60]), 59, (20,))
-    with pytest.raises(BadInput, match="79 of 59 draws"):
-        nested_rejections(np.array([1 / 60]), 59, (79,))
-    with pytest.raises(BadInput, match=r"not \(1 \+ count\)/59"):
-        nested_rejections(p + 0.003, 58, (19,))
-    with pytest.raises(BadInput, match="two or more"):
-        extrapolated_rate(np.ones((3, 1)), (19,))
