@@ -139,16 +139,6 @@ def test_staggered_adoption_is_refused_as_the_paper_has_it() -> None:
         Ancova()(panel)
 
 
-def test_a_unit_without_rows_before_is_left_out_of_ancova_alone() -> None:
-    panel = panel_of()
-    seen = np.ones((1, 8, 40), dtype=bool)
-    seen[0, :3, 5] = False
-    gaps = replace(panel, observed=seen)
-    assert Ancova()(gaps).statistics["nobs"][0] == 39
-    assert PostOnly()(gaps).statistics["nobs"][0] == 40
-    assert Ancova().used(gaps).nobs == 39
-
-
 @pytest.mark.parametrize("pattern", ["entry", "dropout"])
 @pytest.mark.parametrize("cls", [Ancova, PostOnly])
 def test_units_that_one_date_leaves_out_are_there_under_another(cls: type[Ancova | PostOnly], pattern: Any) -> None:

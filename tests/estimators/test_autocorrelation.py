@@ -15,12 +15,7 @@ from statsmodels.stats.multitest import multipletests
 
 from estimators.core.estimator import Status, holm
 from estimators.spatial import lm_tests as ac
-from estimators.spatial.lm_tests import (
-    MoranTest,
-    ResidualMaker,
-    permuted_pooled_moran,
-    pooled_moran,
-)
+from estimators.spatial.lm_tests import MoranTest, ResidualMaker, pooled_moran
 from references.small_panels import CONTROLS, Kind, small_panel, small_weights
 from sim import BadInput, Panel, Weights
 
@@ -97,15 +92,6 @@ def test_local_p_values_are_those_of_esda_within_simulation_error() -> None:
                               alternative="directed").p_sim  # fmt: skip
     got = ac.local_p_values(y, w, 9999, np.random.default_rng(1))
     np.testing.assert_allclose(got, np.minimum(1.0, 2 * wanted), atol=6 * np.sqrt(2) * np.sqrt(0.25 / 9999))
-
-
-@pytest.mark.parametrize("kind", ["knn", "uneven"])
-def test_randomisation_moments_are_those_of_all_permutations(kind: Kind) -> None:
-    w, y = small_weights(7, kind), values(7)
-    every = ac.both_indices(y[np.array(list(itertools.permutations(range(7))))], w)
-    for index, found in zip(INDICES, every, strict=True):
-        mean, variance = ac.null_moments(index, ac.LinkSums.of(w), ac.kurtosis(y))
-        np.testing.assert_allclose((found.mean(), found.var()), (mean, variance), rtol=1e-11)
 
 
 def test_permutations_follow_the_randomisation_moments() -> None:
@@ -266,44 +252,6 @@ def test_simulated_moran_of_single_periods_follows_the_pooled_moments() -> None:
 def test_correlated_errors_are_found() -> None:
     got = MoranTest()(small_panel(40, 8, model="sem", rho=0.4, replications=200))
     assert (got.estimate[:, 0] > 1.96 * got.se[:, 0, 0]).mean() > 0.95
-
-
-@pytest.mark.long
-def test_sizes_at_five_percent() -> None:
-    """Every p-value of table 6 rejects a true null in 5% of panels; independent errors are no harmless assumption.
-
-    Under errors that follow an AR(1) of .8 within units, the moments of independent errors reject far too often, and
-    the exchange of whole histories does not.
-    """
-    rows, n, t = 800, 60, 12
-    panel = small_panel(n, t)
-    w, maker = main_weights(panel), ResidualMaker.of(panel, panel.roles.regressors)
-    rng = np.random.default_rng(6)
-    fresh = rng.standard_normal((rows, t, n))
-    serial = fresh.copy()
-    for period in range(1, t):
-        serial[:, period] = 0.8 * serial[:, period - 1] + 0.6 * fresh[:, period]
-    sums = ac.LinkSums.of(w)
-    margin = 4 * np.sqrt(0.05 * 0.95 / rows)
-    for index, found in zip(INDICES, ac.both_indices(fresh[:, 0], w), strict=True):
-        for k in (None, ac.kurtosis(fresh[:, 0])):
-            mean, variance = ac.null_moments(index, sums, k)
-            assert abs((np.abs(found - mean) > 1.96 * np.sqrt(variance)).mean() - 0.05) < margin, index
-    mean, variance = maker.moments(w)
-    rejected = {}
-    for name, errors in (("independent", fresh), ("serial", serial)):
-        e = maker(errors)
-        found = pooled_moran(e, w)
-        rejected[name, "projection"] = (np.abs(found - mean) > 1.96 * np.sqrt(variance)).mean()
-        drawn = [permuted_pooled_moran(row, w, 199, rng) for row in e]
-        pvalues = [ac.folded_p_values(d, x) for d, x in zip(drawn, found, strict=True)]
-        rejected[name, "permutation"] = (np.array(pvalues) <= 0.05).mean()
-        singles = maker.simulated(w, 999, rng)
-        by_year = np.stack([ac.folded_p_values(singles, x) for x in ac.moran(e, w)])
-        rejected[name, "simulation"] = (by_year <= 0.05).mean()
-    assert rejected.pop(("serial", "projection")) > 0.15
-    for test, share in rejected.items():
-        assert abs(share - 0.05) < margin, (test, share)
 
 
 @pytest.mark.parametrize("scale", [2.0**-900, 2.0**900])

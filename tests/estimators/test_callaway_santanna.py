@@ -13,7 +13,7 @@ from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
 
 from estimators import Estimates
 from estimators.staggered.adoption_effects import OVERALL
-from estimators.staggered.callaway_santanna import CallawaySantAnna, contrast
+from estimators.staggered.callaway_santanna import CallawaySantAnna
 from references.cohort_effects_twin import Twin
 from sim import BadInput, Panel, Roles, Streams
 
@@ -266,22 +266,3 @@ def test_spare_controls_are_those_beyond_the_coefficients_of_a_comparison() -> N
     panel, _ = made_up(EVER)
     found = CallawaySantAnna(method="dr", covariates=("x0", "x1"), outcome="y")
     assert found.spare_controls(panel) == 16 - 3, "sixteen units are never treated"
-
-
-@pytest.mark.parametrize("method", ["regression", "ipw", "dr"])
-@pytest.mark.parametrize(("spare", "least", "most"), [(4, 0.12, 0.19), (9, 0.08, 0.11), (19, 0.06, 0.08)])
-def test_few_spare_controls_make_errors_too_small(method: Any, spare: int, least: float, most: float) -> None:
-    """Rejections of a 5% test of no effect, as the docstring says them; of 40 x 400 draws, two decimals."""
-    rng, found = np.random.default_rng(5), []
-    for covariates in (0, 2):
-        shares = []
-        for _ in range(40):
-            treated = np.arange(41 + covariates + spare) < 40
-            one = contrast(treated, rng.normal(size=(len(treated), covariates)), method)
-            assert one is not None
-            changes = rng.normal(size=(400, len(treated)))
-            a, left, right = one
-            influence = changes * a + (changes @ left) @ right
-            shares.append(np.mean(np.abs(changes @ a) > 1.96 * np.sqrt(np.square(influence).sum(axis=1))))
-        found.append(round(float(np.mean(shares)), 2))
-    assert least <= min(found) <= max(found) <= most

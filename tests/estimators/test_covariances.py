@@ -296,18 +296,6 @@ def test_an_attribute_may_have_a_plus_in_its_name() -> None:
     np.testing.assert_array_equal(ours.se[:, 0], ours.se[:, 1])
 
 
-def test_a_singular_panel_of_a_batch_is_nan_under_every_type() -> None:
-    panel = placed(small_panel(24, 7, seed=6, replications=3, redrawn=True))
-    did = np.array(panel.variables["did"])
-    did[1] = 0.0
-    errors = ("iid", "hc1", "cluster:unit", "cluster:unit+period", "driscoll-kraay", "conley:500", "wild:province")
-    got = panel_ols(errors=errors, draws=19)(panel.with_variables({"did": did}))
-    assert got.pvalue is not None
-    assert np.isnan(got.se[1]).all()
-    assert np.isnan(got.pvalue[1]).all()
-    assert np.isfinite(got.se[[0, 2], :-1]).all()
-
-
 @pytest.mark.parametrize("error", ["driscoll-kraay", "cluster:period", "cluster:unit+period"])
 def test_two_periods_are_too_few_for_sums_over_units(error: str) -> None:
     """Beside unit effects the scores of both periods are equal, and they sum to zero."""

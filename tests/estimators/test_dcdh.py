@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, with_effects
 from numpy.typing import NDArray
@@ -182,21 +180,6 @@ def test_errors_are_those_of_deviations_by_hand() -> None:
     expected = [np.sqrt(12 / 11 * np.square(score).sum()), np.sqrt(5 / 4 * np.square(provinces).sum())]
     np.testing.assert_allclose(got.se[0, :, 0], expected, rtol=1e-12)
     np.testing.assert_array_equal(got.dof[0, :, 0], [11, 4])
-
-
-def test_teen_employment(shared_data: Path) -> None:
-    """DID_M is the mean over switchers of instantaneous effects on not yet treated counties."""
-    frame = pd.read_csv(shared_data / "mpdta.csv")
-    first = frame.columns[frame.columns.str.contains("first")][0]
-    frame["did"] = ((frame[first] > 0) & (frame["year"] >= frame[first])).astype(float)
-    panel = Panel.from_frame(frame[["countyreal", "year", "lemp", "did"]], unit="countyreal", period="year",
-                             roles=Roles("lemp", "did"))  # fmt: skip
-    got = DCDH()(panel)
-    assert got.estimate[0, 0] == pytest.approx(
-        by_hand(panel.variables["lemp"][0], panel.variables["did"][0], 0), abs=1e-13
-    )
-    assert coefficient_weights(panel).coefficient[0] == pytest.approx(-0.0365, abs=5e-5)
-    assert got.statistics["switchers"][0] == 191
 
 
 def test_batches_order_and_scale() -> None:

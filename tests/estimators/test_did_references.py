@@ -101,15 +101,3 @@ def test_low_carbon_pilots_as_published(shared_data: Path) -> None:
     np.testing.assert_array_equal(np.round(fit.estimate[0], 6), [b for b, _ in PUBLISHED.values()])
     np.testing.assert_array_equal(np.round(fit.se[0, 0], 6), [se for _, se in PUBLISHED.values()])
     assert round(fit.statistics["r2"][0], 4) == 0.9712
-
-
-def test_city_panel_equals_linearmodels(shared_data: Path) -> None:
-    frame = pd.read_csv(shared_data / "city_panel.csv")
-    frame["ln_co2"] = np.log(frame["co2_t_edgar"])
-    frame["ln_gdp"] = np.log(frame["gdp_100m"])
-    roles = Roles("ln_co2", "lowcarbon_did", ("ln_gdp", "fiscal_exp_gdp", "deposit_gdp", "sec_ter_ratio"))
-    panel = Panel.from_frame(frame, unit="city_code", period="year", roles=roles)
-    ours, theirs = TwoWayDID(cluster_k="all")(panel), linearmodels_reference.least_squares(panel)
-    np.testing.assert_allclose(theirs.ours(ours), theirs.estimate, rtol=1e-10, atol=1e-12)
-    for error, se in theirs.se.items():
-        np.testing.assert_allclose(theirs.our_se(ours, error), se, rtol=1e-8, err_msg=error)

@@ -225,7 +225,6 @@ def test_another_outcome_has_the_scale_of_the_first(panel: Panel) -> None:
 
 def test_units_without_gaps_alone(gaps: Panel) -> None:
     found = Differences(alternatives=("balanced",))(gaps)
-    assert gaps.observed is not None
     whole = gaps.observed[0].all(axis=0)
     other = TwoWayDID()(seen_part(gaps, np.broadcast_to(whole, (9, 36))))
     assert 12 <= whole.sum() < 36

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from scipy.stats import f as f_distribution
 
 from estimators import Estimates, Status
 from estimators.staggered.imputation import Imputation, TwoStage
-from references.staggered_panels import county_employment, dummies, frame_of, staggered_panel
+from references.staggered_panels import dummies, frame_of, staggered_panel
 from sim import BadInput, Panel
 
 Floats = NDArray[np.float64]
@@ -191,19 +190,6 @@ def test_two_stage_is_did2s_of_pyfixest(second: str) -> None:
         assert fit.se[0, 0, term(fit, name)] == pytest.approx(row["Std. Error"], rel=1e-6), name
         compared += 1
     assert compared == (1 if "treated" in second else 10)
-
-
-def test_county_employment_is_its_dense_fit(shared_data: Path) -> None:
-    panel = county_employment(shared_data)
-    u, _, _, frame = dense_first_stage(panel, ())
-    wanted = dense_terms(u, frame)
-    settings = {"window": (0, 3), "cohorts": (2004, 2006, 2007), "years": (2004, 2005, 2006, 2007)}
-    for estimator in (Imputation(**settings), TwoStage(**settings)):
-        fit = estimator(panel)
-        known = [column for column, name in enumerate(fit.terms) if np.isfinite(fit.estimate[0, column])]
-        assert len(known) >= 4 + 4 + 7 + 3 + 4
-        for column in known:
-            assert fit.estimate[0, column] == pytest.approx(wanted[fit.terms[column]], abs=1e-10), fit.terms[column]
 
 
 def test_units_treated_throughout_take_no_part() -> None:

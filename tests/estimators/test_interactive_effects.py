@@ -18,8 +18,7 @@ from estimators.synthetic.interactive_effects import (
     fitted,
 )
 from references.completion_programs import factor_panel, plain_generalised_synthetic, plain_interactive
-from references.staggered_panels import adoption_of, staggered_panel
-from sim import BadInput, Panel, Roles, Streams
+from sim import BadInput, Panel, Roles
 
 FORMS: tuple[FactorForm, ...] = ("imputation", "regression")
 
@@ -170,25 +169,6 @@ def test_first_vectors_are_orthonormal_and_signed() -> None:
         left = np.linalg.svd(x[k])[0][:, :3]
         np.testing.assert_allclose(np.abs(left.T @ found[k]), np.eye(3), atol=1e-10)
         assert (found[k].sum(axis=0) >= 0).all()
-
-
-def world(replications: int) -> Panel:
-    """Two strong factors, adoption by loadings: two-way DID is biased."""
-    return factor_panel(seed=12, replications=replications, units=80, periods=20, treated=20, last=6, strength=12.0)
-
-
-def test_effects_that_differ_by_cohort_and_time_are_averaged() -> None:
-    """Outside its own world: no factor, staggered adoption, effects that grow: the mean over treated cells, whether the
-    number of factors is chosen or one too many."""
-    panel = staggered_panel(replications=400, controls=False, never=20)
-    first, did = adoption_of(panel), panel.variables["did"][0]
-    since = np.where(did > 0, np.array(panel.periods)[:, None] - first, 0.0)
-    truth = float((did * (1 + 0.3 * since + 0.2 * (first == 2005))).sum() / did.sum())
-    panels, _ = InteractiveEffects()._panels(panel)
-    for factors in ("ic2", 0):
-        whole = InteractiveEffects(factors=factors).complete(panels, Streams(0))  # type: ignore[arg-type]
-        miss = panels.effect(whole.outcome) - truth
-        assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(400)
 
 
 @pytest.mark.parametrize("form", FORMS)

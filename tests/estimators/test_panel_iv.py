@@ -238,7 +238,6 @@ def test_numbers_do_not_depend_on_units_bases_effects_and_order(change: str) -> 
         changed = panel.with_variables({"z3": x["z3"] + 2 * x["road"]})
     else:
         order = np.random.default_rng(3).permutation(len(panel.units))
-        assert panel.observed is not None
         changed = replace(
             panel, units=tuple(panel.units[i] for i in order), observed=panel.observed[:, :, order],
             variables={name: values[:, :, order] for name, values in x.items()},
@@ -473,6 +472,4 @@ def test_a_set_of_fewer_clusters_than_instruments_is_unknown_and_not_empty() -> 
     estimator = PanelIV("y", (), ("d",), tuple("abc"), ("iid", "anderson-rubin"), test="cluster:three")
     found = estimator(panel)
     assert np.isnan([found.statistics[f"ar_{name}"][0] for name in ("p", "shape", "lower", "upper")]).all()
-    assert found.lower is not None
-    assert found.upper is not None
     assert np.isnan([found.lower[0, 1, 0], found.upper[0, 1, 0]]).all()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from estimators import Estimator, Status, TwoWayDID
 from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from sim import BadInput, Panel, Roles
+from sim import BadInput, Panel
 
 EFFECTS: dict[str, tuple[str, ...]] = {
     "pooled": (),
@@ -170,21 +169,6 @@ def test_stata_prints_these_numbers_of_grunfeld() -> None:
     np.testing.assert_allclose(fixed.estimate[0], [0.1101238, 0.3100653, -58.74393], atol=5e-6)
     np.testing.assert_allclose(fixed.se[0, 0], [0.0118567, 0.0173545, 12.45369], rtol=5e-6)
     assert fixed.statistics["r2_within"][0] == pytest.approx(0.7668, abs=5e-5)
-
-
-def test_a_published_table_of_the_low_carbon_pilots(shared_data: Path) -> None:
-    """Two-way fixed effects on a slightly unbalanced panel, clustered by city with every dummy in k."""
-    frame = pd.read_csv(shared_data / "lowcarbon_did.csv")
-    controls = ("ln_pgdp", "ln_pop_density", "industrial_advanced", "ln_road_area", "financial_development")
-    unit = next(name for name in ("city", "city_name", "city_code", "id") if name in frame)
-    frame = frame[[unit, "year", "ln_carbon_intensity", "did", *controls]].dropna()
-    panel = Panel.from_frame(frame, unit=unit, period="year", roles=Roles("ln_carbon_intensity", "did", controls))
-    ours = panel_ols(errors=("cluster:unit",), cluster_k="all")(panel)
-    printed = [0.017066, -0.437537, -0.196178, -0.081052, 0.068689, 0.031561]
-    errors = [0.028785, 0.117795, 0.140160, 0.033505, 0.035767, 0.013687]
-    np.testing.assert_allclose(ours.estimate[0, :6], printed, atol=1e-6)
-    np.testing.assert_allclose(ours.se[0, 0, :6], errors, atol=1e-6)
-    assert ours.statistics["r2"][0] == pytest.approx(0.9712, abs=5e-5)
 
 
 ALL_ERRORS = ("iid", "hc1", "cluster:unit", "cluster:province+period", "driscoll-kraay", "conley:900", "wild:province")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 import pytest
 from agreement import in_another_order, with_effects
 from numpy.typing import NDArray
@@ -20,7 +18,7 @@ from estimators.linear.did import ClusterK
 from estimators.permutation import Draws, KernelTest, PermutationTest
 from estimators.spatial.spectrum import Transform
 from references.small_panels import Kind, small_panel
-from sim import Panel, Roles, Streams
+from sim import Panel, Streams
 from sim.errors import BadInput
 
 N, T = 30, 7
@@ -101,22 +99,6 @@ def test_did_equals_a_fit_of_every_draw(treatment: str, missing: int, error: str
         assert_equal(fits, row, expected, 1e-11)
         only = did_kernel(panel, error=error).assign(given).estimates(panel.variables["y"])
         assert (np.abs(only - fits.estimate) <= 1e-12 * fits.se).all()  # a share of the error: b may be near zero
-
-
-def test_a_published_regression_is_one_of_the_draws(shared_data: Path) -> None:
-    """Low-carbon pilots on 215 cities, slightly unbalanced; CR1 with all dummies counted: .017066 (.028785)."""
-    controls = ("ln_pgdp", "ln_pop_density", "industrial_advanced", "ln_road_area", "financial_development")
-    frame = pd.read_csv(shared_data / "lowcarbon_did.csv")
-    unit = next(name for name in frame.columns if frame[name].nunique() == 215)
-    period = next(name for name in frame.columns if set(frame[name]) == set(range(2007, 2024)))
-    roles = Roles("ln_carbon_intensity", "did", controls)
-    panel = Panel.from_frame(
-        frame[[unit, period, "ln_carbon_intensity", "did", *controls]], unit=unit, period=period, roles=roles
-    )
-    kernel = did_kernel(panel, cluster_k="all").assign(np.nan_to_num(panel.variables["did"]))
-    fits = kernel.fit(panel.variables["ln_carbon_intensity"])
-    assert round(float(fits.estimate[0, 0, 0]), 6) == 0.017066
-    assert round(float(fits.se[0, 0, 0]), 6) == 0.028785
 
 
 @pytest.mark.parametrize("weights", ["knn", "contiguity", "inverse-distance", "spectral", "uneven"])
@@ -307,17 +289,6 @@ def test_the_kernel_takes_any_treatment(kind: str, statistic: Any) -> None:
         np.testing.assert_allclose(getattr(fast, name)[:, 0, 0], getattr(slow, name)[:, 0, 0], rtol=1e-9, err_msg=name)
 
 
-def test_unbalanced_panels_and_clusters_of_units() -> None:
-    panel = small_panel(30, 6, seed=2, replications=2, model="none", missing=14)
-    for error in ("cluster:unit", "cluster:province"):
-        did = TwoWayDID(errors=(error,))
-        fast = PermutationTest.of(did, draws=99, statistic="studentised")(panel)
-        slow = PermutationTest.of(did, draws=99, statistic="studentised", fit_every_draw=True)(panel)
-        assert fast.pvalue is not None
-        assert slow.pvalue is not None
-        np.testing.assert_array_equal(fast.pvalue[:, 0], slow.pvalue[:, 0])
-
-
 @pytest.mark.parametrize("statistic", ["raw", "studentised"])
 def test_the_kernel_of_the_durbin_model_agrees_with_fitting_every_draw(statistic: Any) -> None:
     panel = small_panel(20, 5, seed=2, replications=2, sigma=2.0)
@@ -325,8 +296,6 @@ def test_the_kernel_of_the_durbin_model_agrees_with_fitting_every_draw(statistic
     terms = ("did", "w_did", "direct:did", "total:did")
     fast = PermutationTest.of(sdm, draws=99, terms=terms, statistic=statistic)(panel)
     slow = PermutationTest.of(sdm, draws=99, terms=terms, statistic=statistic, fit_every_draw=True)(panel)
-    assert fast.pvalue is not None
-    assert slow.pvalue is not None
     np.testing.assert_array_equal(fast.pvalue[:, 0], slow.pvalue[:, 0])
 
 

@@ -12,11 +12,11 @@ from scipy.stats import chi2
 from scipy.stats import f as f_law
 
 from estimators import Status
-from estimators.linear.random_effects import ErrorComponents, RandomEffects
+from estimators.linear.random_effects import RandomEffects
 from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from sim import BadInput, Panel, Streams, Wanted
+from sim import BadInput, Panel
 from sim.panel import part
 
 NAMES = ("did", "inv", "road")
@@ -205,21 +205,6 @@ def test_mundlak_is_a_clustered_wald_test_of_unit_means(panel: Panel, cluster: s
     assert ours.statistics["mundlak"][0] == pytest.approx(statistic, rel=1e-8)
     groups = codes.nunique()
     assert ours.statistics["mundlak_p"][0] == pytest.approx(f_law.sf(statistic / 3, 3, groups - 1), rel=1e-8)
-
-
-def test_both_tests_have_their_size_and_see_effects_that_regressors_know_of() -> None:
-    design, streams = ErrorComponents(units=60, periods=8), Streams(3, "tests")
-    panel = design.settle(streams).draw(streams.tile(0, 1000), Wanted(frozenset({"did", "x"}), ())).panel
-    estimator = RandomEffects(tests=True)
-    free = estimator(panel).statistics
-    tied = estimator(
-        panel.with_variables({"y": panel.variables["y"] + panel.variables["x"].mean(axis=1, keepdims=True)})
-    )
-    for name in ("hausman", "mundlak"):
-        one, other = (found[f"{name}_p"][np.isfinite(found[f"{name}_p"])] for found in (free, tied.statistics))
-        assert min(len(one), len(other)) > 700
-        assert abs((one < 0.05).mean() - 0.05) < 4 * np.sqrt(0.05 * 0.95 / len(one)) + 0.01
-        assert (other < 0.05).mean() > 0.95
 
 
 def test_a_unit_that_is_never_observed_changes_no_test() -> None:

@@ -103,8 +103,6 @@ def test_two_units_have_no_clustered_error_beside_period_effects(
     found = panel_ols(regressors=NAMES, effects=effects, constant=False, errors=errors, draws=99)(panel)
     assert (found.se[0, :3] > 1e-3).all()
     assert np.isnan(found.se[0, 3:]).all()
-    assert found.pvalue is not None
-    assert found.lower is not None
     assert np.isnan(found.pvalue[0]).all()
     assert np.isnan(found.lower[0]).all()
 
@@ -114,7 +112,6 @@ def test_two_units_keep_the_errors_that_exist(effects: tuple[str, ...]) -> None:
     errors = ("cluster:unit", "wild:unit")
     found = panel_ols(regressors=NAMES, effects=effects, errors=errors, draws=99)(few())
     assert (found.se[0, 0] > 1e-6).all()
-    assert found.pvalue is not None
     assert (found.pvalue[0, 1] > 0).all()
 
 
@@ -153,7 +150,6 @@ def test_a_coefficient_that_rests_on_no_residual_has_no_robust_error(redrawn: bo
     assert (found.se[:, 0] > 1e-3).all()
     assert np.isnan(found.se[:, 1:4, 0]).all()
     assert (found.se[:, 1:4, 1] > 1e-3).all()
-    assert found.pvalue is not None
     assert np.isnan(found.pvalue[:, 4, 0]).all()
     matrix = did.covariance(panel.replication(0), "hc1").matrix[0]
     assert list(np.isnan(np.diagonal(matrix))) == [True, False]
@@ -181,7 +177,6 @@ def test_an_outcome_without_error_has_no_errors_whatever_the_estimator() -> None
         assert (through.se[0, :, alone] > 1e-3).all()
         others = [k for k, term in enumerate(through.terms) if term not in ("a", "total")]
         assert np.isnan(through.se[0][:, others]).all()
-        assert through.pvalue is not None
         assert np.isnan(through.pvalue[0][:, others]).all()
 
 

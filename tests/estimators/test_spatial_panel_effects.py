@@ -124,17 +124,6 @@ def test_unit_effects_on_the_cigarette_panel(shared_data: Path) -> None:
     np.testing.assert_allclose(ours, spreg_fit("Panel_FE_Lag", panel), rtol=1e-6, atol=1e-6)
 
 
-def test_likelihoods_of_least_squares_on_the_cigarette_panel(shared_data: Path) -> None:
-    """At rho = 0 the likelihood is that of least squares, which Elhorst prints; the maximum is higher."""
-    panel = cigarette_panel(shared_data)
-    printed = {"none": 370.3, "unit": 1425.2, "period": 503.9, "two-way": 1661.7}
-    for effects, loglik in printed.items():
-        at_zero = brute_force.profile(panel, "sar", "direct", np.array([0.0]), effects)
-        assert at_zero[0] == pytest.approx(loglik, abs=0.05)
-        largest = SpatialPanel("sar", effects=effects)(panel).statistics["loglik"][0]
-        assert largest > at_zero[0] + 1
-
-
 @pytest.mark.parametrize("effects", ["two-way", "unit"])
 def test_rho_under_unit_effects_needs_no_correction(effects: str) -> None:
     """Lee and Yu 2010: with unit effects alone the direct likelihood has the same maximum but for sigma2."""

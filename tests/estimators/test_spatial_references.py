@@ -12,9 +12,8 @@ from estimators import Estimates, SpatialPanel, Status
 from experiments.references import pysal as spreg_reference
 from references import brute_force
 from references.small_panels import small_panel
-from sim import Panel, Roles, Streams, Wanted, Weights
+from sim import Panel, Roles, Weights
 from sim.filters import SpatialFilter
-from sim.presets import Paper
 
 MODELS = ("sar", "sem", "sdm")
 
@@ -37,12 +36,6 @@ def test_spatial_panel_equals_spreg(model: str, weights: str, rho: float) -> Non
 def test_lag_models_equal_spreg_when_w_is_not_row_stochastic(model: str) -> None:
     """Time effects then pass through G, which the information matrix has to know."""
     assert_agrees(small_panel(30, 6, seed=2, weights="spectral", model=model), model)
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_spatial_panel_equals_spreg_on_285_cities(model: str) -> None:
-    design, streams = Paper(spillover="paper"), Streams(11, "reference")
-    assert_agrees(design.settle(streams).draw(streams, Wanted(frozenset(design.schema.variables), ())).panel, model)
 
 
 # Numbers that were computed elsewhere: Elhorst's cigarette panel, and an exact identity on eleven units.

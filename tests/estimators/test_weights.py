@@ -122,7 +122,6 @@ EFFECTS: dict[str, tuple[str, ...]] = {
 
 def scaled_columns(panel: Panel, effects: tuple[str, ...]) -> Panel:
     """A panel of y, regressors and independent columns of effects, each times the root of its weights, without any."""
-    assert panel.observed is not None
     mask = panel.observed[0]
     (t, n), codes = mask.shape, np.unique(panel.attributes["province"], return_inverse=True)[1]
     unit, period = np.arange(n)[None, :] + np.zeros((t, 1), int), np.arange(t)[:, None] + np.zeros((1, n), int)
@@ -433,7 +432,6 @@ def test_weights_stay_with_their_units_when_treatments_are_drawn() -> None:
     real = TwoWayDID(regressors=("did",))(panel).estimate[0, 0]
     share = (1 + (np.abs(drawn) >= abs(real) * (1 - 1e-9)).sum()) / (1 + len(drawn))
     assert found.params["did"] == pytest.approx(real, rel=1e-12)
-    assert found.pvalue is not None
     assert found.pvalue[0, 0, 0] == pytest.approx(share)
 
 

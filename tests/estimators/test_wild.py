@@ -9,16 +9,13 @@ import numpy as np
 import pytest
 from agreement import assert_batch_is_its_panels
 
-from estimators import Status
 from estimators.core.hypotheses import NullTests
 from estimators.linear.covariances import cells_of, cluster_sums
 from estimators.linear.few_clusters import WEBB, signs, wild_clusters
 from experiments.references.reference import long_frame
-from experiments.run.runner import run
-from experiments.study import builtin_study
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from sim import Panel, Roles, Streams, Wanted
+from sim import Panel, Streams, Wanted
 from sim.presets import Clustered
 
 NAMES = ("did", "inv", "road")
@@ -74,9 +71,6 @@ def test_p_values_and_intervals_equal_those_of_refits(name: str, grouping: str, 
     panel = small_panel(20, 7, seed=8, missing=missing, sigma=2.0)
     error = f"wild:{grouping}"
     ours = panel_ols(effects=EFFECTS[name], errors=("cluster:unit", error), draws=DRAWS)(panel, Streams(3))
-    assert ours.pvalue is not None
-    assert ours.lower is not None
-    assert ours.upper is not None
     clusters = int(cells_of(grouping, panel).max()) + 1
     v = signs(next(Streams(3).each(error)), DRAWS, clusters)
     twin = Refitted(panel, EFFECTS[name], grouping)
@@ -120,7 +114,6 @@ def test_two_clusters_reject_nothing() -> None:
     panel = small_panel(12, 6, seed=3)
     halves = replace(panel, attributes={"half": np.arange(12) // 6})
     ours = panel_ols(errors=("wild:half",), draws=199)(halves)
-    assert ours.pvalue is not None
     assert (ours.pvalue > 1 / 10).all()
     assert np.isinf(ours.lower).all()
     assert np.isinf(ours.upper).all()
@@ -242,35 +235,3 @@ def test_size_with_few_groups(groups: int, known: float) -> None:
     print(f"{groups} groups: wild {size:.4f}, CR1 against 1.96 {clustered:.4f}, {pace:.2f} ms a panel")
     assert abs(size - known) < 4 * np.sqrt(0.05 * 0.95 / rows)
     assert clustered > 1.9 * known
-
-
-def test_a_single_treated_cluster_is_hardly_ever_rejected() -> None:
-    """MacKinnon and Webb: CR1 rejects far too often, the restricted bootstrap never, with no effect at all."""
-    rows, n, t = 150, 16, 8
-    did = np.zeros((1, t, n))
-    did[0, 4:, 0] = 1.0
-    streams = Streams(17, "single", 0, rows)
-    panel = Panel(
-        tuple(f"u{i}" for i in range(n)), tuple(range(t)), {"y": streams.normals("y", t, n), "did": did},
-        Roles("y", "did"),
-    )  # fmt: skip
-    got = panel_ols(errors=("cluster:unit", "wild:unit"), constant=False, draws=99)(panel, streams)
-    clustered = float((np.abs(got.estimate[:, 0] / got.se[:, 0, 0]) > 1.96).mean())
-    wild = float((got.pvalue[:, 1, 0] <= 0.05).mean())  # type: ignore[index]
-    print(f"one treated cluster of {n}: CR1 {clustered:.3f}, restricted wild {wild:.3f}")
-    assert clustered > 0.5
-    assert wild < 0.02
-
-
-def test_the_study_of_errors_fits_every_cell() -> None:
-    study = builtin_study("inference").resized(replications=4)
-    records = run(study)
-    assert len(study.cells) == 4
-    for cell in study.cells:
-        (block,) = records.blocks(cell.index)
-        got = block.estimates["did"]
-        assert (got.status == Status.OK).all()
-        wild = got.errors.index("wild:province")
-        assert np.isfinite(got.pvalue[:, wild]).all()  # type: ignore[index]
-        assert np.isfinite(np.delete(got.se, wild, axis=1)).all()
-        np.testing.assert_array_equal(block.truth["att"], 0.0)
