@@ -28,7 +28,7 @@ COUNTERPARTS = {
         "::test_comparisons_are_those_of_the_twin",
     "estimators/test_lm_tests.py::test_cigarettes": "::test_dense_matrices",
     "estimators/test_matrix_completion.py::test_california": "::test_it_is_the_slow_program",
-    "estimators/test_did_references.py::test_low_carbon_pilots_as_published": "::test_did_equals_linearmodels",
+    "estimators/test_did_references.py::test_low_carbon_pilots_as_published": "::test_did_equals_pyfixest",
     "estimators/test_spatial_errors.py::test_cigarettes_t_values_of_the_observed_hessian":
         "::test_hessian_errors_equal_numerical_derivatives",
     "estimators/test_spatial_references.py::test_cigarettes_coefficients": f"{TABLE_7}::test_columns",

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from estimators import LMTests, SpatialPanel, Tile
-from estimators.core.estimator import ROWS_AT_ONCE, Pieces
+from estimators.core.estimator import ROWS_AT_ONCE
 from estimators.core.tile import UNDATED, balanced_split, dates_of
 from estimators.spatial.cross_products import AbsorbingForms, FixedSide
 from estimators.spatial.spectrum import Spectrum, Transform
@@ -128,20 +128,6 @@ def test_lm_tests_find_the_regressors_again() -> None:
     found = own(panel)
     doubled = panel.with_variables({"did": 2 * panel.variables["did"]})  # the same tests, of values
     np.testing.assert_allclose(found.estimate, own(doubled).estimate, rtol=1e-9)
-
-
-def test_pieces_are_read_as_one_array() -> None:
-    parts = tuple(np.arange(5.0 * n).reshape(n, 5) + 100 * n for n in (3, 1, 4))
-    pieces, whole = Pieces(parts), np.concatenate(parts)
-    assert len(pieces) == 8
-    for rows in (slice(0, 8), slice(2, 5), slice(3, 4), slice(6, None)):
-        np.testing.assert_array_equal(np.concatenate(pieces[rows].parts), whole[rows])
-    for most in (1, 2, 3, 9):
-        seen = np.full_like(whole, np.nan)
-        for rows, part in pieces.chunks(most):
-            assert len(part) <= most
-            seen[rows] = part
-        np.testing.assert_array_equal(seen, whole)
 
 
 def test_dates_of_what_is_not_absorbing() -> None:

@@ -128,23 +128,7 @@ def test_bad_terms(window: tuple[int, int], cohorts: tuple[int, ...], years: tup
         check_terms(window, cohorts, years, "test")
 
 
-def test_a_term_of_another_kind_is_an_error() -> None:
-    with pytest.raises(ValueError, match="not a term"):
-        Aggregation.of(("gap(3)",), CELLS, COHORTS)
-
-
 # Uniform bands: moments of the multipliers, the Gaussian limit, and how often they cover every term at once.
-
-
-@pytest.mark.parametrize(("kind", "third"), [("rademacher", 0.0), ("mammen", 1.0)])
-def test_multipliers_have_mean_zero_variance_one_and_their_third_moment(kind: Any, third: float) -> None:
-    drawn = multipliers(kind, 400, 1003, np.random.default_rng(1))
-    assert drawn.shape == (400, 1003)
-    assert len(np.unique(drawn)) == 2
-    for power, wanted in ((1, 0.0), (2, 1.0), (3, third)):
-        assert (drawn**power).mean() == pytest.approx(
-            wanted, abs=5 * (drawn**power).std() / np.sqrt(drawn.size) + 1e-12
-        )
 
 
 def test_largest_t_by_loops() -> None:

@@ -221,14 +221,6 @@ def test_the_estimator_is_the_pure_functions(redrawn: bool) -> None:
         )
 
 
-def test_a_draw_that_effects_absorb_has_no_index() -> None:
-    panel = small_panel(20, 6, replications=3, redrawn=True)
-    x = np.array(panel.variables["inv"])
-    x[1] = x[1, :1] + x[1, :, :1]
-    got = MoranTest()(panel.with_variables({"inv": x}))
-    assert got.status.tolist() == [Status.OK, Status.SINGULAR, Status.OK]
-
-
 def test_an_outcome_that_the_regressors_fit_has_no_residuals() -> None:
     panel = small_panel(20, 6, replications=2)
     y = np.array(panel.variables["y"])

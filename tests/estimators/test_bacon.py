@@ -72,29 +72,6 @@ def test_each_comparison_is_a_regression_on_its_units_and_window() -> None:
         assert (sum(c.units), sum(c.window)) == (units.sum(), stop - start)
 
 
-def test_published_weights_of_the_paper_s_formulas() -> None:
-    """Equations 7 to 10 of Goodman-Bacon (2021), written out, for two cohorts and a never-treated group."""
-    first = np.repeat([2, 5, 8], [3, 4, 5])
-    t = 8
-    did = (np.arange(t)[:, None] >= first).astype(float)[None]
-    y = np.random.default_rng(1).standard_normal((1, t, 12))
-    got = decompose(Panel(names(12), tuple(range(t)), {"y": y, "did": did}, Roles("y", "did")))
-    dk, dl, shares = 6 / 8, 3 / 8, {"k": 3 / 12, "l": 4 / 12, "u": 5 / 12}
-
-    def pair(a: str, b: str) -> tuple[float, float]:
-        return shares[a] + shares[b], shares[a] / (shares[a] + shares[b])
-
-    (ku, nku), (lu, nlu), (kl, nkl) = pair("k", "u"), pair("l", "u"), pair("k", "l")
-    raw = {
-        (NEVER, 2): ku**2 * nku * (1 - nku) * dk * (1 - dk),
-        (NEVER, 5): lu**2 * nlu * (1 - nlu) * dl * (1 - dl),
-        (EARLIER, 2): (kl * (1 - dl)) ** 2 * nkl * (1 - nkl) * (dk - dl) / (1 - dl) * (1 - dk) / (1 - dl),
-        (LATER, 5): (kl * dk) ** 2 * nkl * (1 - nkl) * dl / dk * (dk - dl) / dk,
-    }
-    for c in got.comparisons:
-        assert c.weight == pytest.approx(raw[c.kind, c.treated] / sum(raw.values()), abs=1e-14)
-
-
 def test_castle_doctrine_laws() -> None:
     """What the R package bacondecomp prints for log homicides, where a law counts from the year it takes effect.
 

@@ -172,14 +172,6 @@ def test_the_reference_event_of_a_universal_base_is_zero_without_an_error() -> N
     assert np.isnan(errors(got)["event(-1)"])
 
 
-def test_units_treated_throughout_serve_nowhere() -> None:
-    panel, _ = made_up(EVER)
-    y = panel.variables["y"].copy()
-    y[:, :, :2] = 1e6 * np.arange(6)[:, None]
-    got = CallawaySantAnna(controls="not-yet")(panel.with_variables({"y": y}))
-    np.testing.assert_array_equal(got.estimate, CallawaySantAnna(controls="not-yet")(panel).estimate)
-
-
 def test_cells_that_covariates_separate_are_left_out_and_counted() -> None:
     panel, twin = made_up(EVER)
     x = twin.covariates[..., 0].copy()

@@ -27,7 +27,6 @@ from sim.world.parts.missing import Pattern
 from sim.world.parts.weights import Knn
 
 REPLICATIONS = 384
-TILE = 8
 ROWS = 32  # of replications in one world
 ITERATED = ("matrix-completion", "interactive-effects")  # whose fits take 30 ms and more: half as many
 
@@ -122,10 +121,6 @@ def test_one_that_takes_no_gaps_refuses_them_and_no_other_does(estimator: Estima
     else:
         with pytest.raises(BadInput, match="unit-periods are missing"):
             estimator(holed, Streams(20, "gaps"))
-
-
-def test_estimators_are_found() -> None:
-    assert {"did", "spatial"} <= set(estimators())
 
 
 def test_the_cover_holds_every_pair_of_promises_and_settings() -> None:

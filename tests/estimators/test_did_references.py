@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from estimators import TwoWayDID
-from experiments.references import linearmodels as linearmodels_reference
 from references import brute_force, pyfixest_reference
 from references.small_panels import small_panel
 from sim import Panel, Roles, Streams, Wanted
@@ -34,16 +33,6 @@ def paper_panel() -> Panel:
 @pytest.fixture(scope="module", params=["balanced", "unbalanced", "paper"])
 def panel(request: pytest.FixtureRequest) -> Panel:
     return panels()[request.param]
-
-
-@pytest.mark.parametrize("cluster_k", ["slopes", "all"])
-def test_did_equals_linearmodels(panel: Panel, cluster_k: str) -> None:
-    ours = TwoWayDID(errors=ERRORS, cluster_k=cluster_k)(panel)
-    theirs = linearmodels_reference.least_squares(panel, errors=ERRORS, cluster_k=cluster_k)
-    np.testing.assert_allclose(theirs.ours(ours), theirs.estimate, rtol=1e-10, atol=1e-12)
-    for error in ERRORS:
-        np.testing.assert_allclose(theirs.our_se(ours, error), theirs.se[error], rtol=1e-8, err_msg=error)
-    assert ours.statistics["r2_within"][0] == pytest.approx(theirs.statistics["r2_within"], abs=1e-10)
 
 
 @pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])

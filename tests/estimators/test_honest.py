@@ -236,15 +236,6 @@ def test_scale_sign_and_linear_trends(restriction: honest.Restriction) -> None:
         np.testing.assert_allclose(interval(BoundsQuestion(BETA + line, SIGMA, 4), 0.3), (low, high), rtol=1e-9)
 
 
-def test_no_error_leaves_the_identified_set() -> None:
-    """As the errors vanish: estimate less the extrapolated slope -+ M, and estimate -+ Mbar x largest difference."""
-    exact = BoundsQuestion(BETA, 1e-16 * SIGMA, 4)
-    slope = -BETA[3]
-    np.testing.assert_allclose(smoothness(exact, 0.3), BETA[4] - slope + np.array([-0.3, 0.3]), atol=1e-6)
-    worst = np.abs(np.diff(np.r_[BETA[:4], 0.0])).max()
-    np.testing.assert_allclose(relative_magnitudes(exact, 2.0), BETA[4] + 2 * worst * np.array([-1, 1]), atol=1e-6)
-
-
 def test_bad_input_is_said_in_one_line() -> None:
     with pytest.raises(BadInput, match=r"sigma has shape \(7, 7\)"):
         BoundsQuestion(BETA, SIGMA[:7, :7], 4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from estimators import SpatialPanel, Tile
+from estimators import SpatialPanel
 from estimators.core.estimator import Pieces
 from estimators.spatial import spectrum
 from estimators.spatial import spectrum as spectrum_module
@@ -178,22 +178,6 @@ def test_errors_of_large_panels_interpolate_the_multiplier() -> None:
                     (wanted @ wanted).sum() / n]  # fmt: skip
             np.testing.assert_allclose(w.multiplier.norms(rho), sums, rtol=1e-10)
     assert w.multiplier.sparse
-
-
-def test_a_batch_of_sandwiches_inverts_nothing_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replications share the multipliers at the nodes of a few segments, which the first fit leaves behind."""
-    panel, real = small_panel(41, 6, seed=11, rho=0.4, replications=64), np.linalg.inv
-    estimator = SpatialPanel("sar", errors=("qmle", "cluster:unit", "driscoll-kraay"))
-    reduction = estimator.reduction(panel.schema)
-    plan = reduction.prepare(panel)
-    moments = reduction.reduce(plan, Tile(panel))
-    wanted = estimator.solve(plan, moments, panel.schema, None)
-    solved = []
-    monkeypatch.setattr(np.linalg, "solve", lambda *args: solved.append(args))
-    monkeypatch.setattr(np.linalg, "inv", lambda a: solved.append(a) if a.shape[-1] > 30 else real(a))
-    again = estimator.solve(plan, moments, panel.schema, None)
-    np.testing.assert_array_equal(again.se, wanted.se)
-    assert not solved
 
 
 @pytest.mark.parametrize("model", ["sar", "sac"])

@@ -11,7 +11,7 @@ import pytest
 
 from estimators import Imputation, MatrixCompletion, Status
 from estimators.synthetic.imputed_effects import CellEffects, UnitPanels, untreated_slopes
-from estimators.synthetic.matrix_completion import Masked, path_of, path_to, second_moments, thresholded
+from estimators.synthetic.matrix_completion import Masked
 from references.completion_programs import factor_panel, plain_matrix_completion
 from references.staggered_panels import staggered_panel
 from sim import BadInput, Panel, Roles, Streams
@@ -39,29 +39,6 @@ def masked(seed: int = 3) -> tuple[Masked, CellEffects, Masked]:
     return Masked.of(y, effects)[0], effects, Masked.of(y, effects)  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("share", [0.5, 0.1])
-def test_the_end_of_sweeps_is_the_minimum(share: float) -> None:
-    """Conditions of a convex minimum: residuals sum to zero over units and periods, and twice the residuals over |O|
-    are penalty times a subgradient of the nuclear norm at L."""
-    problem, effects, (_, state, largest) = masked()
-    penalty = share * largest
-    end, converged = MatrixCompletion(tolerance=1e-14, sweeps=20_000).descend(problem, state, penalty)
-    assert converged.all()
-    for k in range(4):
-        rest = problem.mask[k] * end.residual(problem.y)[k]
-        np.testing.assert_allclose(rest.sum(axis=0), 0, atol=1e-5)
-        np.testing.assert_allclose(rest.sum(axis=1), 0, atol=1e-5)
-        gradient = 2 * rest / effects.cells[k] / penalty[k]
-        left, sizes, right = np.linalg.svd(end.low_rank[k])
-        rank = int((sizes > 1e-6).sum())
-        assert 0 < rank < 9
-        turned = left.T @ gradient @ right.T
-        np.testing.assert_allclose(turned[:rank, :rank], np.eye(rank), atol=1e-4)
-        np.testing.assert_allclose(turned[:rank, rank:], 0, atol=1e-4)
-        np.testing.assert_allclose(turned[rank:, :rank], 0, atol=1e-4)
-        assert np.linalg.norm(turned[rank:, rank:], 2) <= 1 + 1e-6
-
-
 def test_the_largest_penalty_leaves_two_way_effects() -> None:
     panel = staggered_panel(replications=3)
     got = MatrixCompletion(penalty=1e6)(panel)
@@ -76,27 +53,6 @@ def test_the_largest_penalty_of_a_path_is_the_least_that_leaves_nothing() -> Non
     below, _ = MatrixCompletion(tolerance=1e-12, sweeps=100).descend(problem, state, largest * 0.99)
     np.testing.assert_array_equal(just.norm, 0)
     assert (below.norm > 0).all()
-
-
-def test_singular_values_are_lowered() -> None:
-    rng = np.random.default_rng(5)
-    for shape in ((3, 5, 9), (3, 9, 5)):
-        x, by = rng.standard_normal(shape), np.array([0.0, 1.5, 100.0])
-        got, norm = thresholded(x, by)
-        for k in range(3):
-            left, sizes, right = np.linalg.svd(x[k], full_matrices=False)
-            lowered = np.maximum(sizes - by[k], 0)
-            np.testing.assert_allclose(got[k], (left * lowered) @ right, atol=1e-12)
-            assert norm[k] == pytest.approx(lowered.sum())
-        assert second_moments(x).shape == (3, 5, 5)
-
-
-def test_a_path_to_a_penalty_ends_there() -> None:
-    path, last = path_to(np.array([0.5, 2.0, 0.0]), path_of(np.array([1.0, 1.0, 1.0]), 4))
-    np.testing.assert_array_equal(last, [1, 0, 3])
-    np.testing.assert_allclose(path[0], [1.0, 0.5, 0.0, 0.0])
-    np.testing.assert_allclose(path[1, 0], 2.0)
-    np.testing.assert_allclose(path[2], [1.0, 1e-3**0.5, 1e-3, 0.0])
 
 
 def test_slopes_are_those_of_the_regression_on_untreated_cells() -> None:

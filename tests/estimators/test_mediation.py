@@ -192,17 +192,6 @@ def test_units_that_are_never_observed_count_for_nothing() -> None:
 # sensitivity
 
 
-def test_the_indirect_effect_at_its_correlations() -> None:
-    panel = panel_of(replications=3)
-    got = Mediation()(panel)
-    rho = got.statistics["rho_at_zero"]
-    assert np.abs(indirect_at(rho, term(got, "a"), rho, got.statistics["sd_ratio"])).max() < 1e-15
-    effect, error = Mediation().sensitivity(panel, np.array([0.0, 0.5]))
-    np.testing.assert_allclose(effect[:, 0], term(got, "nie"), rtol=1e-11)
-    np.testing.assert_allclose(error[:, 0], term(got, "nie", "delta"), rtol=1e-10)
-    np.testing.assert_allclose(got.statistics["r2_product_at_zero"], rho**2, rtol=1e-14)
-
-
 def test_rho_at_zero_is_the_partial_correlation_and_the_r2_are_those_of_the_equations() -> None:
     panel = panel_of()
     x, m, y, dummies = stacked(panel)
@@ -386,23 +375,6 @@ def drawn(design: Paper, replications: int) -> Draw:
 def assert_share(hits: NDArray[np.bool_], share: float, slack: float = 0.0) -> None:
     """Within 4 Monte Carlo errors and some slack for an interval that is only asymptotically right."""
     assert abs(hits.mean() - share) <= slack + 4 * np.sqrt(share * (1 - share) / hits.size), hits.mean()
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("effect", [0.0157, 0.0628])
-def test_every_interval_covers_the_indirect_effect(effect: float) -> None:
-    draw = drawn(Paper(effect=effect), 400)
-    got = Mediation(errors=ALL, draws=199)(draw.panel, Streams(SEED))
-    assert (got.status == Status.OK).all()
-    errors = got.estimate[:, 2:5] - np.stack([draw.truth[name] for name in ("nde", "nie", "att")], axis=1)
-    assert (np.abs(errors.mean(axis=0)) <= 4 * errors.std(axis=0) / np.sqrt(400)).all()
-    column, truth = TERMS.index("nie"), draw.truth["nie"]
-    for row in range(len(ALL)):
-        margin = critical_values(got.dof[:, row, column], 0.05) * got.se[:, row, column]
-        lower, upper = got.estimate[:, column] - margin, got.estimate[:, column] + margin
-        if row > 1:
-            lower, upper = got.lower[:, row, column], got.upper[:, row, column]
-        assert_share((lower <= truth) & (truth <= upper), 0.95)
 
 
 @pytest.mark.long

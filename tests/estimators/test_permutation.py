@@ -306,17 +306,6 @@ def test_bad_settings_are_bad_input(case: str) -> None:
         PermutationTest(**settings)(small_panel(10, 4))  # type: ignore[arg-type]
 
 
-def test_it_is_plain_data_in_a_study() -> None:
-    tests = (
-        PermutationTest.of(DID, draws=99),
-        PermutationTest.of(SpatialPanel("sdm", "lee-yu"), scheme="relabel", statistic="studentised"),
-    )
-    study = Study("placebo of the placebo", Paper(effect=0.0), tests, replications=64, block=64)
-    again = Study.from_settings(study.settings)
-    assert again == study
-    assert [item.name for item in tests] == ["did-space", "sdm-lee-yu-relabel-t"]
-
-
 # An estimator with some of its terms: its own numbers, and what the other terms lack is no failure.
 
 

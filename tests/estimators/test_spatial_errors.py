@@ -340,14 +340,6 @@ def test_a_treatment_whose_scores_cancel_within_clusters_has_no_error() -> None:
     assert np.isnan(np.diagonal(estimator.covariance(panel, "cluster:region").matrix[0])[own]).all()
 
 
-def test_two_periods_are_too_few_for_sums_over_units() -> None:
-    """Beside unit effects the scores of both are equal, and they sum to zero."""
-    at = scores(small_panel(15, 2, seed=4), "sar", "direct").by_observation(np.arange(15))
-    assert np.abs(at.sum(axis=2)).max() < 1e-9
-    with pytest.raises(BadInput, match="driscoll-kraay with 2 periods; allowed: 3 or more periods"):
-        SpatialPanel(errors=("driscoll-kraay",))(small_panel(20, 2))
-
-
 def test_missing_places_are_bad_input_and_distances_are_numbers() -> None:
     panel = located(small_panel(15, 5))
     one, other = (SpatialPanel(errors=(error,))(panel) for error in ("conley:900", "conley:9e2:uniform"))

@@ -81,15 +81,6 @@ def test_a_batch_is_its_panels_one_by_one(model: str, transform: str) -> None:
     assert_batch_is_its_panels(SpatialPanel(model, transform, full_fit=True), batch, rtol=1e-8, atol=1e-9)
 
 
-@pytest.mark.parametrize(("model", "seed"), [("sem", 5), ("sdem", 0)])
-def test_two_panels_are_searched_each_by_itself(model: str, seed: int) -> None:
-    """The last panel of a pair is searched on, its products beside itself, when the other has settled."""
-    pair = small_panel(10, 5, seed=seed, replications=2)
-    together = SpatialPanel(model)(pair)
-    alone = Estimates.join([SpatialPanel(model)(pair.replication(row)) for row in range(2)])
-    np.testing.assert_allclose(together.estimate, alone.estimate, rtol=1e-8, atol=1e-9)
-
-
 def peaks(r: np.ndarray) -> np.ndarray:
     """A low maximum near zero and a higher one near .8."""
     return np.exp(-np.square((r - 0.1) / 0.2)) + 3 * np.exp(-np.square((r - 0.82) / 0.05))

@@ -18,7 +18,6 @@ from estimators import (
     Status,
     SyntheticControl,
     SyntheticDID,
-    TwoWayDID,
 )
 from estimators.core.tile import dates_of
 from estimators.synthetic.left_out import fit_samples
@@ -92,12 +91,6 @@ def test_renormalised_weights_are_those_of_the_slow_program(kind: str) -> None:
         y, _ = units_first(panel, row)
         wanted = twin.renormalised_error(y, 14, 7, twin.KINDS[kind])
         assert found.se[row, 0, 0] == pytest.approx(wanted, rel=1e-5)
-
-
-def test_equal_weights_are_two_way_did_with_one_date() -> None:
-    panel = made(DATES["one date"], 5)
-    did = TwoWayDID()(panel).estimate
-    np.testing.assert_allclose(EquallyWeightedDID()(panel).estimate, did, rtol=1e-10)
 
 
 # California's Proposition 99 (docs/formulas/synthetic.md).

@@ -87,19 +87,3 @@ def test_a_fit_without_error_is_singular() -> None:
     got = weighted(panel.with_variables({"y": exact}), np.random.default_rng(6).random(30) + 0.2)
     assert got.status.tolist() == [Status.SINGULAR]
     assert np.isnan(got.se).all()
-
-
-@pytest.mark.parametrize("fault", ["absorbed", "collinear"])
-def test_a_regressor_without_variation_among_the_units_left_is_singular(fault: str) -> None:
-    """One that varies beside the effects only in units of weight 0, or only there from another."""
-    panel = small_panel(30, 6, seed=4, replications=2)
-    weights = np.r_[np.zeros(5), np.random.default_rng(6).random(25) + 0.2]
-    rng = np.random.default_rng(1)
-    road = np.repeat(rng.standard_normal((1, 6, 1)), 30, axis=2) + rng.standard_normal(30) * 40.0
-    if fault == "collinear":
-        road = road + panel.variables["inv"]
-    road[:, :, :5] = rng.standard_normal((1, 6, 5))
-    got = weighted(panel.with_variables({"road": road}), weights)
-    assert got.status.tolist() == [Status.SINGULAR] * 2
-    assert np.isnan(got.estimate).all()
-    assert np.isnan(got.se).all()
