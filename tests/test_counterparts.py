@@ -28,7 +28,7 @@ COUNTERPARTS = {
         "::test_comparisons_are_those_of_the_twin",
     "estimators/test_lm_tests.py::test_cigarettes": "::test_dense_matrices",
     "estimators/test_matrix_completion.py::test_california": "::test_it_is_the_slow_program",
-    "estimators/test_did_references.py::test_low_carbon_pilots_as_published": "::test_did_equals_pyfixest",
+    "estimators/test_panel_ols.py::test_low_carbon_pilots_as_published": "::test_did_equals_pyfixest",
     "estimators/test_spatial_errors.py::test_cigarettes_t_values_of_the_observed_hessian":
         "::test_hessian_errors_equal_numerical_derivatives",
     "estimators/test_spatial_references.py::test_cigarettes_coefficients": f"{TABLE_7}::test_columns",
@@ -44,7 +44,7 @@ COUNTERPARTS = {
         "::test_placebo_errors_are_the_spread_over_all_controls",
     "estimators/test_synthetic.py::test_california_has_the_published_weights":
         "::test_weights_and_paths_are_those_of_the_slow_program",
-    "estimators/test_sun_abraham.py::test_county_employment_has_the_published_effects":
+    "estimators/test_dummy_regressions.py::test_county_employment_has_the_published_effects":
         "::test_every_cell_is_a_difference_of_four_means",
     "experiments/test_examples.py::test_the_city_panel_runs_end_to_end_and_agrees_with_other_programs":
         "::test_every_table_of_the_committed_panel_agrees_with_other_programs",
@@ -82,7 +82,7 @@ COUNTERPARTS = {
         "::test_specifications_of_the_committed_panel",
     "estimators/test_spatial_panel_effects.py::test_unit_effects_on_the_cigarette_panel":
         "::test_unit_effects_equal_spreg",
-    "estimators/test_spatial_random_effects.py::test_the_lag_model_on_the_cigarette_panel":
+    "estimators/test_spatial_panel_effects.py::test_the_lag_model_on_the_cigarette_panel":
         "::test_the_lag_model_is_spregs",
     "sim/test_files.py::test_the_real_city_panel": "::test_the_committed_panels",
     "sim/test_frames.py::test_the_published_two_way_did_is_slightly_unbalanced":
