@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from covering import covered
 
 from estimators import Ancova, Estimates, Estimator, PostOnly, Status
 from estimators.core.estimator import critical_values
@@ -33,10 +34,7 @@ def panel_of(missing: int = 0, first: int = 3) -> Panel:
     return panel.with_variables({"did": did})
 
 
-@pytest.mark.parametrize("by", [False, True], ids=["plain", "weighted"])
-@pytest.mark.parametrize("missing", [0, 40])
-@pytest.mark.parametrize("controls", [(), ("inv", "road")])
-@pytest.mark.parametrize("cls", [Ancova, PostOnly])
+@covered(by=[False, True], missing=[0, 40], controls=[(), ("inv", "road")], cls=[Ancova, PostOnly])
 def test_they_equal_statsmodels_on_means(
     cls: type[Ancova | PostOnly], controls: tuple[str, ...], missing: int, by: bool
 ) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, with_effects
+from covering import covered
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
@@ -224,8 +225,7 @@ def staggered(n: int = 14, t: int = 7, replications: int = 1, seed: int = 3, rev
                  attributes={"province": np.array([f"p{i % 5}" for i in range(n)])})  # fmt: skip
 
 
-@pytest.mark.parametrize("controls", [(), ("x",)])
-@pytest.mark.parametrize("reversals", [False, True])
+@covered(controls=[(), ("x",)], reversals=[False, True])
 def test_weighted_effects_are_the_coefficient(controls: tuple[str, ...], reversals: bool) -> None:
     """Noise-free outcomes with any effects: the coefficient is the weighted sum of effects, to rounding."""
     panel = staggered(reversals=reversals)
@@ -334,8 +334,7 @@ def by_hand(y: Floats, did: Floats, lag: int) -> float:
     return total / count
 
 
-@pytest.mark.parametrize("reversals", [False, True])
-@pytest.mark.parametrize("successive", [False, True])
+@covered(reversals=[False, True], successive=[False, True])
 def test_did_m_is_its_definition(reversals: bool, successive: bool) -> None:
     panel = staggered(replications=3, reversals=reversals)
     if successive:  # dates of adoption in periods one after the other

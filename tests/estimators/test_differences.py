@@ -8,6 +8,7 @@ import made_cities
 import numpy as np
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
+from covering import covered
 
 from estimators.linear.did import TwoWayDID
 from estimators.sensitivity.differences import FORMS, Alternative, Differences
@@ -329,8 +330,7 @@ def test_units_without_time_before_a_placebo_are_left_out(panel: Panel) -> None:
 # What units add to the errors of a spatial model
 
 
-@pytest.mark.parametrize("model", ["sar", "sem", "sdm", "slx"])
-@pytest.mark.parametrize("error", ["cluster:unit", "cluster:province"])
+@covered(model=["sar", "sem", "sdm", "slx"], error=["cluster:unit", "cluster:province"])
 def test_squares_of_influence_are_the_clustered_variances(panel: Panel, model: str, error: str) -> None:
     estimator = SpatialPanel(model=model, transform="direct", errors=(error,))  # type: ignore[arg-type]
     estimate, influence = estimator.influence(panel, error)

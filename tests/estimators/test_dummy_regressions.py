@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, with_effects
+from covering import covered
 from numpy.typing import NDArray
 from scipy.stats import chi2, norm
 from scipy.stats import f as f_distribution
@@ -182,9 +183,7 @@ def dense_stacks(
     return stacked, sorted(set(stacked["at"]) - {-1})
 
 
-@pytest.mark.parametrize("complete", [True, False])
-@pytest.mark.parametrize("controls", [False, True])
-@pytest.mark.parametrize("weighting", ["variance", "corrective"])
+@covered(complete=[True, False], controls=[False, True], weighting=["variance", "corrective"])
 def test_stacks_are_the_dense_stacked_regression(
     weighting: Literal["variance", "corrective"], controls: bool, complete: bool
 ) -> None:

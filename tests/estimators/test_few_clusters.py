@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, with_effects
+from covering import covered
 
 from estimators import Estimates
 from estimators.core.estimator import p_values
@@ -80,9 +81,7 @@ def with_regions(panel: Panel) -> Panel:
     return replace(panel, attributes={**panel.attributes, "region": codes // 3})
 
 
-@pytest.mark.parametrize("missing", [0, 31], ids=["balanced", "unbalanced"])
-@pytest.mark.parametrize("name", EFFECTS)
-@pytest.mark.parametrize("grouping", ["unit", "province"])
+@covered(missing=[0, 31], name=EFFECTS, grouping=["unit", "province"])
 def test_errors_equal_those_of_regressions_with_dummies(name: str, grouping: str, missing: int) -> None:
     panel = with_regions(small_panel(30, 7, seed=8, missing=missing, sigma=2.0))
     ours = panel_ols(effects=EFFECTS[name], errors=(f"cv3:{grouping}", f"cr2:{grouping}"), singletons="keep")(panel)
@@ -308,9 +307,7 @@ class Refitted:
         return float((1 + (np.abs(draws) >= own * (1 - 1e-9)).sum()) / (1 + len(draws)))
 
 
-@pytest.mark.parametrize("missing", [0, 19], ids=["balanced", "unbalanced"])
-@pytest.mark.parametrize("name", WILD_EFFECTS)
-@pytest.mark.parametrize("grouping", ["unit", "province"])
+@covered(missing=[0, 19], name=WILD_EFFECTS, grouping=["unit", "province"])
 def test_p_values_and_intervals_equal_those_of_refits(name: str, grouping: str, missing: int) -> None:
     panel = small_panel(20, 7, seed=8, missing=missing, sigma=2.0)
     error = f"wild:{grouping}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 from agreement import assert_batch_is_its_panels
+from covering import covered
 
 from estimators import Estimates
 from estimators.core.estimator import p_values
@@ -78,20 +80,18 @@ def slow_placebos(panel: Panel, treated: list[int], size: np.ndarray | None) -> 
     return float(inverse[0] @ y), placebos
 
 
-@pytest.mark.parametrize("missing", [0, 21], ids=["balanced", "unbalanced"])
-@pytest.mark.parametrize("dates", [{2: 4}, {2: 4, 7: 3}], ids=["one treated", "two dates"])
-@pytest.mark.parametrize("sized", [None, "alike", "sizes"])
-def test_p_values_and_intervals_equal_those_of_loops(dates: dict[int, int], sized: str | None, missing: int) -> None:
+@covered(missing=[0, 21], dates=[((2, 4),), ((2, 4), (7, 3))], sized=[None, "alike", "sizes"])
+def test_p_values_and_intervals_equal_those_of_loops(dates: Any, sized: str | None, missing: int) -> None:
     base = small_panel(24, 7, seed=8, missing=missing, sigma=2.0, model="none")
     did = np.zeros((1, 7, 24))
-    for unit, date in dates.items():
+    for unit, date in dates:
         did[0, date:, unit] = 1.0
     size = np.random.default_rng(3).uniform(0.2, 3.0, 24)
     panel = replace(base.with_variables({"did": did}), attributes={"population": size})
     error = {None: "conley-taber", "alike": "ferman-pinto", "sizes": "ferman-pinto:population"}[sized]
     found = TwoWayDID(errors=("iid", error))(panel)
     chosen = {None: None, "alike": np.ones(24), "sizes": size}[sized]
-    estimate, placebos = slow_placebos(panel, list(dates), chosen)
+    estimate, placebos = slow_placebos(panel, [unit for unit, _ in dates], chosen)
     assert found.estimate[0, 0] == pytest.approx(estimate)
     assert len(placebos) <= 999
     larger = int((np.abs(placebos) >= abs(estimate)).sum())
@@ -197,8 +197,7 @@ def rejected(found: Estimates, row: int) -> float:
 BAND = 4 * np.sqrt(0.05 * 0.95 / 4000)
 
 
-@pytest.mark.parametrize("serial", [0.0, 0.6])
-@pytest.mark.parametrize("dates", [{0: 4}, {0: 4, 1: 5, 2: 6}], ids=["one treated", "three dates"])
+@pytest.mark.parametrize(("dates", "serial"), [({0: 4}, 0.6), ({0: 4, 1: 5, 2: 6}, 0.0)])
 def test_few_treated_units_keep_the_level_where_clustered_errors_reject_tens_of_percent(
     dates: dict[int, int], serial: float
 ) -> None:

@@ -111,8 +111,9 @@ def test_linear_extrapolation_when_trends_are_linear(pre: int, post: int, seed: 
     np.testing.assert_allclose(smoothness(asked, 0.0), expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("m", [0.01, 0.1, 0.3, 1.0, 5.0])
-@pytest.mark.parametrize(("pre", "post", "seed"), [(2, 2, 1), (4, 2, 2), (6, 3, 3)])
+@pytest.mark.parametrize(
+    ("m", "pre", "post", "seed"), [(0.01, 4, 2, 2), (0.1, 2, 2, 1), (0.3, 6, 3, 3), (1.0, 4, 2, 2), (5.0, 2, 2, 1)]
+)
 def test_no_other_linear_estimator_is_shorter(pre: int, post: int, seed: int, m: float) -> None:
     asked = question(pre, post, seed, np.ones(post) / post)
     weights, half_length = smoothness_estimator(asked, m)

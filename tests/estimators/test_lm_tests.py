@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from covering import covered
 from numpy.typing import NDArray
 from published_panels import cigarette_panel
 
@@ -110,17 +111,14 @@ def brute_force(panel: Panel, replication: int, effects: tuple[str, ...]) -> tup
     )
 
 
-@pytest.mark.parametrize("redrawn", [False, True])
-@pytest.mark.parametrize("standardize", ["row", "spectral"])
-@pytest.mark.parametrize("effects", EFFECTS)
+@covered(redrawn=[False, True], standardize=["row", "spectral"], effects=EFFECTS)
 def test_dense_matrices(effects: tuple[str, ...], standardize: str, redrawn: bool) -> None:
     panel = small_panel(standardize, redrawn=redrawn)
     expected = [brute_force(panel, r, effects) for r in range(3)]
     np.testing.assert_allclose(statistics(panel, "exact", effects), expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("standardize", ["row", "spectral"])
-@pytest.mark.parametrize("effects", EFFECTS)
+@covered(standardize=["row", "spectral"], effects=EFFECTS)
 def test_spreg_on_stacked_data_with_dummies(effects: tuple[str, ...], standardize: str) -> None:
     """Its tests for a cross-section, with T N rows and a block-diagonal W, are Elhorst's form, lags demeaned last."""
     from scipy.sparse import csr_matrix, kron
@@ -145,8 +143,7 @@ def test_spreg_on_stacked_data_with_dummies(effects: tuple[str, ...], standardiz
     np.testing.assert_allclose(estimates.pvalue[0, 0], [np.squeeze(pair[1]) for pair in expected], rtol=1e-7)
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("redrawn", [False, True])
+@covered(form=FORMS, redrawn=[False, True])
 def test_cross_products_give_what_arrays_give(form: str, redrawn: bool) -> None:
     """The shared cross products with both effects against the sums from whole arrays."""
     panel = small_panel(redrawn=redrawn)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from covering import covered
 
 from estimators import Imputation, InteractiveEffects, MatrixCompletion, Status, TwoWayDID
 from estimators.core.estimator import Estimator
@@ -278,9 +279,7 @@ def regressors(panel: Panel, row: int) -> list[np.ndarray]:
     return [panel.variables[name][min(row, len(panel.variables[name]) - 1)] for name in panel.roles.controls]
 
 
-@pytest.mark.parametrize("covariate", [None, 0.8])
-@pytest.mark.parametrize("staggered", [False, True])
-@pytest.mark.parametrize("rank", [0, 1, 2])
+@covered(covariate=[None, 0.8], staggered=[False, True], rank=[0, 1, 2])
 def test_imputation_is_the_slow_program(covariate: float | None, staggered: bool, rank: int) -> None:
     panel = factor_panel(replications=2, covariate=covariate, staggered=staggered, units=18, periods=14, treated=5)
     got = InteractiveEffects(factors=rank)(panel)
@@ -422,8 +421,8 @@ def test_first_vectors_are_orthonormal_and_signed() -> None:
         assert (found[k].sum(axis=0) >= 0).all()
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("error", ["jackknife:unit", "placebo:unit", "bootstrap:unit"])
+@pytest.mark.parametrize(("form", "error"), [("imputation", "jackknife:unit"), ("regression", "placebo:unit"),
+                                             ("imputation", "bootstrap:unit")])  # fmt: skip
 def test_levels_scale_and_covariates(form: FactorForm, error: str) -> None:
     panel = factor_panel(replications=1, covariate=0.5, staggered=True)
     estimator = InteractiveEffects(form=form, errors=(error,), draws=20)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
+from covering import covered
 from mediation_panels import ALL, SEED, panel_of, paths_by_hand, stacked, term
 from numpy.typing import NDArray
 
@@ -35,9 +36,7 @@ def equations(panel: Panel, cluster: str = "unit", **settings: object) -> tuple[
     )
 
 
-@pytest.mark.parametrize("missing", [0, 25])
-@pytest.mark.parametrize("cluster", ["unit", "province"])
-@pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
+@covered(missing=[0, 25], cluster=["unit", "province"], cluster_k=["slopes", "nonnested", "all"])
 def test_paths_and_their_errors_are_those_of_separate_regressions(missing: int, cluster: str, cluster_k: str) -> None:
     panel = panel_of(missing=missing)
     got = Mediation(cluster=cluster, cluster_k=cluster_k)(panel)  # type: ignore[arg-type]
@@ -322,12 +321,12 @@ def test_intervals_and_p_values_of_draws_agree() -> None:
     )
 
 
-@pytest.mark.parametrize("count", [1, 38, 39, 40, 99, 100, 498, 998, 1000, 1999])
+@pytest.mark.parametrize("count", [1, 38, 39, 40, 99, 998, 1999])
 def test_intervals_and_p_values_agree_however_many_draws_are_kept(count: int) -> None:
     """Ends lie outward where .025 (B + 1) is not whole; too few draws to reject leave the interval endless."""
     rng = np.random.default_rng(2)
-    draws = np.full((600, 1999, 3), np.nan)
-    draws[:, :count] = rng.standard_normal((600, count, 3)) + 4.0 * rng.random((600, 1, 3))
+    draws = np.full((150, 1999, 3), np.nan)
+    draws[:, :count] = rng.standard_normal((150, count, 3)) + 4.0 * rng.random((150, 1, 3))
     with np.errstate(invalid="ignore"):  # one draw has no standard deviation
         got = MediatedEffects.from_draws(draws)
     np.testing.assert_array_equal(got.pvalue <= 0.05, (got.lower > 0) | (got.upper < 0))
@@ -381,7 +380,7 @@ def assert_share(hits: NDArray[np.bool_], share: float, slack: float = 0.0) -> N
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("confounding", [0.05, 0.3, -0.6])
+@pytest.mark.parametrize("confounding", [0.3])
 def test_the_true_correlation_undoes_confounding(confounding: float) -> None:
     """Least squares is off; the indirect effect at the world's own correlation of errors is right, and its interval."""
     draw = drawn(Paper(confounding=confounding), 1000)

@@ -205,13 +205,13 @@ def test_order_of_units_does_not_matter(effects: tuple[str, ...]) -> None:
     assert_agree(estimator(in_another_order(panel)[0]), estimator(panel), rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("factor", [1e-4, 250.0])
-def test_scales_of_variables_scale_their_own_terms_alone(effects: tuple[str, ...], factor: float) -> None:
+def test_scales_of_variables_scale_their_own_terms_alone(effects: tuple[str, ...]) -> None:
     panel = placed(small_panel(24, 7, seed=6))
     estimator = panel_ols(effects=effects, errors=ALL_ERRORS, draws=99)
-    for name, scale in (("y", factor), ("inv", np.array([1.0, 1 / factor, 1.0, 1.0]))):
+    plain = estimator(panel)
+    for name, factor, scale in (("y", 1e-4, 1e-4), ("inv", 250.0, np.array([1.0, 1 / 250.0, 1.0, 1.0]))):
         scaled = estimator(panel.with_variables({name: panel.variables[name] * factor}))
-        assert_agree(scaled, estimator(panel), rtol=1e-8, atol=1e-10, scale=scale)
+        assert_agree(scaled, plain, rtol=1e-8, atol=1e-10, scale=scale)
 
 
 def test_what_effects_take_out_does_not_matter(effects: tuple[str, ...]) -> None:
@@ -425,8 +425,7 @@ def test_standard_errors_are_those_of_burlig_preonas_and_woerman(serial: float) 
         assert abs(value - np.sqrt(variance)) < 4 * mcse
 
 
-@pytest.mark.parametrize("serial", [0.0, 0.6])
-@pytest.mark.parametrize("power", [0.5, 0.8])
+@pytest.mark.parametrize(("serial", "power"), [(0.0, 0.5), (0.6, 0.8)])
 def test_an_effect_of_the_size_of_the_mde_is_found_that_often(serial: float, power: float) -> None:
     variance = did_variance(TREATED, UNITS - TREATED, PRE, POST, Covariances.autoregressive(1.0, serial, PRE, POST))
     effect = minimum_detectable_effect(variance, power=power, dof=UNITS - 1)
@@ -439,7 +438,7 @@ def held_to(target: str) -> TwoWayDID:
     return TwoWayDID(errors=("cluster:unit",), target=target, label=target)
 
 
-@pytest.mark.parametrize("on", ["all", "controls", "treated"])
+@pytest.mark.parametrize("on", ["controls", "treated"])
 def test_bias_under_spillovers_is_that_of_butts(on: Any) -> None:
     """Proposition 2.1, with the total and with the own effect as the estimand."""
     size = 3.0  # of a neighbourhood that is treated as a whole

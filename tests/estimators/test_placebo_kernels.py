@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from agreement import in_another_order, with_effects
+from covering import covered
 from numpy.typing import NDArray
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
@@ -87,9 +88,7 @@ def assert_equal(fits: TreatmentFits, row: int, expected: Estimates, rtol: float
     np.testing.assert_array_equal(fits.status[row], expected.status)
 
 
-@pytest.mark.parametrize("treatment", kinds_of_treatment())
-@pytest.mark.parametrize("missing", [0, 19], ids=["balanced", "unbalanced"])
-@pytest.mark.parametrize("error", ["cluster:unit", "cluster:province"])
+@covered(treatment=kinds_of_treatment(), missing=[0, 19], error=["cluster:unit", "cluster:province"])
 def test_did_equals_a_fit_of_every_draw(treatment: str, missing: int, error: str) -> None:
     panel, given = small_panel(N, T, seed=3, replications=2, missing=missing), kinds_of_treatment()[treatment]
     fits = did_placebo(panel, given, error=error)
@@ -101,9 +100,11 @@ def test_did_equals_a_fit_of_every_draw(treatment: str, missing: int, error: str
         assert (np.abs(only - fits.estimate) <= 1e-12 * fits.se).all()  # a share of the error: b may be near zero
 
 
-@pytest.mark.parametrize("weights", ["knn", "contiguity", "inverse-distance", "spectral", "uneven"])
-@pytest.mark.parametrize("transform", ["direct", "lee-yu"])
-@pytest.mark.parametrize("treatment", ["absorbing", "switching", "dose"])
+@covered(
+    weights=["knn", "contiguity", "inverse-distance", "spectral", "uneven"],
+    transform=["direct", "lee-yu"],
+    treatment=["absorbing", "switching", "dose"],
+)
 def test_sdm_equals_a_fit_of_every_draw(weights: Kind, transform: Transform, treatment: str) -> None:
     panel, given = small_panel(N, T, seed=8, replications=2, weights=weights), kinds_of_treatment()[treatment]
     if transform == "lee-yu" and not panel.weights[weights].row_stochastic:
@@ -262,8 +263,7 @@ DID = TwoWayDID(errors=("cluster:unit",))
 SCHEMES = ["space", "strata:province", "blocks", "blocks:knn:3", "mixed", "mixed:restricted"]
 
 
-@pytest.mark.parametrize("statistic", ["raw", "studentised"])
-@pytest.mark.parametrize("scheme", SCHEMES)
+@covered(statistic=["raw", "studentised"], scheme=SCHEMES)
 def test_the_kernel_agrees_with_fitting_every_draw(scheme: str, statistic: Any) -> None:
     """Without the kernel its linearity is found out, its interval the same."""
     panel = small_panel(30, 6, seed=2, replications=3, model="none", sigma=3.0)

@@ -105,11 +105,10 @@ def test_a_batch_is_its_panels_one_by_one(redrawn: bool) -> None:
     assert_batch_is_its_panels(RandomEffects(periods=True), small_panel(24, 7, seed=6, replications=4, redrawn=redrawn))
 
 
-@pytest.mark.parametrize("factor", [1e-4, 250.0])
-def test_scales_and_order_of_units_do_not_matter(factor: float) -> None:
+def test_scales_and_order_of_units_do_not_matter() -> None:
     panel, model = small_panel(24, 7, seed=6, missing=9), RandomEffects()
     assert_agree(model(in_another_order(panel)[0]), model(panel), rtol=1e-10, atol=0.0)
-    for name, scale in (("y", factor), ("inv", np.array([1.0, 1 / factor, 1.0, 1.0]))):
+    for name, factor, scale in (("y", 1e-4, 1e-4), ("inv", 250.0, np.array([1.0, 1 / 250.0, 1.0, 1.0]))):
         scaled = model(panel.with_variables({name: factor * panel.variables[name]}))
         assert_agree(scaled, model(panel), atol=0.0, scale=scale)
 

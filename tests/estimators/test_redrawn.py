@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 from agreement import assert_agree, in_another_order
+from covering import covered
 from numpy.typing import NDArray
 
 from estimators import Estimates, Estimator, SpatialPanel, Status, Tile, TwoWayDID
@@ -63,10 +64,12 @@ def assert_equal(found: Estimates, general: Estimates, tolerance: float) -> None
         np.testing.assert_allclose(values, wanted.statistics[name], rtol=100 * tolerance, err_msg=name)
 
 
-@pytest.mark.parametrize("kind", ["absorbing", "switching", "dose"])
-@pytest.mark.parametrize("missing", [0, 19])
-@pytest.mark.parametrize("error", ["cluster:unit", "cluster:province"])
-@pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
+@covered(
+    kind=["absorbing", "switching", "dose"],
+    missing=[0, 19],
+    error=["cluster:unit", "cluster:province"],
+    cluster_k=["slopes", "nonnested", "all"],
+)
 def test_did_is_that_of_the_general_estimator(
     kind: str, missing: int, error: str, cluster_k: Literal["slopes", "nonnested", "all"]
 ) -> None:
@@ -94,9 +97,7 @@ def test_clusters_of_neighbouring_rows_are_no_units_and_two_units_have_no_cluste
         assert np.isnan(found.se).all() == (of is pair)
 
 
-@pytest.mark.parametrize("kind", ["absorbing", "switching", "dose"])
-@pytest.mark.parametrize("transform", ["direct", "lee-yu"])
-@pytest.mark.parametrize("controls", [None, (), ("road",)])
+@covered(kind=["absorbing", "switching", "dose"], transform=["direct", "lee-yu"], controls=[None, (), ("road",)])
 def test_sdm_is_that_of_the_general_estimator(
     kind: str, transform: Transform, controls: tuple[str, ...] | None
 ) -> None:

@@ -9,6 +9,7 @@ import made_cities
 import numpy as np
 import pyfixest
 import pytest
+from covering import covered
 
 from estimators import DCDH, CallawaySantAnna, InteractionTest, Mediation, PanelIV, SpatialPanel, Status, TwoWayDID
 from estimators.core.tile import balanced_split, without_singletons
@@ -90,9 +91,7 @@ def test_units_that_meet_nobody_are_not_compared() -> None:
     assert compared(replace(small_panel(5, 6, seed=1), observed=observed)) == 2
 
 
-@pytest.mark.parametrize("level", [0.0, 1e8])
-@pytest.mark.parametrize("effects", [("unit", "period"), ("period",)])
-@pytest.mark.parametrize("loner", [False, True])
+@covered(level=[0.0, 1e8], effects=[("unit", "period"), ("period",)], loner=[False, True])
 def test_two_units_have_no_clustered_error_beside_period_effects(
     level: float, effects: tuple[str, ...], loner: bool
 ) -> None:
@@ -259,8 +258,7 @@ def with_constant(name: str, level: float, *, n: int = 50, t: int = 7, missing: 
     return panel.with_variables({name: values})
 
 
-@pytest.mark.parametrize("missing", [0, 60])
-@pytest.mark.parametrize("level", LEVELS)
+@covered(missing=[0, 60], level=LEVELS)
 def test_a_regressor_that_is_constant_in_one_replication_has_no_coefficient_there(level: float, missing: int) -> None:
     got = TwoWayDID()(with_constant("inv", level, missing=missing))
     assert got.status.tolist() == [Status.OK] * 3 + [Status.SINGULAR] + [Status.OK] * 4
@@ -268,8 +266,7 @@ def test_a_regressor_that_is_constant_in_one_replication_has_no_coefficient_ther
     assert np.isnan(got.se[3]).all()
 
 
-@pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
-@pytest.mark.parametrize("level", LEVELS)
+@covered(model=["sar", "sem", "sdm"], level=LEVELS)
 def test_a_constant_outcome_has_no_spatial_parameter(model: str, level: float) -> None:
     got = SpatialPanel(model, "direct")(with_constant("y", level))
     assert got.status[3] != Status.OK

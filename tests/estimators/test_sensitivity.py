@@ -9,6 +9,7 @@ from typing import get_args
 import made_cities
 import numpy as np
 import pytest
+from covering import covered
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -174,9 +175,7 @@ def without_means(panel: Panel, names: tuple[str, ...]) -> tuple[Floats, Floats]
     return (raw - raw.sum(axis=1, keepdims=True) / mask.sum(axis=0)) * mask, mask
 
 
-@pytest.mark.parametrize("gaps", [False, True])
-@pytest.mark.parametrize("by", ["province", "unit"])
-@pytest.mark.parametrize("cluster_k", get_args(ClusterK))
+@covered(gaps=[False, True], by=["province", "unit"], cluster_k=get_args(ClusterK))
 def test_each_group_left_out_is_a_refit(cluster_k: ClusterK, by: str, gaps: bool) -> None:
     panel = made_cities.panel()
     if gaps:

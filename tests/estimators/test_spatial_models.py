@@ -62,7 +62,7 @@ def test_new_models_equal_their_twins_when_w_is_not_row_stochastic(model: str, w
     assert_agrees(SpatialPanel(model=model)(panel), panel, model, "direct")
 
 
-@pytest.mark.parametrize("size", [1e-6, 1e3, 1e6])
+@pytest.mark.parametrize("size", [1e-6, 1e6])
 @pytest.mark.parametrize("model", MODELS)
 def test_the_size_of_w_is_taken_up_by_its_coefficients(model: str, size: float) -> None:
     """W in metres or in thousands of kilometres: rho and lambda are divided, all else is the same."""
@@ -416,8 +416,7 @@ def test_the_direct_likelihood_rises_to_its_edge_there(model: str, distance: flo
     assert got.status[0] == Status.NOT_CONVERGED
 
 
-@pytest.mark.parametrize("n", [30, 285])
-@pytest.mark.parametrize("model", WITH_PARAMETERS)
+@pytest.mark.parametrize(("model", "n"), [*((model, 30) for model in WITH_PARAMETERS), ("sdm", 285)])
 def test_ordinary_dense_weights_work(model: str, n: int) -> None:
     got = SpatialPanel(model, "lee-yu")(panel(inverse_distance(n)))
     assert got.status[0] == Status.OK
@@ -454,8 +453,7 @@ def errors_of(got: Estimates, kind: str) -> np.ndarray:
     return got.se[0, got.errors.index(kind)]
 
 
-@pytest.mark.parametrize("transform", ["direct", "lee-yu"])
-@pytest.mark.parametrize("model", SIMULATED)
+@pytest.mark.parametrize(("model", "transform"), [*((model, "direct") for model in SIMULATED), ("sdm", "lee-yu")])
 def test_parameters_have_the_errors_that_they_are_drawn_with(model: str, transform: str) -> None:
     panel = small_panel(60, 8, seed=3, rho=0.2)
     got = SpatialPanel(model=model, transform=transform, simulate=DRAWS)(panel, Streams(3))
