@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pytest
-from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, with_effects
+from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, of_units, with_effects
 from covering import covered
 from numpy.typing import NDArray
 from scipy.stats import chi2, norm
@@ -544,12 +543,7 @@ def test_units_treated_throughout_take_no_part() -> None:
     did = np.array(panel.variables["did"])
     did[0, :, 0] = 1.0
     always = panel.with_variables({"did": did})
-    left_out = dataclasses.replace(
-        panel,
-        units=panel.units[1:],
-        variables={name: array[:, :, 1:] for name, array in always.variables.items()},
-        attributes={name: values[1:] for name, values in panel.attributes.items()},
-    )
+    left_out = of_units(always, np.arange(len(panel.units)) > 0)
     for estimator in (Imputation(), TwoStage()):
         one, other = estimator(always), estimator(left_out)
         np.testing.assert_allclose(one.estimate, other.estimate, atol=1e-12)

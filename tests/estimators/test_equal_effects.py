@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from agreement import in_another_order, of_units
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -27,17 +28,6 @@ def grouped(n: int = 48, t: int = 6, *, missing: int = 0, seed: int = 3, replica
     panel = small_panel(n, t, seed=seed, missing=missing, replications=replications, model="none")
     zone = np.random.default_rng(seed).permutation(np.repeat(VALUES, [n // 2, n // 3, n - n // 2 - n // 3]))
     return replace(panel, attributes={**panel.attributes, "zone": zone}, weights={})
-
-
-def part(panel: Panel, kept: NDArray[np.bool_]) -> Panel:
-    return Panel(
-        units=tuple(np.array(panel.units)[kept].tolist()),
-        periods=panel.periods,
-        variables={name: x[:, :, kept] for name, x in panel.variables.items()},
-        roles=panel.roles,
-        attributes={name: values[kept] for name, values in panel.attributes.items()},
-        observed=None if panel.observed is None else panel.observed[:, :, kept],
-    )
 
 
 def with_zone(panel: Panel, zone: NDArray[np.str_]) -> Panel:
@@ -145,7 +135,7 @@ def test_singletons_are_left_out_as_in_the_regression_with_all_interactions() ->
     two = replace(TEST, values=("a", "b"), errors=("cluster:unit",))
     found = two(panel)
     zone = panel.attributes["zone"]
-    kept = part(panel, np.isin(zone, ("a", "b")))
+    kept = of_units(panel, np.isin(zone, ("a", "b")))
     names = panel.roles.regressors
     b = (kept.attributes["zone"] == "b") * 1.0
     whole = kept.with_variables({f"b_{name}": kept.variables[name] * b for name in names})
@@ -190,12 +180,11 @@ def test_order_of_units_scale_and_added_effects_change_nothing() -> None:
     panel = grouped(missing=10)
     test = replace(TEST, draws=99)
     found = test(panel, Streams(5))
-    order = np.random.default_rng(1).permutation(len(panel.units))
     zone_period = np.random.default_rng(2).normal(size=(1, 6, 3))[
         :, :, np.searchsorted(VALUES, panel.attributes["zone"])
     ]
     moved = panel.with_variables({"y": 100.0 * panel.variables["y"] + zone_period + np.arange(48.0)})
-    for other, scale in ((part(panel, order), 1.0), (moved, 100.0)):
+    for other, scale in ((in_another_order(panel)[0], 1.0), (moved, 100.0)):
         got = test(other, Streams(5))
         np.testing.assert_allclose(got.estimate, scale * found.estimate, rtol=1e-9)
         np.testing.assert_allclose(got.se, scale * found.se, rtol=1e-9)

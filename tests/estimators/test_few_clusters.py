@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, with_effects
+from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, of_units, with_effects
 from covering import covered
 
 from estimators import Estimates
@@ -336,15 +336,8 @@ def test_a_cluster_that_is_never_observed_takes_no_sign(units: int) -> None:
     seen[:, :, 3] = False
     kept = np.arange(units) != 3
     own = replace(panel, attributes={"own": np.arange(units)})
-    part = replace(
-        own,
-        units=tuple(np.array(panel.units)[kept].tolist()),
-        variables={name: values[:, :, kept] for name, values in panel.variables.items()},
-        attributes={"own": np.arange(units)[kept]},
-        weights={},
-    )
     model = panel_ols(errors=("wild:unit", "wild:own"), draws=199)
-    one, two = model(part, Streams(2)), model(replace(own, observed=seen), Streams(2))
+    one, two = model(of_units(own, kept), Streams(2)), model(replace(own, observed=seen), Streams(2))
     for name in ("pvalue", "lower", "upper"):
         np.testing.assert_allclose(getattr(two, name), getattr(one, name), rtol=1e-6, err_msg=name)
     np.testing.assert_array_equal(two.dof, one.dof)

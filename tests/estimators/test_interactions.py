@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from agreement import of_units
 
 from estimators import Estimator, InteractionTest, Moderation, TripleDifference, TwoWayDID
 from experiments.references.reference import long_frame
@@ -88,18 +89,15 @@ def test_a_triple_difference_is_that_of_two_regressions_without_controls() -> No
     panel = panel_of(25)
     ours = TripleDifference("half", ("clean", "dirty"), controls=())(panel)
     other = TripleDifference("half", ("dirty", "clean"), controls=())(panel)
-    parts = [TwoWayDID(regressors=("did",))(part_of(panel, value)).estimate[0, 0] for value in ("clean", "dirty")]
+    parts = [
+        TwoWayDID(regressors=("did",))(of_units(panel, panel.attributes["half"] == value)).estimate[0, 0]
+        for value in ("clean", "dirty")
+    ]
     np.testing.assert_allclose(ours.estimate[0], [parts[0], parts[1] - parts[0]], rtol=1e-10)
     np.testing.assert_allclose(other.estimate[0], [parts[1], parts[0] - parts[1]], rtol=1e-10)
     free = InteractionTest("half", ("clean", "dirty"), regressors=("did",))(panel)
     np.testing.assert_allclose(ours.estimate, free.estimate, rtol=1e-10)
     np.testing.assert_allclose(ours.se, free.se, rtol=1e-8)
-
-
-def part_of(panel: Panel, value: str) -> Panel:
-    from sim.panel import part
-
-    return part(panel, panel.attributes["half"] == value, np.ones(len(panel.periods), dtype=bool))
 
 
 def test_a_group_may_be_a_variable_and_units_of_other_groups_are_left_out() -> None:
@@ -110,14 +108,8 @@ def test_a_group_may_be_a_variable_and_units_of_other_groups_are_left_out() -> N
     kept = replace(panel, attributes={**panel.attributes, "code": code})
     ours = TripleDifference("code", ("0", "1"))(as_variable)
     np.testing.assert_array_equal(ours.estimate, TripleDifference("code", ("0", "1"))(kept).estimate)
-    without = TripleDifference("half", ("clean", "dirty"))(part_without(panel, third))
+    without = TripleDifference("half", ("clean", "dirty"))(of_units(panel, ~third))
     np.testing.assert_allclose(ours.estimate, without.estimate, rtol=1e-12)
-
-
-def part_without(panel: Panel, units: np.ndarray) -> Panel:
-    from sim.panel import part
-
-    return part(panel, ~units, np.ones(len(panel.periods), dtype=bool))
 
 
 @pytest.mark.parametrize("kind", ["moderation", "triple-difference"])

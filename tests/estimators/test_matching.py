@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from agreement import assert_agree, in_another_order
+from agreement import assert_agree, in_another_order, of_units
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import minimize
@@ -426,16 +426,7 @@ def test_weights_of_one_and_zero_leave_units_out(missing: int) -> None:
     panel = small_panel(40, 8, seed=5, missing=missing)
     kept = np.arange(40) % 3 > 0
     ours = weighted(panel, kept.astype(float))
-    plain = panel_ols(errors=MORE_ERRORS)(
-        Panel(
-            units=tuple(unit for unit, keep in zip(panel.units, kept, strict=True) if keep),
-            periods=panel.periods,
-            variables={name: array[:, :, kept] for name, array in panel.variables.items()},
-            roles=panel.roles,
-            attributes={"province": panel.attributes["province"][kept]},
-            observed=None if panel.observed is None else panel.observed[:, :, kept],
-        )
-    )
+    plain = panel_ols(errors=MORE_ERRORS)(of_units(panel, kept))
     np.testing.assert_allclose(ours.estimate, plain.estimate, rtol=1e-10)
     np.testing.assert_allclose(ours.se, plain.se, rtol=1e-10)
     np.testing.assert_array_equal(ours.dof, plain.dof)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from agreement import in_another_order, of_units
 from covering import covered
 
 from estimators import Imputation, InteractiveEffects, MatrixCompletion, Status, TwoWayDID
@@ -38,6 +39,7 @@ from references.completion_programs import (
 from references.staggered_panels import staggered_panel
 from sim import BadInput, Panel, Roles, Streams
 
+FORMS: tuple[FactorForm, ...] = ("imputation", "regression")
 FAST = MatrixCompletion(errors=("jackknife:unit",), folds=2, penalties=8)
 
 
@@ -136,31 +138,26 @@ def test_levels_do_not_choose_the_penalty_where_a_fold_holds_out_all_cells_of_a_
     assert moved.estimate[0, 0] == pytest.approx(plain.estimate[0, 0], rel=1e-7)
 
 
-def test_order_of_units() -> None:
-    panel = factor_panel(replications=2, units=16, periods=12, treated=4, last=3, staggered=True)
-    estimator = replace(FAST, penalty=0.05)
-    order = np.random.default_rng(1).permutation(16)
-    shuffled = replace(
-        panel, units=tuple(panel.units[i] for i in order),
-        variables={name: values[:, :, order] for name, values in panel.variables.items()},
-    )  # fmt: skip
-    one, other = estimator(panel), estimator(shuffled)
+BOTH = pytest.mark.parametrize("estimator", [replace(FAST, penalty=0.05), *(InteractiveEffects(form=f) for f in FORMS)],
+                               ids=["completion", *FORMS])  # fmt: skip
+
+
+@BOTH
+def test_order_of_units(estimator: Estimator) -> None:
+    panel = factor_panel(replications=2, units=16, periods=12, treated=4, last=3, covariate=0.5, staggered=True)
+    one, other = estimator(panel), estimator(in_another_order(panel)[0])
     np.testing.assert_allclose(one.estimate, other.estimate, rtol=1e-8)
     np.testing.assert_allclose(one.se, other.se, rtol=1e-7)
 
 
-def test_units_that_are_treated_all_the_time_take_no_part() -> None:
-    panel = factor_panel(units=16, periods=12, treated=4, last=3)
+@BOTH
+def test_units_that_are_treated_all_the_time_take_no_part(estimator: Estimator) -> None:
+    panel = factor_panel(units=16, periods=12, treated=4, last=3, covariate=0.5)
     did = np.array(panel.variables["did"])
     never = int(np.flatnonzero(~did[0].any(axis=0))[0])
     did[:, :, never] = 1.0
     whole = panel.with_variables({"did": did})
-    kept = np.arange(16) != never
-    without = replace(
-        panel, units=tuple(np.array(panel.units)[kept]),
-        variables={name: values[:, :, kept] for name, values in panel.variables.items()},
-    )  # fmt: skip
-    estimator = replace(FAST, penalty=0.05)
+    without = of_units(whole, np.arange(16) != never)
     np.testing.assert_allclose(estimator(whole).estimate, estimator(without).estimate, rtol=1e-9)
 
 
@@ -183,12 +180,7 @@ def test_the_jackknife_holds_the_penalty_of_each_panel() -> None:
         held = MatrixCompletion(penalty=float(whole.statistics["penalty"][row]), penalties=8)
         left = []
         for i in range(10):
-            kept = np.arange(10) != i
-            part = replace(
-                panel, units=tuple(np.array(panel.units)[kept]),
-                variables={name: x[min(row, len(x) - 1)][None][:, :, kept] for name, x in panel.variables.items()},
-            )  # fmt: skip
-            left.append(float(held(part).estimate[0, 0]))
+            left.append(float(held(of_units(panel.replication(row), np.arange(10) != i)).estimate[0, 0]))
         spread = np.array(left) - np.mean(left)
         assert whole.se[row, 0, 0] == pytest.approx(np.sqrt(0.9 * (spread**2).sum()), rel=1e-9)
 
@@ -270,9 +262,6 @@ def test_california(shared_data: Path) -> None:
 
 
 # Interactive effects: slow programs, an optimiser, numbers of factors, truth under simulation, invariances.
-
-
-FORMS: tuple[FactorForm, ...] = ("imputation", "regression")
 
 
 def regressors(panel: Panel, row: int) -> list[np.ndarray]:
@@ -436,35 +425,6 @@ def test_levels_scale_and_covariates(form: FactorForm, error: str) -> None:
         np.testing.assert_allclose(got.estimate, factor * wanted.estimate, rtol=1e-6)
         np.testing.assert_allclose(got.se, factor * wanted.se, rtol=1e-5)
         np.testing.assert_array_equal(got.statistics["factors"], wanted.statistics["factors"])
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_order_of_units_under_factors(form: FactorForm) -> None:
-    panel = factor_panel(replications=2, covariate=0.5, staggered=True)
-    order = np.random.default_rng(1).permutation(24)
-    shuffled = replace(
-        panel, units=tuple(panel.units[i] for i in order),
-        variables={name: values[:, :, order] for name, values in panel.variables.items()},
-    )  # fmt: skip
-    one, other = (InteractiveEffects(form=form)(each) for each in (panel, shuffled))
-    np.testing.assert_allclose(one.estimate, other.estimate, rtol=1e-7)
-    np.testing.assert_allclose(one.se, other.se, rtol=1e-6)
-
-
-def test_units_that_are_always_treated_take_no_part_in_factors() -> None:
-    panel = factor_panel(covariate=0.5)
-    did = np.array(panel.variables["did"])
-    never = int(np.flatnonzero(~did[0].any(axis=0))[0])
-    did[:, :, never] = 1.0
-    kept = np.arange(24) != never
-    whole = panel.with_variables({"did": did})
-    without = replace(
-        panel, units=tuple(np.array(panel.units)[kept]),
-        variables={name: values[:, :, kept] for name, values in panel.variables.items()},
-    )  # fmt: skip
-    for form in FORMS:
-        estimator: Estimator = InteractiveEffects(form=form, factors=2)
-        np.testing.assert_allclose(estimator(whole).estimate, estimator(without).estimate, rtol=1e-9)
 
 
 def test_completed_outcomes_of_never_treated_units_are_their_fit() -> None:

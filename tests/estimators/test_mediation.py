@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
+from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, of_units
 from covering import covered
 from mediation_panels import ALL, SEED, panel_of, paths_by_hand, stacked, term
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from estimators.core.estimator import critical_values
 from estimators.mediation import TERMS, MediatedEffects, indirect_at, root_of, weighted_paths
 from references.small_panels import small_panel, uneven
 from sim import BadInput, Draw, Panel, Streams, Wanted
-from sim.panel import part
 from sim.presets import MEDIATION, Paper
 
 Floats = NDArray[np.float64]
@@ -177,15 +176,9 @@ def test_units_that_are_never_observed_count_for_nothing() -> None:
     panel = panel_of(24, 6)
     seen = np.ones((1, 6, 24), dtype=bool)
     seen[:, :, 20:] = False
-    part = replace(
-        panel,
-        units=panel.units[:20],
-        variables={name: values[:, :, :20].copy() for name, values in panel.variables.items()},
-        attributes={name: values[:20] for name, values in panel.attributes.items()},
-        weights={},
-    )
+    few = of_units(panel, np.arange(24) < 20)
     errors = ("delta", "bootstrap:unit")
-    one, two = (Mediation(errors=errors)(each, Streams(1)) for each in (part, replace(panel, observed=seen)))
+    one, two = (Mediation(errors=errors)(each, Streams(1)) for each in (few, replace(panel, observed=seen)))
     np.testing.assert_allclose(two.estimate, one.estimate, rtol=1e-10)
     np.testing.assert_allclose(two.se, one.se, rtol=1e-9)
     np.testing.assert_array_equal(two.dof, one.dof)
@@ -480,14 +473,13 @@ def test_delta_errors_are_derivatives_with_respect_to_units_weights(instrumented
 def test_a_bootstrap_sample_is_the_panel_with_copied_units(instrumented: Panel) -> None:
     n = len(instrumented.units)
     picks = np.sort(np.random.default_rng(4).integers(0, n, n))
-    every = np.ones(len(instrumented.periods), dtype=bool)
     copied = replace(
         instrumented, units=tuple(f"copy {i}" for i in range(n)),
         variables={name: values[:, :, picks] for name, values in instrumented.variables.items()},
         attributes={name: values[picks] for name, values in instrumented.attributes.items()},
         observed=None if instrumented.observed is None else instrumented.observed[:, :, picks],
     )  # fmt: skip
-    again = by_instruments()(part(copied, np.ones(n, dtype=bool), every))
+    again = by_instruments()(of_units(copied, np.ones(n, dtype=bool)))
     counts, whole = np.bincount(picks, minlength=n)[None].astype(float), np.ones((1, n))
     np.testing.assert_allclose(weighted(instrumented, counts, by_instruments())[0], again.estimate[0, :3], rtol=1e-9)
     point = by_instruments()(instrumented).estimate[0, :3]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from agreement import in_another_order, of_units
 from numpy.typing import NDArray
 
 from estimators import (
@@ -271,10 +272,7 @@ def test_unit_and_period_effects_do_not_matter(kind: str) -> None:
 def test_order_and_scale(kind: str) -> None:
     panel = made(DATES["three dates"])
     wanted = ESTIMATORS[kind](panel)
-    order = np.random.default_rng(1).permutation(17)
-    shuffled = Panel(tuple(panel.units[i] for i in order), panel.periods,
-                     {name: values[:, :, order] for name, values in panel.variables.items()}, panel.roles)  # fmt: skip
-    got = ESTIMATORS[kind](shuffled)
+    got = ESTIMATORS[kind](in_another_order(panel)[0])
     np.testing.assert_allclose(got.estimate, wanted.estimate, rtol=1e-7)
     np.testing.assert_allclose(got.se, wanted.se, rtol=1e-7)
     for factor in (1e-6, -250.0):
@@ -415,8 +413,7 @@ def test_a_draw_that_cannot_serve_is_refused_alone() -> None:
 
 def test_units_treated_from_the_start_take_no_part() -> None:
     panel = made({0: 0, 14: 7, 15: 7}, 2)
-    others = {name: x[:, :, 1:] for name, x in panel.variables.items()}
-    rest = Panel(panel.units[1:], panel.periods, others, panel.roles)
+    rest = of_units(panel, np.arange(17) > 0)
     for estimator in ESTIMATORS.values():
         np.testing.assert_allclose(estimator(panel).estimate, estimator(rest).estimate, rtol=1e-9)
         np.testing.assert_allclose(estimator(panel).se, estimator(rest).se, rtol=1e-7)

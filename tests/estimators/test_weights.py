@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
+from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, of_units
 from mediation_panels import panel_of
 from numpy.typing import NDArray
 
@@ -352,11 +352,11 @@ def test_groups_of_the_interaction_test_are_weighted_regressions_of_their_own() 
     panel = replace(panel, attributes={**panel.attributes, "region": np.array(["a", "b"] * 20)}, weights={})
     panel = uneven(panel)
     found = InteractionTest("region", ("a", "b"), errors=("hc1", "cluster:unit"), cluster_k="slopes")(panel)
-    parts = [_units(panel, panel.attributes["region"] == value) for value in ("a", "b")]
+    parts = [of_units(panel, panel.attributes["region"] == value) for value in ("a", "b")]
     own = [TwoWayDID(errors=("hc1",))(part) for part in parts]
     assert found.estimate[0, 0] == pytest.approx(own[0].estimate[0, 0], rel=1e-10)
     assert found.estimate[0, 1] == pytest.approx(own[1].estimate[0, 0] - own[0].estimate[0, 0], rel=1e-10)
-    together = _units(panel, np.ones(40, bool))
+    together = of_units(panel, np.ones(40, bool))
     doubled = {f"{name}_{value}": values * (panel.attributes["region"] == value)
                for value in ("a", "b") for name, values in panel.variables.items() if name in NAMES}  # fmt: skip
     names = tuple(doubled)
@@ -364,17 +364,6 @@ def test_groups_of_the_interaction_test_are_weighted_regressions_of_their_own() 
         together.with_variables(doubled)
     )
     np.testing.assert_allclose(found.se[0, :, 0], whole.se[0, :, names.index("did_a")], rtol=1e-9)
-
-
-def _units(panel: Panel, kept: NDArray[np.bool_]) -> Panel:
-    return replace(
-        panel,
-        units=tuple(unit for unit, keep in zip(panel.units, kept, strict=True) if keep),
-        variables={name: values[:, :, kept] for name, values in panel.variables.items()},
-        attributes={name: values[kept] for name, values in panel.attributes.items()},
-        observed=None if panel.observed is None else panel.observed[:, :, kept],
-        weights={},
-    )
 
 
 def test_matched_samples_are_weighted_by_the_product() -> None:
@@ -391,7 +380,7 @@ def test_differences_are_those_of_weighted_regressions() -> None:
     found = Differences(alternatives=asked)(panel)
     fits = (TwoWayDID(effects=("unit", "period", "unit-trend")), TwoWayDID(regressors=("did",)))
     wanted = [fit(panel).estimate[0, 0] for fit in fits]
-    wanted += [TwoWayDID()(_units(panel, panel.attributes["province"] != "p1")).estimate[0, 0]]
+    wanted += [TwoWayDID()(of_units(panel, panel.attributes["province"] != "p1")).estimate[0, 0]]
     own = [found.params[f"alternative:{text}"] for text in asked]
     np.testing.assert_allclose(own, wanted, rtol=1e-9)
     claim = TwoWayDID(errors=("cluster:unit",))(panel)
