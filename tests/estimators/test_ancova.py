@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from covering import covered
+from refusals import refuses
 
 from estimators import Ancova, Estimates, Estimator, PostOnly, Status
 from estimators.core.estimator import critical_values
@@ -133,8 +134,7 @@ def test_what_they_cannot_serve_is_one_line(panel: Panel, estimator: Estimator, 
 
 def test_staggered_adoption_is_refused_as_the_paper_has_it() -> None:
     panel = Paper().draw(Streams(1)).panel
-    with pytest.raises(BadInput, match="choose an estimator of staggered adoption"):
-        Ancova()(panel)
+    refuses("choose an estimator of staggered adoption", lambda: Ancova()(panel))
 
 
 @pytest.mark.parametrize("pattern", ["entry", "dropout"])
@@ -175,8 +175,7 @@ def test_replications_of_other_dates_have_their_own_weights_and_one_without_trea
     assert found.status[2] == Status.REFUSED
     assert (found.status[[0, 1, 3]] == Status.OK).all()
     late = drawn.variables["did"] * (np.arange(30) % 2 * np.arange(8)[:, None] != 7)
-    with pytest.raises(BadInput, match="not that of one date"):
-        cls()(replace(drawn.with_variables({"did": late}), observed=seen))
+    refuses("not that of one date", lambda: cls()(replace(drawn.with_variables({"did": late}), observed=seen)))
 
 
 def test_errors_by_draws_of_such_replications_are_refused() -> None:
@@ -185,5 +184,4 @@ def test_errors_by_draws_of_such_replications_are_refused() -> None:
     drawn = design.draw(Streams(4).tile(0, 8)).panel
     with pytest.raises(BadInput, match="wild:group of replications that differ in the units that they can use"):
         Ancova(errors=("wild:group",))(drawn)
-    with pytest.raises(BadInput, match="replications differ in the units that have periods before and after"):
-        Ancova().used(drawn)
+    refuses("replications differ in the units that have periods before and after", lambda: Ancova().used(drawn))

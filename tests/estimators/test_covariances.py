@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from refusals import refuses
 
 from estimators import Estimates, SpatialDID
 from estimators.core.error_types import check_error_types
@@ -21,6 +22,7 @@ from estimators.linear.covariances import (
     floor_eigenvalues,
 )
 from experiments.references.reference import long_frame
+from references.pyfixest_reference import K_FIXEF, feols
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel
@@ -34,7 +36,6 @@ EFFECTS: dict[str, tuple[str, ...]] = {
     "two-way": ("unit", "period"),
 }
 CLUSTERS = ("unit", "province", "period", "unit+period", "province+period")
-K_FIXEF = {"slopes": "none", "nonnested": "nonnested", "all": "full"}
 
 
 def placed(panel: Panel) -> Panel:
@@ -67,18 +68,12 @@ def pyfixest_se(
     panel: Panel, effects: tuple[str, ...], cluster_k: str, kinds: list[tuple[object, object]]
 ) -> list[np.ndarray]:
     """Errors of the slopes under each (vcov, vcov_kwargs)."""
-    import pyfixest
-
     frame = long_frame(panel, ("y", *NAMES))
     formula = f"y ~ {' + '.join(NAMES)}" + (f" | {' + '.join(effects)}" if effects else "")
+    fit = feols(formula, frame, "iid", K_FIXEF[cluster_k])
+    bread = np.array(fit._vcov)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it uses what pandas has deprecated
-        fit = pyfixest.feols(
-            formula, data=frame, vcov="iid", fixef_rm="none",
-            ssc=pyfixest.ssc(k_adj=True, k_fixef=K_FIXEF[cluster_k], G_adj=True, G_df="min"),
-            demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
-        )  # fmt: skip
-        bread = np.array(fit._vcov)
+        warnings.simplefilter("ignore")
         found = [floored(np.array(fit.vcov(vcov, vcov_kwargs=kwargs)._vcov), bread) for vcov, kwargs in kinds]
     terms = list(fit.coef().index)
     return [se[[terms.index(name) for name in NAMES]] for se in found]
@@ -253,15 +248,13 @@ def test_the_lag_is_newey_and_wests() -> None:
     ],
 )
 def test_unknown_error_types_are_bad_input(error: str, message: str) -> None:
-    with pytest.raises(BadInput, match=message):
-        check_error_types((error,), small_panel(12, 4).schema, "table 2", "regression")
+    refuses(message, lambda: check_error_types((error,), small_panel(12, 4).schema, "table 2", "regression"))
 
 
 def test_what_a_panel_cannot_give_is_bad_input() -> None:
     panel = placed(small_panel(12, 4, seed=2))
     gone = replace(panel, attributes={**panel.attributes, "latitude": np.full(12, np.nan)})
-    with pytest.raises(BadInput, match="coordinates are missing"):
-        panel_ols(errors=("conley:300",))(gone)
+    refuses("coordinates are missing", lambda: panel_ols(errors=("conley:300",))(gone))
     with pytest.raises(BadInput, match="has 1 cluster"):
         panel_ols(errors=("cluster:country",))(replace(panel, attributes={"country": np.zeros(12)}))
     with pytest.raises(BadInput, match="wild:country has 1 cluster"):
@@ -285,8 +278,7 @@ def test_nested_two_way_clusters_are_the_larger_ones() -> None:
 
 @pytest.mark.parametrize("error", ["cluster:longitude", "cluster:latitude", "wild:longitude", "cluster:unit+latitude"])
 def test_coordinates_are_no_groups(error: str) -> None:
-    with pytest.raises(BadInput, match="unknown error type"):
-        panel_ols(errors=(error,))(placed(small_panel(12, 4, seed=2)))
+    refuses("unknown error type", lambda: panel_ols(errors=(error,))(placed(small_panel(12, 4, seed=2))))
 
 
 def test_an_attribute_may_have_a_plus_in_its_name() -> None:

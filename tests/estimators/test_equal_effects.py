@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +13,7 @@ from scipy import stats
 from estimators import Status, TwoWayDID
 from estimators.linear.equal_effects import InteractionTest
 from experiments.references.reference import long_frame
+from references.pyfixest_reference import feols
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Streams
@@ -73,7 +73,6 @@ def test_dummies_give_the_same_numbers(missing: int) -> None:
 
 
 def test_pyfixest_agrees() -> None:
-    pyfixest = pytest.importorskip("pyfixest")
     panel = grouped()
     frame = long_frame(panel, ("y", "did", "inv", "road"))
     for value in VALUES:
@@ -81,15 +80,7 @@ def test_pyfixest_agrees() -> None:
             frame[f"{name}_{value}"] = frame[name] * (frame["zone"] == value)
     frame["cell"] = frame["zone"] + frame["period"].astype(str)
     others = " + ".join(f"{name}_{value}" for name in ("inv", "road") for value in VALUES)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it uses what pandas has deprecated
-        fit = pyfixest.feols(
-            f"y ~ did + did_b + did_c + {others} | unit + cell",
-            frame,
-            vcov={"CRV1": "unit"},
-            ssc=pyfixest.ssc(k_fixef="nonnested"),
-            fixef_tol=1e-12,
-        )
+    fit = feols(f"y ~ did + did_b + did_c + {others} | unit + cell", frame, {"CRV1": "unit"})
     found = TEST(panel)
     terms = ["did", "did_b", "did_c"]
     np.testing.assert_allclose(found.estimate[0], fit.coef()[terms], rtol=1e-9)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from refusals import refuses
 
 import panelproof as pp
 from estimators.core.estimator import Status
@@ -178,8 +179,7 @@ def test_a_collinear_term_of_one_replication_is_singular_there(panel: Panel) -> 
     both = panel.with_variables({"y": y, "x2": np.concatenate([x * x, 2 * x])})
     found = formula("y ~ d + x + x2 | g")(both)
     assert found.status.tolist() == [Status.OK, Status.SINGULAR]
-    with pytest.raises(BadInput, match="x2 cannot be told from the other terms"):
-        formula("y ~ d + x + x2 | g")(both.replication(1))
+    refuses("x2 cannot be told from the other terms", lambda: formula("y ~ d + x + x2 | g")(both.replication(1)))
 
 
 def test_a_study_runs_a_formula_with_levels(panel: Panel) -> None:
@@ -262,19 +262,16 @@ def test_errors_by_pyfixest_do_not_hang_on_the_hash_of_names(panel: Panel, monke
     "wrong", [{"text": None}, {"vcov": 5}, {"unit": 5}, {"label": None}, {"errors": (3,)}, {"errors": None}]
 )
 def test_what_is_of_the_wrong_type_is_one_line(wrong: dict[str, Any]) -> None:
-    with pytest.raises(BadInput, match=f"{next(iter(wrong))} is of the wrong type"):
-        formula(**{"text": "y ~ d | unit", **wrong})
+    refuses(f"{next(iter(wrong))} is of the wrong type", lambda: formula(**{"text": "y ~ d | unit", **wrong}))
 
 
 @pytest.mark.parametrize(
     ("vcov", "said"), [({"CRV1": ["unit"]}, "CRV1"), ("HC9", "did you mean"), ({"CRV2": "unit"}, "CRV1"), ({}, "CRV1")]
 )
 def test_unknown_errors_are_refused(vcov: Any, said: str) -> None:
-    with pytest.raises(BadInput, match=said):
-        formula("y ~ d | unit", vcov)
+    refuses(said, lambda: formula("y ~ d | unit", vcov))
 
 
 def test_without_pyfixest_the_reason_and_the_remedy_are_said(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyfixest", None)
-    with pytest.raises(BadInput, match="instruments: pyfixest would fit it, and is not installed"):
-        formula("y ~ x | unit | d ~ z")(panel)
+    refuses("instruments: pyfixest would fit it, and is not installed", lambda: formula("y ~ x | unit | d ~ z")(panel))

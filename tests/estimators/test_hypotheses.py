@@ -12,6 +12,7 @@ from estimators import Estimator, SpatialPanel, TwoWayDID
 from estimators.core.estimator import TermCovariance
 from estimators.core.hypotheses import HypothesisTest, hypothesis_test, parse_hypothesis
 from experiments.references.reference import long_frame
+from references.pyfixest_reference import feols
 from references.small_panels import small_panel
 from sim import BadInput
 
@@ -114,17 +115,9 @@ def test_several_hypotheses_without_a_number_of_degrees_of_freedom_are_held_to_c
 
 def test_clustered_combinations_equal_a_regression_in_other_variables_of_pyfixest() -> None:
     """did - inv is the coefficient of did where inv + did takes the place of inv."""
-    import pyfixest
-
     frame = long_frame(small_panel(40, 8, seed=5), ("y", "did", "inv", "road"))
     frame["both"] = frame["did"] + frame["inv"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs = pyfixest.feols(
-            "y ~ did + both + road | unit + period", data=frame, vcov={"CRV1": "unit"}, fixef_rm="none",
-            ssc=pyfixest.ssc(k_adj=True, k_fixef="nonnested", G_adj=True),
-            demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
-        )  # fmt: skip
+    theirs = feols("y ~ did + both + road | unit + period", frame, {"CRV1": "unit"})
     ours = answer_of(TwoWayDID(), "did - inv", "cluster:unit")
     got = (ours.estimate, ours.se, ours.pvalue, ours.lower, ours.upper)
     ends = theirs.confint().loc["did"]

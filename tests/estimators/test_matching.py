@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from agreement import assert_agree, in_another_order, of_units
 from numpy.typing import NDArray
+from refusals import refuses
 from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import expit
@@ -28,7 +29,7 @@ from estimators.matching import (
 )
 from references.regressions import panel_ols
 from references.small_panels import names, small_panel
-from sim import BadInput, Panel, Roles
+from sim import Panel, Roles
 
 Floats = NDArray[np.float64]
 ERRORS = ("iid", "hc1", "cluster:unit", "cluster:province")
@@ -375,8 +376,7 @@ def test_a_unit_unseen_before_treatment_is_no_candidate() -> None:
     ],
 )
 def test_bad_settings(settings: PsmDID, words: str) -> None:
-    with pytest.raises(BadInput, match=words):
-        settings(selected_panel(60))
+    refuses(words, lambda: settings(selected_panel(60)))
 
 
 def test_somebody_treated_from_the_start_needs_years() -> None:
@@ -384,8 +384,7 @@ def test_somebody_treated_from_the_start_needs_years() -> None:
     did = panel.variables["did"].copy()
     did[0, :, np.flatnonzero(did[0].any(axis=0))[0]] = 1.0
     early = panel.with_variables({"did": did})
-    with pytest.raises(BadInput, match="some units are treated in 2001"):
-        PsmDID(covariates=("size",))(early)
+    refuses("some units are treated in 2001", lambda: PsmDID(covariates=("size",))(early))
     assert PsmDID(covariates=("size",), years=(2001, 2002))(early).status[0] == Status.OK
 
 

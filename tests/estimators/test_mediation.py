@@ -13,6 +13,7 @@ from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
 from covering import covered
 from mediation_panels import ALL, SEED, panel_of, paths_by_hand, stacked, term
 from numpy.typing import NDArray
+from refusals import refuses
 
 from estimators import Estimates, Mediation, PanelIV, Status, Tile, TwoWayDID
 from estimators.core.estimator import critical_values
@@ -228,8 +229,7 @@ def test_panels_that_cannot_serve_are_one_line() -> None:
     ):
         with pytest.raises(BadInput, match=message):
             Mediation()(replace(panel, roles=roles))
-    with pytest.raises(BadInput, match="'m' is collinear"):
-        Mediation()(panel.with_variables({"m": 2.0 * panel.variables["did"] + 1.0}))
+    refuses("'m' is collinear", lambda: Mediation()(panel.with_variables({"m": 2.0 * panel.variables["did"] + 1.0})))
     with pytest.raises(BadInput, match="province has 1 cluster"):
         Mediation(cluster="province")(replace(panel, attributes={"province": np.full(24, "one")}))
 
@@ -528,5 +528,4 @@ def test_careless_uses_are_one_line(settings: dict[str, Any], words: str) -> Non
 
 
 def test_sensitivity_to_confounding_is_of_least_squares_alone(instrumented: Panel) -> None:
-    with pytest.raises(BadInput, match="has instruments"):
-        by_instruments().sensitivity(instrumented, np.zeros(1))
+    refuses("has instruments", lambda: by_instruments().sensitivity(instrumented, np.zeros(1)))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from agreement import in_another_order
+from refusals import refuses
 from scipy.stats import chi2, ncx2
 from scipy.stats import f as f_distribution
 
@@ -18,6 +19,7 @@ from estimators.linear.instruments import EMPTY, INTERVAL, LINE, RAYS, Confidenc
 from experiments.references import linearmodels as linearmodels_reference
 from experiments.references.reference import long_frame
 from references.iv_twin import INSTRUMENTS, DummyIV, made_panel
+from references.pyfixest_reference import feols
 from references.small_panels import uneven
 from sim import BadInput, Panel, Streams, Wanted
 from sim.world.panel_design import PanelDesign
@@ -47,18 +49,13 @@ def panel(request: pytest.FixtureRequest) -> Panel:
 
 
 def pyfixest_iv(panel: Panel, error: str, formula: str) -> Any:
-    import pyfixest
-
     kind = {"CRV1": "unit"} if error.startswith("cluster") else {"iid": "iid", "hc1": "hetero"}[error]
     weight = panel.roles.weight
     names, by = ((*NAMES, weight), {"weights": weight, "weights_type": "aweights"}) if weight else (NAMES, {})
+    counted = "nonnested" if error.startswith("cluster") else "full"
+    fit = feols(formula, long_frame(panel, names), kind, counted, **by)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fit = pyfixest.feols(
-            formula, data=long_frame(panel, names), vcov=kind, fixef_rm="none", **by,
-            ssc=pyfixest.ssc(k_adj=True, k_fixef="nonnested" if error.startswith("cluster") else "full", G_adj=True),
-            demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
-        )  # fmt: skip
         fit.first_stage()
         fit.IV_Diag()
     return fit
@@ -403,17 +400,14 @@ def test_careless_uses_are_one_line(settings: dict[str, Any], words: str) -> Non
 def test_a_panel_without_treatment_or_instruments_says_so() -> None:
     panel = made_panel()
     without = replace(panel, roles=replace(panel.roles, treatment=None, instruments=()))
-    with pytest.raises(BadInput, match="the panel has no treatment"):
-        PanelIV()(without)
-    with pytest.raises(BadInput, match="there is no instrument"):
-        PanelIV()(replace(panel, roles=replace(panel.roles, instruments=())))
+    refuses("the panel has no treatment", lambda: PanelIV()(without))
+    refuses("there is no instrument", lambda: PanelIV()(replace(panel, roles=replace(panel.roles, instruments=()))))
     assert PanelIV()(panel).terms == ("d", *CONTROLS)
 
 
 def test_too_few_observations_are_one_line() -> None:
     panel = made_panel(6, 2)
-    with pytest.raises(BadInput, match="12 observations for 12 parameters"):
-        iv()(panel)
+    refuses("12 observations for 12 parameters", lambda: iv()(panel))
     with pytest.raises(BadInput, match="10 observations for 10 parameters"):  # two beside the controls: d, its residual
         iv(instruments=("z1",))(made_panel(5, 2))
 

@@ -10,6 +10,7 @@ import pytest
 from agreement import in_another_order, with_effects
 from covering import covered
 from numpy.typing import NDArray
+from refusals import refuses
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.core.hypotheses import permutation_p_values
@@ -241,17 +242,13 @@ def test_bad_input_is_one_clear_line() -> None:
                 fit(panel, given)
     for error in ("hc1", "iid", "cluster:period"):
         assert TwoWayDID(errors=(error,)).treatment_kernel(panel, ("did",), errors=True) is None
-    with pytest.raises(BadInput, match="no variable 'rain'"):
-        did_placebo(panel, first, controls=("rain",))
+    refuses("no variable 'rain'", lambda: did_placebo(panel, first, controls=("rain",)))
     assert SpatialPanel("sdm").treatment_kernel(small_panel(N, T, missing=9), ("did",), errors=False) is None
-    with pytest.raises(BadInput, match="no weights 'queen'"):
-        sdm_placebo(panel, first, "queen")
-    with pytest.raises(BadInput, match=r"\(R, 7, 30\)"):
-        did_kernel(panel).assign(first).fit(panel.variables["y"][0])
+    refuses("no weights 'queen'", lambda: sdm_placebo(panel, first, "queen"))
+    refuses(r"\(R, 7, 30\)", lambda: did_kernel(panel).assign(first).fit(panel.variables["y"][0]))
     alone = Panel(panel.units, panel.periods, dict(panel.variables), panel.roles,
                   {"country": np.zeros(N)}, weights=dict(panel.weights))  # fmt: skip
-    with pytest.raises(BadInput, match="2 or more clusters"):
-        did_placebo(alone, first, error="cluster:country")
+    refuses("2 or more clusters", lambda: did_placebo(alone, first, error="cluster:country"))
 
 
 # Permutation tests by kernels for redrawn treatments, against a fit of every draw.

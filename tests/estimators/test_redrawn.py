@@ -10,6 +10,7 @@ import pytest
 from agreement import assert_agree, in_another_order
 from covering import covered
 from numpy.typing import NDArray
+from refusals import refuses
 
 from estimators import Estimates, Estimator, SpatialPanel, Status, Tile, TwoWayDID
 from estimators.linear.least_squares import LinearPlan
@@ -235,8 +236,7 @@ def test_bad_settings_and_panels() -> None:
             dataclasses.replace(estimator, terms=("dit",))(panel)
     with pytest.raises(BadInput, match="unknown error type 'cluster:provinz'"):
         dataclasses.replace(DID, errors=("cluster:provinz",))(panel)
-    with pytest.raises(BadInput, match="unit-periods are missing"):
-        SDM(redrawn(missing=9))
+    refuses("unit-periods are missing", lambda: SDM(redrawn(missing=9)))
     copied = panel.with_variables({"road": 2 * panel.variables["inv"] + 3})
     for estimator in (DID, SDM):
         with pytest.raises(BadInput, match="'road' is collinear"):

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import made_cities
 import numpy as np
-import pyfixest
 import pytest
 from covering import covered
+from refusals import refuses
 
 from estimators import DCDH, CallawaySantAnna, InteractionTest, Mediation, PanelIV, SpatialPanel, Status, TwoWayDID
 from estimators.core.tile import balanced_split, without_singletons
 from estimators.linear.covariances import cancelled
 from estimators.linear.random_effects import ErrorComponents, RandomEffects
 from experiments.references.reference import long_frame
+from references.pyfixest_reference import feols
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Streams, Wanted
@@ -305,13 +305,7 @@ def test_they_are_dropped_as_pyfixest_does(effects: tuple[str, ...]) -> None:
     frame = long_frame(panel, ("y", "did", "inv"))
     frame["cell"] = frame["province"].astype(str) + ":" + frame["period"].astype(str)
     absorbed = "unit + period" if "period" in effects else "unit + cell"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it uses what pandas has deprecated
-        theirs = pyfixest.feols(
-            f"y ~ did + inv | {absorbed}", frame, vcov="iid", fixef_rm="singleton",
-            ssc=pyfixest.ssc(k_adj=True, k_fixef="full"),
-            demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
-        )  # fmt: skip
+    theirs = feols(f"y ~ did + inv | {absorbed}", frame, "iid", "full", fixef_rm="singleton")
     assert ours.statistics["nobs"][0] == theirs._N < panel.nobs
     np.testing.assert_allclose(ours.estimate[0], theirs.coef().to_numpy(), rtol=1e-8)
     if "period" in effects:  # beside cells of provinces its k counts effects that are redundant, ours their rank
@@ -334,8 +328,7 @@ def test_taking_one_out_may_leave_another_alone() -> None:
         observed[0, unit : unit + 2, unit] = True  # a chain: each unit shares one period with the next
     chain = replace(panel, observed=observed)
     assert without_singletons(chain, ("unit", "period")) is chain, "nothing is left, so the panel stays for a refusal"
-    with pytest.raises(BadInput, match="did"):
-        TwoWayDID(regressors=("did",))(chain)
+    refuses("did", lambda: TwoWayDID(regressors=("did",))(chain))
 
 
 def test_a_panel_without_them_is_itself() -> None:

@@ -13,6 +13,7 @@ import pytest
 import scipy.optimize
 from agreement import assert_batch_is_its_panels, in_another_order
 from published_panels import cigarette_panel
+from refusals import refuses
 from scipy.stats import chi2
 
 from estimators import Estimates, SpatialPanel, SpatialRandomEffects, Status
@@ -197,12 +198,10 @@ def test_careless_uses_are_one_line() -> None:
         SpatialPanel(effects="twoway")  # type: ignore[arg-type]
     rows = np.arange(5.0)[None, :, None] + np.zeros((1, 5, 18))
     trend = panel.with_variables({"road": rows})
-    with pytest.raises(BadInput, match=r"'road' is absorbed by the effects"):
-        SpatialPanel("sar", effects="period")(trend)
+    refuses(r"'road' is absorbed by the effects", lambda: SpatialPanel("sar", effects="period")(trend))
     assert SpatialPanel("sar", effects="unit")(trend).status.tolist() == [Status.OK]
     uneven = small_panel(18, 5, weights="uneven")
-    with pytest.raises(BadInput, match=r"row-stochastic W"):
-        SpatialPanel("sar", "lee-yu", effects="period")(uneven)
+    refuses(r"row-stochastic W", lambda: SpatialPanel("sar", "lee-yu", effects="period")(uneven))
 
 
 # Random unit effects in spatial panels: spreg, the likelihood of all observations at once, linearmodels, Hausman.
@@ -377,12 +376,9 @@ def test_careless_uses_of_random_effects_are_one_line() -> None:
         SpatialRandomEffects("slx")  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="no spatial weights"):
         SpatialRandomEffects()(Panel(panel.units, panel.periods, panel.variables, panel.roles))
-    with pytest.raises(BadInput, match="unit-periods are missing"):
-        SpatialRandomEffects()(small_panel(20, 6, missing=3))
+    refuses("unit-periods are missing", lambda: SpatialRandomEffects()(small_panel(20, 6, missing=3)))
     constant = panel.with_variables({"inv": np.repeat(panel.variables["inv"][:, :1], 5, axis=1)})
-    with pytest.raises(BadInput, match="'inv' is absorbed by the effects"):
-        SpatialRandomEffects()(constant)
+    refuses("'inv' is absorbed by the effects", lambda: SpatialRandomEffects()(constant))
     with pytest.raises(BadInput, match="names of terms"):
         SpatialRandomEffects(regressors=("rho",))(panel.with_variables({"rho": panel.variables["did"]}))
-    with pytest.raises(BadInput, match="no term 'phi'"):
-        SpatialRandomEffects(terms=("phi",))(panel)
+    refuses("no term 'phi'", lambda: SpatialRandomEffects(terms=("phi",))(panel))

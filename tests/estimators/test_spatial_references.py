@@ -11,12 +11,13 @@ import pytest
 from agreement import in_another_order
 from covering import covered
 from published_panels import cigarette_panel
+from refusals import refuses
 
 from estimators import Estimates, Estimator, SpatialPanel, Status, TwoWayDID
 from experiments.references import pysal as spreg_reference
 from references import brute_force
 from references.small_panels import small_panel
-from sim import BadInput, Panel, Roles, Weights
+from sim import Panel, Roles, Weights
 from sim.filters import SpatialFilter
 
 MODELS = ("sar", "sem", "sdm")
@@ -312,5 +313,4 @@ def test_masks_that_differ_between_replications_are_refused() -> None:
     panel = small_panel(24, 7, seed=6, replications=2)
     observed = np.ones((2, 7, 24), dtype=bool)
     observed[1, 3, 3] = False
-    with pytest.raises(BadInput, match="differ in which unit-periods"):
-        TwoWayDID()(replace(panel, observed=observed))
+    refuses("differ in which unit-periods", lambda: TwoWayDID()(replace(panel, observed=observed)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, of_units
 from mediation_panels import panel_of
 from numpy.typing import NDArray
+from refusals import refuses
 
 from estimators import (
     Ancova,
@@ -36,9 +36,8 @@ from estimators.matching import weighted_two_way
 from estimators.mediation import weighted_paths
 from estimators.permutation import Draws
 from estimators.sensitivity.differences import Differences
-from experiments.references.reference import long_frame
 from references.cohort_effects_twin import Twin
-from references.pyfixest_reference import K_FIXEF
+from references.pyfixest_reference import feols
 from references.regressions import panel_ols
 from references.small_panels import small_panel, uneven, weighted
 from references.staggered_panels import adoption_of, staggered_panel
@@ -71,43 +70,6 @@ def copied(panel: Panel, copies: NDArray[np.int_]) -> Panel:
         attributes={name: values[places] for name, values in panel.attributes.items()} | {"own": places},
         observed=None if panel.observed is None else panel.observed[:, :, places],
     )
-
-
-@pytest.mark.parametrize("missing", [0, 23])
-def test_two_way_regression_equals_pyfixest_and_linearmodels(missing: int) -> None:
-    pyfixest = pytest.importorskip("pyfixest")
-    from linearmodels.panel import PanelOLS
-
-    panel = uneven(small_panel(40, 8, seed=5, missing=missing))
-    ours = TwoWayDID(errors=ERRORS)(panel)
-    frame = long_frame(panel, ("y", *NAMES, "pop"))
-    for e, error in enumerate(ERRORS):
-        clustered = error.startswith("cluster:")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it uses what pandas has deprecated
-            fit = pyfixest.feols(
-                "y ~ did + inv + road | unit + period",
-                data=frame,
-                weights="pop",
-                weights_type="aweights",
-                vcov={"CRV1": error.removeprefix("cluster:")} if clustered else {"iid": "iid", "hc1": "HC1"}[error],
-                ssc=pyfixest.ssc(k_adj=True, k_fixef=K_FIXEF["nonnested"] if clustered else "full", G_adj=True),
-                fixef_rm="none",
-                demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
-            )
-        np.testing.assert_allclose(ours.estimate[0], fit.coef().to_numpy(), rtol=1e-8)
-        np.testing.assert_allclose(ours.se[0, e], fit.se().to_numpy(), rtol=1e-8, err_msg=error)
-    data = frame.set_index(["unit", "period"])
-    other = PanelOLS(data["y"], data[list(NAMES)], entity_effects=True, time_effects=True, weights=data["pop"])
-    kinds: dict[str, dict[str, Any]] = {"iid": {"cov_type": "unadjusted"}, "hc1": {"cov_type": "robust"}}
-    for error, kind in kinds.items():
-        found = other.fit(**kind, debiased=True)
-        np.testing.assert_allclose(ours.estimate[0], found.params[list(NAMES)], rtol=1e-8)
-        np.testing.assert_allclose(ours.se[0, ours.errors.index(error)], found.std_errors[list(NAMES)], rtol=1e-8)
-    assert ours.statistics["r2_within"][0] == pytest.approx(found.rsquared, rel=1e-8)
-    clustered_fit = other.fit(cov_type="clustered", cluster_entity=True, debiased=True, group_debias=True)
-    all_effects = TwoWayDID(errors=("cluster:unit",), cluster_k="all")(panel)
-    np.testing.assert_allclose(all_effects.se[0, 0], clustered_fit.std_errors[list(NAMES)], rtol=1e-8)
 
 
 EFFECTS: dict[str, tuple[str, ...]] = {
@@ -459,8 +421,7 @@ def test_estimators_of_a_weighted_panel_take_weights_or_say_so() -> None:
 
 @pytest.mark.parametrize("error", ["conley-taber", "ferman-pinto"])
 def test_placebos_of_few_treated_units_refuse_weights(error: str) -> None:
-    with pytest.raises(BadInput, match=f"{error} cannot take weights"):
-        TwoWayDID(errors=(error,))(uneven(small_panel()))
+    refuses(f"{error} cannot take weights", lambda: TwoWayDID(errors=(error,))(uneven(small_panel())))
 
 
 @pytest.mark.parametrize("value", [0.0, -2.0])
@@ -495,7 +456,7 @@ def test_panels_keep_their_weights() -> None:
 
 def test_castle_doctrine_laws_raise_homicide_by_population_alone() -> None:
     """Cheng and Hoekstra (2013): weighted by population the effect is significant at 5%, unweighted not at 10%."""
-    pyfixest, castle = pytest.importorskip("pyfixest"), pytest.importorskip("causaldata").castle
+    castle = pytest.importorskip("causaldata").castle
     frame = castle.load_pandas().data[["sid", "year", "l_homicide", "post", "popwt"]].astype(float)
     frame = frame.astype({"sid": int, "year": int})  # the others are floats of 4 bytes in the file
     by = Panel.from_frame(frame, unit="sid", period="year", roles=Roles("l_homicide", "post", weight="popwt"))
@@ -503,12 +464,6 @@ def test_castle_doctrine_laws_raise_homicide_by_population_alone() -> None:
     found, other = (TwoWayDID(errors=("cluster:unit",))(panel) for panel in (by, plain))
     assert found.pvalues["did"] < 0.05
     assert other.pvalues["did"] > 0.10
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        fit = pyfixest.feols(
-            "l_homicide ~ post | sid + year", data=frame, weights="popwt", weights_type="aweights",
-            vcov={"CRV1": "sid"}, ssc=pyfixest.ssc(k_adj=True, k_fixef="nonnested", G_adj=True),
-            demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
-        )  # fmt: skip
+    fit = feols("l_homicide ~ post | sid + year", frame, {"CRV1": "sid"}, weights="popwt", weights_type="aweights")
     assert found.params["did"] == pytest.approx(fit.coef()["post"], rel=1e-8)
     assert found.std_errors["did"] == pytest.approx(fit.se()["post"], rel=1e-8)
