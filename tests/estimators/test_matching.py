@@ -15,7 +15,6 @@ from scipy.special import expit
 
 from estimators import Estimates, Status
 from estimators.core.regression import logit
-from estimators.core.tile import WeightedWithin
 from estimators.matching import (
     Matched,
     PsmDID,
@@ -397,27 +396,6 @@ NAMES = ("did", "inv", "road")
 
 def weighted(panel: Panel, weights: Floats, errors: tuple[str, ...] = MORE_ERRORS) -> Estimates:
     return weighted_two_way(panel, "y", NAMES, errors, weights)
-
-
-@pytest.mark.parametrize("missing", [0, 40])
-def test_weighted_within_equals_dummies(missing: int) -> None:
-    panel = small_panel(25, 7, seed=2, missing=missing)
-    rng = np.random.default_rng(1)
-    cells = rng.random((7, 25)) * (rng.random(25) > 0.2)
-    if panel.observed is not None:
-        cells = cells * panel.observed[0]
-    within = WeightedWithin.of(cells)
-    seen = cells > 0
-    x = rng.standard_normal((2, 7, 25))
-    t, i = np.nonzero(seen)
-    dummies = np.column_stack([np.eye(25)[i], np.eye(7)[t]])
-    root = np.sqrt(cells[seen])[:, None]
-    for row in range(2):
-        values = x[row][seen]
-        fitted = dummies @ np.linalg.lstsq(root * dummies, root[:, 0] * values)[0]
-        np.testing.assert_allclose(within(x)[row][seen], values - fitted, atol=1e-12)
-    assert within.effects == np.linalg.matrix_rank(dummies)
-    assert (within(x)[:, ~seen] == 0).all()
 
 
 @pytest.mark.parametrize("missing", [0, 23])

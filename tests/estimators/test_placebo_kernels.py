@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from agreement import in_another_order, with_effects
 from covering import covered
 from numpy.typing import NDArray
 from refusals import refuses
@@ -118,18 +117,6 @@ def test_sdm_equals_a_fit_of_every_draw(weights: Kind, transform: Transform, tre
     for row in range(2):
         one = with_treatments(panel.replication(row), given)
         assert_equal(fits, row, SpatialPanel("sdm", transform, errors=("hessian",))(one))
-
-
-def test_the_order_of_units_added_effects_and_scale_do_not_matter() -> None:
-    panel, first = small_panel(N, T, seed=11), calendars(8)
-    moved, order = in_another_order(panel)
-    for fit in (did_placebo, sdm_placebo):
-        own, other = fit(panel, first), fit(moved, first[:, order])
-        np.testing.assert_allclose(other.estimate, own.estimate, rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(other.se, own.se, rtol=1e-9)
-    own, other = did_placebo(panel, first), did_placebo(with_effects(panel, 4.0), first)
-    np.testing.assert_allclose(other.estimate, 4 * own.estimate, rtol=1e-11)
-    np.testing.assert_allclose(other.se, 4 * own.se, rtol=1e-11)
 
 
 def permuted(draws: int, n: int = N, t: int = T) -> NDArray[np.intp]:

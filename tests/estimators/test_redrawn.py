@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from agreement import assert_agree, in_another_order
 from covering import covered
 from numpy.typing import NDArray
 from refusals import refuses
@@ -157,17 +156,6 @@ def test_draws_that_leave_nothing_are_singular(estimator: TwoWayDID | SpatialPan
     assert (found.status[lost] == Status.SINGULAR).all()
     assert (found.status[~lost] == Status.OK).all()
     np.testing.assert_allclose(found.estimate[~lost], sound.estimate[~lost], rtol=1e-12)
-
-
-@pytest.mark.parametrize("estimator", [DID, SDM], ids=["did", "sdm"])
-def test_order_of_units_and_scale(estimator: TwoWayDID | SpatialPanel) -> None:
-    """Another order of units changes nothing; 1000 y has 1000 times the slopes and the same rho."""
-    panel = redrawn()
-    found = estimator(panel)
-    assert_agree(estimator(in_another_order(panel, 2)[0]), found, rtol=1e-7, atol=1e-9)
-    factors = np.where(np.array(found.terms) == "rho", 1.0, 1000.0)
-    scaled = panel.with_variables({"y": 1000 * panel.variables["y"]})
-    assert_agree(estimator(scaled), found, rtol=1e-7, atol=1e-9, scale=factors)
 
 
 @pytest.mark.parametrize("scheme", ["space", "strata:province", "blocks", "blocks:5", "mixed"])

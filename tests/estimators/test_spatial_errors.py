@@ -55,15 +55,6 @@ def scores(panel: Panel, model: str, transform: str) -> SpatialScores:
     return SpatialScores.at(panel.variables["y"][0], z, at, FORMS[model], spectrum_of(w), transform)
 
 
-@pytest.mark.parametrize("transform", TRANSFORMS)
-@pytest.mark.parametrize("model", MODELS)
-def test_scores_of_every_parameter_sum_to_zero(model: str, transform: str) -> None:
-    at = scores(small_panel(15, 5, seed=4), model, transform)
-    by_observation = at.by_observation(np.random.default_rng(1).permutation(15))
-    size = np.abs(by_observation).sum(axis=(1, 2))
-    assert np.abs(by_observation.sum(axis=(1, 2)) / size).max() < 1e-11
-
-
 @pytest.mark.parametrize("weights", ["spectral", "uneven"])
 @pytest.mark.parametrize("model", SPATIAL)
 def test_scores_sum_to_zero_when_w_is_not_row_stochastic(model: str, weights: str) -> None:
@@ -90,13 +81,18 @@ def test_information_of_one_panel_when_time_effects_spill_over(model: str, weigh
     np.testing.assert_allclose(inverse, brute_force.covariance(panel, model), rtol=1e-8, atol=1e-9)
 
 
-@pytest.mark.parametrize(("transform", "weights"), [("direct", "knn"), ("lee-yu", "knn"), ("direct", "uneven")])
-@pytest.mark.parametrize("model", SPATIAL)
-def test_hessian_errors_equal_numerical_derivatives(model: str, transform: str, weights: str) -> None:
+TWO_WAY = [(model, *how, "two-way") for model in SPATIAL
+           for how in (("direct", "knn"), ("lee-yu", "knn"), ("direct", "uneven"))]  # fmt: skip
+FEWER = [(model, transform, "knn", effects) for model in ("sdm", "sem") for effects in ("unit", "period", "none")
+         for transform in TRANSFORMS if effects != "none" or transform == "direct"]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "transform", "weights", "effects"), [*TWO_WAY, *FEWER])
+def test_hessian_errors_equal_numerical_derivatives(model: str, transform: str, weights: str, effects: str) -> None:
     panel = small_panel(15, 5, seed=4, weights=weights)
-    got = SpatialPanel(model=model, transform=transform, errors=("hessian",))(panel)
+    got = SpatialPanel(model=model, transform=transform, errors=("hessian",), effects=effects)(panel)
     at = parameters(got)
-    covariance = np.linalg.inv(brute_force.observed_hessian(panel, model, transform, at))
+    covariance = np.linalg.inv(brute_force.observed_hessian(panel, model, transform, at, effects))
     wanted = [*np.sqrt(np.diag(covariance)), *brute_force.effect_errors(panel, model, at, covariance)]
     np.testing.assert_allclose(got.se[0, 0], wanted, rtol=2e-6)
 

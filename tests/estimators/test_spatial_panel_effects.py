@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 from agreement import assert_batch_is_its_panels, in_another_order
+from covering import covered
 from published_panels import cigarette_panel
 from refusals import refuses
 from scipy.stats import chi2
@@ -28,7 +29,7 @@ from references.small_panels import small_panel, small_weights
 from sim import BadInput, Panel, Roles
 
 MODELS = ("sar", "sem", "sdm", "slx", "sdem", "sac")
-EFFECTS = ("unit", "period", "none")
+EFFECTS = ("unit", "period", "none", "two-way")
 CASES = [(model, transform, effects) for model in MODELS for effects in EFFECTS for transform in ("direct", "lee-yu")
          if effects != "none" or transform == "direct"]  # fmt: skip
 
@@ -68,14 +69,14 @@ def test_what_a_w_that_is_not_row_stochastic_lets_through(model: str, effects: s
     assert_agrees(SpatialPanel(model, transform, effects=effects)(panel), panel, model, transform, effects)
 
 
-@pytest.mark.parametrize("effects", EFFECTS)
-def test_a_batch_is_its_panels_one_by_one(effects: str) -> None:
-    batch = generated("sdm", effects, seed=6, replications=4, redrawn=True)
-    estimator = SpatialPanel("sdm", "lee-yu", full_fit=True, effects=effects)
+@covered(effects=EFFECTS, weights=["knn", "uneven"], model=["sdm", "sac"])
+def test_a_batch_is_its_panels_one_by_one(effects: str, weights: str, model: str) -> None:
+    batch = generated(model, effects, seed=6, replications=3, redrawn=True, weights=weights)
+    estimator = SpatialPanel(model, "lee-yu" if weights == "knn" else "direct", full_fit=True, effects=effects)
     assert_batch_is_its_panels(estimator, batch, rtol=1e-8, atol=1e-9)
 
 
-@pytest.mark.parametrize("effects", ["two-way", *EFFECTS])
+@pytest.mark.parametrize("effects", EFFECTS)
 def test_a_redrawn_treatment_with_dates_has_the_errors_of_its_panels(effects: str) -> None:
     batch = small_panel(60, 6, seed=4, replications=3, redrawn=True)
     first = np.random.default_rng(1).integers(1, 9, (3, 1, 60))
@@ -157,15 +158,6 @@ def test_scores_sum_to_zero_and_errors_exist(model: str, transform: str, effects
     assert np.abs(each.sum(axis=(1, 2))).max() < 1e-5 * np.abs(each).sum(axis=(1, 2)).max()
     bread = brute_force.covariance(panel, model, transform, effects)
     np.testing.assert_allclose(np.linalg.inv(scores.information()), bread, rtol=1e-7, atol=1e-9)
-
-
-@pytest.mark.parametrize(("model", "transform", "effects"), [case for case in CASES if case[0] in {"sdm", "sem"}])
-def test_hessian_errors_equal_numerical_derivatives(model: str, transform: str, effects: str) -> None:
-    panel = generated(model, effects, seed=3, rho=0.3)
-    got = SpatialPanel(model, transform, errors=("hessian",), effects=effects)(panel)
-    at = got.estimate[0, : got.terms.index("sigma2") + 1]
-    covariance = np.linalg.inv(brute_force.observed_hessian(panel, model, transform, at, effects))
-    np.testing.assert_allclose(got.se[0, 0, : at.size], np.sqrt(np.diag(covariance)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("effects", ["period", "none"])

@@ -146,7 +146,9 @@ def test_effects_of_known_parameters_on_eleven_units() -> None:
 RHOS = (-0.6, 0.0, 0.4, 0.8)
 
 
-def assert_equals_its_twin(panel: Panel, model: str, transform: str) -> None:
+@covered(transform=["direct", "lee-yu"], model=MODELS, weights=["knn", "inverse-distance", "contiguity"], rho=RHOS)
+def test_spatial_panel_equals_its_twin(model: str, transform: str, weights: str, rho: float) -> None:
+    panel = small_panel(30, 6, seed=3, weights=weights, rho=rho, model=model)
     ours = SpatialPanel(model=model, transform=transform)(panel)
     twin = brute_force.spatial_panel(panel, model, transform)
     assert ours.status.tolist() == [Status.OK]
@@ -154,16 +156,6 @@ def assert_equals_its_twin(panel: Panel, model: str, transform: str) -> None:
     np.testing.assert_allclose(twin.ours(ours), twin.estimate, rtol=1e-9, atol=1e-10)
     np.testing.assert_allclose(twin.our_se(ours, "information"), twin.se["information"], rtol=1e-8)
     assert ours.statistics["loglik"][0] == pytest.approx(twin.statistics["loglik"], rel=1e-11)
-
-
-@covered(transform=["direct", "lee-yu"], model=MODELS, weights=["knn", "inverse-distance", "contiguity"], rho=RHOS)
-def test_spatial_panel_equals_its_twin(model: str, transform: str, weights: str, rho: float) -> None:
-    assert_equals_its_twin(small_panel(30, 6, seed=3, weights=weights, rho=rho, model=model), model, transform)
-
-
-@covered(model=MODELS, weights=["spectral", "uneven"], rho=RHOS)
-def test_direct_equals_its_twin_when_w_is_not_row_stochastic(model: str, weights: str, rho: float) -> None:
-    assert_equals_its_twin(small_panel(30, 6, seed=3, weights=weights, rho=rho, model=model), model, "direct")
 
 
 @pytest.mark.parametrize("transform", ["direct", "lee-yu"])
