@@ -54,8 +54,11 @@ def test_the_size_of_w_is_taken_up_by_its_coefficients(model: str, size: float) 
     np.testing.assert_allclose(large.se[0, 0] * times, small.se[0, 0], rtol=1e-6)
 
 
-@pytest.mark.parametrize(("model", "transform", "weights"), [*((model, transform, "knn") for model in NEW for transform in
-                         TRANSFORMS), *((model, "direct", "uneven") for model in MODELS)])  # fmt: skip
+REDRAWN = [*((model, transform, "knn") for model in NEW for transform in TRANSFORMS),
+           *((model, "direct", "uneven") for model in MODELS)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "transform", "weights"), REDRAWN)
 def test_a_batch_is_its_panels_one_by_one(model: str, transform: str, weights: str) -> None:
     batch = generated(model, seed=6, replications=3, redrawn=True, weights=weights)
     assert_batch_is_its_panels(SpatialPanel(model, transform, full_fit=True), batch, rtol=1e-8, atol=1e-9)
