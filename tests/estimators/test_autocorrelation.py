@@ -238,11 +238,6 @@ def test_simulated_moran_of_single_periods_follows_the_pooled_moments() -> None:
     np.testing.assert_allclose(singles, ac.moran(errors, w), rtol=1e-9)
 
 
-def test_correlated_errors_are_found() -> None:
-    got = MoranTest()(small_panel(40, 8, model="sem", rho=0.4, replications=200))
-    assert (got.estimate[:, 0] > 1.96 * got.se[:, 0, 0]).mean() > 0.95
-
-
 @pytest.mark.parametrize("scale", [2.0**-900, 2.0**900])
 def test_no_scale_of_the_values_is_too_small_or_large(scale: float) -> None:
     w = main_weights(small_panel())

@@ -153,13 +153,6 @@ def test_periods_without_controls_are_as_if_they_were_not_there() -> None:
     assert fit.se[0, 0, column] == pytest.approx(alone.se[0, 0, column], rel=1e-10)
 
 
-def test_a_cohort_of_one_unit_has_effects_without_errors() -> None:
-    fit = SunAbraham(**CELLS)(staggered_panel(size=1, controls=False))
-    column = term(fit, "cohort(2005)")
-    assert np.isfinite(fit.estimate[0, column])
-    assert np.isnan(fit.se[0, 0, column])
-
-
 def dense_stacks(
     panel: Panel, window: tuple[int, int], weighting: Literal["variance", "corrective"], complete: bool
 ) -> tuple[pd.DataFrame, list[int]]:

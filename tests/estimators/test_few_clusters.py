@@ -132,12 +132,6 @@ def test_a_batch_is_its_panels_one_by_one(redrawn: bool, missing: int) -> None:
     assert redrawn == (np.ptp(whole.dof[:, 4, 0]) > 1e-6)
 
 
-def test_other_error_types_keep_their_bits_beside_the_new_ones() -> None:
-    panel = small_panel(24, 6, seed=4, replications=5)
-    old = ("iid", "hc1", "cluster:province", "driscoll-kraay")
-    np.testing.assert_array_equal(TwoWayDID(errors=(*old, *ERRORS))(panel).se[:, :4], TwoWayDID(errors=old)(panel).se)
-
-
 def test_the_treatment_alone_has_the_errors_that_it_has_among_all_terms() -> None:
     """Where the treatment alone is redrawn, its quick path does not know these types."""
     panel = small_panel(24, 6, seed=4, replications=3, redrawn=True)

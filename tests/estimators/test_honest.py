@@ -30,7 +30,6 @@ from estimators.staggered.honest import (
 )
 from estimators.staggered.trend_evidence import (
     MOST,
-    AfterPassing,
     EventTimes,
     TrendEvidence,
     after_passing,
@@ -408,16 +407,6 @@ def test_slopes_have_their_power_and_scale_with_the_errors() -> None:
         assert after.bayes_factor == pytest.approx((1 - share) / (1 - got.size), abs=1e-10)
     np.testing.assert_allclose(pretrend_power(np.zeros(7), 9 * sigma, 4).slopes, 3 * got.slopes, rtol=1e-10)
     assert 0.05 < got.size < 1 - 0.95**4
-
-
-def test_passing_makes_the_bias_worse_when_errors_are_homoskedastic() -> None:
-    """Roth (2022, proposition 2): a common reference period and a monotone trend."""
-    sigma = 0.01 * (np.ones((6, 6)) + np.eye(6))
-    got: AfterPassing = after_passing(sigma, 3, linear_trend(3, 3, 0.08))
-    assert (got.expected[3:] > got.trend[3:]).all()
-    parallel = after_passing(sigma, 3, np.zeros(6))
-    np.testing.assert_allclose(parallel.expected, 0.0, atol=2e-6)
-    assert parallel.bayes_factor == 1
 
 
 def test_likelihood_ratio_is_that_of_normal_densities() -> None:

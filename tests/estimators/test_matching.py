@@ -102,13 +102,6 @@ def test_a_penalised_logit_maximises_the_penalised_likelihood(apart: bool) -> No
     assert ours.ratio == pytest.approx(2 * (alone.fun - found.fun), abs=1e-8)
 
 
-def test_a_penalised_logit_of_a_table_has_half_a_unit_more_in_every_cell() -> None:
-    table, chosen = np.repeat([0.0, 1.0], [30, 50])[:, None], np.r_[np.arange(30) < 10, np.ones(50, dtype=bool)]
-    found = logit(table, chosen, penalised=True)
-    np.testing.assert_allclose(found.coefficient, [np.log(10.5 / 20.5), np.log(50.5 / 0.5) - np.log(10.5 / 20.5)],
-                               rtol=1e-9)  # fmt: skip
-
-
 def test_the_ratio_is_that_of_the_likelihoods() -> None:
     x, d = covariates()
     fit, share = logit(x, d), covariates()[1].mean()

@@ -30,7 +30,6 @@ from estimators.synthetic.interactive_effects import (
     first_vectors,
     fitted,
 )
-from estimators.synthetic.matrix_completion import Masked
 from references.completion_programs import (
     factor_panel,
     plain_generalised_synthetic,
@@ -56,28 +55,12 @@ def test_it_is_the_slow_program(staggered: bool, tolerance: float) -> None:
         assert got.statistics["penalty"][row] == pytest.approx(penalty, rel=1e-9)
 
 
-def masked(seed: int = 3) -> tuple[Masked, CellEffects, Masked]:
-    rng = np.random.default_rng(seed)
-    mask = (rng.random((4, 9, 14)) < 0.8) * 1.0
-    y = rng.standard_normal((4, 9, 2)) @ rng.standard_normal((4, 2, 14)) + 0.3 * rng.standard_normal((4, 9, 14))
-    effects = CellEffects.of(mask)
-    return Masked.of(y, effects)[0], effects, Masked.of(y, effects)  # type: ignore[return-value]
-
-
 def test_the_largest_penalty_leaves_two_way_effects() -> None:
     panel = staggered_panel(replications=3)
     got = MatrixCompletion(penalty=1e6)(panel)
     wanted = Imputation()(panel)
     np.testing.assert_allclose(got.estimate[:, 0], wanted.estimate[:, wanted.terms.index("overall")], rtol=1e-9)
     np.testing.assert_array_equal(got.statistics["rank"], 0)
-
-
-def test_the_largest_penalty_of_a_path_is_the_least_that_leaves_nothing() -> None:
-    problem, _, (_, state, largest) = masked()
-    just, _ = MatrixCompletion(tolerance=1e-12, sweeps=100).descend(problem, state, largest * (1 + 1e-9))
-    below, _ = MatrixCompletion(tolerance=1e-12, sweeps=100).descend(problem, state, largest * 0.99)
-    np.testing.assert_array_equal(just.norm, 0)
-    assert (below.norm > 0).all()
 
 
 def test_slopes_are_those_of_the_regression_on_untreated_cells() -> None:

@@ -501,15 +501,6 @@ def test_the_indirect_effect_is_right_where_mediator_and_outcome_are_confounded(
     assert abs(plain.estimate[:, plain.terms.index("b")].mean() - B) > 0.2
 
 
-def test_intervals_from_draws_and_from_samples_agree_with_delta() -> None:
-    found = by_instruments(errors=("delta", "monte-carlo", "bootstrap:unit", "sobel"), draws=999)(
-        instrumented_panel(), Streams(3)
-    )
-    k = found.terms.index("nie")
-    np.testing.assert_allclose(found.se[0, 1:, k], found.se[0, 0, k], rtol=0.15)
-    assert (found.lower[0, 1:3, k] < found.estimate[0, k]).all()
-
-
 @pytest.mark.parametrize(("settings", "words"), [
     ({"instruments": ("m",)}, "the instrument 'm' is the endogenous regressor itself"),
     ({"instruments": ("did",)}, "the instrument 'did' is among the regressors"),

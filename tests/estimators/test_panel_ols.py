@@ -215,23 +215,6 @@ def test_scales_of_variables_scale_their_own_terms_alone(effects: tuple[str, ...
         assert_agree(scaled, plain, rtol=1e-8, atol=1e-10, scale=scale)
 
 
-def test_what_effects_take_out_does_not_matter(effects: tuple[str, ...]) -> None:
-    if not effects:
-        pytest.skip("pooled")
-    panel = small_panel(24, 7, seed=6, missing=9)
-    rng = np.random.default_rng(3)
-    provinces = np.unique(panel.attributes["province"], return_inverse=True)[1]
-    added = np.zeros((1, 7, 24))
-    for effect in effects:
-        unit, steps = rng.standard_normal((1, 1, 24)), np.arange(7.0)[None, :, None]
-        by_province = rng.standard_normal((1, 7, 7))[:, :, provinces]
-        added = added + {"unit": unit, "unit-trend": unit * steps, "period": np.sin(steps)}.get(effect, by_province)
-    moved = panel.with_variables({"y": panel.variables["y"] + 3 * added, "inv": panel.variables["inv"] - 2 * added})
-    got, wanted = (panel_ols(effects=effects)(each) for each in (moved, panel))
-    np.testing.assert_allclose(got.estimate[:, :3], wanted.estimate[:, :3], rtol=1e-9)
-    np.testing.assert_allclose(got.se[:, :, :3], wanted.se[:, :, :3], rtol=1e-9)
-
-
 @pytest.mark.parametrize("redrawn", [False, True])
 def test_a_batch_is_its_panels_one_by_one(effects: tuple[str, ...], redrawn: bool) -> None:
     panel = placed(small_panel(24, 7, seed=6, replications=4, redrawn=redrawn))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import made_cities
 import numpy as np
 import pytest
 from covering import covered
@@ -329,11 +328,6 @@ def test_taking_one_out_may_leave_another_alone() -> None:
     chain = replace(panel, observed=observed)
     assert without_singletons(chain, ("unit", "period")) is chain, "nothing is left, so the panel stays for a refusal"
     refuses("did", lambda: TwoWayDID(regressors=("did",))(chain))
-
-
-def test_a_panel_without_them_is_itself() -> None:
-    panel = made_cities.panel()
-    assert without_singletons(panel, ("unit", "period")) is panel
 
 
 def test_settings_are_checked() -> None:

@@ -11,7 +11,6 @@ import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
 from published_panels import cigarette_panel
 from refusals import refuses
-from scipy.stats import norm
 
 from estimators import Estimates, SpatialPanel, Status, Tile, TwoWayDID
 from estimators.core.tile import TAKEN_OUT, PanelEffects
@@ -284,19 +283,6 @@ def test_cigarettes_wald_tests_of_lee_yu(cigarettes: Panel) -> None:
     assert got["wald_sem_p"][0] == pytest.approx(np.exp(-7.4376 / 2), rel=1e-4)
 
 
-@pytest.mark.parametrize("model", ["slx", "sdem"])
-def test_without_a_lag_of_the_outcome_effects_are_the_coefficients(model: str) -> None:
-    panel = small_panel(30, 6, seed=3, weights="uneven")
-    got = SpatialPanel(model=model)(panel)
-    mean_row_sum = panel.weights["uneven"].dense.sum() / 30
-    for name in panel.roles.regressors:
-        assert value(got, f"direct:{name}") == pytest.approx(value(got, name), rel=1e-12)
-        assert value(got, f"indirect:{name}") == pytest.approx(value(got, f"w_{name}") * mean_row_sum, rel=1e-10)
-        assert got.se[0, 0, got.terms.index(f"indirect:{name}")] == pytest.approx(
-            got.se[0, 0, got.terms.index(f"w_{name}")] * mean_row_sum, rel=1e-10
-        )
-
-
 @pytest.mark.parametrize("model", NEW)
 def test_lee_yu_refuses_weights_whose_rows_do_not_sum_to_one(model: str) -> None:
     with pytest.raises(BadInput, match="row-stochastic"):
@@ -471,19 +457,6 @@ def test_effects_are_those_of_each_draw_from_dense_matrices() -> None:
 
 def fitted(estimator: SpatialPanel, plan: object, moments: object) -> SpatialFit:
     return fit_model(SpatialRegression(estimator.form, estimator.transform, plan, moments))
-
-
-def test_draws_outside_the_interval_are_rejected_and_counted() -> None:
-    panel = small_panel(12, 4, seed=3, rho=0.8, sigma=2.0, model="sar")
-    got = SpatialPanel("sar", "lee-yu", simulate=DRAWS)(panel, Streams(1))
-    assert got.status[0] == Status.OK
-    k = got.terms.index("rho")
-    beyond = (1 - got.estimate[0, k]) / got.se[0, 0, k]
-    expected = DRAWS * norm.sf(beyond)
-    assert expected > 20
-    assert abs(got.statistics["rejected_draws"][0] - expected) < 4 * np.sqrt(expected)
-    assert got.upper[0, 1, k] < 1
-    assert np.isfinite(got.se).all()
 
 
 def test_draws_beyond_the_interval_of_a_w_of_another_radius_are_rejected() -> None:

@@ -130,18 +130,6 @@ def test_unit_effects_on_the_cigarette_panel(shared_data: Path) -> None:
     np.testing.assert_allclose(ours, spreg_fit("Panel_FE_Lag", panel), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("effects", ["two-way", "unit"])
-def test_rho_under_unit_effects_needs_no_correction(effects: str) -> None:
-    """Lee and Yu 2010: with unit effects alone the direct likelihood has the same maximum but for sigma2."""
-    panel = generated("sdm", "unit", seed=8)
-    one, other = (SpatialPanel("sdm", transform, effects=effects)(panel) for transform in ("direct", "lee-yu"))
-    same = np.allclose(one.estimate[0, : one.terms.index("sigma2")], other.estimate[0, : one.terms.index("sigma2")],
-                       rtol=1e-9)  # fmt: skip
-    assert same is (effects == "unit")
-    if same:
-        assert term(other, "sigma2") == pytest.approx(term(one, "sigma2") * 5 / 4, rel=1e-9)
-
-
 @pytest.mark.parametrize(("model", "transform", "effects"), CASES)
 def test_scores_sum_to_zero_and_errors_exist(model: str, transform: str, effects: str) -> None:
     panel = generated(model, effects, seed=3, rho=0.3)

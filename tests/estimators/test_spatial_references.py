@@ -17,8 +17,7 @@ from estimators import Estimates, Estimator, SpatialPanel, Status, TwoWayDID
 from experiments.references import pysal as spreg_reference
 from references import brute_force
 from references.small_panels import small_panel
-from sim import Panel, Roles, Weights
-from sim.filters import SpatialFilter
+from sim import Panel, Weights
 
 MODELS = ("sar", "sem", "sdm")
 
@@ -127,17 +126,6 @@ def eleven() -> Weights:
     for i in range(11):
         raw[i, [j for j in {(i + 1) % 11, 2 * i % 11, (3 * i + 2) % 11} if j != i]] = 1.0
     return Weights.of(tuple(f"u{i}" for i in range(11)), raw)
-
-
-def test_effects_of_known_parameters_on_eleven_units() -> None:
-    """Without noise the SDM finds its parameters, and with them direct, indirect and total effects."""
-    rng = np.random.default_rng(1)
-    w, x = eleven(), rng.standard_normal((1, 9, 11))
-    y = SpatialFilter.of(w, RHO).apply(BETA * x + THETA * w.lag(x) + 1e-9 * rng.standard_normal(x.shape))
-    panel = Panel(w.units, tuple(range(9)), {"y": y, "x": x}, Roles("y", None, ("x",)), weights={"w": w})
-    got = SpatialPanel(model="sdm")(panel)
-    values = [term(got, f"{kind}:x") for kind in ("direct", "indirect", "total")]
-    np.testing.assert_allclose(values, [1.073452, 1.726548, 2.8], rtol=0, atol=1e-6)
 
 
 # SAR, SEM and SDM against a slow program: dummies or Lee and Yu's transformed data, dense matrices, a root search.
