@@ -17,7 +17,7 @@ from estimators import Estimates, Estimator, SpatialPanel, Status, TwoWayDID
 from experiments.references import pysal as spreg_reference
 from references import brute_force
 from references.small_panels import small_panel
-from sim import Panel, Weights
+from sim import Panel
 
 MODELS = ("sar", "sem", "sdm")
 
@@ -40,7 +40,7 @@ def test_lag_models_equal_spreg_when_w_is_not_row_stochastic(model: str) -> None
     assert_agrees(small_panel(30, 6, seed=2, weights="spectral", model=model), model)
 
 
-# Numbers that were computed elsewhere: Elhorst's cigarette panel, and an exact identity on eleven units.
+# Numbers that were computed elsewhere: Elhorst's cigarette panel.
 
 
 COEFFICIENTS = {  # rho or lambda, ln price, ln income, their spatial lags, sigma2, log-likelihood
@@ -115,17 +115,6 @@ def test_cigarettes_goodness_of_fit(cigarettes: Panel) -> None:
     statistics = fit(cigarettes, "sdm", "direct").statistics
     got = [statistics[name][0] for name in ("r2", "r2_corr", "r2_within")]
     np.testing.assert_allclose(got, [0.90130, 0.40006, 0.42804], rtol=0, atol=1e-5)
-
-
-RHO, BETA, THETA = 0.5, 1.0, 0.4
-
-
-def eleven() -> Weights:
-    """Units 0..10, the neighbours of i being {i + 1, 2 i, 3 i + 2} mod 11 without i."""
-    raw = np.zeros((11, 11))
-    for i in range(11):
-        raw[i, [j for j in {(i + 1) % 11, 2 * i % 11, (3 * i + 2) % 11} if j != i]] = 1.0
-    return Weights.of(tuple(f"u{i}" for i in range(11)), raw)
 
 
 # SAR, SEM and SDM against a slow program: dummies or Lee and Yu's transformed data, dense matrices, a root search.
