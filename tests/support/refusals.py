@@ -10,7 +10,7 @@ from sim import BadInput
 
 
 def refuses(words: str, call: Callable[[], object]) -> None:
-    """The call is bad input, said in one line with these words, a pattern."""
+    """The call is bad input with these words, a pattern, and says each problem in one line."""
     with pytest.raises(BadInput, match=words) as caught:
         call()
-    assert "\n" not in str(caught.value)
+    assert len(str(caught.value).splitlines()) == len(caught.value.problems)
