@@ -137,8 +137,7 @@ def test_staggered_adoption_is_refused_as_the_paper_has_it() -> None:
     refuses("choose an estimator of staggered adoption", lambda: Ancova()(panel))
 
 
-@pytest.mark.parametrize("pattern", ["entry", "dropout"])
-@pytest.mark.parametrize("cls", [Ancova, PostOnly])
+@covered(cls=[Ancova, PostOnly], pattern=["entry", "dropout"])
 def test_units_that_one_date_leaves_out_are_there_under_another(cls: type[Ancova | PostOnly], pattern: Any) -> None:
     """Dates that are redrawn in a panel with gaps: each replication has its own units, in a study too."""
     design = PanelDesign(units=30, periods=8, adoption=Random(dates=(2003, 2007)), redraw=("adoption",),

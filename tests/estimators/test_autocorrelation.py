@@ -71,8 +71,8 @@ def test_indices_and_moments_are_those_of_esda(kind: Kind) -> None:
         ("geary", (other.C, other.EC, other.VC_norm, other.VC_rand)),
     ):
         found = ac.moran(y, w) if index == "moran" else ac.both_indices(y, w)[1]
-        mean, normal = ac.null_moments(index, sums)  # type: ignore[arg-type]
-        got = (found, mean, normal, ac.null_moments(index, sums, k)[1])  # type: ignore[arg-type]
+        mean, normal = ac.null_moments(index, sums)
+        got = (found, mean, normal, ac.null_moments(index, sums, k)[1])
         np.testing.assert_allclose(got, wanted, rtol=1e-10)
         np.testing.assert_allclose((found - mean) / np.sqrt(normal), one.z_norm if index == "moran" else other.z_norm,
                                    rtol=1e-10)  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, with_effects
+from covering import covered
 from refusals import refuses
 from scipy.stats import norm
 
@@ -137,8 +138,7 @@ def test_comparisons_are_those_of_the_twin(first: list[int], controls: Any, base
     assert {term for term in wanted if not term.startswith(("event", "att"))} >= set(OVERALL)
 
 
-@pytest.mark.parametrize("controls", ["never", "not-yet"])
-@pytest.mark.parametrize("method", METHODS)
+@covered(method=METHODS, controls=["never", "not-yet"])
 def test_influences_are_derivatives_with_respect_to_units_weights(method: Any, controls: Any) -> None:
     panel, twin = made_up(EVER)
     covariates = ("x0", "x1") if method != "unconditional" else ()

@@ -38,7 +38,7 @@ PROMISE = "promise"  # the dial of the covering array whose values are the names
 def named_settings(cls: type[Estimator]) -> dict[str, tuple[str, ...]]:
     """The fields of a class that have a few named values, and these."""
     hints = get_type_hints(cls)
-    named = (f.name for f in dataclasses.fields(cls) if get_origin(hints[f.name]) is Literal)  # type: ignore[arg-type]
+    named = (f.name for f in dataclasses.fields(cls) if get_origin(hints[f.name]) is Literal)
     return {name: get_args(hints[name]) for name in named}
 
 
@@ -71,7 +71,7 @@ def promises() -> tuple[str, ...]:
 
 
 def identity(estimator: Estimator) -> str:
-    fields = [getattr(estimator, f.name) for f in dataclasses.fields(estimator)  # type: ignore[arg-type]
+    fields = [getattr(estimator, f.name) for f in dataclasses.fields(estimator)
               if not left_out(f, estimator)]  # fmt: skip
     return "-".join([type(estimator).kind, *(value for value in fields if isinstance(value, str) and value)])
 
@@ -138,20 +138,20 @@ def test_the_name_of_a_class_holds_its_kind(estimator: Estimator) -> None:
 
 
 def test_settings_are_frozen_values(estimator: Estimator) -> None:
-    field = dataclasses.fields(estimator)[0].name  # type: ignore[arg-type]
+    field = dataclasses.fields(estimator)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(estimator, field, None)
     again = pickle.loads(pickle.dumps(estimator))
     assert again == estimator
     assert hash(again) == hash(estimator)
-    assert dataclasses.replace(estimator) == estimator  # type: ignore[type-var]
+    assert dataclasses.replace(estimator) == estimator
     assert estimator.name
     assert type(estimator).__doc__
 
 
 def test_equal_settings_share_a_hashable_reduction(estimator: Estimator) -> None:
     schema = estimator.home[0].schema
-    one, other = estimator.reduction(schema), dataclasses.replace(estimator).reduction(schema)  # type: ignore[type-var]
+    one, other = estimator.reduction(schema), dataclasses.replace(estimator).reduction(schema)
     assert one == other
     assert hash(one) == hash(other)
     assert pickle.loads(pickle.dumps(one)) == one

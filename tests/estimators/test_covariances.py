@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from covering import covered
 from numpy.typing import NDArray
 from refusals import refuses
 
@@ -79,12 +80,11 @@ def pyfixest_se(
     return [se[[terms.index(name) for name in NAMES]] for se in found]
 
 
-@pytest.mark.parametrize("name", EFFECTS)
-@pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
+@covered(cluster_k=["slopes", "nonnested", "all"], name=EFFECTS)
 def test_clusters_and_driscoll_kraay_equal_pyfixest(panel: Panel, name: str, cluster_k: str) -> None:
     """Its Driscoll-Kraay counts all effects unless it counts none."""
     errors = (*(f"cluster:{each}" for each in CLUSTERS), *(("driscoll-kraay",) if cluster_k != "slopes" else ()))
-    ours = panel_ols(effects=EFFECTS[name], errors=errors, cluster_k=cluster_k)(panel)  # type: ignore[arg-type]
+    ours = panel_ols(effects=EFFECTS[name], errors=errors, cluster_k=cluster_k)(panel)
     kinds: list[tuple[object, object]] = [({"CRV1": each}, None) for each in CLUSTERS]
     kinds.append(("DK", {"time_id": "period", "panel_id": "unit", "lag": bartlett_lag(8)}))
     theirs = pyfixest_se(panel, EFFECTS[name], cluster_k, kinds)
@@ -372,7 +372,7 @@ def test_panel_ols_counts_what_dummies_count(name: str, missing: int) -> None:
     panel, effects = panel_of(missing), COUNTED_EFFECTS[name]
     errors = tuple(f"cluster:{one}" for one in CLUSTERS)
     slopes = 3 + (not effects)
-    fits = {k: panel_ols(effects=effects, errors=errors, cluster_k=k, singletons="keep")(panel) for k in SETTINGS}  # type: ignore[arg-type]
+    fits = {k: panel_ols(effects=effects, errors=errors, cluster_k=k, singletons="keep")(panel) for k in SETTINGS}
     for row, grouping in enumerate(CLUSTERS):
         got = implied(fits, row, 0, slopes, panel.nobs)
         for setting in SETTINGS:
@@ -383,7 +383,7 @@ def test_panel_ols_counts_what_dummies_count(name: str, missing: int) -> None:
 @pytest.mark.parametrize("grouping", CLUSTERS)
 def test_spatial_did_counts_what_dummies_count(grouping: str) -> None:
     panel, error = panel_of(0), f"cluster:{grouping}"
-    fits = {k: SpatialDID(errors=(error,), cluster_k=k)(panel) for k in SETTINGS}  # type: ignore[arg-type]
+    fits = {k: SpatialDID(errors=(error,), cluster_k=k)(panel) for k in SETTINGS}
     slopes = len([term for term in fits["all"].terms if term in {"did", "w_did", "inv", "road"}])
     got = implied(fits, 0, 0, slopes, panel.nobs)
     for setting in SETTINGS:

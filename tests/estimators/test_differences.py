@@ -167,8 +167,8 @@ def test_own_errors_are_those_of_the_estimator(panel: Panel) -> None:
 @pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
 def test_clusters_and_their_factor_are_those_of_the_claim(panel: Panel, cluster_k: str) -> None:
     error, text = "cluster:province", "controls:none"
-    found = Differences(alternatives=(text,), error=error, cluster_k=cluster_k)(panel)  # type: ignore[arg-type]
-    own = TwoWayDID(errors=(error,), cluster_k=cluster_k)(panel)  # type: ignore[arg-type]
+    found = Differences(alternatives=(text,), error=error, cluster_k=cluster_k)(panel)
+    own = TwoWayDID(errors=(error,), cluster_k=cluster_k)(panel)
     assert found.se[0, 0, 0] == pytest.approx(own.se[0, 0, 0], rel=1e-10)
     assert found.dof[0, 0].tolist() == [8.0] * 3
     claim, other = claim_of(panel), long(panel)
@@ -330,9 +330,9 @@ def test_units_without_time_before_a_placebo_are_left_out(panel: Panel) -> None:
 # What units add to the errors of a spatial model
 
 
-@covered(model=["sar", "sem", "sdm", "slx"], error=["cluster:unit", "cluster:province"])
+@covered(error=["cluster:unit", "cluster:province"], model=["sar", "sem", "sdm", "slx"])
 def test_squares_of_influence_are_the_clustered_variances(panel: Panel, model: str, error: str) -> None:
-    estimator = SpatialPanel(model=model, transform="direct", errors=(error,))  # type: ignore[arg-type]
+    estimator = SpatialPanel(model=model, transform="direct", errors=(error,))
     estimate, influence = estimator.influence(panel, error)
     found = estimator(panel)
     np.testing.assert_allclose(estimate, found.estimate[0], rtol=1e-12)

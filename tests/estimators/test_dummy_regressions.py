@@ -229,8 +229,7 @@ def test_stacks_that_cannot_be_are_bad_input() -> None:
     did[:, 4:] = 1.0
     with pytest.raises(BadInput, match="no cohort has clean controls"):
         Stacked(window=(-2, 2), complete=False)(at_once.with_variables({"did": did}))
-    with pytest.raises(BadInput, match="weighting"):
-        Stacked(weighting="equal")(panel)  # type: ignore[arg-type]
+    refuses("weighting", lambda: Stacked(weighting="equal")(panel))
 
 
 # The two-way event study: pyfixest, dense dummies, the joint test, uniform intervals, truth under simulation.
@@ -370,8 +369,7 @@ def dense_terms(u: Floats, frame: pd.DataFrame) -> dict[str, float]:
     return found
 
 
-@pytest.mark.parametrize("controls", [False, True])
-@pytest.mark.parametrize("estimator", [Imputation(**CALENDAR), TwoStage(**CALENDAR)], ids=["imputation", "two-stage"])
+@covered(estimator=[Imputation(**CALENDAR), TwoStage(**CALENDAR)], controls=[False, True])
 def test_estimates_are_averages_of_densely_imputed_effects(estimator: Imputation | TwoStage, controls: bool) -> None:
     panel = staggered_panel(controls=controls)
     u, _, _, frame = dense_first_stage(panel, panel.roles.controls)
@@ -415,8 +413,7 @@ def test_earliest_event_time_is_the_reference_of_a_window_that_holds_all() -> No
     assert np.isfinite(fit.statistics["pretrend"]).all()
 
 
-@pytest.mark.parametrize("averages", ["event", "cohort-period", "treated"])
-@pytest.mark.parametrize("controls", [False, True])
+@covered(controls=[False, True], averages=["event", "cohort-period", "treated"])
 def test_errors_are_those_of_theorem_three(averages: str, controls: bool) -> None:
     panel = staggered_panel(controls=controls)
     u, z, z0, frame = dense_first_stage(panel, panel.roles.controls)
@@ -533,7 +530,6 @@ def test_bad_input_names_the_periods_without_untreated_units(estimator: Imputati
 def test_bad_settings_are_bad_input() -> None:
     panel = staggered_panel()
     refuses("window", lambda: Imputation(window=(2, 1))(panel))
-    with pytest.raises(BadInput, match="averages"):
-        Imputation(averages="unit")(panel)  # type: ignore[arg-type]
+    refuses("averages", lambda: Imputation(averages="unit")(panel))
     refuses("errors", lambda: Imputation(errors=("hc1",))(panel))
     refuses("cohorts", lambda: TwoStage(cohorts=(2003, 2003))(panel))

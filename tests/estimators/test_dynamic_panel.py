@@ -28,7 +28,7 @@ EFFECTS = ("two-way", "unit")
 def made(n: int = 14, t: int = 8, *, seed: int = 1, rows: int = 1, rho: float = 0.3, gamma: float = 0.4,
          eta: float = -0.1, weights: str = "knn") -> Panel:  # fmt: skip
     """A small dynamic panel with unit and time effects, two regressors."""
-    rng, w = np.random.default_rng(seed), small_weights(n, weights, seed)  # type: ignore[arg-type]
+    rng, w = np.random.default_rng(seed), small_weights(n, weights, seed)
     x = rng.standard_normal((2, 1, t, n))
     e = rng.standard_normal((rows, t, n)) + x[0] + 0.3 * w.lag(x[1]) + 2 * rng.standard_normal(n)
     y = SpaceTimeFilter.of(w, rho, gamma, eta).apply(e + rng.standard_normal((t, 1)))
@@ -70,7 +70,7 @@ def test_without_spatial_terms_and_correction_it_is_linearmodels(effects: str) -
     frame = pd.DataFrame({name: panel.variables[name][0].T.ravel() for name in ("y", "did", "inv", "past")}, index)
     theirs = PanelOLS(frame["y"], frame[["did", "inv", "past"]], entity_effects=True,
                       time_effects=effects == "two-way").fit()  # fmt: skip
-    got = DynamicSpatialPanel("ar", "none", effects)(made(rho=0.0, eta=0.0))  # type: ignore[arg-type]
+    got = DynamicSpatialPanel("ar", "none", effects)(made(rho=0.0, eta=0.0))
     np.testing.assert_allclose([term(got, name) for name in ("did", "inv", "gamma")], theirs.params, rtol=1e-8)
 
 
@@ -160,7 +160,7 @@ def test_long_run_truths_are_what_lasting_changes_make() -> None:
     streams = Streams(1, "truth")
     world = design.settle(streams)
     truth = world.draw(streams.tile(0, 2), Wanted(frozenset({"did"}), names)).truth
-    w = world.settled.context.main_weights  # type: ignore[attr-defined]
+    w = world.settled.context.main_weights
     lags = SpaceTimeFilter.of(w, 0.3, 0.4, -0.15)
     single = np.repeat(np.eye(16)[:, None], 400, axis=1)
     made_of = lags.apply(single + 0.4 * w.lag(single), np.zeros((16, 16)))[:, -1]
@@ -176,9 +176,9 @@ def test_the_world_follows_its_equation_and_starts_in_the_long_run() -> None:
     streams = Streams(2, "world")
     world = quiet.settle(streams)
     draw = world.draw(streams.tile(0, 1), Wanted(frozenset({"did", "x"}), ("att",)))
-    w = world.settled.context.main_weights  # type: ignore[attr-defined]
+    w = world.settled.context.main_weights
     x, did, y = (draw.panel.variables[name][0] for name in ("x", "did", quiet.outcome))
-    m = y - world.levels  # type: ignore[attr-defined]
+    m = y - world.levels
     signal = x - 0.3 * w.lag(x) + did + 0.4 * w.lag(did)
     np.testing.assert_allclose(m[1:] - 0.3 * w.lag(m)[1:] - 0.4 * m[:-1] + 0.15 * w.lag(m)[:-1], signal[1:], atol=1e-10)
     np.testing.assert_allclose(0.6 * m[0] - 0.15 * w.lag(m)[0], signal[0], atol=1e-10)
@@ -251,7 +251,7 @@ def test_careless_uses_are_one_line() -> None:
     np.testing.assert_array_equal(DynamicSpatialPanel()(apart).estimate, DynamicSpatialPanel()(panel).estimate)
     for wrong in ({"model": "sem"}, {"correction": "nickell"}, {"effects": "period"}):
         with pytest.raises(BadInput, match=next(iter(wrong))):
-            DynamicSpatialPanel(**wrong)  # type: ignore[arg-type]
+            DynamicSpatialPanel(**wrong)
     refuses("no term 'tau'", lambda: DynamicSpatialPanel(terms=("tau",))(panel))
     assert DynamicSpatialPanel(terms=("gamma",))(panel).terms == ("gamma",)
     assert "eta" not in DynamicSpatialPanel(space_time=False)(panel).terms

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from agreement import in_another_order, of_units
 from numpy.typing import NDArray
+from refusals import refuses
 from scipy import stats
 
 from estimators import Status, TwoWayDID
@@ -16,7 +17,7 @@ from experiments.references.reference import long_frame
 from references.pyfixest_reference import feols
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from sim import BadInput, Panel, Streams
+from sim import Panel, Streams
 from sim.panel import group_labels
 
 VALUES = ("a", "b", "c")
@@ -239,8 +240,7 @@ def test_assignments_without_a_statistic_count_as_large() -> None:
     ],
 )
 def test_bad_input(settings: dict[str, object], message: str) -> None:
-    with pytest.raises(BadInput, match=message):
-        replace(TEST, **settings)(grouped())  # type: ignore[arg-type]
+    refuses(message, lambda: replace(TEST, **settings)(grouped()))
 
 
 def test_labels_of_numbers_and_words() -> None:

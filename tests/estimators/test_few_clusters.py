@@ -124,8 +124,7 @@ def test_two_clusters_by_hand() -> None:
     assert found.dof[0, :, 0] == pytest.approx([1.0, 1.0])
 
 
-@pytest.mark.parametrize("redrawn", [False, True], ids=["fixed", "redrawn"])
-@pytest.mark.parametrize("missing", [0, 17], ids=["balanced", "unbalanced"])
+@covered(missing=[0, 17], redrawn=[False, True])
 def test_a_batch_is_its_panels_one_by_one(redrawn: bool, missing: int) -> None:
     panel = small_panel(24, 6, seed=4, replications=5, redrawn=redrawn, missing=missing)
     whole = assert_batch_is_its_panels(panel_ols(errors=("iid", *ERRORS, "cluster:unit")), panel)
@@ -371,7 +370,7 @@ def batch(panel: Panel, streams: Streams, draws: int, **options: str) -> tuple[n
     e = y - beta[:, None, None] * x
     codes = panel.attributes["group"][None].astype(np.intp)
     return beta, wild_clusters(psi[:, None], e, beta[:, None], x[:, None], centred, codes,
-                               streams.each("wild:group"), draws, **options)  # type: ignore[arg-type]  # fmt: skip
+                               streams.each("wild:group"), draws, **options)  # fmt: skip
 
 
 def centred(values: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from agreement import assert_batch_is_its_panels
 from covering import covered
+from refusals import refuses
 
 from estimators import Estimates
 from estimators.core.estimator import p_values
@@ -146,8 +147,7 @@ def test_several_dates_in_a_batch_and_one_by_one() -> None:
     assert len(np.unique(whole.pvalue[:, 1, 0])) > 1
 
 
-@pytest.mark.parametrize("constant", [False, True])
-@pytest.mark.parametrize("missing", [0, 17], ids=["balanced", "unbalanced"])
+@covered(missing=[0, 17], constant=[False, True])
 def test_redrawn_treatments_have_the_tests_of_fixed_ones(constant: bool, missing: int) -> None:
     panel = small_panel(20, 6, seed=2, replications=3, redrawn=True, missing=missing)
     model = panel_ols(constant=constant, errors=("wild:unit", "conley-taber", "ferman-pinto"), draws=99)
@@ -257,8 +257,7 @@ def test_numbers_of_cells_bring_the_level_back_where_never_treated_units_lack_th
 def test_what_cannot_be_asked_is_bad_input(settings: dict[str, tuple[str, ...]], said: str) -> None:
     panel = small_panel(12, 5)
     panel = replace(panel, attributes={**panel.attributes, "longitude": np.zeros(12)})
-    with pytest.raises(BadInput, match=said):
-        TwoWayDID(**settings)(panel)  # type: ignore[arg-type]
+    refuses(said, lambda: TwoWayDID(**settings)(panel))
 
 
 def test_sizes_are_positive_numbers() -> None:

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from covering import covered
 from scipy import stats
 
 from estimators import Estimator, SpatialPanel, TwoWayDID
@@ -137,8 +138,7 @@ def test_equivalence_is_two_one_sided_tests_and_the_90_percent_interval() -> Non
         assert (found.pvalue < 0.05) == (lower < found.lower and found.upper < upper)
 
 
-@pytest.mark.parametrize("effects", [("unit", "period"), (), ("unit",)])
-@pytest.mark.parametrize("constant", [False, True])
+@covered(constant=[False, True], effects=[("unit", "period"), (), ("unit",)])
 def test_the_diagonal_of_a_covariance_holds_the_squared_errors(effects: tuple[str, ...], constant: bool) -> None:
     errors = ("iid", "hc1", "cluster:unit", "cluster:province", "driscoll-kraay", "cluster:unit+period", "cv3:unit")
     panel = small_panel(30, 7, seed=2, missing=12)
@@ -154,7 +154,7 @@ def test_the_diagonal_of_a_covariance_holds_the_squared_errors(effects: tuple[st
 def test_spatial_models_have_the_covariance_of_all_terms(model: str) -> None:
     errors = ("information", "hessian", "cluster:unit")
     panel = small_panel(40, 8, seed=5)
-    estimator = SpatialPanel(model=model, errors=errors)  # type: ignore[arg-type]
+    estimator = SpatialPanel(model=model, errors=errors)
     found = estimator(panel)
     for row, error in enumerate(errors):
         covariance = estimator.covariance(panel, error)

@@ -109,7 +109,7 @@ def test_a_group_may_be_a_variable_and_units_of_other_groups_are_left_out() -> N
 def test_they_are_weighted_least_squares_on_dummies(kind: str) -> None:
     """Of a panel with gaps, by columns times the root of weights; all effects count in factors."""
     panel = uneven(panel_of(30))
-    seen = panel.observed[0]  # type: ignore[index]
+    seen = panel.observed[0]
     y, did, inv, road, pop = (panel.variables[name][0][seen] for name in ("y", "did", "inv", "road", "pop"))
     period, unit = np.nonzero(seen)
     dirty = panel.attributes["half"][unit] == "dirty"
@@ -168,7 +168,7 @@ def world(**changes: object) -> PanelDesign:
         "covariates": (Normal("dirt", effect=0.0, between=1.0, distribution="binary"),),
         "effect": Effect(size=0.5, by_covariate="dirt", covariate_slope=0.6),
     }  # fmt: skip
-    return PanelDesign(**settings | changes)  # type: ignore[arg-type]
+    return PanelDesign(**settings | changes)
 
 
 MODERATED = {"effect": Effect(size=0.5), "mediators": (Linear("m", a=0.0, b=0.4, sd=1.0, interaction=0.3),)}

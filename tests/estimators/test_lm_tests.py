@@ -42,7 +42,7 @@ CIGARETTES = {
 
 def statistics(panel: Panel, form: str = "exact", effects: tuple[str, ...] = BOTH, **settings: Any) -> Floats:
     """The four statistics of every replication, (R, 4)."""
-    estimator = LMTests(form, effects, keep_arrays=True, **settings)  # type: ignore[arg-type]
+    estimator = LMTests(form, effects, keep_arrays=True, **settings)
     return np.asarray(estimator(panel).estimate)
 
 
@@ -63,7 +63,7 @@ def small_weights(n: int, standardize: str = "row", seed: int = 3) -> Weights:
     for i in range(n):
         others = rng.choice([j for j in range(n) if j != i], size=4, replace=False)
         raw[i, others] = rng.uniform(0.5, 2.0, size=4)
-    return Weights.of(tuple(f"u{i}" for i in range(n)), raw, standardize)  # type: ignore[arg-type]
+    return Weights.of(tuple(f"u{i}" for i in range(n)), raw, standardize)
 
 
 def small_panel(standardize: str = "row", replications: int = 3, n: int = 12, t: int = 5, *,
@@ -140,7 +140,7 @@ def test_spreg_on_stacked_data_with_dummies(effects: tuple[str, ...], standardiz
     cache = spDcache(regression, w)
     expected = [lmLag(regression, w, cache), lmErr(regression, w, cache), rlmLag(regression, w, cache),
                 rlmErr(regression, w, cache)]  # fmt: skip
-    estimates = LMTests("elhorst", effects, keep_arrays=True)(panel)  # type: ignore[arg-type]
+    estimates = LMTests("elhorst", effects, keep_arrays=True)(panel)
     np.testing.assert_allclose(estimates.estimate[0], [np.squeeze(pair[0]) for pair in expected], rtol=1e-9)
     np.testing.assert_allclose(estimates.pvalue[0, 0], [np.squeeze(pair[1]) for pair in expected], rtol=1e-7)
 
@@ -149,15 +149,14 @@ def test_spreg_on_stacked_data_with_dummies(effects: tuple[str, ...], standardiz
 def test_cross_products_give_what_arrays_give(form: str, redrawn: bool) -> None:
     """The shared cross products with both effects against the sums from whole arrays."""
     panel = small_panel(redrawn=redrawn)
-    shared = LMTests(form)  # type: ignore[arg-type]
+    shared = LMTests(form)
     sums = ScoreSums("y", ("x1", "x2"), "w", BOTH, form != "elhorst-wq")
     plan = sums.prepare(panel)
     direct = shared.solve(plan, sums.reduce(plan, Tile(panel)), panel.schema, Streams(0))
     np.testing.assert_allclose(shared(panel).estimate, direct.estimate, rtol=1e-10)
 
 
-@pytest.mark.parametrize("effects", EFFECTS)
-@pytest.mark.parametrize("form", FORMS)
+@covered(form=FORMS, effects=EFFECTS)
 def test_invariances(form: str, effects: tuple[str, ...]) -> None:
     """Scale of the outcome, multiples of regressors in it, order of units and periods, effects that are taken out."""
     panel = small_panel()
@@ -184,7 +183,7 @@ def test_weights_that_link_all_alike_are_bad_input_beside_time_effects(redrawn: 
     everyone = Weights.of(panel.units, 1.0 - np.eye(len(panel.units)))
     full = Panel(panel.units, panel.periods, panel.variables, panel.roles, weights={"w": everyone})
     for form, effects in itertools.product(FORMS, EFFECTS):
-        estimator = LMTests(form, effects)  # type: ignore[arg-type]
+        estimator = LMTests(form, effects)
         if "period" in effects:
             with pytest.raises(BadInput, match="W links all units equally"):
                 estimator(full)
@@ -213,7 +212,7 @@ def test_a_draw_that_effects_absorb_is_singular(effects: tuple[str, ...]) -> Non
     panel = small_panel(redrawn=True)
     x = np.array(panel.variables["x1"])
     x[1] = (x[1, :1] if "unit" in effects else 0.1) + (x[1, :, :1] if "period" in effects else 0.2)
-    got = LMTests(effects=effects)(panel.with_variables({"x1": x}))  # type: ignore[arg-type]
+    got = LMTests(effects=effects)(panel.with_variables({"x1": x}))
     assert got.status.tolist() == [Status.OK, Status.SINGULAR, Status.OK]
 
 

@@ -202,8 +202,7 @@ def test_the_completed_panel_is_what_the_effect_is_measured_from() -> None:
     ],
 )
 def test_settings_that_cannot_be(settings: dict[str, float], text: str) -> None:
-    with pytest.raises(BadInput, match=text):
-        MatrixCompletion(**settings)  # type: ignore[arg-type]
+    refuses(text, lambda: MatrixCompletion(**settings))
 
 
 def test_panels_that_cannot_serve() -> None:
@@ -259,8 +258,7 @@ def test_imputation_is_the_slow_program(covariate: float | None, staggered: bool
     np.testing.assert_array_equal(got.statistics["factors"], rank)
 
 
-@pytest.mark.parametrize("covariate", [None, 0.8])
-@pytest.mark.parametrize("rank", [0, 1, 2])
+@covered(rank=[0, 1, 2], covariate=[None, 0.8])
 def test_regression_is_the_slow_program(covariate: float | None, rank: int) -> None:
     panel = factor_panel(replications=2, covariate=covariate, staggered=True, units=18, periods=14, treated=5)
     got = InteractiveEffects(form="regression", factors=rank)(panel)
@@ -431,9 +429,8 @@ def test_panels_that_interactive_effects_cannot_serve() -> None:
         InteractiveEffects()(panel.with_variables({"did": everybody}))
     assert InteractiveEffects(form="regression", factors=0)(panel.with_variables({"did": everybody})).status[0] == 1
     with pytest.raises(BadInput, match="factors = 'ic4'; allowed: a number, 0 or more, or ic1, ic2, ic3"):
-        InteractiveEffects(factors="ic4")  # type: ignore[arg-type]
-    with pytest.raises(BadInput, match=r"factors = 1\.5; allowed: a number, 0 or more, or ic1, ic2, ic3"):
-        InteractiveEffects(factors=1.5)  # type: ignore[arg-type]
+        InteractiveEffects(factors="ic4")
+    refuses(r"factors = 1\.5; allowed: a number, 0 or more, or ic1, ic2, ic3", lambda: InteractiveEffects(factors=1.5))
     refuses("factors = -1", lambda: InteractiveEffects(factors=-1))
     refuses("most_factors = -1", lambda: InteractiveEffects(most_factors=-1))
 
@@ -468,8 +465,7 @@ def takes_part(row: int) -> tuple[np.ndarray, np.ndarray]:
     return Y[row][:, kept], FIRST[row][kept]
 
 
-@pytest.mark.parametrize("error", RESAMPLED)
-@pytest.mark.parametrize("rows", [1, 3])
+@covered(rows=[1, 3], error=RESAMPLED)
 def test_units_that_are_treated_all_the_time_move_no_error(error: str, rows: int) -> None:
     """Errors of panels with six of them are those of the panels without."""
     first, streams = np.broadcast_to(FIRST[:1], (rows, 10)), Streams(2).tile(4, 4 + rows)

@@ -30,16 +30,16 @@ def equations(panel: Panel, cluster: str = "unit", **settings: object) -> tuple[
     mediator = panel.roles.mediators[0]
     errors = (f"cluster:{cluster}",)
     return (
-        TwoWayDID(mediator, errors=errors, **settings)(panel),  # type: ignore[arg-type]
-        TwoWayDID(regressors=(*panel.roles.regressors, mediator), errors=errors, **settings)(panel),  # type: ignore[arg-type]
-        TwoWayDID(errors=errors, **settings)(panel),  # type: ignore[arg-type]
+        TwoWayDID(mediator, errors=errors, **settings)(panel),
+        TwoWayDID(regressors=(*panel.roles.regressors, mediator), errors=errors, **settings)(panel),
+        TwoWayDID(errors=errors, **settings)(panel),
     )
 
 
 @covered(missing=[0, 25], cluster=["unit", "province"], cluster_k=["slopes", "nonnested", "all"])
 def test_paths_and_their_errors_are_those_of_separate_regressions(missing: int, cluster: str, cluster_k: str) -> None:
     panel = panel_of(missing=missing)
-    got = Mediation(cluster=cluster, cluster_k=cluster_k)(panel)  # type: ignore[arg-type]
+    got = Mediation(cluster=cluster, cluster_k=cluster_k)(panel)
     mediator, outcome, reduced = equations(panel, cluster, cluster_k=cluster_k)
     for name, one, column in (("a", mediator, 0), ("b", outcome, -1), ("nde", outcome, 0), ("total", reduced, 0)):
         np.testing.assert_allclose(term(got, name), one.estimate[:, column], rtol=1e-11, err_msg=name)
@@ -217,7 +217,7 @@ def test_rho_at_zero_is_the_partial_correlation_and_the_r2_are_those_of_the_equa
 )
 def test_settings_that_cannot_serve_are_one_line(settings: dict[str, object], message: str) -> None:
     with pytest.raises(BadInput, match=message) as caught:
-        Mediation(**settings)(panel_of())  # type: ignore[arg-type]
+        Mediation(**settings)(panel_of())
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -242,8 +242,7 @@ def test_a_mediator_that_is_collinear_in_one_draw_is_singular_there() -> None:
     assert got.status.tolist() == [Status.OK, Status.OK, Status.SINGULAR, Status.OK]
 
 
-@pytest.mark.parametrize("missing", [0, 14])
-@pytest.mark.parametrize("name", ["m", "inv"])
+@covered(name=["m", "inv"], missing=[0, 14])
 def test_a_variable_that_effects_absorb_in_one_draw_is_singular_there(name: str, missing: int) -> None:
     panel = panel_of(replications=4, missing=missing)
     values = np.array(np.broadcast_to(panel.variables[name], (4, 6, 24)))

@@ -17,6 +17,7 @@ from closed_forms import (
     minimum_detectable_effect,
     spillover_bias,
 )
+from covering import covered
 from published_panels import grunfeld
 from refusals import refuses
 
@@ -135,16 +136,14 @@ def test_slopes_constant_and_errors_equal_linearmodels(panel: Panel, name: str) 
     }
     for row, (error, option) in enumerate(options.items()):
         counting = {"auto_df": False, "count_effects": True} if name != "pooled" and "cluster" in error else {}
-        fit = model.fit(**option, **counting, debiased=True)  # type: ignore[attr-defined]
+        fit = model.fit(**option, **counting, debiased=True)
         np.testing.assert_allclose(got.estimate[0], fit.params, rtol=1e-9)
         np.testing.assert_allclose(got.se[0, row], fit.std_errors, rtol=1e-8, err_msg=error)
     within = "r2" if name == "pooled" else "r2_within"
     assert got.statistics[within][0] == pytest.approx(fit.rsquared, abs=1e-10)
 
 
-@pytest.mark.parametrize("model", [TwoWayDID(), panel_ols()], ids=["did", "ols"])
-@pytest.mark.parametrize("missing", [0, 37])
-@pytest.mark.parametrize("axis", [0, 1], ids=["of the period", "of the unit"])
+@covered(axis=[0, 1], missing=[0, 37], model=[TwoWayDID(), panel_ols()])
 def test_a_draw_whose_effects_absorb_a_regressor_is_singular_there(model: Estimator, missing: int, axis: int) -> None:
     panel = small_panel(40, 8, seed=5, replications=4, redrawn=True, missing=missing)
     inv = np.array(panel.variables["inv"])
@@ -248,8 +247,7 @@ def test_bad_settings_and_useless_regressors_are_named(settings: dict[str, objec
         }
     )
     panel = replace(panel, attributes={**panel.attributes, "half": np.arange(24) % 2})
-    with pytest.raises(BadInput, match=message):
-        panel_ols(**settings)(panel)  # type: ignore[arg-type]
+    refuses(message, lambda: panel_ols(**settings)(panel))
 
 
 @pytest.mark.parametrize(

@@ -183,8 +183,7 @@ def test_tables_of_many_dates_equal_sums_over_paths() -> None:
         np.testing.assert_allclose(drawn.kappa[np.ix_(dates, dates)], at[b].T @ at[b], atol=1e-13)
 
 
-@pytest.mark.parametrize("missing", [0, 19], ids=["balanced", "unbalanced"])
-@pytest.mark.parametrize("kind", ["switching", "dose"])
+@covered(kind=["switching", "dose"], missing=[0, 19])
 def test_paths_by_codes_are_whole_treatments(kind: str, missing: int) -> None:
     """Units exchange paths, of which some are never treated; tables give what whole arrays give."""
     rng = np.random.default_rng(8)
@@ -260,8 +259,7 @@ def test_the_kernel_agrees_with_fitting_every_draw(scheme: str, statistic: Any) 
         np.testing.assert_allclose(one, other, rtol=1e-9, err_msg=name)
 
 
-@pytest.mark.parametrize("kind", ["switching", "dose"])
-@pytest.mark.parametrize("statistic", ["raw", "studentised"])
+@covered(statistic=["raw", "studentised"], kind=["switching", "dose"])
 def test_the_kernel_takes_any_treatment(kind: str, statistic: Any) -> None:
     rng = np.random.default_rng(3)
     base = small_panel(24, 6, seed=2, replications=2, model="none", sigma=3.0)

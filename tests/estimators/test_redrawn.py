@@ -126,8 +126,7 @@ def test_kernels_serve_redrawn_treatments_alone(estimator: TwoWayDID | SpatialPa
             np.testing.assert_array_equal(getattr(found, name), getattr(general, name))
 
 
-@pytest.mark.parametrize("estimator", [DID, LEE_YU], ids=["did", "sdm"])
-@pytest.mark.parametrize("kind", ["absorbing", "dose"])
+@covered(kind=["absorbing", "dose"], estimator=[DID, LEE_YU])
 def test_rows_are_solved_by_themselves_bit_for_bit(estimator: TwoWayDID | SpatialPanel, kind: str) -> None:
     panel = redrawn(kind)
     reduction = estimator.reduction(panel.schema)
@@ -200,7 +199,7 @@ SERVED_BY_A_FIT = {
 @pytest.mark.parametrize("case", SERVED_BY_A_FIT)
 def test_what_no_kernel_serves_is_fitted(case: str) -> None:
     panel = redrawn()
-    own = dataclasses.replace(DID, **SERVED_BY_A_FIT[case])  # type: ignore[arg-type]
+    own = dataclasses.replace(DID, **SERVED_BY_A_FIT[case])
     assert not by_kernel(own.reduction(panel.schema).prepare(panel))
     assert_equal(own(panel), dataclasses.replace(own, terms=None)(panel), 1e-13)
 

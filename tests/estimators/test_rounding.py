@@ -17,7 +17,7 @@ from experiments.references.reference import long_frame
 from references.pyfixest_reference import feols
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from sim import BadInput, Panel, Streams, Wanted
+from sim import Panel, Streams, Wanted
 
 
 def compared(panel: Panel) -> int:
@@ -60,8 +60,7 @@ def with_a_loner(panel: Panel) -> Panel:
                  observed=observed)  # fmt: skip
 
 
-@pytest.mark.parametrize("loner", [False, True])
-@pytest.mark.parametrize("redrawn", [False, True])
+@covered(redrawn=[False, True], loner=[False, True])
 def test_two_units_have_no_clustered_error_of_did(loner: bool, redrawn: bool) -> None:
     panel = few(replications=3, redrawn=redrawn)
     panel = with_a_loner(panel) if loner else panel
@@ -331,5 +330,4 @@ def test_taking_one_out_may_leave_another_alone() -> None:
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(BadInput, match="singletons = 'both'; allowed: drop, keep"):
-        TwoWayDID(singletons="both")  # type: ignore[arg-type]
+    refuses("singletons = 'both'; allowed: drop, keep", lambda: TwoWayDID(singletons="both"))

@@ -59,8 +59,7 @@ def least_squares(y: Floats, *columns: Floats) -> tuple[Floats, float, float]:
     return slopes, float(se), float(1 - e @ e / (y @ y))
 
 
-@pytest.mark.parametrize("delta", [0.4, 1.0, 1.7, -0.5])
-@pytest.mark.parametrize("effect", [0.6, 0.0, -0.3])
+@covered(effect=[0.6, 0.0, -0.3], delta=[0.4, 1.0, 1.7, -0.5])
 def test_selection_of_a_known_strength_is_found(delta: float, effect: float) -> None:
     """Two observed controls make the index w1; true effect and true R2 give back delta, and delta the effect."""
     c1, c2, w2, u, e = orthonormal(5)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from agreement import in_another_order
+from covering import covered
 from published_panels import cigarette_panel
 from refusals import refuses
 from scipy.stats import chi2
@@ -55,15 +56,13 @@ def scores(panel: Panel, model: str, transform: str) -> SpatialScores:
     return SpatialScores.at(panel.variables["y"][0], z, at, FORMS[model], spectrum_of(w), transform)
 
 
-@pytest.mark.parametrize("weights", ["spectral", "uneven"])
-@pytest.mark.parametrize("model", SPATIAL)
+@covered(model=SPATIAL, weights=["spectral", "uneven"])
 def test_scores_sum_to_zero_when_w_is_not_row_stochastic(model: str, weights: str) -> None:
     by_observation = scores(small_panel(15, 5, seed=4, weights=weights), model, "direct").by_observation(np.arange(15))
     assert np.abs(by_observation.sum(axis=(1, 2)) / np.abs(by_observation).sum(axis=(1, 2))).max() < 1e-11
 
 
-@pytest.mark.parametrize("transform", TRANSFORMS)
-@pytest.mark.parametrize("model", MODELS)
+@covered(model=MODELS, transform=TRANSFORMS)
 def test_information_of_one_panel_is_that_of_the_batch(model: str, transform: str) -> None:
     panel = small_panel(15, 5, seed=4)
     inverse = np.linalg.inv(scores(panel, model, transform).information())
@@ -73,8 +72,7 @@ def test_information_of_one_panel_is_that_of_the_batch(model: str, transform: st
     np.testing.assert_allclose(np.sqrt(np.diag(inverse)), got.se[0, 0, : len(inverse)], rtol=1e-9)
 
 
-@pytest.mark.parametrize("weights", ["spectral", "uneven"])
-@pytest.mark.parametrize("model", SPATIAL)
+@covered(model=SPATIAL, weights=["spectral", "uneven"])
 def test_information_of_one_panel_when_time_effects_spill_over(model: str, weights: str) -> None:
     panel = small_panel(15, 5, seed=4, weights=weights)
     inverse = np.linalg.inv(scores(panel, model, "direct").information())
@@ -290,7 +288,7 @@ def cigarettes(shared_data: Path) -> Panel:
 def test_cigarettes_t_values_of_the_observed_hessian(
     cigarettes: Panel, model: str, transform: str, printed: float
 ) -> None:
-    got = SpatialPanel(model, transform, errors=("hessian",))(cigarettes)  # type: ignore[arg-type]
+    got = SpatialPanel(model, transform, errors=("hessian",))(cigarettes)
     k = got.terms.index("lambda" if model == "sem" else "rho")
     assert got.estimate[0, k] / got.se[0, 0, k] == pytest.approx(printed, abs=6e-5)
 

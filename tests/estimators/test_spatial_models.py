@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
+from covering import covered
 from published_panels import cigarette_panel
 from refusals import refuses
 
@@ -38,8 +39,7 @@ def value(got: Estimates, term: str) -> float:
     return float(got.estimate[0, got.terms.index(term)])
 
 
-@pytest.mark.parametrize("size", [1e-6, 1e6])
-@pytest.mark.parametrize("model", MODELS)
+@covered(model=MODELS, size=[1e-6, 1e6])
 def test_the_size_of_w_is_taken_up_by_its_coefficients(model: str, size: float) -> None:
     """W in metres or in thousands of kilometres: rho and lambda are divided, all else is the same."""
     panel = generated(model, seed=5, rho=0.4, weights="uneven")
@@ -228,7 +228,7 @@ def test_sdem_equals_spreg_with_lagged_regressors(rho: float) -> None:
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_larger_models_fit_no_worse(transform: str) -> None:
     panel = small_panel(24, 7, seed=6, replications=12)
-    loglik = {m: SpatialPanel(model=m, transform=transform)(panel).statistics["loglik"] for m in MODELS}  # type: ignore[arg-type]
+    loglik = {m: SpatialPanel(model=m, transform=transform)(panel).statistics["loglik"] for m in MODELS}
     pairs = ("sar sdm", "sem sdm", "slx sdm", "slx sdem", "sem sdem", "sar sac", "sem sac")
     for smaller, larger in (pair.split() for pair in pairs):
         assert (loglik[larger] >= loglik[smaller] - 1e-9).all(), (smaller, larger)
@@ -259,8 +259,7 @@ def test_tests_choose_the_model_that_is_kept_and_pointed_to(
     assert choose_model(pvalues, tests) == ModelChoice(kept, pointed, chosen)
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("transform", TRANSFORMS)
+@covered(transform=TRANSFORMS, model=MODELS)
 def test_information_criteria_count_slopes_spatial_parameters_and_sigma2(model: str, transform: str) -> None:
     panel = generated(model, seed=2)
     got = SpatialPanel(model=model, transform=transform, full_fit=True)(panel).statistics
@@ -365,15 +364,13 @@ def panel(weights: Weights, seed: int = 1) -> Panel:
     return Panel(weights.units, tuple(range(t)), variables, Roles("y", None, ("x",)), weights={"w": weights})
 
 
-@pytest.mark.parametrize("distance", [0.0, 1e-8, 1e-4])
-@pytest.mark.parametrize("model", WITH_PARAMETERS)
+@covered(model=WITH_PARAMETERS, distance=[0.0, 1e-8, 1e-4])
 def test_uniform_weights_are_refused_under_lee_yu(model: str, distance: float) -> None:
     with pytest.raises(BadInput, match=r"links all units equally|collinear"):
         SpatialPanel(model, "lee-yu")(panel(nearly_uniform(30, distance)))
 
 
-@pytest.mark.parametrize("distance", [0.0, 1e-8, 1e-4])
-@pytest.mark.parametrize("model", ["sar", "sem"])
+@covered(model=["sar", "sem"], distance=[0.0, 1e-8, 1e-4])
 def test_the_direct_likelihood_rises_to_its_edge_there(model: str, distance: float) -> None:
     got = SpatialPanel(model, "direct")(panel(nearly_uniform(30, distance)))
     assert got.status[0] == Status.NOT_CONVERGED

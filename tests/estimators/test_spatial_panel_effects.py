@@ -174,8 +174,7 @@ def test_qmle_errors_without_unit_effects_hold_the_third_moment(effects: str) ->
 
 def test_careless_uses_are_one_line() -> None:
     panel = small_panel(18, 5)
-    with pytest.raises(BadInput, match=r"effects"):
-        SpatialPanel(effects="twoway")  # type: ignore[arg-type]
+    refuses(r"effects", lambda: SpatialPanel(effects="twoway"))
     rows = np.arange(5.0)[None, :, None] + np.zeros((1, 5, 18))
     trend = panel.with_variables({"road": rows})
     refuses(r"'road' is absorbed by the effects", lambda: SpatialPanel("sar", effects="period")(trend))
@@ -194,7 +193,7 @@ STEP = 1e-4  # of differences
 def made(model: str, rows: int = 1, n: int = 30, t: int = 5, *, seed: int = 1, correlated: float = 0.0,
          unit_sd: float = 0.7, weights: str = "contiguity") -> Panel:  # fmt: skip
     """Random unit effects that pass through W as the errors do; correlated: with the first regressor's unit means."""
-    rng, w = np.random.default_rng(seed), small_weights(n, weights)  # type: ignore[arg-type]
+    rng, w = np.random.default_rng(seed), small_weights(n, weights)
     x = rng.standard_normal((2, rows, t, n)) + rng.standard_normal((2, rows, 1, n))
     effects = unit_sd * rng.standard_normal((rows, 1, n)) + correlated * x[0].mean(axis=1, keepdims=True)
     e = 0.8 * rng.standard_normal((rows, t, n)) + effects
@@ -264,8 +263,7 @@ def with_constant(panel: Panel, model: str, values: np.ndarray) -> np.ndarray:
     return np.r_[values, found.x]
 
 
-@pytest.mark.parametrize("model", WITH_RANDOM_EFFECTS)
-@pytest.mark.parametrize("weights", ["contiguity", "knn"])
+@covered(weights=["contiguity", "knn"], model=WITH_RANDOM_EFFECTS)
 def test_it_is_the_maximum_of_the_whole_likelihood_and_its_curvature(model: Any, weights: str) -> None:
     panel = made(model, n=20, weights=weights, seed=3)
     got = SpatialRandomEffects(model)(panel)
@@ -352,8 +350,7 @@ def test_invariances(model: Any) -> None:
 
 def test_careless_uses_of_random_effects_are_one_line() -> None:
     panel = made("sar")
-    with pytest.raises(BadInput, match="model"):
-        SpatialRandomEffects("slx")  # type: ignore[arg-type]
+    refuses("model", lambda: SpatialRandomEffects("slx"))
     with pytest.raises(BadInput, match="no spatial weights"):
         SpatialRandomEffects()(Panel(panel.units, panel.periods, panel.variables, panel.roles))
     refuses("unit-periods are missing", lambda: SpatialRandomEffects()(small_panel(20, 6, missing=3)))

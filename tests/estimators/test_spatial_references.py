@@ -135,8 +135,7 @@ def test_spatial_panel_equals_its_twin(model: str, transform: str, weights: str,
     assert ours.statistics["loglik"][0] == pytest.approx(twin.statistics["loglik"], rel=1e-11)
 
 
-@pytest.mark.parametrize("transform", ["direct", "lee-yu"])
-@pytest.mark.parametrize("model", MODELS)
+@covered(model=MODELS, transform=["direct", "lee-yu"])
 def test_the_search_finds_the_global_maximum(model: str, transform: str) -> None:
     """Hard panels: few cities, few years, spatial coefficients from -.8 to .9, other ones for each case."""
     for seed in range(MODELS.index(model), 10, 3):
@@ -155,8 +154,7 @@ def within_twin(values: np.ndarray) -> np.ndarray:
     return values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("weights", ["knn", "uneven"])
+@covered(weights=["knn", "uneven"], model=MODELS)
 def test_goodness_of_fit_is_that_of_predictions_unit_by_unit(model: str, weights: str) -> None:
     panel = small_panel(30, 6, seed=8, weights=weights, model=model, rho=0.5)
     got = SpatialPanel(model=model, full_fit=True)(panel)

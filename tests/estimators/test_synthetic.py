@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from agreement import in_another_order, of_units
+from covering import covered
 from numpy.typing import NDArray
 
 from estimators import (
@@ -60,8 +61,7 @@ def units_first(panel: Panel, row: int) -> tuple[Floats, NDArray[np.intp]]:
     return panel.variables["y"][row].T, dates_of(panel.variables["did"])[0].astype(np.intp)
 
 
-@pytest.mark.parametrize("dates", DATES)
-@pytest.mark.parametrize("kind", ESTIMATORS)
+@covered(kind=ESTIMATORS, dates=DATES)
 def test_estimates_and_jackknife_are_those_of_the_slow_program(kind: str, dates: str) -> None:
     panel = made(DATES[dates])
     found = ESTIMATORS[kind](panel)

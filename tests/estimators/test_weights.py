@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, of_units
+from covering import covered
 from mediation_panels import panel_of
 from numpy.typing import NDArray
 from refusals import refuses
@@ -262,8 +263,7 @@ def test_the_weights_of_the_first_period_are_those_of_cohorts() -> None:
             assert_agree(found, fixed)
 
 
-@pytest.mark.parametrize("method", ["unconditional", "regression", "ipw", "dr"])
-@pytest.mark.parametrize("controls", ["never", "not-yet"])
+@covered(controls=["never", "not-yet"], method=["unconditional", "regression", "ipw", "dr"])
 def test_cohort_effects_are_those_of_loops_and_derivatives(method: Any, controls: Any) -> None:
     panel = uneven(staggered_panel(seed=3, size=6, never=12), fixed=True)
     covariates = () if method == "unconditional" else ("inv",)
