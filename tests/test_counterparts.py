@@ -26,19 +26,9 @@ COUNTERPARTS = {
         "::test_influences_are_derivatives_with_respect_to_units_weights",
     "estimators/test_callaway_santanna.py::test_published_effects_of_minimum_wages":
         "::test_comparisons_are_those_of_the_twin",
-    "estimators/test_dcdh.py::test_teen_employment": "::test_did_m_is_its_definition",
-    "estimators/test_imputation.py::test_county_employment_is_its_dense_fit":
-        "::test_estimates_are_averages_of_densely_imputed_effects",
     "estimators/test_lm_tests.py::test_cigarettes": "::test_dense_matrices",
     "estimators/test_matrix_completion.py::test_california": "::test_it_is_the_slow_program",
-    "estimators/test_panel_ols.py::test_a_published_table_of_the_low_carbon_pilots":
-        "::test_it_equals_a_regression_with_dummies",
-    "estimators/test_placebo_kernels.py::test_a_published_regression_is_one_of_the_draws":
-        "::test_did_equals_dummies_and_a_loop_over_clusters",
-    "estimators/test_did_references.py::test_city_panel_equals_linearmodels":
-        "::test_the_committed_panel_equals_linearmodels_and_pyfixest",
-    "estimators/test_did_references.py::test_low_carbon_pilots_as_published":
-        "::test_the_committed_panel_equals_linearmodels_and_pyfixest",
+    "estimators/test_panel_ols.py::test_low_carbon_pilots_as_published": "::test_did_equals_pyfixest",
     "estimators/test_spatial_errors.py::test_cigarettes_t_values_of_the_observed_hessian":
         "::test_hessian_errors_equal_numerical_derivatives",
     "estimators/test_spatial_references.py::test_cigarettes_coefficients": f"{TABLE_7}::test_columns",
@@ -54,7 +44,7 @@ COUNTERPARTS = {
         "::test_placebo_errors_are_the_spread_over_all_controls",
     "estimators/test_synthetic.py::test_california_has_the_published_weights":
         "::test_weights_and_paths_are_those_of_the_slow_program",
-    "estimators/test_sun_abraham.py::test_county_employment_has_the_published_effects":
+    "estimators/test_dummy_regressions.py::test_county_employment_has_the_published_effects":
         "::test_every_cell_is_a_difference_of_four_means",
     "experiments/test_examples.py::test_the_city_panel_runs_end_to_end_and_agrees_with_other_programs":
         "::test_every_table_of_the_committed_panel_agrees_with_other_programs",
@@ -90,11 +80,9 @@ COUNTERPARTS = {
         "::test_the_five_steps_as_a_plain_program",
     "experiments/test_warnings.py::test_the_real_city_panel":
         "::test_specifications_of_the_committed_panel",
-    "estimators/test_spatial_panel_effects.py::test_likelihoods_of_least_squares_on_the_cigarette_panel":
-        "::test_every_model_equals_dummies_and_transformed_data",
     "estimators/test_spatial_panel_effects.py::test_unit_effects_on_the_cigarette_panel":
         "::test_unit_effects_equal_spreg",
-    "estimators/test_spatial_random_effects.py::test_the_lag_model_on_the_cigarette_panel":
+    "estimators/test_spatial_panel_effects.py::test_the_lag_model_on_the_cigarette_panel":
         "::test_the_lag_model_is_spregs",
     "sim/test_files.py::test_the_real_city_panel": "::test_the_committed_panels",
     "sim/test_frames.py::test_the_published_two_way_did_is_slightly_unbalanced":

@@ -10,13 +10,26 @@ import numpy as np
 import pandas as pd
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, with_effects
+from covering import covered
+from refusals import refuses
+from scipy.stats import norm
 
-from estimators import Estimates, Status
-from estimators.staggered.adoption_effects import OVERALL
-from estimators.staggered.callaway_santanna import CallawaySantAnna, contrast
+from estimators import Estimates
+from estimators.staggered.adoption_effects import (
+    OVERALL,
+    Aggregation,
+    CohortPeriods,
+    Cohorts,
+    check_terms,
+    largest_t,
+    multipliers,
+    simultaneous_critical_values,
+    staggered_targets,
+    staggered_terms,
+)
+from estimators.staggered.callaway_santanna import CallawaySantAnna
 from references.cohort_effects_twin import Twin
-from sim import BadInput, Panel, Roles, Streams, Wanted
-from sim.presets import Paper
+from sim import BadInput, Panel, Roles, Streams
 
 METHODS = ("unconditional", "regression", "ipw", "dr")
 
@@ -125,8 +138,7 @@ def test_comparisons_are_those_of_the_twin(first: list[int], controls: Any, base
     assert {term for term in wanted if not term.startswith(("event", "att"))} >= set(OVERALL)
 
 
-@pytest.mark.parametrize("controls", ["never", "not-yet"])
-@pytest.mark.parametrize("method", METHODS)
+@covered(method=METHODS, controls=["never", "not-yet"])
 def test_influences_are_derivatives_with_respect_to_units_weights(method: Any, controls: Any) -> None:
     panel, twin = made_up(EVER)
     covariates = ("x0", "x1") if method != "unconditional" else ()
@@ -142,18 +154,6 @@ def test_influences_are_derivatives_with_respect_to_units_weights(method: Any, c
         assert got.estimate[0, k] == pytest.approx(wanted[term], abs=1e-10), term
         np.testing.assert_allclose(influence[0, k], derivatives[term], atol=2e-8, err_msg=term)
         assert got.se[0, 0, k] == pytest.approx(np.sqrt((influence[0, k] ** 2).sum()), rel=1e-12)
-
-
-@pytest.mark.parametrize("controls", ["never", "not-yet"])
-@pytest.mark.parametrize("method", METHODS[1:])
-def test_with_a_constant_alone_all_methods_agree(method: Any, controls: Any) -> None:
-    panel, _ = made_up(EVER, replications=3)
-    plain = CallawaySantAnna(controls=controls, **EVERYTHING)
-    other, wanted = replace(plain, method=method), plain(panel)
-    got = other(panel)
-    np.testing.assert_allclose(got.estimate, wanted.estimate, atol=1e-12)
-    np.testing.assert_allclose(got.se, wanted.se, atol=1e-12)
-    np.testing.assert_allclose(other.influence(panel)[1], plain.influence(panel)[1], atol=1e-12)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -185,33 +185,6 @@ def test_the_reference_event_of_a_universal_base_is_zero_without_an_error() -> N
     assert np.isnan(errors(got)["event(-1)"])
 
 
-def test_units_treated_throughout_serve_nowhere() -> None:
-    panel, _ = made_up(EVER)
-    y = panel.variables["y"].copy()
-    y[:, :, :2] = 1e6 * np.arange(6)[:, None]
-    got = CallawaySantAnna(controls="not-yet")(panel.with_variables({"y": y}))
-    np.testing.assert_array_equal(got.estimate, CallawaySantAnna(controls="not-yet")(panel).estimate)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_calendars_that_differ_are_fitted_one_by_one(method: Any) -> None:
-    panel, _ = made_up(EVER, replications=3)
-    names = ("x0",) if method != "unconditional" else ()
-    estimator = CallawaySantAnna(method=method, covariates=names, band="rademacher", draws=50)
-    did = np.repeat(panel.variables["did"], 3, axis=0)
-    did[1, 4:, 30:34] = 1.0
-    did[2] = 0.0
-    redrawn = panel.with_variables({"did": did})
-    got = estimator(redrawn, Streams(1))
-    assert got.status.tolist() == [Status.OK, Status.OK, Status.REFUSED]
-    for row in (0, 1):
-        alone = estimator(redrawn.replication(row))
-        np.testing.assert_array_equal(got.estimate[row], alone.estimate[0])
-        np.testing.assert_array_equal(got.se[row], alone.se[0])
-    assert np.isnan(got.estimate[2]).all()
-    assert np.isnan(got.statistics["critical:event"][2])
-
-
 def test_cells_that_covariates_separate_are_left_out_and_counted() -> None:
     panel, twin = made_up(EVER)
     x = twin.covariates[..., 0].copy()
@@ -236,8 +209,7 @@ def test_as_many_covariates_as_controls_are_no_comparison(method: Any) -> None:
     values = {"y": rng.standard_normal((1, 2, n)), "did": did}
     values |= {f"x{k}": np.repeat(rng.standard_normal((1, 1, n)), 2, axis=1) for k in range(2)}
     panel = Panel(tuple(f"{k:02d}" for k in range(n)), (1, 2), values, Roles("y", "did", ()))
-    with pytest.raises(BadInput, match="no cohort can be compared given"):
-        CallawaySantAnna(method=method, covariates=("x0", "x1"))(panel)
+    refuses("no cohort can be compared given", lambda: CallawaySantAnna(method=method, covariates=("x0", "x1"))(panel))
     fewer = CallawaySantAnna(method="regression", covariates=("x0",))(panel)
     assert fewer.se[0, 0, fewer.terms.index("overall")] > 0
 
@@ -255,10 +227,6 @@ def test_bands_are_wider_than_single_intervals_and_repeat_with_the_seed() -> Non
         assert (got.statistics["critical:event"] > got.statistics["critical:cohort"]).all()
         again = estimator(panel.replication(1), streams.tile(1, 2))
         assert again.statistics["critical:event"][0] == pytest.approx(got.statistics["critical:event"][1], abs=1e-12)
-
-
-def faulty(panel: Panel, **changes: Any) -> Panel:
-    return panel.with_variables({name: np.asarray(value) for name, value in changes.items()})
 
 
 @pytest.mark.parametrize(
@@ -294,36 +262,7 @@ def test_collinear_covariates_and_switching_treatments_are_bad_input() -> None:
         CallawaySantAnna(method="regression", covariates=("x0", "x1"))(twice)
     did = panel.variables["did"].copy()
     did[0, 5, 3] = 0.0
-    with pytest.raises(BadInput, match="not 0/1 and absorbing"):
-        CallawaySantAnna()(panel.with_variables({"did": did}))
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("controls", ["never", "not-yet"])
-def test_averages_hit_and_cover_each_draws_truth_under_heterogeneous_growing_effects(controls: Any) -> None:
-    design = Paper(shape="growing", heterogeneity=0.5, effect=0.05, redraw=("controls",))
-    estimator = CallawaySantAnna(controls=controls, cohorts=(2020,), years=(2015,))
-    layout = estimator.layout(design.schema)
-    streams = Streams(4, "growing")
-    wanted = Wanted(estimator.variables(design.schema), tuple(layout.targets.values()))
-    parts, truths = [], []
-    chosen = [layout.terms.index(term) for term in layout.targets]
-    for start in range(0, 2048, 64):  # each in a world of its own
-        world = design.settle(streams.within(f"world {start // 64}"))
-        draw = world.draw(streams.tile(start, start + 64), wanted)
-        parts.append(estimator(draw.panel))
-        truths.append(np.stack([draw.truth[layout.targets[term]] for term in layout.targets], axis=1))
-    whole = Estimates.join(parts)
-    off = whole.estimate[:, chosen] - np.concatenate(truths)
-    bias, mcse = off.mean(axis=0), off.std(axis=0, ddof=1) / np.sqrt(len(off))
-    assert len(layout.targets) >= 12
-    assert (np.abs(bias) < 4 * mcse).all(), dict(zip(layout.targets, bias / mcse, strict=True))
-    covered = dict(zip(layout.targets, (np.abs(off) <= 1.96 * whole.se[:, 0, chosen]).mean(axis=0), strict=True))
-    margin = 4 * np.sqrt(0.95 * 0.05 / len(off))
-    for term in (*(f"event({k})" for k in range(6)), "overall", "overall:cohort"):
-        # Errors count how effects differ between units as chance, the truth of a draw does not: they are cautious.
-        assert 0.95 - margin < covered[term] < 0.985, (term, covered[term])
-    assert covered["overall:event"] < 0.95 - margin  # rests on cohorts of one city, whose own noise the errors miss
+    refuses("not 0/1 and absorbing", lambda: CallawaySantAnna()(panel.with_variables({"did": did})))
 
 
 def test_spare_controls_are_those_beyond_the_coefficients_of_a_comparison() -> None:
@@ -332,20 +271,138 @@ def test_spare_controls_are_those_beyond_the_coefficients_of_a_comparison() -> N
     assert found.spare_controls(panel) == 16 - 3, "sixteen units are never treated"
 
 
-@pytest.mark.parametrize("method", ["regression", "ipw", "dr"])
-@pytest.mark.parametrize(("spare", "least", "most"), [(4, 0.12, 0.19), (9, 0.08, 0.11), (19, 0.06, 0.08)])
-def test_few_spare_controls_make_errors_too_small(method: Any, spare: int, least: float, most: float) -> None:
-    """Rejections of a 5% test of no effect, as the docstring says them; of 40 x 400 draws, two decimals."""
-    rng, found = np.random.default_rng(5), []
-    for covariates in (0, 2):
-        shares = []
-        for _ in range(40):
-            treated = np.arange(41 + covariates + spare) < 40
-            one = contrast(treated, rng.normal(size=(len(treated), covariates)), method)
-            assert one is not None
-            changes = rng.normal(size=(400, len(treated)))
-            a, left, right = one
-            influence = changes * a + (changes @ left) @ right
-            shares.append(np.mean(np.abs(changes @ a) > 1.96 * np.sqrt(np.square(influence).sum(axis=1))))
-        found.append(round(float(np.mean(shares)), 2))
-    assert least <= min(found) <= max(found) <= most
+# Averages of att(G,T): their weights by hand, their names, and the influence of estimated cohort shares.
+
+
+PERIODS = (2000, 2001, 2002, 2003)
+FIRST = np.array([1, 1, 1, 3, 2, 2, 4, 4, 0])  # cohorts of 3, 2 and 1 units; two never, one always treated
+COHORTS = Cohorts(PERIODS, FIRST, (1, 2, 3))
+CELLS = CohortPeriods(np.repeat(np.arange(3), 4), np.tile(np.arange(4), 3))
+GROUPS = np.where((FIRST > 0) & (FIRST < 4), FIRST - 1, -1)
+TERMS = staggered_terms((-2, 2), (2001, 2003, 2009), (2002, 2009))
+ATT = np.random.default_rng(1).standard_normal((5, 12))
+
+
+def att(g: int, t: int) -> np.ndarray:
+    return ATT[:, 4 * (g - 2001) + t - 2000]
+
+
+def test_terms_and_their_targets() -> None:
+    assert staggered_terms((-1, 0), (2001,), (2000, 2001)) == (
+        "event(-1)", "event(0)", *OVERALL, "cohort(2001)", "calendar(2000)", "calendar(2001)",
+        "att(2001,2000)", "att(2001,2001)",
+    )  # fmt: skip
+    assert staggered_targets(staggered_terms((-1, 0), (2001,), (2000, 2001))) == {
+        "event(0)": "event(0)", "overall": "att", "overall:event": "att_event", "overall:cohort": "att_cohort",
+        "overall:calendar": "att_calendar", "cohort(2001)": "cohort(2001)", "calendar(2000)": "calendar(2000)",
+        "calendar(2001)": "calendar(2001)", "att(2001,2001)": "att(2001,2001)",
+    }  # fmt: skip
+
+
+def test_averages_by_hand() -> None:
+    found = Aggregation.of(TERMS, CELLS, COHORTS)
+    got = dict(zip(TERMS, found.estimate(ATT).T, strict=True))
+    event = [
+        (3 * att(2001, 2001) + 2 * att(2002, 2002) + att(2003, 2003)) / 6,
+        (3 * att(2001, 2002) + 2 * att(2002, 2003)) / 5,
+        att(2001, 2003),
+    ]
+    cohort = [
+        (att(2001, 2001) + att(2001, 2002) + att(2001, 2003)) / 3,
+        (att(2002, 2002) + att(2002, 2003)) / 2,
+        att(2003, 2003),
+    ]
+    calendar = [
+        att(2001, 2001),
+        (3 * att(2001, 2002) + 2 * att(2002, 2002)) / 5,
+        (3 * att(2001, 2003) + 2 * att(2002, 2003) + att(2003, 2003)) / 6,
+    ]
+    wanted = {
+        **{f"event({k})": values for k, values in enumerate(event)},
+        "event(-1)": (3 * att(2001, 2000) + 2 * att(2002, 2001) + att(2003, 2002)) / 6,
+        "event(-2)": (2 * att(2002, 2000) + att(2003, 2001)) / 3,
+        "cohort(2001)": cohort[0],
+        "cohort(2003)": cohort[2],
+        "calendar(2002)": calendar[1],
+        "att(2003,2002)": att(2003, 2002),
+        "overall": (9 * cohort[0] + 4 * cohort[1] + cohort[2]) / 14,
+        "overall:event": sum(event) / 3,
+        "overall:cohort": (3 * cohort[0] + 2 * cohort[1] + cohort[2]) / 6,
+        "overall:calendar": sum(calendar) / 3,
+    }
+    for term, values in wanted.items():
+        np.testing.assert_allclose(got[term], values, atol=1e-14, err_msg=term)
+
+
+def test_terms_without_cells_are_missing_and_move_with_nobody() -> None:
+    found = Aggregation.of(TERMS, CELLS, COHORTS)
+    missing = [term for term, known in zip(TERMS, found.identified, strict=True) if not known]
+    assert missing == ["cohort(2009)", "calendar(2009)", "att(2001,2009)", "att(2003,2009)", "att(2009,2002)",
+                       "att(2009,2009)"]  # fmt: skip
+    assert np.isnan(found.estimate(ATT)[:, ~found.identified]).all()
+    influence = found.weights @ np.ones((5, 12, 9)) + found.of_shares(ATT, GROUPS)
+    np.testing.assert_array_equal(influence[:, ~found.identified], 0.0)
+
+
+def test_what_is_not_identified_is_left_out_and_the_rest_weighted_up() -> None:
+    kept = CELLS.take(~((CELLS.cohort == 0) & (CELLS.period == 1)))
+    found = Aggregation.of(("event(0)", "overall:cohort"), kept, COHORTS)
+    got = found.estimate(np.delete(ATT, 1, axis=1))
+    np.testing.assert_allclose(got[:, 0], (2 * att(2002, 2002) + att(2003, 2003)) / 3, atol=1e-14)
+    cohort = (att(2001, 2002) + att(2001, 2003)) / 2
+    wanted = (3 * cohort + att(2002, 2002) + att(2002, 2003) + att(2003, 2003)) / 6
+    np.testing.assert_allclose(got[:, 1], wanted, atol=1e-14)
+
+
+@pytest.mark.parametrize("g", [0, 1, 2])
+def test_slopes_are_derivatives_with_respect_to_cohort_sizes(g: int) -> None:
+    """Sizes as counts of units: one more unit of every existing one of a large panel is a small relative step."""
+    copies, step = 20000, 100
+    moved = []
+    for sign in (1, -1):
+        counts = np.full(len(FIRST), copies)
+        counts[GROUPS.tolist().index(g)] += sign * step
+        cohorts = Cohorts(PERIODS, np.repeat(FIRST, counts), (1, 2, 3))
+        moved.append(Aggregation.of(TERMS, CELLS, cohorts).estimate(ATT))
+    derivative = (moved[0] - moved[1]) / (2 * step / copies)
+    found = Aggregation.of(TERMS, CELLS, COHORTS)
+    member = GROUPS.tolist().index(g)
+    got = found.of_shares(ATT, GROUPS)[:, found.identified, member]
+    np.testing.assert_allclose(got, derivative[:, found.identified], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("window", "cohorts", "years", "message"),
+    [((2, 1), (), (), "window"), ((0, 1), (2001, 2001), (), "cohorts"), ((0, 1), (), (2001, 2001), "years")],
+)
+def test_bad_terms(window: tuple[int, int], cohorts: tuple[int, ...], years: tuple[int, ...], message: str) -> None:
+    refuses(message, lambda: check_terms(window, cohorts, years, "test"))
+
+
+# Uniform bands: moments of the multipliers, the Gaussian limit, and how often they cover every term at once.
+
+
+def test_largest_t_by_loops() -> None:
+    rng = np.random.default_rng(2)
+    influence, drawn = rng.standard_normal((3, 4, 20)), multipliers("mammen", 7, 20, rng)
+    influence[1, 2] = 0.0
+    got = largest_t(influence, drawn)
+    for r in range(3):
+        for b in range(7):
+            ts = [abs(drawn[b] @ psi) / np.sqrt(psi @ psi) for psi in influence[r] if psi.any()]
+            assert got[r, b] == pytest.approx(max(ts), rel=1e-13)
+    assert np.isnan(largest_t(np.zeros((1, 2, 20)), drawn)).all()
+
+
+@pytest.mark.parametrize("kind", ["rademacher", "mammen"])
+def test_critical_values_of_independent_terms_are_those_of_the_largest_of_normals(kind: Any) -> None:
+    """P(max |z_k| <= c) = (2 Phi(c) - 1)^K for K independent terms."""
+    rng = np.random.default_rng(3)
+    influence = np.zeros((1, 5, 2000))
+    for k in range(5):
+        influence[0, k, 400 * k : 400 * (k + 1)] = rng.standard_normal(400)
+    drawn = multipliers(kind, 8000, 2000, rng)
+    for count in (1, 5):
+        wanted = norm.ppf((1 + 0.95 ** (1 / count)) / 2)
+        got = simultaneous_critical_values(influence[:, :count], drawn, 0.05)[0]
+        assert got == pytest.approx(wanted, abs=0.08)

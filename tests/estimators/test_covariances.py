@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
+from covering import covered
 from numpy.typing import NDArray
+from refusals import refuses
 
-from estimators import Estimates, SpatialDID, TwoWayDID
+from estimators import Estimates, SpatialDID
 from estimators.core.error_types import check_error_types
-from estimators.core.estimator import critical_values
 from estimators.linear.covariances import (
     Sample,
     bartlett_lag,
     bartlett_sum,
     conley_kernel,
     conley_sum,
-    covariance,
     equal_to,
     floor_eigenvalues,
-    outer,
 )
-from estimators.linear.random_effects import ErrorComponents
 from experiments.references.reference import long_frame
+from references.pyfixest_reference import K_FIXEF, feols
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from sim import BadInput, Panel, Streams
+from sim import BadInput, Panel
 from sim.weights import great_circle_km
 
 NAMES = ("did", "inv", "road")
@@ -39,7 +37,6 @@ EFFECTS: dict[str, tuple[str, ...]] = {
     "two-way": ("unit", "period"),
 }
 CLUSTERS = ("unit", "province", "period", "unit+period", "province+period")
-K_FIXEF = {"slopes": "none", "nonnested": "nonnested", "all": "full"}
 
 
 def placed(panel: Panel) -> Panel:
@@ -72,29 +69,22 @@ def pyfixest_se(
     panel: Panel, effects: tuple[str, ...], cluster_k: str, kinds: list[tuple[object, object]]
 ) -> list[np.ndarray]:
     """Errors of the slopes under each (vcov, vcov_kwargs)."""
-    import pyfixest
-
     frame = long_frame(panel, ("y", *NAMES))
     formula = f"y ~ {' + '.join(NAMES)}" + (f" | {' + '.join(effects)}" if effects else "")
+    fit = feols(formula, frame, "iid", K_FIXEF[cluster_k])
+    bread = np.array(fit._vcov)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it uses what pandas has deprecated
-        fit = pyfixest.feols(
-            formula, data=frame, vcov="iid", fixef_rm="none",
-            ssc=pyfixest.ssc(k_adj=True, k_fixef=K_FIXEF[cluster_k], G_adj=True, G_df="min"),
-            demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
-        )  # fmt: skip
-        bread = np.array(fit._vcov)
+        warnings.simplefilter("ignore")
         found = [floored(np.array(fit.vcov(vcov, vcov_kwargs=kwargs)._vcov), bread) for vcov, kwargs in kinds]
     terms = list(fit.coef().index)
     return [se[[terms.index(name) for name in NAMES]] for se in found]
 
 
-@pytest.mark.parametrize("name", EFFECTS)
-@pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
+@covered(cluster_k=["slopes", "nonnested", "all"], name=EFFECTS)
 def test_clusters_and_driscoll_kraay_equal_pyfixest(panel: Panel, name: str, cluster_k: str) -> None:
     """Its Driscoll-Kraay counts all effects unless it counts none."""
     errors = (*(f"cluster:{each}" for each in CLUSTERS), *(("driscoll-kraay",) if cluster_k != "slopes" else ()))
-    ours = panel_ols(effects=EFFECTS[name], errors=errors, cluster_k=cluster_k)(panel)  # type: ignore[arg-type]
+    ours = panel_ols(effects=EFFECTS[name], errors=errors, cluster_k=cluster_k)(panel)
     kinds: list[tuple[object, object]] = [({"CRV1": each}, None) for each in CLUSTERS]
     kinds.append(("DK", {"time_id": "period", "panel_id": "unit", "lag": bartlett_lag(8)}))
     theirs = pyfixest_se(panel, EFFECTS[name], cluster_k, kinds)
@@ -129,14 +119,6 @@ def test_two_ways_and_driscoll_kraay_equal_linearmodels(panel: Panel, name: str)
     np.testing.assert_allclose(ours.se[0, 0, :rows], theirs, rtol=1e-8)
     kernel = model.fit(cov_type="kernel", kernel="bartlett", debiased=True).std_errors
     np.testing.assert_allclose(ours.se[0, 1], kernel * np.sqrt(8 / 7 * (n - 1) / n), rtol=1e-8)
-
-
-def test_the_constant_changes_no_slope_where_eigenvalues_are_negative(panel: Panel) -> None:
-    error = "cluster:province+period"
-    with_it, without = (panel_ols(effects=("period",), errors=(error,), constant=constant)(panel)
-                        for constant in (True, False))  # fmt: skip
-    assert with_it.statistics[f"floored:{error}"][0] == without.statistics[f"floored:{error}"][0] == 1.0
-    np.testing.assert_allclose(with_it.se[..., :3], without.se, rtol=1e-10)
 
 
 @pytest.mark.parametrize("effects", [("period",), ()])
@@ -177,14 +159,6 @@ def test_conley_and_bartlett_equal_sums_over_pairs_of_observations(contributions
         np.testing.assert_allclose(bartlett_sum(u.sum(axis=3), 2), over_time, rtol=1e-11, atol=1e-11)
 
 
-def test_conley_falls_to_hc1_and_to_clusters_of_periods(contributions: np.ndarray) -> None:
-    u = contributions
-    alone, together = np.eye(15), np.ones((15, 15))
-    np.testing.assert_allclose(conley_sum(u, alone, 0), outer(u), rtol=1e-12)
-    np.testing.assert_allclose(conley_sum(u, together, 0), outer(u.sum(axis=3)), rtol=1e-11, atol=1e-11)
-    np.testing.assert_allclose(conley_sum(u, alone, 5), bartlett_sum(u, 5), rtol=1e-11, atol=1e-11)
-
-
 def test_conley_of_a_panel_reads_its_coordinates(panel: Panel) -> None:
     """A dense matrix over all pairs of observations, with factor n / (n - k)."""
     estimator = panel_ols(errors=("conley:600", "conley:600:bartlett", "iid"), constant=False)
@@ -218,22 +192,6 @@ def test_negative_eigenvalues_are_set_to_zero_whatever_the_units() -> None:
     assert floored.tolist() == [True, False]
     np.testing.assert_allclose(got[0] / np.outer(units, units), basis @ np.diag([3.0, 1.0, 0.0]) @ basis.T, atol=1e-12)
     np.testing.assert_array_equal(got[1], both[1])
-
-
-def test_effects_that_both_groupings_nest_do_not_count() -> None:
-    """Province-by-period effects lie within provinces: clusters of provinces count neither them nor the units."""
-    panel = placed(small_panel(40, 8, seed=5))
-    effects = ("unit", "province-by-period")
-    nested, slopes, everything = (
-        panel_ols(effects=effects, errors=("cluster:province", "cluster:unit"), cluster_k=k)(panel)
-        for k in ("nonnested", "slopes", "all")
-    )
-    n = 320
-    ratio = (nested.se[0] / slopes.se[0]) ** 2
-    np.testing.assert_allclose(ratio[0], (n - 3) / (n - 4), rtol=1e-12)  # the constant alone
-    # units are nested in units, province-by-period effects are not: 40 - 1 of all 40 + 56 - 7 effects do not count
-    np.testing.assert_allclose(ratio[1], (n - 3) / (n - 3 - (89 - 39)), rtol=1e-12)
-    np.testing.assert_allclose((everything.se[0] / slopes.se[0]) ** 2, (n - 3) / (n - 92), rtol=1e-12)
 
 
 def test_a_period_that_is_never_observed_counts_for_nothing() -> None:
@@ -290,15 +248,13 @@ def test_the_lag_is_newey_and_wests() -> None:
     ],
 )
 def test_unknown_error_types_are_bad_input(error: str, message: str) -> None:
-    with pytest.raises(BadInput, match=message):
-        check_error_types((error,), small_panel(12, 4).schema, "table 2", "regression")
+    refuses(message, lambda: check_error_types((error,), small_panel(12, 4).schema, "table 2", "regression"))
 
 
 def test_what_a_panel_cannot_give_is_bad_input() -> None:
     panel = placed(small_panel(12, 4, seed=2))
     gone = replace(panel, attributes={**panel.attributes, "latitude": np.full(12, np.nan)})
-    with pytest.raises(BadInput, match="coordinates are missing"):
-        panel_ols(errors=("conley:300",))(gone)
+    refuses("coordinates are missing", lambda: panel_ols(errors=("conley:300",))(gone))
     with pytest.raises(BadInput, match="has 1 cluster"):
         panel_ols(errors=("cluster:country",))(replace(panel, attributes={"country": np.zeros(12)}))
     with pytest.raises(BadInput, match="wild:country has 1 cluster"):
@@ -322,8 +278,7 @@ def test_nested_two_way_clusters_are_the_larger_ones() -> None:
 
 @pytest.mark.parametrize("error", ["cluster:longitude", "cluster:latitude", "wild:longitude", "cluster:unit+latitude"])
 def test_coordinates_are_no_groups(error: str) -> None:
-    with pytest.raises(BadInput, match="unknown error type"):
-        panel_ols(errors=(error,))(placed(small_panel(12, 4, seed=2)))
+    refuses("unknown error type", lambda: panel_ols(errors=(error,))(placed(small_panel(12, 4, seed=2))))
 
 
 def test_an_attribute_may_have_a_plus_in_its_name() -> None:
@@ -333,95 +288,11 @@ def test_an_attribute_may_have_a_plus_in_its_name() -> None:
     np.testing.assert_array_equal(ours.se[:, 0], ours.se[:, 1])
 
 
-def test_a_singular_panel_of_a_batch_is_nan_under_every_type() -> None:
-    panel = placed(small_panel(24, 7, seed=6, replications=3, redrawn=True))
-    did = np.array(panel.variables["did"])
-    did[1] = 0.0
-    errors = ("iid", "hc1", "cluster:unit", "cluster:unit+period", "driscoll-kraay", "conley:500", "wild:province")
-    got = panel_ols(errors=errors, draws=19)(panel.with_variables({"did": did}))
-    assert got.pvalue is not None
-    assert np.isnan(got.se[1]).all()
-    assert np.isnan(got.pvalue[1]).all()
-    assert np.isfinite(got.se[[0, 2], :-1]).all()
-
-
-def rejections(panel: Panel, errors: tuple[str, ...]) -> np.ndarray:
-    """How often 5% tests of the slope of x = 0 reject, (E,)."""
-    fit = panel_ols("y", ("x",), errors=errors)(panel)
-    critical = critical_values(fit.dof[..., 0], 0.05)
-    return np.asarray((np.abs(fit.estimate[:, None, 0]) > critical * fit.se[..., 0]).mean(axis=0))
-
-
-@pytest.mark.long
-def test_sizes_under_the_dependence_that_each_type_is_for() -> None:
-    """60 units x 40 years, 400 panels, x and errors of the same dependence: serial within units, or common to all units
-    of a year with loadings (which period effects do not take out) and serial too."""
-    design = ErrorComponents(units=60, periods=40)
-    assert design.schema.units == 60
-    streams = Streams(5, "sizes", 0, 400)
-    units, years = tuple(str(i) for i in range(60)), tuple(range(40))
-
-    def persistent(purpose: str, n: int) -> np.ndarray:
-        z = streams.normals(purpose, 40, n)
-        for t in range(1, 40):
-            z[:, t] = 0.5 * z[:, t - 1] + np.sqrt(0.75) * z[:, t]
-        return z
-
-    serial = Panel(units, years, {"y": persistent("e", 60), "x": persistent("x", 60)})
-    size = dict(zip(("iid", "hc1", "unit"), rejections(serial, ("iid", "hc1", "cluster:unit")), strict=True))
-    print(size)
-    assert size["iid"] > 0.09
-    assert abs(size["unit"] - 0.05) < 0.033
-    loadings = np.linspace(-1, 1, 60)
-    common = Panel(
-        units, years,
-        {"y": persistent("f", 1) * loadings + 0.5 * persistent("e", 60),
-         "x": persistent("g", 1) * loadings + 0.5 * persistent("x", 60)},
-    )  # fmt: skip
-    errors = ("cluster:unit", "cluster:unit+period", "driscoll-kraay")
-    size = dict(zip(errors, rejections(common, errors), strict=True))
-    print(size)
-    assert size["cluster:unit"] > 0.3
-    assert size["driscoll-kraay"] < 0.5 * size["cluster:unit"]
-    assert size["cluster:unit+period"] < 0.5 * size["cluster:unit"]
-
-
-@pytest.mark.long
-def test_conley_holds_its_size_where_neighbours_share_shocks() -> None:
-    """Units in pairs of places: shocks of x and of errors are common to a place; clusters of units are too small."""
-    rng = np.random.default_rng(8)
-    lon, lat = np.repeat(rng.uniform(100, 120, 25), 4), np.repeat(rng.uniform(25, 45, 25), 4)
-    streams = Streams(6, "conley", 0, 400)
-    shared = {name: np.repeat(streams.normals(name, 12, 25), 4, axis=2) for name in ("y", "x")}
-    own = {name: 0.5 * streams.normals(f"own {name}", 12, 100) for name in ("y", "x")}
-    panel = Panel(
-        tuple(str(i) for i in range(100)), tuple(range(12)), {name: shared[name] + own[name] for name in ("y", "x")},
-        attributes={"longitude": lon, "latitude": lat, "place": np.repeat(np.arange(25), 4)},
-    )  # fmt: skip
-    errors = ("cluster:unit", "conley:20", "cluster:place")
-    size = dict(zip(errors, rejections(panel, errors), strict=True))
-    print(size)
-    assert size["cluster:unit"] > 0.2
-    assert abs(size["conley:20"] - 0.05) < 0.035
-
-
 @pytest.mark.parametrize("error", ["driscoll-kraay", "cluster:period", "cluster:unit+period"])
 def test_two_periods_are_too_few_for_sums_over_units(error: str) -> None:
     """Beside unit effects the scores of both periods are equal, and they sum to zero."""
     with pytest.raises(BadInput, match=r"with 2 periods; allowed: 3 or more periods"):
         panel_ols(errors=(error,))(placed(small_panel(15, 2, seed=3)))
-
-
-def test_covariance_is_a_function_of_arrays(contributions: np.ndarray) -> None:
-    """psi and e alone decide it: e scaled by 2 quadruples every type."""
-    from estimators.linear.covariances import Sample
-
-    panel = placed(small_panel(15, 6, seed=3))
-    psi, e = contributions[:1], contributions[:, 0]
-    for error in ("iid", "hc1", "cluster:unit", "cluster:province+period", "driscoll-kraay", "conley:400"):
-        sample = Sample(panel, 90, 23, {error: 9})
-        one, two = covariance(error, psi, e, sample), covariance(error, psi, 2 * e, sample)
-        np.testing.assert_allclose(two.matrix, 4 * one.matrix, rtol=1e-12)
 
 
 # How many parameters count in the factor of every clustered error, against ranks of matrices of dummies.
@@ -501,7 +372,7 @@ def test_panel_ols_counts_what_dummies_count(name: str, missing: int) -> None:
     panel, effects = panel_of(missing), COUNTED_EFFECTS[name]
     errors = tuple(f"cluster:{one}" for one in CLUSTERS)
     slopes = 3 + (not effects)
-    fits = {k: panel_ols(effects=effects, errors=errors, cluster_k=k, singletons="keep")(panel) for k in SETTINGS}  # type: ignore[arg-type]
+    fits = {k: panel_ols(effects=effects, errors=errors, cluster_k=k, singletons="keep")(panel) for k in SETTINGS}
     for row, grouping in enumerate(CLUSTERS):
         got = implied(fits, row, 0, slopes, panel.nobs)
         for setting in SETTINGS:
@@ -509,56 +380,12 @@ def test_panel_ols_counts_what_dummies_count(name: str, missing: int) -> None:
             assert got[setting] == pytest.approx(expected, abs=1e-6), (grouping, setting)
 
 
-@both
-@pytest.mark.parametrize("grouping", ["unit", "province"])
-def test_did_and_its_kernel_count_what_dummies_count(grouping: str, missing: int) -> None:
-    panel, error = panel_of(missing), f"cluster:{grouping}"
-    never = np.repeat(panel.variables["did"][:1], 2, axis=0)
-    never[1] = never[1][:, ::-1]
-    redrawn = panel.with_variables({"did": never})
-    makers: list[tuple[Any, Panel]] = [
-        (lambda k: TwoWayDID(errors=(error,), cluster_k=k), panel),
-        (lambda k: TwoWayDID(errors=(error,), cluster_k=k, terms=("did",)), redrawn),
-    ]
-    for make, data in makers:
-        fits = {setting: make(setting)(data) for setting in SETTINGS}
-        got = implied(fits, 0, 0, 3, panel.nobs)
-        for setting in SETTINGS:
-            expected = counted(("unit", "period"), grouping, setting, 3, panel)
-            assert got[setting] == pytest.approx(expected, abs=1e-6), setting
-
-
 @pytest.mark.parametrize("grouping", CLUSTERS)
 def test_spatial_did_counts_what_dummies_count(grouping: str) -> None:
     panel, error = panel_of(0), f"cluster:{grouping}"
-    fits = {k: SpatialDID(errors=(error,), cluster_k=k)(panel) for k in SETTINGS}  # type: ignore[arg-type]
+    fits = {k: SpatialDID(errors=(error,), cluster_k=k)(panel) for k in SETTINGS}
     slopes = len([term for term in fits["all"].terms if term in {"did", "w_did", "inv", "road"}])
     got = implied(fits, 0, 0, slopes, panel.nobs)
     for setting in SETTINGS:
         expected = counted(("unit", "period"), grouping, setting, slopes, panel)
         assert got[setting] == pytest.approx(expected, abs=1e-6), setting
-
-
-@both
-def test_the_factor_itself_is_that_of_the_slopes(missing: int) -> None:
-    """The level of the errors, not their ratio alone: sums over clusters from residuals on dummies, G and n counted."""
-    panel = panel_of(missing)
-    seen = np.ones((6, 24), dtype=bool) if panel.observed is None else panel.observed[0]
-    x = np.stack([np.broadcast_to(panel.variables[name], (1, 6, 24))[0][seen] for name in ("did", "inv", "road")], 1)
-    y = panel.variables["y"][0][seen]
-    dummies = np.hstack([np.equal.outer(own, np.unique(own)).astype(float)
-                         for own in (codes_of("unit", panel), codes_of("period", panel))])  # fmt: skip
-    x, y = (values - dummies @ np.linalg.lstsq(dummies, values)[0] for values in (x, y))
-    bread = np.linalg.inv(x.T @ x)
-    scores = x * (y - x @ bread @ x.T @ y)[:, None]
-    for name in ("unit", "province", "period"):
-        codes = codes_of(name, panel)
-        groups = len(np.unique(codes))
-        sums = np.array([scores[codes == code].sum(axis=0) for code in np.unique(codes)])
-        for setting in SETTINGS:
-            k = counted(("unit", "period"), name, setting, 3, panel)
-            factor = groups / (groups - 1) * (len(y) - 1) / (len(y) - k)
-            expected = np.sqrt(np.diag(bread @ sums.T @ sums @ bread) * factor)
-            fit = panel_ols(errors=(f"cluster:{name}",), cluster_k=setting)(panel)  # type: ignore[arg-type]
-            np.testing.assert_allclose(fit.se[0, 0, :3], expected, rtol=1e-8, err_msg=f"{name} {setting}")
-            assert fit.dof[0, 0, 0] == groups - 1

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
+import made_cities
 import numpy as np
 import pytest
+from agreement import assert_batch_is_its_panels
+from covering import covered
 from numpy.typing import NDArray
+from refusals import refuses
+from scipy import stats
 from scipy.integrate import quad
 from scipy.optimize import minimize
 from scipy.special import ndtr
-from scipy.stats import ncx2, norm
+from scipy.stats import chi2, f, multivariate_normal, ncx2, norm, truncnorm, wishart
 
 from estimators.staggered import honest
+from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.honest import (
     BoundsQuestion,
     Vertices,
@@ -22,7 +29,18 @@ from estimators.staggered.honest import (
     smoothness,
     smoothness_estimator,
 )
-from sim import BadInput
+from estimators.staggered.trend_evidence import (
+    MOST,
+    EventTimes,
+    TrendEvidence,
+    after_passing,
+    breakdowns,
+    linear_trend,
+    power,
+    pretrend_power,
+    slope_found,
+)
+from sim import BadInput, Panel
 
 Floats = NDArray[np.float64]
 
@@ -51,12 +69,6 @@ def question(pre: int, post: int, seed: int, weights: Floats | None = None) -> B
     root = rng.standard_normal((pre + post, 2 * (pre + post))) / 4
     sigma = root @ root.T + 0.5 + 0.1 * np.eye(pre + post)
     return BoundsQuestion(rng.standard_normal(pre + post), sigma, pre, weights)
-
-
-def in_steps(pre: int, second: Floats) -> Floats:
-    """The difference in trends (K,) with these second differences (pre + post - 1,), flat in its first period."""
-    path = np.r_[0.0, 0.0, second.cumsum().cumsum()]
-    return np.delete(path - path[pre], pre)
 
 
 # published numbers
@@ -100,8 +112,9 @@ def test_linear_extrapolation_when_trends_are_linear(pre: int, post: int, seed: 
     np.testing.assert_allclose(smoothness(asked, 0.0), expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("m", [0.01, 0.1, 0.3, 1.0, 5.0])
-@pytest.mark.parametrize(("pre", "post", "seed"), [(2, 2, 1), (4, 2, 2), (6, 3, 3)])
+@pytest.mark.parametrize(
+    ("m", "pre", "post", "seed"), [(0.01, 4, 2, 2), (0.1, 2, 2, 1), (0.3, 6, 3, 3), (1.0, 4, 2, 2), (5.0, 2, 2, 1)]
+)
 def test_no_other_linear_estimator_is_shorter(pre: int, post: int, seed: int, m: float) -> None:
     asked = question(pre, post, seed, np.ones(post) / post)
     weights, half_length = smoothness_estimator(asked, m)
@@ -126,23 +139,6 @@ def test_no_other_linear_estimator_is_shorter(pre: int, post: int, seed: int, m:
     for start in (weights[: pre - 1], np.zeros(pre - 1), rng.standard_normal(pre - 1)):
         found = minimize(half, start, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-12, "maxiter": 2000})
         assert half_length <= found.fun * (1 + 1e-7)
-
-
-def test_coverage_at_the_worst_trend_is_nominal_without_simulation() -> None:
-    """A linear estimator is normal, so its coverage is exact: 95% at the worst trend, more at all others."""
-    asked = question(5, 3, 8, np.array([0.2, 0.3, 0.5]))
-    m = 0.2
-    weights, half_length = smoothness_estimator(asked, m)
-
-    def coverage(second: Floats) -> float:
-        bias, se = weights @ in_steps(5, second), np.sqrt(weights @ asked.sigma @ weights)
-        return float(ncx2.cdf((half_length / se) ** 2, 1, (bias / se) ** 2))
-
-    corners = [coverage(m * np.array(signs)) for signs in itertools.product((-1.0, 1.0), repeat=7)]
-    assert min(corners) == pytest.approx(0.95, abs=1e-10)
-    rng = np.random.default_rng(1)
-    assert min(coverage(m * rng.uniform(-1, 1, 7)) for _ in range(500)) > 0.95
-    assert coverage(2 * m * np.ones(7)) < 0.95
 
 
 # relative magnitudes
@@ -188,18 +184,6 @@ def test_closed_form_vertices_are_those_of_the_programme(post: int, weights: lis
             assert np.hypot(ours - value, variances - variance).min() < 1e-8
 
 
-def test_first_stage_quantiles_are_those_of_draws() -> None:
-    asked = question(3, 4, 2, np.array([0.1, 0.2, 0.3, 0.4]))
-    for mbar in (0.0, 0.5, 2.0):
-        tests = Vertices.of(asked, mbar)
-        got = tests.least_favourable(0.05)
-        rng = np.random.default_rng(5)
-        for c in range(len(got)):
-            draws = rng.multivariate_normal([0, 0], tests.covariance[c], 200_000) @ tests.rows[c].T
-            share = (draws.max(axis=1) > got[c]).mean()
-            assert abs(share - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 200_000), (mbar, c)
-
-
 def share_below(limit: float, rows: Floats, covariance: Floats) -> float:
     """Probability that every moment is below a limit: each as it stands, conditional on D."""
     sd = np.sqrt(covariance[1, 1])
@@ -219,8 +203,7 @@ def share_below(limit: float, rows: Floats, covariance: Floats) -> float:
     return float(quad(density, max(-10 * sd, *starts), 10 * sd, points=[0.0], epsabs=1e-13, epsrel=1e-13, limit=400)[0])
 
 
-@pytest.mark.parametrize("mbar", [0.0, 0.5, 3.0, 1e4])
-@pytest.mark.parametrize("size", [0.3, 0.005, 1e-4])
+@covered(size=[0.3, 0.005, 1e-4], mbar=[0.0, 0.5, 3.0, 1e4])
 def test_first_stage_quantiles_by_adaptive_quadrature(mbar: float, size: float) -> None:
     tests = Vertices.of(question(3, 4, 2, np.array([0.1, 0.2, 0.3, 0.4])), mbar)
     for rows, covariance, limit in zip(tests.rows, tests.covariance, tests.least_favourable(size), strict=True):
@@ -233,32 +216,6 @@ def test_ends_are_where_the_test_turns() -> None:
     critical = tests.least_favourable(0.005)
     around = np.array([low - 1e-8, low + 1e-8, high - 1e-8, high + 1e-8])
     assert tests.accept(around, 0.05, critical).tolist() == [False, True, True, False]
-
-
-def test_no_departure_is_the_usual_interval() -> None:
-    np.testing.assert_allclose(relative_magnitudes(CITED, 0.0), CITED.original, atol=1e-9)
-    asked = question(3, 2, 4, np.array([0.5, 0.5]))
-    np.testing.assert_allclose(relative_magnitudes(asked, 0.0), asked.original, atol=1e-9)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("mbar", [0.5, 1.0])
-def test_coverage_under_simulation(mbar: float) -> None:
-    """Trends at the restriction's edge: the interval covers in 95% of draws at least, within 4 Monte Carlo errors."""
-    base = question(3, 2, 9, np.array([0.5, 0.5]))
-    critical = Vertices.of(base, mbar).least_favourable(0.005)
-    rng = np.random.default_rng(17)
-    rates = []
-    for worst in (0.0, 1.0, 5.0):
-        path = np.r_[0.0, worst, 0.0, 0.3 * worst]  # three early periods and the reference
-        after = path[-1] + mbar * worst * np.array([1.0, 2.0])
-        delta = np.r_[path[:3] - path[3], after - path[3]]
-        theta = 1.0
-        draws = rng.multivariate_normal(delta + np.r_[0, 0, 0, theta, theta], base.sigma, 1500)
-        tests = [Vertices.of(BoundsQuestion(beta, base.sigma, 3, base.weights), mbar) for beta in draws]
-        rates.append(np.mean([one.accept(np.array([theta]), 0.05, critical)[0] for one in tests]))
-    assert min(rates) > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 1500)
-    assert min(rates) < 0.999
 
 
 # both
@@ -297,32 +254,178 @@ def test_scale_sign_and_linear_trends(restriction: honest.Restriction) -> None:
         np.testing.assert_allclose(interval(BoundsQuestion(BETA + line, SIGMA, 4), 0.3), (low, high), rtol=1e-9)
 
 
-def test_no_error_leaves_the_identified_set() -> None:
-    """As the errors vanish: estimate less the extrapolated slope -+ M, and estimate -+ Mbar x largest difference."""
-    exact = BoundsQuestion(BETA, 1e-16 * SIGMA, 4)
-    slope = -BETA[3]
-    np.testing.assert_allclose(smoothness(exact, 0.3), BETA[4] - slope + np.array([-0.3, 0.3]), atol=1e-6)
-    worst = np.abs(np.diff(np.r_[BETA[:4], 0.0])).max()
-    np.testing.assert_allclose(relative_magnitudes(exact, 2.0), BETA[4] + 2 * worst * np.array([-1, 1]), atol=1e-6)
-
-
 def test_bad_input_is_said_in_one_line() -> None:
-    with pytest.raises(BadInput, match=r"sigma has shape \(7, 7\)"):
-        BoundsQuestion(BETA, SIGMA[:7, :7], 4)
-    with pytest.raises(BadInput, match="pre = 8 of 8 estimates"):
-        BoundsQuestion(BETA, SIGMA, 8)
-    with pytest.raises(BadInput, match="sigma is not positive definite"):
-        BoundsQuestion(BETA, -SIGMA, 4)
-    with pytest.raises(BadInput, match=r"weights have shape \(3,\)"):
-        BoundsQuestion(BETA, SIGMA, 4, np.ones(3))
-    with pytest.raises(BadInput, match="level = 95"):
-        BoundsQuestion(BETA, SIGMA, 4, level=95)
-    with pytest.raises(BadInput, match="bound = -1"):
-        smoothness(CITED, -1.0)
+    refuses(r"sigma has shape \(7, 7\)", lambda: BoundsQuestion(BETA, SIGMA[:7, :7], 4))
+    refuses("pre = 8 of 8 estimates", lambda: BoundsQuestion(BETA, SIGMA, 8))
+    refuses("sigma is not positive definite", lambda: BoundsQuestion(BETA, -SIGMA, 4))
+    refuses(r"weights have shape \(3,\)", lambda: BoundsQuestion(BETA, SIGMA, 4, np.ones(3)))
+    refuses("level = 95", lambda: BoundsQuestion(BETA, SIGMA, 4, level=95))
+    refuses("bound = -1", lambda: smoothness(CITED, -1.0))
 
 
 def test_a_restriction_that_does_not_exist_is_bad_input() -> None:
     question = honest.BoundsQuestion(np.array([0.1, 0.2]), np.eye(2), 1)
     for ask in (honest.breakdown, lambda *given: honest.sensitivity(*given, np.ones(1))):
         with pytest.raises(BadInput, match="restriction = 'smooth'; did you mean 'smoothness'"):
-            ask(question, "smooth")  # type: ignore[arg-type]
+            ask(question, "smooth")
+
+
+# Numbers on parallel trends: the pre-trend test and breakdown values, held to the tests of the path itself.
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    return replace(made_cities.panel(), weights={})
+
+
+def test_the_test_is_that_of_the_path(panel: Panel) -> None:
+    found = TrendEvidence()(panel)
+    path = EventTimes.of(CallawaySantAnna(base="universal"), panel)
+    covariance = path.covariance[: path.pre, : path.pre]
+    wald = float(path.estimate[: path.pre] @ np.linalg.solve(covariance, path.estimate[: path.pre]))
+    q, m = path.pre, path.fewest
+    pvalue = stats.f.sf(wald * (m - q) / (q * (m - 1)), q, m - q)
+    assert 2 * stats.norm.sf(found.estimate[0, 0]) == pytest.approx(pvalue, rel=1e-6)
+    assert found.pvalues["pre-trend"] == pytest.approx(pvalue, rel=1e-6)
+    group, ever = np.arange(36) // 6, panel.variables[str(panel.roles.treatment)][0].any(axis=0)
+    grouped = replace(panel, attributes={"group": group})
+    clusters = EventTimes.of(CallawaySantAnna(base="universal", errors=("cluster:group",)), grouped).fewest
+    assert clusters == len(set(group[ever])) < m == ever.sum()
+
+
+def test_breakdowns_are_where_the_bounds_reach_zero(panel: Panel) -> None:
+    """A drift-free panel with a large effect: at the value the interval's end is 0, below it it is not."""
+    large = panel.with_variables({"y": panel.variables["y"] + 6.0 * panel.variables["did"]})
+    path = EventTimes.of(CallawaySantAnna(base="universal"), large)
+    first, mean = breakdowns(path)
+    post = len(path.events) - path.pre
+    for value, weights in ((first, np.eye(1, post)[0]), (mean, np.full(post, 1 / post))):
+        assert 0 < value < MOST
+        question = BoundsQuestion(path.estimate, path.covariance, path.pre, weights)
+        assert relative_magnitudes(question, 0.99 * value)[0] > 0
+        assert relative_magnitudes(question, 1.01 * value)[0] <= 0
+        assert value == pytest.approx(breakdown(question, "relative magnitudes"))
+    assert first > mean
+    found = TrendEvidence(bounds=True)(large)
+    assert found.terms == ("pre-trend", "breakdown:first", "breakdown:mean")
+    assert found.estimate[0, 1:].tolist() == pytest.approx([first, mean])
+    assert np.isnan(found.se[0, 0, 1:]).all()
+
+
+def test_a_value_that_no_trend_reaches_is_the_largest(panel: Panel) -> None:
+    quiet = panel.with_variables({"y": 1e-3 * panel.variables["y"] + 6.0 * panel.variables["did"]})
+    assert TrendEvidence(bounds=True)(quiet).estimate[0, 1:].tolist() == [MOST, MOST]
+
+
+def test_a_batch_is_its_panels_one_by_one(panel: Panel) -> None:
+    y = panel.variables["y"]
+    many = panel.with_variables({"y": y + np.random.default_rng(2).standard_normal((3, *y.shape[1:]))})
+    assert_batch_is_its_panels(TrendEvidence(bounds=True), many, rtol=0.0, atol=0.0)
+
+
+def test_panels_that_cannot_serve(panel: Panel) -> None:
+    refuses("becomes treated", lambda: TrendEvidence()(panel.with_variables({"did": np.zeros((1, 9, 36))})))
+    refuses("no variable", lambda: TrendEvidence(outcome="nothing")(panel))
+
+
+# Power of pre-trend tests against closed forms, another integration, draws, and what Roth's paper proves.
+
+
+Z = norm.ppf(0.975)
+
+
+def covariance(k: int, seed: int = 1) -> Floats:
+    """Of event-study estimates: a common reference period and noise of its own."""
+    rng = np.random.default_rng(seed)
+    root = rng.standard_normal((k, 2 * k)) * 0.1 / np.sqrt(2 * k)
+    return 0.01 * np.ones((k, k)) + np.asarray(root @ root.T) + 0.002 * np.eye(k)
+
+
+def test_one_estimate_is_exact() -> None:
+    sigma = np.array([[0.04, 0.01], [0.01, 0.05]])
+    got = after_passing(sigma, 1, linear_trend(1, 1, 0.3))
+    low, high = (-Z * 0.2 + 0.3) / 0.2, (Z * 0.2 + 0.3) / 0.2
+    assert got.power == pytest.approx(1 - (norm.cdf(high) - norm.cdf(low)), abs=1e-14)
+    before = -0.3 + 0.2 * truncnorm.mean(low, high)
+    np.testing.assert_allclose(got.expected, [before, 0.3 + 0.01 / 0.04 * (before + 0.3)], rtol=1e-12)
+    slope = slope_found(sigma, 1, 0.8)
+    assert norm.cdf(-Z + slope / 0.2) + norm.cdf(-Z - slope / 0.2) == pytest.approx(0.8, abs=1e-12)
+
+
+@pytest.mark.parametrize(("pre", "tolerance"), [(3, 5e-6), (4, 1e-5), (5, 1e-5)])
+def test_power_equals_scipy_s_integration(pre: int, tolerance: float) -> None:
+    sigma = covariance(pre + 2)
+    trend = linear_trend(pre, 2, 0.03)
+    half = Z * np.sqrt(np.diag(sigma)[:pre])
+    inside = multivariate_normal.cdf(half, trend[:pre], sigma[:pre, :pre], lower_limit=-half, abseps=1e-6, releps=1e-6,
+                                     maxpts=200_000, rng=np.random.default_rng(1))  # fmt: skip
+    assert power(sigma, pre, trend) == pytest.approx(1 - inside, abs=tolerance)
+
+
+@pytest.mark.parametrize(("test", "treated"), [("individual", np.inf), ("joint", np.inf), ("joint", 12.0)])
+def test_power_and_bias_are_those_of_draws(test: str, treated: float) -> None:
+    """400,000 studies: rejection rate and mean of those that pass, within 4 Monte Carlo errors."""
+    pre, post = 4, 3
+    sigma = covariance(pre + post, 3)
+    trend = linear_trend(pre, post, 0.06)
+    rng = np.random.default_rng(11)
+    draws = rng.multivariate_normal(trend, sigma, 400_000, method="cholesky")
+    own = draws[:, :pre]
+    if test == "individual":
+        passed = (np.abs(own) <= Z * np.sqrt(np.diag(sigma)[:pre])).all(axis=1)
+    elif np.isinf(treated):
+        passed = np.vecdot(own, np.linalg.solve(sigma[:pre, :pre], own.T).T) <= chi2.ppf(0.95, pre)
+    else:  # each study has a covariance of its own, of so many clusters
+        nu = treated - 1
+        covariances = wishart.rvs(nu, sigma[:pre, :pre] / nu, len(draws), rng)
+        squared = np.vecdot(own, np.linalg.solve(covariances, own[:, :, None])[:, :, 0])
+        passed = squared * (treated - pre) / (pre * nu) <= f.ppf(0.95, pre, treated - pre)
+    got = after_passing(sigma, pre, trend, test, treated=treated)
+    assert 0.1 < got.power < 0.95
+    assert abs((~passed).mean() - got.power) < 4 * np.sqrt(got.power * (1 - got.power) / len(draws))
+    kept = draws[passed]
+    errors = np.abs(kept.mean(axis=0) - got.expected) / (kept.std(axis=0) / np.sqrt(len(kept)))
+    assert errors.max() < 4
+
+
+def test_joint_test_is_noncentral_chi_square() -> None:
+    sigma = covariance(6)
+    trend = linear_trend(4, 2, 0.05)
+    far = trend[:4] @ np.linalg.solve(sigma[:4, :4], trend[:4])
+    assert power(sigma, 4, trend, "joint") == pytest.approx(ncx2.sf(chi2.ppf(0.95, 4), 4, far), abs=1e-12)
+    assert power(sigma, 4, 0 * trend, "joint", 0.1) == pytest.approx(0.1, abs=1e-12)
+
+
+def test_slopes_have_their_power_and_scale_with_the_errors() -> None:
+    sigma = covariance(7)
+    got = pretrend_power(np.zeros(7), sigma, 4)
+    assert got.slopes[1] > got.slopes[0] > 0
+    for slope, share, after in zip(got.slopes, (0.5, 0.8), got.after, strict=True):
+        assert power(sigma, 4, linear_trend(4, 3, slope)) == pytest.approx(share, abs=1e-10)
+        assert power(sigma, 4, linear_trend(4, 3, -slope)) == pytest.approx(share, abs=1e-5)
+        assert after.power == pytest.approx(share, abs=1e-10)
+        assert after.bayes_factor == pytest.approx((1 - share) / (1 - got.size), abs=1e-10)
+    np.testing.assert_allclose(pretrend_power(np.zeros(7), 9 * sigma, 4).slopes, 3 * got.slopes, rtol=1e-10)
+    assert 0.05 < got.size < 1 - 0.95**4
+
+
+def test_likelihood_ratio_is_that_of_normal_densities() -> None:
+    sigma = covariance(7)
+    beta = np.random.default_rng(4).multivariate_normal(linear_trend(4, 3, -0.05), sigma)
+    got = pretrend_power(beta, sigma, 4)
+    for slope, ratio in zip(got.slopes, got.likelihood_ratio, strict=True):
+        densities = [
+            multivariate_normal.pdf(beta[:4], s * linear_trend(4, 3)[:4], sigma[:4, :4]) for s in (slope, -slope)
+        ]
+        assert ratio == pytest.approx(max(densities) / multivariate_normal.pdf(beta[:4], np.zeros(4), sigma[:4, :4]))
+
+
+def test_bad_input_of_powers_is_said_in_one_line() -> None:
+    sigma = covariance(5)
+    refuses(r"sigma has shape \(4, 4\)", lambda: power(sigma[:4, :4], 3, np.zeros(5)))
+    refuses("pre = 0", lambda: power(sigma, 0, np.zeros(5)))
+    refuses("test = 'wald'", lambda: power(sigma, 3, np.zeros(5), "wald"))
+    with pytest.raises(BadInput, match=r"3 clusters of treated units; allowed: .*pre < clusters"):
+        power(sigma, 3, np.zeros(5), "joint", treated=3)
+    refuses("not positive definite", lambda: power(np.ones((5, 5)), 3, np.zeros(5)))
+    refuses(r"power = 0.01; allowed: above the test's size", lambda: slope_found(sigma, 3, 0.01))

@@ -6,12 +6,14 @@ import warnings
 
 import numpy as np
 import pytest
+from covering import covered
 from scipy import stats
 
 from estimators import Estimator, SpatialPanel, TwoWayDID
 from estimators.core.estimator import TermCovariance
 from estimators.core.hypotheses import HypothesisTest, hypothesis_test, parse_hypothesis
 from experiments.references.reference import long_frame
+from references.pyfixest_reference import feols
 from references.small_panels import small_panel
 from sim import BadInput
 
@@ -114,17 +116,9 @@ def test_several_hypotheses_without_a_number_of_degrees_of_freedom_are_held_to_c
 
 def test_clustered_combinations_equal_a_regression_in_other_variables_of_pyfixest() -> None:
     """did - inv is the coefficient of did where inv + did takes the place of inv."""
-    import pyfixest
-
     frame = long_frame(small_panel(40, 8, seed=5), ("y", "did", "inv", "road"))
     frame["both"] = frame["did"] + frame["inv"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs = pyfixest.feols(
-            "y ~ did + both + road | unit + period", data=frame, vcov={"CRV1": "unit"}, fixef_rm="none",
-            ssc=pyfixest.ssc(k_adj=True, k_fixef="nonnested", G_adj=True),
-            demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
-        )  # fmt: skip
+    theirs = feols("y ~ did + both + road | unit + period", frame, {"CRV1": "unit"})
     ours = answer_of(TwoWayDID(), "did - inv", "cluster:unit")
     got = (ours.estimate, ours.se, ours.pvalue, ours.lower, ours.upper)
     ends = theirs.confint().loc["did"]
@@ -144,8 +138,7 @@ def test_equivalence_is_two_one_sided_tests_and_the_90_percent_interval() -> Non
         assert (found.pvalue < 0.05) == (lower < found.lower and found.upper < upper)
 
 
-@pytest.mark.parametrize("effects", [("unit", "period"), (), ("unit",)])
-@pytest.mark.parametrize("constant", [False, True])
+@covered(constant=[False, True], effects=[("unit", "period"), (), ("unit",)])
 def test_the_diagonal_of_a_covariance_holds_the_squared_errors(effects: tuple[str, ...], constant: bool) -> None:
     errors = ("iid", "hc1", "cluster:unit", "cluster:province", "driscoll-kraay", "cluster:unit+period", "cv3:unit")
     panel = small_panel(30, 7, seed=2, missing=12)
@@ -161,7 +154,7 @@ def test_the_diagonal_of_a_covariance_holds_the_squared_errors(effects: tuple[st
 def test_spatial_models_have_the_covariance_of_all_terms(model: str) -> None:
     errors = ("information", "hessian", "cluster:unit")
     panel = small_panel(40, 8, seed=5)
-    estimator = SpatialPanel(model=model, errors=errors)  # type: ignore[arg-type]
+    estimator = SpatialPanel(model=model, errors=errors)
     found = estimator(panel)
     for row, error in enumerate(errors):
         covariance = estimator.covariance(panel, error)

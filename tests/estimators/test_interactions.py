@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from agreement import of_units
+from refusals import refuses
 
-from estimators import Estimator, InteractionTest, Moderation, Status, TripleDifference, TwoWayDID
-from estimators.core.estimator import critical_values
+from estimators import Estimator, InteractionTest, Moderation, TripleDifference, TwoWayDID
 from experiments.references.reference import long_frame
+from references.pyfixest_reference import feols
 from references.small_panels import small_panel, uneven
 from sim import BadInput, Panel, Streams, Wanted
 from sim.world.panel_design import PanelDesign
@@ -41,21 +42,13 @@ PANELS = {"balanced": panel_of(), "gaps": panel_of(30), "weights": uneven(panel_
 
 
 def pyfixest_of(panel: Panel, formula: str, error: str, products: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
-    import pyfixest
-
     own = panel.with_variables(products)
     frame = long_frame(own, tuple(own.variables))
     frame["half_period"] = frame["period"] + 1000 * (frame["half"] == "dirty")
     clustered = error.startswith("cluster:")
     by = {"weights": "pop", "weights_type": "aweights"} if panel.roles.weight else {}
-    by |= {"demeaner": pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        fit = pyfixest.feols(
-            formula, data=frame, fixef_rm="none", **by,
-            vcov={"CRV1": error.removeprefix("cluster:")} if clustered else {"iid": "iid", "hc1": "HC1"}[error],
-            ssc=pyfixest.ssc(k_adj=True, k_fixef="nonnested" if clustered else "full", G_adj=True),
-        )  # fmt: skip
+    kind = {"CRV1": error.removeprefix("cluster:")} if clustered else {"iid": "iid", "hc1": "HC1"}[error]
+    fit = feols(formula, frame, kind, "nonnested" if clustered else "full", **by)
     return fit.coef().to_numpy(), fit.se().to_numpy()
 
 
@@ -89,18 +82,15 @@ def test_a_triple_difference_is_that_of_two_regressions_without_controls() -> No
     panel = panel_of(25)
     ours = TripleDifference("half", ("clean", "dirty"), controls=())(panel)
     other = TripleDifference("half", ("dirty", "clean"), controls=())(panel)
-    parts = [TwoWayDID(regressors=("did",))(part_of(panel, value)).estimate[0, 0] for value in ("clean", "dirty")]
+    parts = [
+        TwoWayDID(regressors=("did",))(of_units(panel, panel.attributes["half"] == value)).estimate[0, 0]
+        for value in ("clean", "dirty")
+    ]
     np.testing.assert_allclose(ours.estimate[0], [parts[0], parts[1] - parts[0]], rtol=1e-10)
     np.testing.assert_allclose(other.estimate[0], [parts[1], parts[0] - parts[1]], rtol=1e-10)
     free = InteractionTest("half", ("clean", "dirty"), regressors=("did",))(panel)
     np.testing.assert_allclose(ours.estimate, free.estimate, rtol=1e-10)
     np.testing.assert_allclose(ours.se, free.se, rtol=1e-8)
-
-
-def part_of(panel: Panel, value: str) -> Panel:
-    from sim.panel import part
-
-    return part(panel, panel.attributes["half"] == value, np.ones(len(panel.periods), dtype=bool))
 
 
 def test_a_group_may_be_a_variable_and_units_of_other_groups_are_left_out() -> None:
@@ -111,21 +101,15 @@ def test_a_group_may_be_a_variable_and_units_of_other_groups_are_left_out() -> N
     kept = replace(panel, attributes={**panel.attributes, "code": code})
     ours = TripleDifference("code", ("0", "1"))(as_variable)
     np.testing.assert_array_equal(ours.estimate, TripleDifference("code", ("0", "1"))(kept).estimate)
-    without = TripleDifference("half", ("clean", "dirty"))(part_without(panel, third))
+    without = TripleDifference("half", ("clean", "dirty"))(of_units(panel, ~third))
     np.testing.assert_allclose(ours.estimate, without.estimate, rtol=1e-12)
-
-
-def part_without(panel: Panel, units: np.ndarray) -> Panel:
-    from sim.panel import part
-
-    return part(panel, ~units, np.ones(len(panel.periods), dtype=bool))
 
 
 @pytest.mark.parametrize("kind", ["moderation", "triple-difference"])
 def test_they_are_weighted_least_squares_on_dummies(kind: str) -> None:
     """Of a panel with gaps, by columns times the root of weights; all effects count in factors."""
     panel = uneven(panel_of(30))
-    seen = panel.observed[0]  # type: ignore[index]
+    seen = panel.observed[0]
     y, did, inv, road, pop = (panel.variables[name][0][seen] for name in ("y", "did", "inv", "road", "pop"))
     period, unit = np.nonzero(seen)
     dirty = panel.attributes["half"][unit] == "dirty"
@@ -149,18 +133,6 @@ def test_they_are_weighted_least_squares_on_dummies(kind: str) -> None:
     for own, meat in zip(ours.se[0], meats, strict=True):
         np.testing.assert_allclose(own, np.sqrt(np.diagonal(bread @ meat @ bread)[:4]), rtol=1e-8)
     assert ours.statistics["sigma2"][0] == pytest.approx(e @ e / (n - k), rel=1e-8)
-
-
-def test_moderation_is_a_regression_on_dummies() -> None:
-    """The slow plain program: every effect a column, the product by hand."""
-    panel = panel_of(20)
-    seen = panel.observed[0]  # type: ignore[index]
-    y, did, inv, road = (panel.variables[name][0][seen] for name in ("y", "did", "inv", "road"))
-    period, unit = np.nonzero(seen)
-    dummies = np.column_stack([*(unit == i for i in range(42)), *(period == t for t in range(1, 8))])
-    x = np.column_stack([did, did * (inv - 0.7), inv, road, dummies])
-    beta = np.linalg.lstsq(x, y, rcond=None)[0]
-    np.testing.assert_allclose(Moderation("inv", at=0.7)(panel).estimate[0], beta[:4], rtol=1e-9)
 
 
 @pytest.mark.parametrize("error", ["iid", "hc1", "cluster:unit", "cluster:province", "driscoll-kraay", "cv3:unit"])
@@ -196,7 +168,7 @@ def world(**changes: object) -> PanelDesign:
         "covariates": (Normal("dirt", effect=0.0, between=1.0, distribution="binary"),),
         "effect": Effect(size=0.5, by_covariate="dirt", covariate_slope=0.6),
     }  # fmt: skip
-    return PanelDesign(**settings | changes)  # type: ignore[arg-type]
+    return PanelDesign(**settings | changes)
 
 
 MODERATED = {"effect": Effect(size=0.5), "mediators": (Linear("m", a=0.0, b=0.4, sd=1.0, interaction=0.3),)}
@@ -222,26 +194,6 @@ def test_without_errors_every_draw_gives_its_truth(design: PanelDesign, estimato
     assert (np.abs(truths[:, 1]) > 0.1).all()
     assert np.ptp(truths[:, 0]) > 0 or estimator is DDD
     np.testing.assert_allclose(found.estimate[:, : len(terms)], truths, rtol=1e-7)
-
-
-@pytest.mark.parametrize(("design", "estimator"), [(world(), DDD), (world(**MODERATED), BY_M)],
-                         ids=["triple difference", "moderation"])  # fmt: skip
-def test_2000_intervals_cover_the_truth(design: PanelDesign, estimator: Estimator) -> None:
-    targets = {term: target for term, target in estimator.layout(design.schema).targets.items() if "did" in term}
-    streams, found = Streams(5, "coverage"), []
-    for start in range(0, 2000, 100):
-        rows = streams.tile(start, start + 100)
-        draw = design.settle(streams.within(f"world {start}")).draw(
-            rows, Wanted(frozenset(design.schema.variables), tuple(targets.values()))
-        )
-        got = estimator(draw.panel)
-        assert (got.status == Status.OK).all()
-        errors = got.estimate[:, :2] - np.stack([draw.truth[target] for target in targets.values()], axis=1)
-        found.append(np.stack([errors, critical_values(got.dof, 0.05)[:, -1, :2] * got.se[:, -1, :2]]))
-    errors, margins = np.concatenate(found, axis=1)
-    assert (np.abs(errors.mean(axis=0)) <= 4 * errors.std(axis=0) / np.sqrt(2000)).all()
-    coverage = (np.abs(errors) <= margins).mean(axis=0)
-    assert ((coverage >= 0.93) & (coverage <= 0.97)).all(), coverage
 
 
 # Mistakes.
@@ -280,5 +232,4 @@ def test_mistakes_are_one_line(estimator: Estimator, said: str) -> None:
 def test_a_group_that_is_drawn_anew_is_refused() -> None:
     panel = small_panel(20, 5, replications=2, redrawn=True)
     drawn = panel.with_variables({"code": np.random.default_rng(1).integers(0, 2, (2, 5, 20)).astype(float)})
-    with pytest.raises(BadInput, match="varies within units"):
-        TripleDifference("code", ("0", "1"))(drawn)
+    refuses("varies within units", lambda: TripleDifference("code", ("0", "1"))(drawn))

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from agreement import in_another_order
+from covering import covered
 from numpy.typing import NDArray
 from published_panels import cigarette_panel
+from refusals import refuses
 
 from estimators import Status, Tile
 from estimators.spatial.lm_tests import FORMS, LMTests, ScoreSums
-from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
+from sim import BadInput, Panel, Roles, Streams, Weights
 from sim.filters import SpatialFilter
-from sim.presets import Paper
 
 Floats = NDArray[np.float64]
 UNIT, PERIOD, BOTH = ("unit",), ("period",), ("unit", "period")
@@ -40,7 +42,7 @@ CIGARETTES = {
 
 def statistics(panel: Panel, form: str = "exact", effects: tuple[str, ...] = BOTH, **settings: Any) -> Floats:
     """The four statistics of every replication, (R, 4)."""
-    estimator = LMTests(form, effects, keep_arrays=True, **settings)  # type: ignore[arg-type]
+    estimator = LMTests(form, effects, keep_arrays=True, **settings)
     return np.asarray(estimator(panel).estimate)
 
 
@@ -61,7 +63,7 @@ def small_weights(n: int, standardize: str = "row", seed: int = 3) -> Weights:
     for i in range(n):
         others = rng.choice([j for j in range(n) if j != i], size=4, replace=False)
         raw[i, others] = rng.uniform(0.5, 2.0, size=4)
-    return Weights.of(tuple(f"u{i}" for i in range(n)), raw, standardize)  # type: ignore[arg-type]
+    return Weights.of(tuple(f"u{i}" for i in range(n)), raw, standardize)
 
 
 def small_panel(standardize: str = "row", replications: int = 3, n: int = 12, t: int = 5, *,
@@ -111,17 +113,14 @@ def brute_force(panel: Panel, replication: int, effects: tuple[str, ...]) -> tup
     )
 
 
-@pytest.mark.parametrize("redrawn", [False, True])
-@pytest.mark.parametrize("standardize", ["row", "spectral"])
-@pytest.mark.parametrize("effects", EFFECTS)
+@covered(redrawn=[False, True], standardize=["row", "spectral"], effects=EFFECTS)
 def test_dense_matrices(effects: tuple[str, ...], standardize: str, redrawn: bool) -> None:
     panel = small_panel(standardize, redrawn=redrawn)
     expected = [brute_force(panel, r, effects) for r in range(3)]
     np.testing.assert_allclose(statistics(panel, "exact", effects), expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("standardize", ["row", "spectral"])
-@pytest.mark.parametrize("effects", EFFECTS)
+@covered(standardize=["row", "spectral"], effects=EFFECTS)
 def test_spreg_on_stacked_data_with_dummies(effects: tuple[str, ...], standardize: str) -> None:
     """Its tests for a cross-section, with T N rows and a block-diagonal W, are Elhorst's form, lags demeaned last."""
     from scipy.sparse import csr_matrix, kron
@@ -141,26 +140,23 @@ def test_spreg_on_stacked_data_with_dummies(effects: tuple[str, ...], standardiz
     cache = spDcache(regression, w)
     expected = [lmLag(regression, w, cache), lmErr(regression, w, cache), rlmLag(regression, w, cache),
                 rlmErr(regression, w, cache)]  # fmt: skip
-    estimates = LMTests("elhorst", effects, keep_arrays=True)(panel)  # type: ignore[arg-type]
+    estimates = LMTests("elhorst", effects, keep_arrays=True)(panel)
     np.testing.assert_allclose(estimates.estimate[0], [np.squeeze(pair[0]) for pair in expected], rtol=1e-9)
-    assert estimates.pvalue is not None
     np.testing.assert_allclose(estimates.pvalue[0, 0], [np.squeeze(pair[1]) for pair in expected], rtol=1e-7)
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("redrawn", [False, True])
+@covered(form=FORMS, redrawn=[False, True])
 def test_cross_products_give_what_arrays_give(form: str, redrawn: bool) -> None:
     """The shared cross products with both effects against the sums from whole arrays."""
     panel = small_panel(redrawn=redrawn)
-    shared = LMTests(form)  # type: ignore[arg-type]
+    shared = LMTests(form)
     sums = ScoreSums("y", ("x1", "x2"), "w", BOTH, form != "elhorst-wq")
     plan = sums.prepare(panel)
     direct = shared.solve(plan, sums.reduce(plan, Tile(panel)), panel.schema, Streams(0))
     np.testing.assert_allclose(shared(panel).estimate, direct.estimate, rtol=1e-10)
 
 
-@pytest.mark.parametrize("effects", EFFECTS)
-@pytest.mark.parametrize("form", FORMS)
+@covered(form=FORMS, effects=EFFECTS)
 def test_invariances(form: str, effects: tuple[str, ...]) -> None:
     """Scale of the outcome, multiples of regressors in it, order of units and periods, effects that are taken out."""
     panel = small_panel()
@@ -171,21 +167,12 @@ def test_invariances(form: str, effects: tuple[str, ...]) -> None:
     np.testing.assert_allclose(
         statistics(panel.with_variables({"y": y + 7.0 + shifts}), form, effects), base, rtol=1e-8
     )
-    order = np.random.default_rng(1).permutation(12)
-    units = tuple(panel.units[i] for i in order)
-    turned = Panel(units, panel.periods, {name: v[:, ::-1][:, :, order] for name, v in panel.variables.items()},
-                   panel.roles, weights={"w": panel.weights["w"].reordered(units)})  # fmt: skip
+    turned = in_another_order(panel.with_variables({name: v[:, ::-1] for name, v in panel.variables.items()}))[0]
     np.testing.assert_allclose(statistics(turned, form, effects), base, rtol=1e-9)
     moved = statistics(panel.with_variables({"y": y + 2.0 * x1}), form, effects)
     np.testing.assert_allclose(moved[:, 1], base[:, 1], rtol=1e-9)  # lm_err sees residuals alone
     single = np.concatenate([statistics(panel.replication(r), form, effects) for r in range(3)])
     np.testing.assert_allclose(single, base, rtol=1e-12)
-
-
-def test_two_ways_to_the_joint_test() -> None:
-    """lm_lag + rlm_err = lm_err + rlm_lag: both are the joint test of lag and error."""
-    got = statistics(small_panel())
-    np.testing.assert_allclose(got[:, 0] + got[:, 3], got[:, 1] + got[:, 2], rtol=1e-10)
 
 
 @pytest.mark.usefixtures("rounding")
@@ -196,7 +183,7 @@ def test_weights_that_link_all_alike_are_bad_input_beside_time_effects(redrawn: 
     everyone = Weights.of(panel.units, 1.0 - np.eye(len(panel.units)))
     full = Panel(panel.units, panel.periods, panel.variables, panel.roles, weights={"w": everyone})
     for form, effects in itertools.product(FORMS, EFFECTS):
-        estimator = LMTests(form, effects)  # type: ignore[arg-type]
+        estimator = LMTests(form, effects)
         if "period" in effects:
             with pytest.raises(BadInput, match="W links all units equally"):
                 estimator(full)
@@ -225,13 +212,12 @@ def test_a_draw_that_effects_absorb_is_singular(effects: tuple[str, ...]) -> Non
     panel = small_panel(redrawn=True)
     x = np.array(panel.variables["x1"])
     x[1] = (x[1, :1] if "unit" in effects else 0.1) + (x[1, :, :1] if "period" in effects else 0.2)
-    got = LMTests(effects=effects)(panel.with_variables({"x1": x}))  # type: ignore[arg-type]
+    got = LMTests(effects=effects)(panel.with_variables({"x1": x}))
     assert got.status.tolist() == [Status.OK, Status.SINGULAR, Status.OK]
 
 
 def test_a_w_with_other_row_sums_needs_the_arrays() -> None:
-    with pytest.raises(BadInput, match="rows do not sum to one"):
-        LMTests()(small_panel("spectral"))
+    refuses("rows do not sum to one", lambda: LMTests()(small_panel("spectral")))
 
 
 @pytest.mark.parametrize(
@@ -240,49 +226,15 @@ def test_a_w_with_other_row_sums_needs_the_arrays() -> None:
      ({"effects": ("city",)}, "effects = ")],
 )  # fmt: skip
 def test_bad_settings(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(BadInput, match=message):
-        LMTests(**settings)
+    refuses(message, lambda: LMTests(**settings))
 
 
 def test_bad_panels() -> None:
     panel = small_panel()
-    with pytest.raises(BadInput, match="no weights 'v'"):
-        LMTests(weights="v")(panel)
+    refuses("no weights 'v'", lambda: LMTests(weights="v")(panel))
     observed = np.ones((1, 5, 12), dtype=bool)
     observed[0, 0, 0] = False
     gaps = Panel(panel.units, panel.periods, panel.variables, panel.roles, observed=observed, weights=panel.weights)
     for effects in EFFECTS:
         with pytest.raises(BadInput, match="1 unit-periods are missing"):
             statistics(gaps, effects=effects)
-
-
-def rejections(panel: Panel, form: str, effects: tuple[str, ...]) -> Floats:
-    """Shares of p < .05, (4,)."""
-    estimates = LMTests(form, effects, keep_arrays=True)(panel)  # type: ignore[arg-type]
-    assert (estimates.status == Status.OK).all()
-    assert estimates.pvalue is not None
-    return np.asarray((estimates.pvalue[:, 0] < 0.05).mean(axis=0))
-
-
-@pytest.mark.parametrize("standardize", ["row", "spectral"])
-@pytest.mark.parametrize("effects", EFFECTS)
-def test_size(effects: tuple[str, ...], standardize: str) -> None:
-    """5% of 4,000 panels without spatial dependence, 46 x 8, within 4 Monte Carlo errors and half a point."""
-    rng = np.random.default_rng(11)
-    n, t, r = 46, 8, 4000
-    w, x = small_weights(n, standardize), rng.standard_normal((1, t, n))
-    effect = ("unit" in effects) * rng.standard_normal(n) + ("period" in effects) * rng.standard_normal((t, 1))
-    y = x + effect + rng.standard_normal((r, t, n))
-    panel = Panel(w.units, tuple(range(t)), {"y": y, "x": x}, Roles("y", None, ("x",)), weights={"w": w})
-    np.testing.assert_allclose(rejections(panel, "exact", effects), 0.05, atol=4 * np.sqrt(0.05 * 0.95 / r) + 0.005)
-    if "period" in effects and standardize == "row":
-        assert (rejections(panel, "elhorst", effects)[:2] > 0.075).all()
-
-
-def test_power_in_the_paper_design() -> None:
-    """A lag as large as the published one is always found."""
-    design = Paper(spillover="lag")
-    streams = Streams(4, "power")
-    wanted = Wanted(LMTests().variables(design.schema), ())
-    panel = design.settle(streams).draw(streams.tile(0, 100), wanted).panel
-    assert (rejections(panel, "exact", BOTH)[:2] > 0.99).all()

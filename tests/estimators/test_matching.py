@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
+from agreement import assert_agree, in_another_order, of_units
 from numpy.typing import NDArray
+from refusals import refuses
 from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from estimators import Status, TwoWayDID
+from estimators import Estimates, Status
 from estimators.core.regression import logit
 from estimators.matching import (
     Matched,
@@ -25,8 +26,9 @@ from estimators.matching import (
     radius_links,
     weighted_two_way,
 )
-from references.small_panels import names
-from sim import BadInput, Panel, Roles
+from references.regressions import panel_ols
+from references.small_panels import names, small_panel
+from sim import Panel, Roles
 
 Floats = NDArray[np.float64]
 ERRORS = ("iid", "hc1", "cluster:unit", "cluster:province")
@@ -40,17 +42,6 @@ def covariates(n: int = 200, seed: int = 3) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 # the propensity score
-
-
-def test_logit_solves_its_score_equations() -> None:
-    x, d = covariates()
-    fit = logit(x, d)
-    design = np.column_stack([np.ones(len(x)), x])
-    scores = design.T @ (d - fit.score)
-    np.testing.assert_allclose(scores / np.abs(design).sum(axis=0), 0.0, atol=1e-13)
-    np.testing.assert_allclose(fit.score, 1 / (1 + np.exp(-design @ fit.coefficient)), rtol=1e-10)
-    information = design.T @ (design * (fit.score * (1 - fit.score))[:, None])
-    np.testing.assert_allclose(fit.se, np.sqrt(np.diag(np.linalg.inv(information))), rtol=1e-6)
 
 
 def test_logit_equals_a_general_optimiser_and_a_saturated_table() -> None:
@@ -111,13 +102,6 @@ def test_a_penalised_logit_maximises_the_penalised_likelihood(apart: bool) -> No
     assert ours.ratio == pytest.approx(2 * (alone.fun - found.fun), abs=1e-8)
 
 
-def test_a_penalised_logit_of_a_table_has_half_a_unit_more_in_every_cell() -> None:
-    table, chosen = np.repeat([0.0, 1.0], [30, 50])[:, None], np.r_[np.arange(30) < 10, np.ones(50, dtype=bool)]
-    found = logit(table, chosen, penalised=True)
-    np.testing.assert_allclose(found.coefficient, [np.log(10.5 / 20.5), np.log(50.5 / 0.5) - np.log(10.5 / 20.5)],
-                               rtol=1e-9)  # fmt: skip
-
-
 def test_the_ratio_is_that_of_the_likelihoods() -> None:
     x, d = covariates()
     fit, share = logit(x, d), covariates()[1].mean()
@@ -137,12 +121,6 @@ def test_a_logit_without_a_maximum_says_so(fault: str) -> None:
     fit = logit(x, d)
     assert not fit.converged
     assert np.isnan(fit.score).all()
-
-
-def test_the_score_does_not_depend_on_units_of_measurement() -> None:
-    x, d = covariates()
-    moved = logit(x * [1e6, 1e-4, 3.0] + [7.0, -2.0, 1e3], d)
-    np.testing.assert_allclose(moved.score, logit(x, d).score, rtol=1e-9)
 
 
 # matching: four treated, five controls
@@ -247,20 +225,6 @@ def selected_panel(n: int = 300, replications: int = 1, seed: int = 1) -> Panel:
     )
 
 
-@pytest.mark.parametrize("method", ["nearest", "radius", "kernel"])
-def test_matching_removes_the_bias_of_selection_on_what_is_observed(method: str) -> None:
-    panel = selected_panel(1200, replications=40)
-    matched = PsmDID(covariates=("size",), method=method, caliper=0.02, bandwidth=0.02)
-    plain = TwoWayDID()(panel).estimate[:, 0]
-    ours = matched(panel).estimate[:, 0]
-    assert plain.mean() > 1.5
-    assert abs(ours.mean() - 1.0) < 0.15
-    found = matched.match(panel)
-    after = balance(found.x, found.treated, found.weights, before=found.candidates)
-    assert abs(after["bias_before"][0]) > 50
-    assert abs(after["bias_after"][0]) < 5
-
-
 def test_treated_units_are_matched_whose_scores_controls_have_and_before_anybody_is_treated() -> None:
     panel = selected_panel(300)
     found = PsmDID(covariates=("size",), method="kernel").match(panel)
@@ -289,12 +253,6 @@ def test_it_is_the_weighted_regression_on_its_matching() -> None:
     direct = weighted_two_way(panel, "y", ("did", "z"), ERRORS, found.weights)
     np.testing.assert_array_equal(settings(panel).se, direct.se)
     assert settings(panel).statistics["treated_matched"][0] == (found.weights[found.treated] == 1).sum()
-
-
-def test_redrawn_covariates_are_matched_one_by_one() -> None:
-    panel = selected_panel(120, replications=3)
-    size = panel.variables["size"] + np.random.default_rng(1).standard_normal((3, 1, 120))
-    assert_batch_is_its_panels(PsmDID(covariates=("size",)), panel.with_variables({"size": size}), rtol=0.0, atol=0.0)
 
 
 @pytest.mark.parametrize("replacement", [True, False])
@@ -410,8 +368,7 @@ def test_a_unit_unseen_before_treatment_is_no_candidate() -> None:
     ],
 )
 def test_bad_settings(settings: PsmDID, words: str) -> None:
-    with pytest.raises(BadInput, match=words):
-        settings(selected_panel(60))
+    refuses(words, lambda: settings(selected_panel(60)))
 
 
 def test_somebody_treated_from_the_start_needs_years() -> None:
@@ -419,6 +376,52 @@ def test_somebody_treated_from_the_start_needs_years() -> None:
     did = panel.variables["did"].copy()
     did[0, :, np.flatnonzero(did[0].any(axis=0))[0]] = 1.0
     early = panel.with_variables({"did": did})
-    with pytest.raises(BadInput, match="some units are treated in 2001"):
-        PsmDID(covariates=("size",))(early)
+    refuses("some units are treated in 2001", lambda: PsmDID(covariates=("size",))(early))
     assert PsmDID(covariates=("size",), years=(2001, 2002))(early).status[0] == Status.OK
+
+
+# Weighted two-way regressions: dummies, copies of units, the unweighted estimator, pyfixest.
+
+
+MORE_ERRORS = (*ERRORS, "cluster:period", "cluster:province+period", "driscoll-kraay")
+NAMES = ("did", "inv", "road")
+
+
+def weighted(panel: Panel, weights: Floats, errors: tuple[str, ...] = MORE_ERRORS) -> Estimates:
+    return weighted_two_way(panel, "y", NAMES, errors, weights)
+
+
+@pytest.mark.parametrize("missing", [0, 23])
+def test_weights_of_one_and_zero_leave_units_out(missing: int) -> None:
+    panel = small_panel(40, 8, seed=5, missing=missing)
+    kept = np.arange(40) % 3 > 0
+    ours = weighted(panel, kept.astype(float))
+    plain = panel_ols(errors=MORE_ERRORS)(of_units(panel, kept))
+    np.testing.assert_allclose(ours.estimate, plain.estimate, rtol=1e-10)
+    np.testing.assert_allclose(ours.se, plain.se, rtol=1e-10)
+    np.testing.assert_array_equal(ours.dof, plain.dof)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e6])
+def test_scores_that_cancel_give_no_error(level: float) -> None:
+    """Of two units: their residuals are opposite, what is left of their regressors too, and each score sums to zero."""
+    panel = small_panel(30, 8, seed=4, replications=2)
+    panel = panel.with_variables({"y": panel.variables["y"] + level})
+    treated = panel.variables["did"][0].any(axis=0)
+    pair = np.zeros(30)
+    pair[[np.flatnonzero(treated)[0], np.flatnonzero(~treated)[0]]] = 1.0
+    got = weighted_two_way(panel, "y", ("did", "inv"), ("iid", "hc1", "cluster:unit"), pair)
+    assert got.status.tolist() == [Status.OK] * 2
+    assert np.isnan(got.se[:, 2]).all()
+    assert (got.se[:, :2] > 1e-6).all()
+    whole = weighted(panel, np.ones(30))
+    assert (whole.se > 1e-6).all()
+
+
+def test_a_fit_without_error_is_singular() -> None:
+    panel = small_panel(30, 6, seed=4)
+    x = panel.variables
+    exact = 1e3 + 2.0 * x["did"] - x["inv"] + 3.0 * x["road"] + np.arange(30) + np.arange(6)[:, None]
+    got = weighted(panel.with_variables({"y": exact}), np.random.default_rng(6).random(30) + 0.2)
+    assert got.status.tolist() == [Status.SINGULAR]
+    assert np.isnan(got.se).all()

@@ -8,14 +8,38 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from agreement import in_another_order, of_units
+from covering import covered
+from refusals import refuses
 
-from estimators import Imputation, MatrixCompletion, Status, TwoWayDID
-from estimators.synthetic.imputed_effects import CellEffects, UnitPanels, untreated_slopes
-from estimators.synthetic.matrix_completion import Masked, path_of, path_to, second_moments, thresholded
-from references.completion_programs import factor_panel, plain_matrix_completion
+from estimators import Imputation, InteractiveEffects, MatrixCompletion, Status, TwoWayDID
+from estimators.core.estimator import Estimator
+from estimators.synthetic.imputed_effects import (
+    CellEffects,
+    UnitPanels,
+    UnitSamples,
+    check_draws,
+    standard_error,
+    untreated_slopes,
+)
+from estimators.synthetic.interactive_effects import (
+    CRITERIA,
+    FactorForm,
+    PeriodMoments,
+    chosen_ranks,
+    first_vectors,
+    fitted,
+)
+from references.completion_programs import (
+    factor_panel,
+    plain_generalised_synthetic,
+    plain_interactive,
+    plain_matrix_completion,
+)
 from references.staggered_panels import staggered_panel
 from sim import BadInput, Panel, Roles, Streams
 
+FORMS: tuple[FactorForm, ...] = ("imputation", "regression")
 FAST = MatrixCompletion(errors=("jackknife:unit",), folds=2, penalties=8)
 
 
@@ -31,89 +55,12 @@ def test_it_is_the_slow_program(staggered: bool, tolerance: float) -> None:
         assert got.statistics["penalty"][row] == pytest.approx(penalty, rel=1e-9)
 
 
-def masked(seed: int = 3) -> tuple[Masked, CellEffects, Masked]:
-    rng = np.random.default_rng(seed)
-    mask = (rng.random((4, 9, 14)) < 0.8) * 1.0
-    y = rng.standard_normal((4, 9, 2)) @ rng.standard_normal((4, 2, 14)) + 0.3 * rng.standard_normal((4, 9, 14))
-    effects = CellEffects.of(mask)
-    return Masked.of(y, effects)[0], effects, Masked.of(y, effects)  # type: ignore[return-value]
-
-
-@pytest.mark.parametrize("share", [0.5, 0.1])
-def test_the_end_of_sweeps_is_the_minimum(share: float) -> None:
-    """Conditions of a convex minimum: residuals sum to zero over units and periods, and twice the residuals over |O|
-    are penalty times a subgradient of the nuclear norm at L."""
-    problem, effects, (_, state, largest) = masked()
-    penalty = share * largest
-    end, converged = MatrixCompletion(tolerance=1e-14, sweeps=20_000).descend(problem, state, penalty)
-    assert converged.all()
-    for k in range(4):
-        rest = problem.mask[k] * end.residual(problem.y)[k]
-        np.testing.assert_allclose(rest.sum(axis=0), 0, atol=1e-5)
-        np.testing.assert_allclose(rest.sum(axis=1), 0, atol=1e-5)
-        gradient = 2 * rest / effects.cells[k] / penalty[k]
-        left, sizes, right = np.linalg.svd(end.low_rank[k])
-        rank = int((sizes > 1e-6).sum())
-        assert 0 < rank < 9
-        turned = left.T @ gradient @ right.T
-        np.testing.assert_allclose(turned[:rank, :rank], np.eye(rank), atol=1e-4)
-        np.testing.assert_allclose(turned[:rank, rank:], 0, atol=1e-4)
-        np.testing.assert_allclose(turned[rank:, :rank], 0, atol=1e-4)
-        assert np.linalg.norm(turned[rank:, rank:], 2) <= 1 + 1e-6
-
-
-def test_hidden_cells_of_a_matrix_of_low_rank_are_found_again() -> None:
-    """Without noise, a third of the cells hidden at random, down to a small penalty: two factors and effects."""
-    rng = np.random.default_rng(2)
-    y = (
-        rng.standard_normal((2, 24, 2)) @ rng.standard_normal((2, 2, 30))
-        + rng.normal(0, 3, 30)
-        + np.arange(24)[:, None]
-    )
-    mask = (rng.random(y.shape) < 0.67) * 1.0
-    problem, state, largest = Masked.of(np.where(mask > 0, y, 0.0), CellEffects.of(mask))
-    path = largest[:, None] * 0.7 ** np.arange(25)
-    end, _ = MatrixCompletion(tolerance=1e-8, sweeps=2_000).along(problem, state, path, np.full(2, 24))
-    hidden = (1 - mask) * (y - problem.y + end.residual(problem.y))
-    assert np.sqrt((hidden**2).sum() / (1 - mask).sum()) < 0.01
-    assert np.sqrt((((1 - mask) * state.residual(y)) ** 2).sum() / (1 - mask).sum()) > 1.0
-
-
 def test_the_largest_penalty_leaves_two_way_effects() -> None:
     panel = staggered_panel(replications=3)
     got = MatrixCompletion(penalty=1e6)(panel)
     wanted = Imputation()(panel)
     np.testing.assert_allclose(got.estimate[:, 0], wanted.estimate[:, wanted.terms.index("overall")], rtol=1e-9)
     np.testing.assert_array_equal(got.statistics["rank"], 0)
-
-
-def test_the_largest_penalty_of_a_path_is_the_least_that_leaves_nothing() -> None:
-    problem, _, (_, state, largest) = masked()
-    just, _ = MatrixCompletion(tolerance=1e-12, sweeps=100).descend(problem, state, largest * (1 + 1e-9))
-    below, _ = MatrixCompletion(tolerance=1e-12, sweeps=100).descend(problem, state, largest * 0.99)
-    np.testing.assert_array_equal(just.norm, 0)
-    assert (below.norm > 0).all()
-
-
-def test_singular_values_are_lowered() -> None:
-    rng = np.random.default_rng(5)
-    for shape in ((3, 5, 9), (3, 9, 5)):
-        x, by = rng.standard_normal(shape), np.array([0.0, 1.5, 100.0])
-        got, norm = thresholded(x, by)
-        for k in range(3):
-            left, sizes, right = np.linalg.svd(x[k], full_matrices=False)
-            lowered = np.maximum(sizes - by[k], 0)
-            np.testing.assert_allclose(got[k], (left * lowered) @ right, atol=1e-12)
-            assert norm[k] == pytest.approx(lowered.sum())
-        assert second_moments(x).shape == (3, 5, 5)
-
-
-def test_a_path_to_a_penalty_ends_there() -> None:
-    path, last = path_to(np.array([0.5, 2.0, 0.0]), path_of(np.array([1.0, 1.0, 1.0]), 4))
-    np.testing.assert_array_equal(last, [1, 0, 3])
-    np.testing.assert_allclose(path[0], [1.0, 0.5, 0.0, 0.0])
-    np.testing.assert_allclose(path[1, 0], 2.0)
-    np.testing.assert_allclose(path[2], [1.0, 1e-3**0.5, 1e-3, 0.0])
 
 
 def test_slopes_are_those_of_the_regression_on_untreated_cells() -> None:
@@ -175,31 +122,26 @@ def test_levels_do_not_choose_the_penalty_where_a_fold_holds_out_all_cells_of_a_
     assert moved.estimate[0, 0] == pytest.approx(plain.estimate[0, 0], rel=1e-7)
 
 
-def test_order_of_units() -> None:
-    panel = factor_panel(replications=2, units=16, periods=12, treated=4, last=3, staggered=True)
-    estimator = replace(FAST, penalty=0.05)
-    order = np.random.default_rng(1).permutation(16)
-    shuffled = replace(
-        panel, units=tuple(panel.units[i] for i in order),
-        variables={name: values[:, :, order] for name, values in panel.variables.items()},
-    )  # fmt: skip
-    one, other = estimator(panel), estimator(shuffled)
+BOTH = pytest.mark.parametrize("estimator", [replace(FAST, penalty=0.05), *(InteractiveEffects(form=f) for f in FORMS)],
+                               ids=["completion", *FORMS])  # fmt: skip
+
+
+@BOTH
+def test_order_of_units(estimator: Estimator) -> None:
+    panel = factor_panel(replications=2, units=16, periods=12, treated=4, last=3, covariate=0.5, staggered=True)
+    one, other = estimator(panel), estimator(in_another_order(panel)[0])
     np.testing.assert_allclose(one.estimate, other.estimate, rtol=1e-8)
     np.testing.assert_allclose(one.se, other.se, rtol=1e-7)
 
 
-def test_units_that_are_treated_all_the_time_take_no_part() -> None:
-    panel = factor_panel(units=16, periods=12, treated=4, last=3)
+@BOTH
+def test_units_that_are_treated_all_the_time_take_no_part(estimator: Estimator) -> None:
+    panel = factor_panel(units=16, periods=12, treated=4, last=3, covariate=0.5)
     did = np.array(panel.variables["did"])
     never = int(np.flatnonzero(~did[0].any(axis=0))[0])
     did[:, :, never] = 1.0
     whole = panel.with_variables({"did": did})
-    kept = np.arange(16) != never
-    without = replace(
-        panel, units=tuple(np.array(panel.units)[kept]),
-        variables={name: values[:, :, kept] for name, values in panel.variables.items()},
-    )  # fmt: skip
-    estimator = replace(FAST, penalty=0.05)
+    without = of_units(whole, np.arange(16) != never)
     np.testing.assert_allclose(estimator(whole).estimate, estimator(without).estimate, rtol=1e-9)
 
 
@@ -222,12 +164,7 @@ def test_the_jackknife_holds_the_penalty_of_each_panel() -> None:
         held = MatrixCompletion(penalty=float(whole.statistics["penalty"][row]), penalties=8)
         left = []
         for i in range(10):
-            kept = np.arange(10) != i
-            part = replace(
-                panel, units=tuple(np.array(panel.units)[kept]),
-                variables={name: x[min(row, len(x) - 1)][None][:, :, kept] for name, x in panel.variables.items()},
-            )  # fmt: skip
-            left.append(float(held(part).estimate[0, 0]))
+            left.append(float(held(of_units(panel.replication(row), np.arange(10) != i)).estimate[0, 0]))
         spread = np.array(left) - np.mean(left)
         assert whole.se[row, 0, 0] == pytest.approx(np.sqrt(0.9 * (spread**2).sum()), rel=1e-9)
 
@@ -265,8 +202,7 @@ def test_the_completed_panel_is_what_the_effect_is_measured_from() -> None:
     ],
 )
 def test_settings_that_cannot_be(settings: dict[str, float], text: str) -> None:
-    with pytest.raises(BadInput, match=text):
-        MatrixCompletion(**settings)  # type: ignore[arg-type]
+    refuses(text, lambda: MatrixCompletion(**settings))
 
 
 def test_panels_that_cannot_serve() -> None:
@@ -278,14 +214,10 @@ def test_panels_that_cannot_serve() -> None:
         FAST(replace(panel, observed=gaps, variables={**panel.variables, "y": y}))
     everybody = np.array(panel.variables["did"])
     everybody[:, -1] = 1.0
-    with pytest.raises(BadInput, match="no unit is untreated in 2008"):
-        FAST(panel.with_variables({"did": everybody}))
-    with pytest.raises(BadInput, match="absorbing"):
-        FAST(panel.with_variables({"did": panel.variables["did"][:, ::-1]}))
-    with pytest.raises(BadInput, match="unknown error type 'cluster:unit'"):
-        MatrixCompletion(errors=("cluster:unit",))(panel)
-    with pytest.raises(BadInput, match="draws = 5"):
-        MatrixCompletion(draws=5)(panel)
+    refuses("no unit is untreated in 2008", lambda: FAST(panel.with_variables({"did": everybody})))
+    refuses("absorbing", lambda: FAST(panel.with_variables({"did": panel.variables["did"][:, ::-1]})))
+    refuses("unknown error type 'cluster:unit'", lambda: MatrixCompletion(errors=("cluster:unit",))(panel))
+    refuses("draws = 5", lambda: MatrixCompletion(draws=5)(panel))
 
 
 def california(shared_data: Path) -> Panel:
@@ -308,17 +240,333 @@ def test_california(shared_data: Path) -> None:
         assert abs(found.se[0, 0, 0] - 11.5) < 3 * 11.5 * np.hypot(1 / np.sqrt(2 * 200), 1 / np.sqrt(2 * 100))
 
 
-def test_covers_the_truth_where_factors_are_weak() -> None:
-    """Bias and coverage of jackknife errors on 200 panels of two-way effects, within 4 Monte Carlo errors."""
-    panel = factor_panel(seed=8, replications=200, units=20, periods=10, treated=7, last=4, strength=0.0)
-    found = FAST(panel)
-    miss = found.estimate[:, 0] - 1.0
-    assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(200)
-    covered = np.abs(miss) < 1.96 * found.se[:, 0, 0]
-    assert abs(covered.mean() - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 200)
+# Interactive effects: slow programs, an optimiser, numbers of factors, truth under simulation, invariances.
 
 
-def test_it_misses_less_than_two_way_did_where_factors_are_strong() -> None:
-    panel = factor_panel(seed=8, replications=40, units=30, periods=20, treated=8, last=5)
-    miss, did = (found.estimate[:, 0] - 1.0 for found in (replace(FAST, penalties=20)(panel), TwoWayDID()(panel)))
-    assert np.sqrt(np.square(miss).mean()) < 0.6 * np.sqrt(np.square(did).mean())
+def regressors(panel: Panel, row: int) -> list[np.ndarray]:
+    return [panel.variables[name][min(row, len(panel.variables[name]) - 1)] for name in panel.roles.controls]
+
+
+@covered(covariate=[None, 0.8], staggered=[False, True], rank=[0, 1, 2])
+def test_imputation_is_the_slow_program(covariate: float | None, staggered: bool, rank: int) -> None:
+    panel = factor_panel(replications=2, covariate=covariate, staggered=staggered, units=18, periods=14, treated=5)
+    got = InteractiveEffects(factors=rank)(panel)
+    for row in range(2):
+        y, did = panel.variables["y"][row], panel.variables["did"][0]
+        wanted = plain_generalised_synthetic(y, did, regressors(panel, row), rank)
+        assert got.estimate[row, 0] == pytest.approx(wanted, abs=1e-7)
+    np.testing.assert_array_equal(got.statistics["factors"], rank)
+
+
+@covered(rank=[0, 1, 2], covariate=[None, 0.8])
+def test_regression_is_the_slow_program(covariate: float | None, rank: int) -> None:
+    panel = factor_panel(replications=2, covariate=covariate, staggered=True, units=18, periods=14, treated=5)
+    got = InteractiveEffects(form="regression", factors=rank)(panel)
+    for row in range(2):
+        x = [panel.variables["did"][0], *regressors(panel, row)]
+        b, _, _ = plain_interactive(panel.variables["y"][row], x, rank)
+        assert got.estimate[row, 0] == pytest.approx(b[0], abs=1e-7)
+
+
+def test_of_several_minima_it_is_the_lowest() -> None:
+    """Against eight other starts each, on panels that are small for their factors: a fit from the slopes without
+    factors alone ends elsewhere on some of them."""
+    ends = np.empty((30, 9))
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        factors, loadings = rng.normal(size=(10, 2)), rng.normal(size=(2, 20))
+        common = factors @ loadings
+        x = rng.normal(size=(10, 20)) + common
+        d = ((loadings[0] > 0.3) & (np.arange(10)[:, None] >= 5)) * 1.0
+        y = rng.normal(size=(10, 20)) + 2 * common + d + x
+        moments = PeriodMoments.of(np.stack([y, d, x])[None], np.ones((1, 20), dtype=bool))
+        starts = [None, *rng.normal(scale=3.0, size=(8, 1, 2))]
+        for k, start in enumerate(starts):
+            b = fitted(moments, 1, start)[0]
+            ends[seed, k] = np.linalg.eigvalsh(moments.of_rest(b))[0, :-1].sum()
+    assert (ends[:, 0] <= ends.min(axis=1) * (1 + 1e-6)).all()
+    assert (ends.max(axis=1) > ends.min(axis=1) * (1 + 1e-3)).any()
+
+
+def test_a_jackknife_without_enough_units_has_no_error() -> None:
+    """With a unit less two never treated ones are left, whose outcomes every slope fits beside one factor."""
+    rng = np.random.default_rng(1)
+    first = np.array([3, 4, 4, 7, 7, 7])
+    d = (np.arange(7)[:, None] >= first) * 1.0
+    x = rng.normal(size=(7, 6))
+    y = 0.5 * rng.normal(size=(7, 6)) + rng.normal(size=(7, 1)) @ rng.normal(size=(1, 6)) + d + x
+    panel = Panel(tuple("abcdef"), tuple(range(7)), {"y": y[None], "did": d[None], "x": x[None]},
+                  roles=Roles("y", "did", ("x",)))  # fmt: skip
+    found = InteractiveEffects(factors=1, errors=("jackknife:unit",))(panel)
+    assert np.isfinite(found.estimate[0, 0])
+    assert np.isnan(found.se).all()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_without_factors_it_is_two_way_did(form: FactorForm) -> None:
+    panel = factor_panel(replications=3)
+    got = InteractiveEffects(form=form, factors=0)(panel)
+    np.testing.assert_allclose(got.estimate, TwoWayDID()(panel).estimate, rtol=1e-9)
+
+
+def test_factors_without_noise_are_found_exactly() -> None:
+    panel = factor_panel(noise=0.0, effect=0.7, staggered=True, covariate=0.4)
+    for form in FORMS:
+        found = InteractiveEffects(form=form, factors=2)(panel)
+        assert found.estimate[0, 0] == pytest.approx(0.7, abs=1e-8)
+        assert abs(InteractiveEffects(form=form, factors=0)(panel).estimate[0, 0] - 0.7) > 0.3
+
+
+@pytest.mark.parametrize(("units", "periods", "rank"), [(100, 40, 1), (100, 60, 3), (50, 60, 1), (200, 60, 5)])
+def test_numbers_of_factors_in_the_worlds_of_bai_and_ng(units: int, periods: int, rank: int) -> None:
+    """Their section 5: standard normal factors and loadings, independent errors with the variance r of the common part;
+    kmax = 8. IC_p1 and IC_p2 find r."""
+    rng = np.random.default_rng(units + rank)
+    x = rng.standard_normal((8, periods, rank)) @ rng.standard_normal((8, rank, units))
+    x = x + np.sqrt(rank) * rng.standard_normal(x.shape)
+    moments = PeriodMoments.of(x[:, None], np.ones((8, units), dtype=bool))
+    np.testing.assert_array_equal(chosen_ranks(moments, "ic1", np.full(8, 8)), rank)
+    np.testing.assert_array_equal(chosen_ranks(moments, "ic2", np.full(8, 8)), rank)
+
+
+def test_criteria_by_hand() -> None:
+    """Scores of each number of factors from a decomposition of the demeaned panel, with a covariate taken out."""
+    panel = factor_panel(replications=3, covariate=0.5, units=26, periods=15, strength=0.6)
+    y, x = panel.variables["y"], panel.variables["x"][0]
+    variables = np.stack([y, np.broadcast_to(x, y.shape)], axis=1)
+    moments = PeriodMoments.of(variables, np.ones((3, 26), dtype=bool))
+    both, least = (26 + 15) / (26 * 15), 15
+    prices = {"ic1": both * np.log(1 / both), "ic2": both * np.log(least), "ic3": np.log(least) / least}
+    seen = set()
+    for criterion in CRITERIA:
+        got = chosen_ranks(moments, criterion, np.full(3, 3))
+        for row in range(3):
+            scores = []
+            for k in range(4):
+                b, _, common = plain_interactive(y[row], [x], k)
+                rest = y[row] - b[0] * x
+                rest = rest - rest.mean(axis=0) - rest.mean(axis=1, keepdims=True) + rest.mean()
+                scores.append(np.log(np.square(rest - common).mean()) + k * prices[criterion])
+                if k == 0:
+                    values = np.square(np.linalg.svd(rest, compute_uv=False))
+                    most = int((values >= values.sum() / least).sum())
+            assert got[row] == int(np.argmin(scores[: most + 1]))
+            seen.add(int(got[row]))
+    assert len(seen) > 1
+
+
+def test_factors_are_no_more_than_the_eigenvalues_above_their_mean() -> None:
+    """In small panels of nothing but noise a criterion alone takes more of them in some."""
+    y = np.random.default_rng(7).standard_normal((40, 8, 11))
+    got = chosen_ranks(PeriodMoments.of(y[:, None], np.ones((40, 11), dtype=bool)), "ic3", np.full(40, 6))
+    rest = y - y.mean(axis=1, keepdims=True) - y.mean(axis=2, keepdims=True) + y.mean(axis=(1, 2), keepdims=True)
+    values = np.square(np.linalg.svd(rest, compute_uv=False))
+    left = values.sum(axis=1)[:, None] - np.column_stack([np.zeros(40), np.cumsum(values, axis=1)[:, :6]])
+    scores = np.log(left) + np.arange(7) * np.log(8) / 8
+    large = (values >= values.sum(axis=1)[:, None] / 8).sum(axis=1)
+    wanted = np.where(np.arange(7) <= large[:, None], scores, np.inf).argmin(axis=1)
+    np.testing.assert_array_equal(got, wanted)
+    assert (scores.argmin(axis=1) > large).any()
+
+
+def test_numbers_of_factors_leave_room_for_loadings() -> None:
+    """With three periods before adoption one factor of two is tried: a unit effect and a loading leave one."""
+    panel = factor_panel(units=40, periods=20, last=17, treated=6, noise=0.01, strength=4.0)
+    assert InteractiveEffects(most_factors=8)(panel).statistics["factors"][0] == 1
+    assert InteractiveEffects(most_factors=8, form="regression")(panel).statistics["factors"][0] == 2
+    assert InteractiveEffects(most_factors=1)(panel).statistics["factors"][0] == 1
+
+
+def test_first_vectors_are_orthonormal_and_signed() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((3, 7, 20))
+    found = first_vectors(x @ x.transpose(0, 2, 1), 3)
+    for k in range(3):
+        np.testing.assert_allclose(found[k].T @ found[k], np.eye(3), atol=1e-12)
+        left = np.linalg.svd(x[k])[0][:, :3]
+        np.testing.assert_allclose(np.abs(left.T @ found[k]), np.eye(3), atol=1e-10)
+        assert (found[k].sum(axis=0) >= 0).all()
+
+
+@pytest.mark.parametrize(("form", "error"), [("imputation", "jackknife:unit"), ("regression", "placebo:unit"),
+                                             ("imputation", "bootstrap:unit")])  # fmt: skip
+def test_levels_scale_and_covariates(form: FactorForm, error: str) -> None:
+    panel = factor_panel(replications=1, covariate=0.5, staggered=True)
+    estimator = InteractiveEffects(form=form, errors=(error,), draws=20)
+    rng, y = np.random.default_rng(3), panel.variables["y"]
+    wanted = estimator(panel)
+    levels = panel.with_variables({"y": y + rng.normal(0, 5, 24) + rng.normal(0, 5, 16)[:, None]})
+    moved = panel.with_variables({"y": y + 2 * panel.variables["x"]})
+    scaled = panel.with_variables({"y": 1000 * y})
+    for changed, factor in ((levels, 1.0), (moved, 1.0), (scaled, 1000.0)):
+        got = estimator(changed)
+        np.testing.assert_allclose(got.estimate, factor * wanted.estimate, rtol=1e-6)
+        np.testing.assert_allclose(got.se, factor * wanted.se, rtol=1e-5)
+        np.testing.assert_array_equal(got.statistics["factors"], wanted.statistics["factors"])
+
+
+def test_completed_outcomes_of_never_treated_units_are_their_fit() -> None:
+    """What is left of them is orthogonal to the factors, and the effect is measured from what is completed."""
+    panel = factor_panel(replications=2)
+    estimator = InteractiveEffects(factors=2)
+    did = panel.variables["did"]
+    rest = panel.variables["y"] - estimator.completed(panel)
+    gap = (did * rest).sum(axis=(1, 2)) / did.sum()
+    np.testing.assert_allclose(gap, estimator(panel).estimate[:, 0], rtol=1e-12)
+    never = ~did[0].any(axis=0)
+    for row in range(2):
+        _, factors, _ = plain_interactive(panel.variables["y"][row][:, never], [], 2)
+        np.testing.assert_allclose(factors.T @ rest[row][:, never], 0, atol=1e-8)
+
+
+def test_panels_that_interactive_effects_cannot_serve() -> None:
+    panel = factor_panel(units=10, periods=8, treated=3, last=6)
+    with pytest.raises(BadInput, match="after too few periods for 2 factors; allowed: 3 or more periods"):
+        InteractiveEffects(factors=2)(panel)
+    everybody = np.array(panel.variables["did"])
+    everybody[:, -1, :-1] = 1.0
+    with pytest.raises(BadInput, match="1 never treated units and 8 periods"):
+        InteractiveEffects()(panel.with_variables({"did": everybody}))
+    assert InteractiveEffects(form="regression", factors=0)(panel.with_variables({"did": everybody})).status[0] == 1
+    with pytest.raises(BadInput, match="factors = 'ic4'; allowed: a number, 0 or more, or ic1, ic2, ic3"):
+        InteractiveEffects(factors="ic4")
+    refuses(r"factors = 1\.5; allowed: a number, 0 or more, or ic1, ic2, ic3", lambda: InteractiveEffects(factors=1.5))
+    refuses("factors = -1", lambda: InteractiveEffects(factors=-1))
+    refuses("most_factors = -1", lambda: InteractiveEffects(most_factors=-1))
+
+
+def test_a_redrawn_calendar_with_too_few_periods_is_singular() -> None:
+    panel = factor_panel(replications=2, units=14, periods=10, treated=3, last=4)
+    did = np.repeat(panel.variables["did"], 2, axis=0)
+    did[1, 1:, int(did[1, -1].argmax())] = 1.0  # one unit adopts in the second period
+    found = InteractiveEffects(factors=2)(panel.with_variables({"did": did}))
+    assert found.status.tolist() == [Status.OK, Status.SINGULAR]
+
+
+# Placebo, jackknife and bootstrap over units: loops over the same draws, and sizes that are known.
+
+
+RESAMPLED = ("placebo:unit", "jackknife:unit", "bootstrap:unit")
+PERIODS = 6
+Y = np.random.default_rng(1).standard_normal((3, PERIODS, 10))
+FIRST = np.array([[4, 4, 3, 6, 6, 6, 6, 6, 6, 6], [6, 6, 6, 6, 6, 6, 4, 4, 6, 6], [6, 5, 6, 6, 3, 6, 6, 6, 4, 0]])
+
+
+def gap(y: np.ndarray, first: np.ndarray) -> float:
+    """Treated cells' mean less that of the never treated's cells."""
+    adopts, never = (first < PERIODS) & (first > 0), first == PERIODS
+    cells = np.concatenate([y[first[i] :, i] for i in np.flatnonzero(adopts)]) if adopts.any() else np.array([np.nan])
+    return float(cells.mean() - y[:, never].mean())
+
+
+def takes_part(row: int) -> tuple[np.ndarray, np.ndarray]:
+    """Outcomes and dates of the units that are not treated all the time."""
+    kept = FIRST[row] > 0
+    return Y[row][:, kept], FIRST[row][kept]
+
+
+@covered(rows=[1, 3], error=RESAMPLED)
+def test_units_that_are_treated_all_the_time_move_no_error(error: str, rows: int) -> None:
+    """Errors of panels with six of them are those of the panels without."""
+    first, streams = np.broadcast_to(FIRST[:1], (rows, 10)), Streams(2).tile(4, 4 + rows)
+    alone = standard_error(error, first, PERIODS, statistic, streams, 25)
+    y = np.concatenate([np.full((3, PERIODS, 6), 99.0), Y], axis=2)
+    beside = np.concatenate([np.zeros((rows, 6), dtype=first.dtype), first], axis=1)
+
+    def of_both(samples: UnitSamples) -> np.ndarray:
+        return np.array([gap(*pair) for pair in zip(samples.of(y), samples.first, strict=True)])
+
+    np.testing.assert_array_equal(standard_error(error, beside, PERIODS, of_both, streams, 25), alone)
+    assert np.isfinite(alone).all()
+
+
+def statistic(samples: UnitSamples) -> np.ndarray:
+    return np.array([gap(y, first) for y, first in zip(samples.of(Y), samples.first, strict=True)])
+
+
+def test_jackknife_by_loops() -> None:
+    got = standard_error("jackknife:unit", FIRST, PERIODS, statistic, Streams(2).tile(0, 3), 20)
+    for row in range(3):
+        y, first = takes_part(row)
+        n = len(first)
+        found = np.array([gap(np.delete(y, i, axis=1), np.delete(first, i)) for i in range(n)])
+        assert got[row] == pytest.approx(np.sqrt((n - 1) / n * ((found - found.mean()) ** 2).sum()))
+
+
+def test_placebos_by_loops() -> None:
+    """The same draws: a random order of never treated units, of which the first have the treated units' dates."""
+    streams = Streams(2).tile(4, 7)
+    got = standard_error("placebo:unit", FIRST, PERIODS, statistic, streams, 30)
+    for row, generator in enumerate(streams.each("placebo:unit")):
+        never = np.flatnonzero(FIRST[row] == PERIODS)
+        dates = [date for date in FIRST[row] if 0 < date < PERIODS]
+        orders = np.argsort(generator.random((30, len(never))), axis=1)
+        first = np.r_[dates, np.full(len(never) - len(dates), PERIODS)]
+        found = np.array([gap(Y[row][:, never[order]], first) for order in orders])
+        assert got[row] == pytest.approx(found.std())
+
+
+def test_bootstraps_by_loops() -> None:
+    streams = Streams(2).tile(4, 7)
+    got = standard_error("bootstrap:unit", FIRST, PERIODS, statistic, streams, 30)
+    for row, generator in enumerate(streams.each("bootstrap:unit")):
+        y, own = takes_part(row)
+        n = len(own)
+        chosen = generator.integers(0, n, (30, n))
+        while True:
+            first = own[chosen]
+            earliest = np.where((first > 0) & (first < PERIODS), first, PERIODS).min(axis=1, keepdims=True)
+            lacking = np.flatnonzero(~(first > earliest).any(axis=1))
+            if not lacking.size:
+                break
+            chosen[lacking] = generator.integers(0, n, (len(lacking), n))
+        found = np.array([gap(y[:, some], own[some]) for some in chosen])
+        assert got[row] == pytest.approx(found.std())
+
+
+@pytest.mark.parametrize("error", RESAMPLED)
+def test_chunks_and_batches_do_not_matter(error: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = standard_error(error, FIRST, PERIODS, statistic, Streams(3).tile(0, 3), 25)
+    monkeypatch.setattr("estimators.synthetic.imputed_effects.AT_ONCE", 200)
+    np.testing.assert_array_equal(standard_error(error, FIRST, PERIODS, statistic, Streams(3).tile(0, 3), 25), wanted)
+
+
+def test_where_a_type_cannot_serve_there_is_no_error() -> None:
+    one = np.array([[4, 6, 6, 6]])
+    rows = Streams(1).tile(0, 1)
+
+    def zero(samples: UnitSamples) -> np.ndarray:
+        return samples.of(np.arange(24.0).reshape(1, 6, 4))[:, 0].sum(axis=1)
+
+    assert np.isnan(standard_error("jackknife:unit", one, 6, zero, rows, 20)).all()
+    assert np.isnan(standard_error("bootstrap:unit", one, 6, zero, rows, 20)).all()
+    assert np.isfinite(standard_error("placebo:unit", one, 6, zero, rows, 20)).all()
+    many = np.array([[4, 4, 6, 6]])
+    assert np.isnan(standard_error("placebo:unit", many, 6, zero, rows, 20)).all()
+    assert np.isfinite(standard_error("jackknife:unit", many, 6, zero, rows, 20)).all()
+
+
+def test_samples_take_units_of_their_own_panel() -> None:
+    samples = UnitSamples(np.array([1, 0]), np.array([[2, 2], [9, 0]]), np.array([[6, 6], [6, 6]]))
+    np.testing.assert_array_equal(samples.of(Y), np.stack([Y[1][:, [2, 2]], Y[0][:, [9, 0]]]))
+    x = np.arange(20.0).reshape(1, 2, 1, 10)
+    np.testing.assert_array_equal(samples.of(x)[1], x[0][:, :, [9, 0]])
+
+
+def test_draws_without_a_value_do_not_count() -> None:
+    first = np.array([[1, 1, 2, 2, 2, 2, 2, 2]])
+    y = np.arange(16.0).reshape(1, 2, 8) ** 1.5
+
+    def sometimes(samples: UnitSamples) -> np.ndarray:
+        found = samples.of(y)[:, 1, 0]
+        return np.where(samples.chosen[:, 0] == 3, np.nan, found)
+
+    got = standard_error("placebo:unit", first, 2, sometimes, Streams(4).tile(0, 1), 40)
+    (generator,) = Streams(4).tile(0, 1).each("placebo:unit")
+    chosen = np.arange(2, 8)[np.argsort(generator.random((40, 6)), axis=1)[:, 0]]
+    assert got[0] == pytest.approx(y[0, 1, chosen[chosen != 3]].std())
+
+
+def test_too_few_draws_are_refused() -> None:
+    refuses("draws = 19", lambda: check_draws(19, "it"))
+    check_draws(20, "it")

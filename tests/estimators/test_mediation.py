@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
+from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, of_units
+from covering import covered
 from mediation_panels import ALL, SEED, panel_of, paths_by_hand, stacked, term
 from numpy.typing import NDArray
+from refusals import refuses
 
-from estimators import Estimates, Status, Tile, TwoWayDID
+from estimators import Estimates, Mediation, PanelIV, Status, Tile, TwoWayDID
 from estimators.core.estimator import critical_values
-from estimators.mediation import TERMS, MediatedEffects, Mediation, indirect_at, root_of, weighted_paths
-from references.regressions import panel_ols
+from estimators.mediation import TERMS, MediatedEffects, indirect_at, root_of, weighted_paths
+from references.small_panels import small_panel, uneven
 from sim import BadInput, Draw, Panel, Streams, Wanted
 from sim.presets import MEDIATION, Paper
 
@@ -27,36 +30,22 @@ def equations(panel: Panel, cluster: str = "unit", **settings: object) -> tuple[
     mediator = panel.roles.mediators[0]
     errors = (f"cluster:{cluster}",)
     return (
-        TwoWayDID(mediator, errors=errors, **settings)(panel),  # type: ignore[arg-type]
-        TwoWayDID(regressors=(*panel.roles.regressors, mediator), errors=errors, **settings)(panel),  # type: ignore[arg-type]
-        TwoWayDID(errors=errors, **settings)(panel),  # type: ignore[arg-type]
+        TwoWayDID(mediator, errors=errors, **settings)(panel),
+        TwoWayDID(regressors=(*panel.roles.regressors, mediator), errors=errors, **settings)(panel),
+        TwoWayDID(errors=errors, **settings)(panel),
     )
 
 
-@pytest.mark.parametrize("missing", [0, 25])
-@pytest.mark.parametrize("cluster", ["unit", "province"])
-@pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
+@covered(missing=[0, 25], cluster=["unit", "province"], cluster_k=["slopes", "nonnested", "all"])
 def test_paths_and_their_errors_are_those_of_separate_regressions(missing: int, cluster: str, cluster_k: str) -> None:
     panel = panel_of(missing=missing)
-    got = Mediation(cluster=cluster, cluster_k=cluster_k)(panel)  # type: ignore[arg-type]
+    got = Mediation(cluster=cluster, cluster_k=cluster_k)(panel)
     mediator, outcome, reduced = equations(panel, cluster, cluster_k=cluster_k)
     for name, one, column in (("a", mediator, 0), ("b", outcome, -1), ("nde", outcome, 0), ("total", reduced, 0)):
         np.testing.assert_allclose(term(got, name), one.estimate[:, column], rtol=1e-11, err_msg=name)
         for error in ("delta", "sobel"):
             np.testing.assert_allclose(term(got, name, error), one.se[:, 0, column], rtol=1e-10, err_msg=name)
     assert (got.dof[:, 0] == (23 if cluster == "unit" else 6)).all()
-
-
-@pytest.mark.parametrize("missing", [0, 25])
-def test_direct_and_indirect_effect_add_up_to_the_total(missing: int) -> None:
-    panel = panel_of(missing=missing, replications=4)
-    mediator, outcome, reduced = equations(panel)
-    nie = mediator.estimate[:, 0] * outcome.estimate[:, -1]
-    np.testing.assert_allclose(nie + outcome.estimate[:, 0], reduced.estimate[:, 0], rtol=1e-12)
-    got = Mediation()(panel)
-    np.testing.assert_allclose(term(got, "nie"), nie, rtol=1e-11)
-    np.testing.assert_allclose(term(got, "nie") + term(got, "nde"), term(got, "total"), rtol=1e-12)
-    np.testing.assert_allclose(term(got, "proportion"), nie / reduced.estimate[:, 0], rtol=1e-11)
 
 
 def test_the_papers_arithmetic() -> None:
@@ -105,18 +94,6 @@ def test_joint_covariance_is_that_of_linearmodels_system(missing: int) -> None:
     sobel = np.sqrt(b**2 * cov[0, 0] + a**2 * cov[1, 1])
     np.testing.assert_allclose(term(got, "nie", "delta")[0], delta, rtol=1e-8)
     np.testing.assert_allclose(term(got, "nie", "sobel")[0], sobel, rtol=1e-8)
-
-
-def test_both_equations_are_those_of_linearmodels_panel_ols() -> None:
-    from experiments.references import linearmodels as reference
-
-    panel = panel_of(missing=25)
-    got = Mediation(cluster_k="all")(panel)
-    first = reference.least_squares(panel, outcome="m", regressors=panel.roles.regressors, errors=("cluster:unit",))
-    second = reference.least_squares(panel, regressors=(*panel.roles.regressors, "m"), errors=("cluster:unit",))
-    for name, one, column in (("a", first, 0), ("b", second, -1), ("nde", second, 0)):
-        np.testing.assert_allclose(term(got, name)[0], one.estimate[column], rtol=1e-8)
-        np.testing.assert_allclose(term(got, name, "delta")[0], one.se["cluster:unit"][column], rtol=1e-8)
 
 
 # derivatives by hand: the weight of one unit is moved
@@ -176,18 +153,6 @@ def test_a_batch_is_its_panels_one_by_one() -> None:
     assert_batch_is_its_panels(Mediation(errors=ALL, draws=199), panel_of(replications=5), Streams(9), atol=1e-12)
 
 
-def test_redrawn_regressors_are_fitted_each_on_its_own() -> None:
-    design = Paper(redraw=("calendar", "controls"))
-    streams = Streams(SEED, "redraw")
-    panel = design.settle(streams).draw(streams.tile(0, 3), Wanted(frozenset(design.schema.variables), ())).panel
-    estimator = Mediation(errors=ALL, draws=99)
-    whole = estimator(panel, streams.tile(0, 3))
-    for row in range(3):
-        alone = estimator(panel.replication(row), streams.tile(row, row + 1))
-        np.testing.assert_allclose(alone.estimate[0], whole.estimate[row], rtol=1e-9)
-        np.testing.assert_allclose(alone.se[0], whole.se[row], rtol=1e-9)
-
-
 def test_units_of_measurement_and_effects_do_not_matter() -> None:
     panel = panel_of()
     rng = np.random.default_rng(4)
@@ -212,50 +177,15 @@ def test_units_that_are_never_observed_count_for_nothing() -> None:
     panel = panel_of(24, 6)
     seen = np.ones((1, 6, 24), dtype=bool)
     seen[:, :, 20:] = False
-    part = replace(
-        panel,
-        units=panel.units[:20],
-        variables={name: values[:, :, :20].copy() for name, values in panel.variables.items()},
-        attributes={name: values[:20] for name, values in panel.attributes.items()},
-        weights={},
-    )
+    few = of_units(panel, np.arange(24) < 20)
     errors = ("delta", "bootstrap:unit")
-    one, two = (Mediation(errors=errors)(each, Streams(1)) for each in (part, replace(panel, observed=seen)))
+    one, two = (Mediation(errors=errors)(each, Streams(1)) for each in (few, replace(panel, observed=seen)))
     np.testing.assert_allclose(two.estimate, one.estimate, rtol=1e-10)
     np.testing.assert_allclose(two.se, one.se, rtol=1e-9)
     np.testing.assert_array_equal(two.dof, one.dof)
 
 
-def test_a_period_that_is_never_observed_counts_for_nothing() -> None:
-    """The factors of a panel with an empty year are those of the panel without it, and of PanelOLS."""
-    panel = panel_of(24, 6)
-    seen = np.ones((1, 6, 24), dtype=bool)
-    seen[:, 3] = False
-    kept = seen[0].any(axis=1)
-    part = replace(
-        panel,
-        periods=tuple(np.array(panel.periods)[kept].tolist()),
-        variables={name: values[:, kept].copy() for name, values in panel.variables.items()},
-    )
-    empty = replace(panel, observed=seen)
-    one, two = Mediation(errors=("delta",))(part), Mediation(errors=("delta",))(empty)
-    np.testing.assert_allclose(two.se, one.se, rtol=1e-11)
-    alone = panel_ols(outcome="m", errors=("cluster:unit",), constant=False)(empty)
-    np.testing.assert_allclose(two.se[0, 0, 0], alone.se[0, 0, 0], rtol=1e-11)
-
-
 # sensitivity
-
-
-def test_the_indirect_effect_at_its_correlations() -> None:
-    panel = panel_of(replications=3)
-    got = Mediation()(panel)
-    rho = got.statistics["rho_at_zero"]
-    assert np.abs(indirect_at(rho, term(got, "a"), rho, got.statistics["sd_ratio"])).max() < 1e-15
-    effect, error = Mediation().sensitivity(panel, np.array([0.0, 0.5]))
-    np.testing.assert_allclose(effect[:, 0], term(got, "nie"), rtol=1e-11)
-    np.testing.assert_allclose(error[:, 0], term(got, "nie", "delta"), rtol=1e-10)
-    np.testing.assert_allclose(got.statistics["r2_product_at_zero"], rho**2, rtol=1e-14)
 
 
 def test_rho_at_zero_is_the_partial_correlation_and_the_r2_are_those_of_the_equations() -> None:
@@ -268,14 +198,6 @@ def test_rho_at_zero_is_the_partial_correlation_and_the_r2_are_those_of_the_equa
     first, second, _ = equations(panel)
     unexplained = (1 - first.statistics["r2_within"]) * (1 - second.statistics["r2_within"])
     np.testing.assert_allclose(got["r2_total_product_at_zero"], got["r2_product_at_zero"] * unexplained, rtol=1e-10)
-
-
-def test_rho_at_zero_follows_from_the_mediators_t() -> None:
-    """r = t / sqrt(t^2 + free) with the iid t of b: what a reader can do with a printed table."""
-    panel = panel_of(missing=25)
-    fit = TwoWayDID(regressors=(*panel.roles.regressors, "m"), errors=("iid",))(panel)
-    t = fit.estimate[0, -1] / fit.se[0, 0, -1]
-    assert Mediation()(panel).statistics["rho_at_zero"][0] == pytest.approx(t / np.hypot(t, fit.dof[0, 0, -1] ** 0.5))
 
 
 # truth by simulation
@@ -295,7 +217,7 @@ def test_rho_at_zero_follows_from_the_mediators_t() -> None:
 )
 def test_settings_that_cannot_serve_are_one_line(settings: dict[str, object], message: str) -> None:
     with pytest.raises(BadInput, match=message) as caught:
-        Mediation(**settings)(panel_of())  # type: ignore[arg-type]
+        Mediation(**settings)(panel_of())
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -307,8 +229,7 @@ def test_panels_that_cannot_serve_are_one_line() -> None:
     ):
         with pytest.raises(BadInput, match=message):
             Mediation()(replace(panel, roles=roles))
-    with pytest.raises(BadInput, match="'m' is collinear"):
-        Mediation()(panel.with_variables({"m": 2.0 * panel.variables["did"] + 1.0}))
+    refuses("'m' is collinear", lambda: Mediation()(panel.with_variables({"m": 2.0 * panel.variables["did"] + 1.0})))
     with pytest.raises(BadInput, match="province has 1 cluster"):
         Mediation(cluster="province")(replace(panel, attributes={"province": np.full(24, "one")}))
 
@@ -321,8 +242,7 @@ def test_a_mediator_that_is_collinear_in_one_draw_is_singular_there() -> None:
     assert got.status.tolist() == [Status.OK, Status.OK, Status.SINGULAR, Status.OK]
 
 
-@pytest.mark.parametrize("missing", [0, 14])
-@pytest.mark.parametrize("name", ["m", "inv"])
+@covered(name=["m", "inv"], missing=[0, 14])
 def test_a_variable_that_effects_absorb_in_one_draw_is_singular_there(name: str, missing: int) -> None:
     panel = panel_of(replications=4, missing=missing)
     values = np.array(np.broadcast_to(panel.variables[name], (4, 6, 24)))
@@ -361,8 +281,6 @@ def test_bootstrap_of_whole_provinces_by_hand() -> None:
     counts = np.stack([np.bincount(row, minlength=7) for row in picks])[:, provinces]
     a, b, nde = np.array([paths_by_hand(panel, count) for count in counts]).T
     np.testing.assert_allclose(term(got, "nie", "bootstrap:province")[0], (a * b).std(ddof=1), rtol=1e-9)
-    assert got.lower is not None
-    assert got.upper is not None
     share = TERMS.index("proportion")
     ordered = np.sort(a * b / (nde + a * b))  # of 99 draws the second from either end, for .025 (B + 1) = 2.5
     np.testing.assert_allclose([got.lower[0, 0, share], got.upper[0, 0, share]], ordered[[1, -2]], rtol=1e-9)
@@ -375,7 +293,6 @@ def test_samples_without_a_treated_unit_are_left_out() -> None:
     got = Mediation(errors=("bootstrap:unit",))(panel.with_variables({"did": did}), Streams(1))
     assert got.status[0] == Status.OK
     assert np.isfinite(got.se).all()
-    assert got.lower is not None
     assert np.isfinite(got.lower).all()
 
 
@@ -396,12 +313,12 @@ def test_intervals_and_p_values_of_draws_agree() -> None:
     )
 
 
-@pytest.mark.parametrize("count", [1, 38, 39, 40, 99, 100, 498, 998, 1000, 1999])
+@pytest.mark.parametrize("count", [1, 38, 39, 40, 99, 998, 1999])
 def test_intervals_and_p_values_agree_however_many_draws_are_kept(count: int) -> None:
     """Ends lie outward where .025 (B + 1) is not whole; too few draws to reject leave the interval endless."""
     rng = np.random.default_rng(2)
-    draws = np.full((600, 1999, 3), np.nan)
-    draws[:, :count] = rng.standard_normal((600, count, 3)) + 4.0 * rng.random((600, 1, 3))
+    draws = np.full((150, 1999, 3), np.nan)
+    draws[:, :count] = rng.standard_normal((150, count, 3)) + 4.0 * rng.random((150, 1, 3))
     with np.errstate(invalid="ignore"):  # one draw has no standard deviation
         got = MediatedEffects.from_draws(draws)
     np.testing.assert_array_equal(got.pvalue <= 0.05, (got.lower > 0) | (got.upper < 0))
@@ -455,45 +372,7 @@ def assert_share(hits: NDArray[np.bool_], share: float, slack: float = 0.0) -> N
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("effect", [0.0157, 0.0628])
-def test_every_interval_covers_the_indirect_effect(effect: float) -> None:
-    draw = drawn(Paper(effect=effect), 400)
-    got = Mediation(errors=ALL, draws=199)(draw.panel, Streams(SEED))
-    assert (got.status == Status.OK).all()
-    errors = got.estimate[:, 2:5] - np.stack([draw.truth[name] for name in ("nde", "nie", "att")], axis=1)
-    assert (np.abs(errors.mean(axis=0)) <= 4 * errors.std(axis=0) / np.sqrt(400)).all()
-    column, truth = TERMS.index("nie"), draw.truth["nie"]
-    assert got.lower is not None
-    assert got.upper is not None
-    for row in range(len(ALL)):
-        margin = critical_values(got.dof[:, row, column], 0.05) * got.se[:, row, column]
-        lower, upper = got.estimate[:, column] - margin, got.estimate[:, column] + margin
-        if row > 1:
-            lower, upper = got.lower[:, row, column], got.upper[:, row, column]
-        assert_share((lower <= truth) & (truth <= upper), 0.95)
-
-
-@pytest.mark.long
-def test_at_two_zero_paths_the_delta_method_almost_never_rejects() -> None:
-    """a = b = 0: the product is not normal, and Sobel's test has next to no size (MacKinnon et al. 2002)."""
-    panel = panel_of(40, 6, replications=1500)
-    rng = np.random.default_rng(6)
-    shape = panel.variables["y"].shape
-    panel = panel.with_variables({"m": rng.standard_normal(shape), "y": rng.standard_normal(shape)})
-    got = Mediation(draws=399)(panel, Streams(SEED))
-    column = TERMS.index("nie")
-    for row in range(2):
-        t = np.abs(got.estimate[:, column] / got.se[:, row, column])
-        assert (t > critical_values(got.dof[:, row, column], 0.05)).mean() < 0.01
-    assert got.pvalue is not None
-    assert (got.pvalue[:, 2, column] <= 0.05).mean() < 0.02
-    for name in ("a", "b"):
-        t = np.abs(term(got, name) / term(got, name, "delta"))
-        assert_share(t > critical_values(got.dof[:, 0, column], 0.05), 0.05, 0.01)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("confounding", [0.05, 0.3, -0.6])
+@pytest.mark.parametrize("confounding", [0.3])
 def test_the_true_correlation_undoes_confounding(confounding: float) -> None:
     """Least squares is off; the indirect effect at the world's own correlation of errors is right, and its interval."""
     draw = drawn(Paper(confounding=confounding), 1000)
@@ -506,3 +385,137 @@ def test_the_true_correlation_undoes_confounding(confounding: float) -> None:
 
 
 # bad input and degenerate draws
+
+
+# Mediation with instruments of the mediator: against 2SLS, derivatives, samples with copied units, and truth.
+
+
+A, B, DIRECT = 0.8, 0.6, 0.5
+
+
+def instrumented_panel(n: int = 40, t: int = 6, *, seed: int = 1, missing: int = 0, replications: int = 1) -> Panel:
+    """A mediator that the treatment moves, with an error in common with the outcome, and two instruments, of which one
+    is correlated with the treatment."""
+    base = small_panel(n, t, seed=seed, missing=missing, model="none")
+    rng = np.random.default_rng(seed + 500)
+    shape = (replications, t, n)
+    did, inv = base.variables["did"], base.variables["inv"]
+    z1 = rng.standard_normal(shape) + 0.5 * did
+    z2 = rng.standard_normal(shape)
+    u = rng.standard_normal(shape)
+    m = A * did + 0.9 * z1 + 0.4 * z2 + 0.3 * inv + u
+    y = DIRECT * did + B * m + 0.5 * inv + 0.8 * u + rng.standard_normal(shape)
+    y = y + rng.standard_normal(n) + rng.standard_normal(t)[:, None]
+    variables = {**base.variables, "y": y, "m": m, "z1": z1, "z2": z2}
+    return replace(base, variables=variables, roles=replace(base.roles, mediators=("m",)), weights={})
+
+
+def by_instruments(**settings: Any) -> Mediation:
+    return Mediation(**{"errors": ("delta",), "instruments": ("z1", "z2"), **settings})
+
+
+INSTRUMENTED = {"balanced": (0, False), "gaps": (15, False), "weights": (0, True), "weights and gaps": (15, True)}
+
+
+@pytest.fixture(scope="module", params=INSTRUMENTED.values(), ids=INSTRUMENTED)
+def instrumented(request: pytest.FixtureRequest) -> Panel:
+    missing, by_weight = request.param
+    found = instrumented_panel(missing=missing)
+    return uneven(found) if by_weight else found
+
+
+@pytest.mark.parametrize("instruments", [("z1",), ("z1", "z2")])
+def test_both_equations_are_those_of_the_regressions(instrumented: Panel, instruments: tuple[str, ...]) -> None:
+    found = by_instruments(instruments=instruments)(instrumented)
+    second = PanelIV(endogenous=("m",), instruments=instruments, errors=("cluster:unit",), singletons="keep")(
+        instrumented
+    )
+    first = TwoWayDID(outcome="m", regressors=("did", "inv", "road", *instruments), errors=("cluster:unit",),
+                      singletons="keep")(instrumented)  # fmt: skip
+    at = {term: i for i, term in enumerate(found.terms)}
+    assert found.estimate[0, at["a"]] == pytest.approx(first.estimate[0, 0], rel=1e-10)
+    assert found.se[0, 0, at["a"]] == pytest.approx(first.se[0, 0, 0], rel=1e-10)
+    for path, name in (("b", "m"), ("nde", "did")):
+        column = second.terms.index(name)
+        assert found.estimate[0, at[path]] == pytest.approx(second.estimate[0, column], rel=1e-10)
+        assert found.se[0, 0, at[path]] == pytest.approx(second.se[0, 0, column], rel=1e-10)
+    a, b, nde = (found.estimate[0, at[term]] for term in ("a", "b", "nde"))
+    assert found.estimate[0, at["nie"]] == pytest.approx(a * b, rel=1e-12)
+    assert found.estimate[0, at["total"]] == pytest.approx(nde + a * b, rel=1e-12)
+    for name in ("kp_f", "effective_f", "effective_f_critical"):
+        assert found.statistics[name][0] == pytest.approx(second.statistics[name][0], rel=1e-10)
+
+
+def weighted(instrumented: Panel, weights: np.ndarray, estimator: Mediation) -> np.ndarray:
+    """(a, b, nde) where units have weights (B, N)."""
+    system, _ = estimator.fitted(instrumented)
+    return weighted_paths(system.replication(0), weights, system.mask, len(estimator.instruments))
+
+
+def test_delta_errors_are_derivatives_with_respect_to_units_weights(instrumented: Panel) -> None:
+    """The clustered variance of a x b is the sum of squares of its derivatives, with one instrument; with more of them
+    errors of 2SLS take the first stage as given."""
+    n, step, estimator = len(instrumented.units), 1e-5, by_instruments(instruments=("z1",))
+    paths = [weighted(instrumented, np.ones((n, n)) + sign * step * np.eye(n), estimator) for sign in (1.0, -1.0)]
+    slopes = (paths[0] - paths[1]) / (2 * step)
+    a, b, _ = weighted(instrumented, np.ones((1, n)), estimator)[0]
+    _, fitted = estimator.fitted(instrumented)
+    np.testing.assert_allclose(fitted.influence[0, :3].T, slopes, rtol=1e-5, atol=1e-8)
+    roots = fitted.roots
+    through = b * slopes[:, 0] * roots[0] + a * slopes[:, 1] * roots[1]
+    found = estimator(instrumented)
+    assert found.se[0, 0, found.terms.index("nie")] == pytest.approx(np.sqrt(np.square(through).sum()), rel=1e-5)
+    nde = np.sqrt(np.square(slopes[:, 2]).sum()) * roots[2]
+    assert found.se[0, 0, found.terms.index("nde")] == pytest.approx(nde, rel=1e-5)
+
+
+def test_a_bootstrap_sample_is_the_panel_with_copied_units(instrumented: Panel) -> None:
+    n = len(instrumented.units)
+    picks = np.sort(np.random.default_rng(4).integers(0, n, n))
+    copied = replace(
+        instrumented, units=tuple(f"copy {i}" for i in range(n)),
+        variables={name: values[:, :, picks] for name, values in instrumented.variables.items()},
+        attributes={name: values[picks] for name, values in instrumented.attributes.items()},
+        observed=None if instrumented.observed is None else instrumented.observed[:, :, picks],
+    )  # fmt: skip
+    again = by_instruments()(of_units(copied, np.ones(n, dtype=bool)))
+    counts, whole = np.bincount(picks, minlength=n)[None].astype(float), np.ones((1, n))
+    np.testing.assert_allclose(weighted(instrumented, counts, by_instruments())[0], again.estimate[0, :3], rtol=1e-9)
+    point = by_instruments()(instrumented).estimate[0, :3]
+    np.testing.assert_allclose(weighted(instrumented, whole, by_instruments())[0], point, rtol=1e-10)
+
+
+def test_the_indirect_effect_is_right_where_mediator_and_outcome_are_confounded() -> None:
+    """Bias within 4 Monte Carlo errors, coverage of delta in [.93, .97] over 2,000 panels; least squares is off."""
+    instrumented = instrumented_panel(50, 5, replications=2000)
+    truth = {"a": A, "b": B, "nie": A * B, "nde": DIRECT, "total": DIRECT + A * B}
+    found, plain = by_instruments()(instrumented), Mediation(errors=("delta",))(instrumented)
+    assert (found.status == Status.OK).all()
+    for path, value in truth.items():
+        k = found.terms.index(path)
+        error = found.estimate[:, k] - value
+        assert abs(error.mean()) <= 4 * error.std(ddof=1) / np.sqrt(len(error)), path
+        half = critical_values(found.dof, 0.05)[:, 0, k] * found.se[:, 0, k]
+        assert 0.93 <= (np.abs(error) <= half).mean() <= 0.97, path
+    assert abs(plain.estimate[:, plain.terms.index("b")].mean() - B) > 0.2
+
+
+@pytest.mark.parametrize(("settings", "words"), [
+    ({"instruments": ("m",)}, "the instrument 'm' is the endogenous regressor itself"),
+    ({"instruments": ("did",)}, "the instrument 'did' is among the regressors"),
+    ({"instruments": ("z9",)}, "no variable 'z9'"),
+    ({"instruments": ("place",)}, "instrument 'place' is absorbed"),
+    ({"instruments": ("inv",)}, "the instrument 'inv' is among the regressors"),
+])  # fmt: skip
+def test_careless_uses_are_one_line(settings: dict[str, Any], words: str) -> None:
+    instrumented = instrumented_panel()
+    shape = (1, len(instrumented.periods), len(instrumented.units))
+    instrumented = instrumented.with_variables({"place": np.broadcast_to(np.arange(40.0), shape)})
+    with pytest.raises(BadInput) as caught:
+        by_instruments(**settings)(instrumented)
+    assert len(caught.value.problems) == 1
+    assert words in caught.value.problems[0].what
+
+
+def test_sensitivity_to_confounding_is_of_least_squares_alone(instrumented: Panel) -> None:
+    refuses("has instruments", lambda: by_instruments().sensitivity(instrumented, np.zeros(1)))

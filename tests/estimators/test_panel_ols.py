@@ -4,18 +4,38 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
+from closed_forms import (
+    Covariances,
+    did_variance,
+    exposure_of_random_adopters,
+    minimum_detectable_effect,
+    spillover_bias,
+)
+from covering import covered
 from published_panels import grunfeld
+from refusals import refuses
 
 from estimators import Estimator, Status, TwoWayDID
 from experiments.references.reference import long_frame
+from experiments.run.runner import run
+from experiments.study import Study
+from references import brute_force, pyfixest_reference
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from sim import BadInput, Panel, Roles
+from results.diagnosis.diagnose import diagnose
+from sim import BadInput, Panel, Roles, Streams, Wanted
+from sim.presets import Paper
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.adoption import Random
+from sim.world.parts.effect import Effect
+from sim.world.parts.errors import Process
+from sim.world.parts.spillover import Neighbours
 
 EFFECTS: dict[str, tuple[str, ...]] = {
     "pooled": (),
@@ -116,26 +136,14 @@ def test_slopes_constant_and_errors_equal_linearmodels(panel: Panel, name: str) 
     }
     for row, (error, option) in enumerate(options.items()):
         counting = {"auto_df": False, "count_effects": True} if name != "pooled" and "cluster" in error else {}
-        fit = model.fit(**option, **counting, debiased=True)  # type: ignore[attr-defined]
+        fit = model.fit(**option, **counting, debiased=True)
         np.testing.assert_allclose(got.estimate[0], fit.params, rtol=1e-9)
         np.testing.assert_allclose(got.se[0, row], fit.std_errors, rtol=1e-8, err_msg=error)
     within = "r2" if name == "pooled" else "r2_within"
     assert got.statistics[within][0] == pytest.approx(fit.rsquared, abs=1e-10)
 
 
-def test_it_equals_twoway_did(panel: Panel) -> None:
-    errors = ("iid", "hc1", "cluster:unit", "cluster:province")
-    did, ours = TwoWayDID(errors=errors)(panel), panel_ols(errors=errors)(panel)
-    np.testing.assert_allclose(ours.estimate[:, :3], did.estimate, rtol=1e-13)
-    np.testing.assert_allclose(ours.se[:, :, :3], did.se, rtol=1e-12)
-    np.testing.assert_array_equal(ours.dof[:, :, :3], did.dof)
-    for name, values in did.statistics.items():
-        np.testing.assert_allclose(ours.statistics[name], values, rtol=1e-12, err_msg=name)
-
-
-@pytest.mark.parametrize("model", [TwoWayDID(), panel_ols()], ids=["did", "ols"])
-@pytest.mark.parametrize("missing", [0, 37])
-@pytest.mark.parametrize("axis", [0, 1], ids=["of the period", "of the unit"])
+@covered(axis=[0, 1], missing=[0, 37], model=[TwoWayDID(), panel_ols()])
 def test_a_draw_whose_effects_absorb_a_regressor_is_singular_there(model: Estimator, missing: int, axis: int) -> None:
     panel = small_panel(40, 8, seed=5, replications=4, redrawn=True, missing=missing)
     inv = np.array(panel.variables["inv"])
@@ -145,22 +153,6 @@ def test_a_draw_whose_effects_absorb_a_regressor_is_singular_there(model: Estima
     assert np.isnan(got.estimate[2]).all()
     assert np.isnan(got.se[2]).all()
     np.testing.assert_array_equal(got.se[[0, 1, 3]], sound.se[[0, 1, 3]])
-
-
-@pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
-@pytest.mark.parametrize("empty", [(3, slice(None)), (slice(None), 5), (slice(None, 4), slice(None, 20))])
-def test_it_equals_twoway_did_with_empty_years_units_and_parts(empty: tuple[object, object], cluster_k: str) -> None:
-    """A year or a unit never observed counts for nothing; two parts without a common year have one effect fewer."""
-    panel = small_panel(40, 8, seed=5)
-    seen = np.ones((1, 8, 40), dtype=bool)
-    seen[0, *empty] = False
-    if isinstance(empty[0], slice) and isinstance(empty[1], slice):
-        seen[0, 4:, 20:] = False
-    panel = replace(panel, observed=seen)
-    errors = ("iid", "hc1", "cluster:unit", "cluster:province")
-    settings = {"errors": errors, "cluster_k": cluster_k}
-    did, ours = TwoWayDID(**settings)(panel), panel_ols(**settings)(panel)  # type: ignore[arg-type]
-    np.testing.assert_allclose(ours.se[:, :, :3], did.se, rtol=1e-11)
 
 
 def test_the_constant_is_the_grand_mean_less_what_regressors_explain(panel: Panel, effects: tuple[str, ...]) -> None:
@@ -198,21 +190,6 @@ def test_stata_prints_these_numbers_of_grunfeld() -> None:
     assert fixed.statistics["r2_within"][0] == pytest.approx(0.7668, abs=5e-5)
 
 
-def test_a_published_table_of_the_low_carbon_pilots(shared_data: Path) -> None:
-    """Two-way fixed effects on a slightly unbalanced panel, clustered by city with every dummy in k."""
-    frame = pd.read_csv(shared_data / "lowcarbon_did.csv")
-    controls = ("ln_pgdp", "ln_pop_density", "industrial_advanced", "ln_road_area", "financial_development")
-    unit = next(name for name in ("city", "city_name", "city_code", "id") if name in frame)
-    frame = frame[[unit, "year", "ln_carbon_intensity", "did", *controls]].dropna()
-    panel = Panel.from_frame(frame, unit=unit, period="year", roles=Roles("ln_carbon_intensity", "did", controls))
-    ours = panel_ols(errors=("cluster:unit",), cluster_k="all")(panel)
-    printed = [0.017066, -0.437537, -0.196178, -0.081052, 0.068689, 0.031561]
-    errors = [0.028785, 0.117795, 0.140160, 0.033505, 0.035767, 0.013687]
-    np.testing.assert_allclose(ours.estimate[0, :6], printed, atol=1e-6)
-    np.testing.assert_allclose(ours.se[0, 0, :6], errors, atol=1e-6)
-    assert ours.statistics["r2"][0] == pytest.approx(0.9712, abs=5e-5)
-
-
 ALL_ERRORS = ("iid", "hc1", "cluster:unit", "cluster:province+period", "driscoll-kraay", "conley:900", "wild:province")
 
 
@@ -228,30 +205,13 @@ def test_order_of_units_does_not_matter(effects: tuple[str, ...]) -> None:
     assert_agree(estimator(in_another_order(panel)[0]), estimator(panel), rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("factor", [1e-4, 250.0])
-def test_scales_of_variables_scale_their_own_terms_alone(effects: tuple[str, ...], factor: float) -> None:
+def test_scales_of_variables_scale_their_own_terms_alone(effects: tuple[str, ...]) -> None:
     panel = placed(small_panel(24, 7, seed=6))
     estimator = panel_ols(effects=effects, errors=ALL_ERRORS, draws=99)
-    for name, scale in (("y", factor), ("inv", np.array([1.0, 1 / factor, 1.0, 1.0]))):
+    plain = estimator(panel)
+    for name, factor, scale in (("y", 1e-4, 1e-4), ("inv", 250.0, np.array([1.0, 1 / 250.0, 1.0, 1.0]))):
         scaled = estimator(panel.with_variables({name: panel.variables[name] * factor}))
-        assert_agree(scaled, estimator(panel), rtol=1e-8, atol=1e-10, scale=scale)
-
-
-def test_what_effects_take_out_does_not_matter(effects: tuple[str, ...]) -> None:
-    if not effects:
-        pytest.skip("pooled")
-    panel = small_panel(24, 7, seed=6, missing=9)
-    rng = np.random.default_rng(3)
-    provinces = np.unique(panel.attributes["province"], return_inverse=True)[1]
-    added = np.zeros((1, 7, 24))
-    for effect in effects:
-        unit, steps = rng.standard_normal((1, 1, 24)), np.arange(7.0)[None, :, None]
-        by_province = rng.standard_normal((1, 7, 7))[:, :, provinces]
-        added = added + {"unit": unit, "unit-trend": unit * steps, "period": np.sin(steps)}.get(effect, by_province)
-    moved = panel.with_variables({"y": panel.variables["y"] + 3 * added, "inv": panel.variables["inv"] - 2 * added})
-    got, wanted = (panel_ols(effects=effects)(each) for each in (moved, panel))
-    np.testing.assert_allclose(got.estimate[:, :3], wanted.estimate[:, :3], rtol=1e-9)
-    np.testing.assert_allclose(got.se[:, :, :3], wanted.se[:, :, :3], rtol=1e-9)
+        assert_agree(scaled, plain, rtol=1e-8, atol=1e-10, scale=scale)
 
 
 @pytest.mark.parametrize("redrawn", [False, True])
@@ -287,8 +247,7 @@ def test_bad_settings_and_useless_regressors_are_named(settings: dict[str, objec
         }
     )
     panel = replace(panel, attributes={**panel.attributes, "half": np.arange(24) % 2})
-    with pytest.raises(BadInput, match=message):
-        panel_ols(**settings)(panel)  # type: ignore[arg-type]
+    refuses(message, lambda: panel_ols(**settings)(panel))
 
 
 @pytest.mark.parametrize(
@@ -301,8 +260,7 @@ def test_an_outcome_that_effects_absorb_is_named(outcome: str, effects: tuple[st
     by_unit, by_period = rng.uniform(73.0, 135.0, 24), rng.normal(size=(7, 1))
     values = {"fixed": by_unit, "common": by_period, "trend": by_unit * np.arange(7.0)[:, None], "one": np.ones(1)}
     panel = panel.with_variables({outcome: np.broadcast_to(values[outcome], shape).copy()})
-    with pytest.raises(BadInput, match=f"the outcome '{outcome}' is constant or absorbed"):
-        panel_ols(outcome, effects=effects)(panel)
+    refuses(f"the outcome '{outcome}' is constant or absorbed", lambda: panel_ols(outcome, effects=effects)(panel))
 
 
 def test_no_residual_degrees_of_freedom_is_bad_input() -> None:
@@ -312,3 +270,165 @@ def test_no_residual_degrees_of_freedom_is_bad_input() -> None:
     panel = Panel(tuple("uvwxyz"), (1, 2, 3), {name: rng.standard_normal((1, 3, 6)) for name in names})
     with pytest.raises(BadInput, match="18 observations for 18 parameters"):
         panel_ols("y", names[1:], ("unit", "period", "unit-trend"))(panel)
+
+
+# Two-way DID against linearmodels, pyfixest and a regression with dummies.
+
+
+ERRORS = ("iid", "hc1", "cluster:unit", "cluster:province")
+
+
+def panels() -> dict[str, Panel]:
+    return {
+        "balanced": small_panel(40, 8, seed=5),
+        "unbalanced": small_panel(40, 8, seed=5, missing=23),
+        "paper": paper_panel(),
+    }
+
+
+def paper_panel() -> Panel:
+    design, streams = Paper(spillover="paper"), Streams(11, "reference")
+    return design.settle(streams).draw(streams, Wanted(frozenset(design.schema.variables), ())).panel
+
+
+@pytest.fixture(scope="module", params=["balanced", "unbalanced", "paper"])
+def compared(request: pytest.FixtureRequest) -> Panel:
+    return panels()[request.param]
+
+
+@pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
+def test_did_equals_pyfixest(compared: Panel, cluster_k: str) -> None:
+    ours = TwoWayDID(errors=ERRORS, cluster_k=cluster_k)(compared)
+    theirs = pyfixest_reference.twoway_did(compared, errors=ERRORS, cluster_k=cluster_k)
+    np.testing.assert_allclose(theirs.ours(ours), theirs.estimate, rtol=1e-10, atol=1e-12)
+    for error in ERRORS:
+        np.testing.assert_allclose(theirs.our_se(ours, error), theirs.se[error], rtol=1e-8, err_msg=error)
+
+
+def test_effects_of_disconnected_groups_are_counted_once_each() -> None:
+    """Two sets of units seen in different years have a free level each, so one dummy fewer than usual is free."""
+    whole = small_panel(12, 8, seed=4)
+    seen = np.zeros((1, 8, 12), dtype=bool)
+    seen[0, :4, :6] = seen[0, 4:, 6:] = True
+    did = np.zeros((1, 8, 12))
+    did[0, 2:, :3] = did[0, 6:, 6:9] = 1.0
+    compared = Panel(whole.units, whole.periods, {**whole.variables, "did": did}, whole.roles, observed=seen)
+    ours, dummies = TwoWayDID(errors=("iid",))(compared), brute_force.twoway_did(compared)
+    np.testing.assert_allclose(ours.estimate[0], dummies.estimate, rtol=1e-10)
+    np.testing.assert_allclose(ours.se[0, 0], dummies.se["iid"], rtol=1e-10)
+    assert ours.dof[0, 0, 0] == 48 - 3 - (12 + 8 - 2)
+
+
+def test_degrees_of_freedom_are_residual_ones_and_clusters_less_one() -> None:
+    ours = TwoWayDID(errors=ERRORS)(small_panel(40, 8))
+    residual = 320 - 3 - 47
+    assert ours.dof[0, :, 0].tolist() == [residual, residual, 39, 6]
+
+
+# Two-way DID: a published table to its printed digits, linearmodels and pyfixest on real and made-up cities.
+
+
+PUBLISHED = {  # coefficient and standard error clustered by city, all dummies counted
+    "did": (0.017066, 0.028785),
+    "ln_pgdp": (-0.437537, 0.117795),
+    "ln_pop_density": (-0.196178, 0.140160),
+    "industrial_advanced": (-0.081052, 0.033505),
+    "ln_road_area": (0.068689, 0.035767),
+    "financial_development": (0.031561, 0.013687),
+}
+
+
+def low_carbon(folder: Path) -> Panel:
+    frame = pd.read_csv(folder / "lowcarbon_did.csv")
+    controls = tuple(PUBLISHED)[1:]
+    return Panel.from_frame(frame, unit="city_name", period="year", roles=Roles("ln_carbon_intensity", "did", controls))
+
+
+def test_low_carbon_pilots_as_published(shared_data: Path) -> None:
+    compared = low_carbon(shared_data)
+    assert (compared.nobs, len(compared.units), compared.balanced) == (3623, 215, False)
+    fit = TwoWayDID(errors=("cluster:unit",), cluster_k="all")(compared)
+    np.testing.assert_array_equal(np.round(fit.estimate[0], 6), [b for b, _ in PUBLISHED.values()])
+    np.testing.assert_array_equal(np.round(fit.se[0, 0], 6), [se for _, se in PUBLISHED.values()])
+    assert round(fit.statistics["r2"][0], 4) == 0.9712
+
+
+# Closed forms of two-way DID against their definitions and against simulated panels, within 4 Monte Carlo errors.
+
+
+UNITS, TREATED, PRE, POST = 160, 60, 7, 4
+SEED = 20240621
+
+
+def did_study(effect: float, errors: Process, estimators: tuple[Any, ...], **parts: Any) -> Study:
+    adoption = Random(treated=TREATED, last_periods=POST)
+    design = PanelDesign(units=UNITS, periods=PRE + POST, errors=errors, effect=Effect(size=effect), adoption=adoption,
+                         redraw=("adoption",), **parts)  # fmt: skip
+    return Study("closed", design, estimators, replications=4096, block=2048, seed=SEED)
+
+
+def measures(study: Study) -> dict[tuple[str, str, str], tuple[float, float]]:
+    """(estimator, measure, error type) -> value and Monte Carlo error, of the term did."""
+    frame = diagnose(run(study)).frame
+    rows = frame[frame["term"] == "did"].to_dict("records")
+    return {(row["estimator"], row["measure"], row["error"]): (row["value"], row["mcse"]) for row in rows}
+
+
+def clustered_factor() -> float:
+    """The mean of the clustered variance as a multiple of the true one: its factor, and 1 - 1/n in each group."""
+    n, k, controls = UNITS * (PRE + POST), PRE + POST + 1, UNITS - TREATED
+    within = sum((1 - 1 / size) / size for size in (TREATED, controls)) / (1 / TREATED + 1 / controls)
+    return within * UNITS / (UNITS - 1) * (n - 1) / (n - k)
+
+
+def test_the_variance_is_exact_for_any_covariance_matrix() -> None:
+    root = np.random.default_rng(3).standard_normal((9, 9))
+    matrix = root @ root.T
+    weights = np.concatenate([np.full(6, -1 / 6), np.full(3, 1 / 3)])
+    found = did_variance(3, 4, 6, 3, Covariances.of(matrix, 6))
+    assert found == pytest.approx(weights @ matrix @ weights * (1 / 3 + 1 / 4), rel=1e-12)
+
+
+@pytest.mark.parametrize("serial", [0.0, 0.6])
+def test_standard_errors_are_those_of_burlig_preonas_and_woerman(serial: float) -> None:
+    """Equation 2 with serial correlation, McKenzie's formula without; iid errors are right in the second case alone."""
+    errors = Process(sd=1.3, serial=serial)
+    found = measures(did_study(0.0, errors, (TwoWayDID(errors=("iid", "cluster:unit")),)))
+    variance = did_variance(TREATED, UNITS - TREATED, PRE, POST, Covariances.autoregressive(1.69, serial, PRE, POST))
+    value, mcse = found["did", "empirical_se", ""]
+    assert abs(value - np.sqrt(variance)) < 4 * mcse
+    value, mcse = found["did", "model_se", "cluster:unit"]
+    assert abs(value - np.sqrt(variance * clustered_factor())) < 4 * mcse
+    value, mcse = found["did", "model_se", "iid"]
+    if serial:
+        assert value < 0.85 * np.sqrt(variance)
+    else:
+        assert abs(value - np.sqrt(variance)) < 4 * mcse
+
+
+@pytest.mark.parametrize(("serial", "power"), [(0.0, 0.5), (0.6, 0.8)])
+def test_an_effect_of_the_size_of_the_mde_is_found_that_often(serial: float, power: float) -> None:
+    variance = did_variance(TREATED, UNITS - TREATED, PRE, POST, Covariances.autoregressive(1.0, serial, PRE, POST))
+    effect = minimum_detectable_effect(variance, power=power, dof=UNITS - 1)
+    found = measures(did_study(effect, Process(serial=serial), (TwoWayDID(errors=("cluster:unit",)),)))
+    value, mcse = found["did", "rejection", "cluster:unit"]
+    assert abs(value - power) < 4 * mcse
+
+
+def held_to(target: str) -> TwoWayDID:
+    return TwoWayDID(errors=("cluster:unit",), target=target, label=target)
+
+
+@pytest.mark.parametrize("on", ["controls", "treated"])
+def test_bias_under_spillovers_is_that_of_butts(on: Any) -> None:
+    """Proposition 2.1, with the total and with the own effect as the estimand."""
+    size = 3.0  # of a neighbourhood that is treated as a whole
+    study = did_study(0.5, Process(), (held_to("att"), held_to("att_own")), spillover=Neighbours(w_effect=size, on=on))
+    treated, controls = exposure_of_random_adopters(UNITS, TREATED)
+    bias = spillover_bias(size * treated * (on != "controls"), size * controls * (on != "treated"))
+    found = measures(study)
+    for target, wanted in (("att", bias.total), ("att_own", bias.own)):
+        value, mcse = found[target, "bias", ""]
+        assert abs(value - wanted) < 4 * mcse
+    if on != "treated":
+        assert bias.total < -1.0

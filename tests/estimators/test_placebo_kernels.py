@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 import pytest
-from agreement import in_another_order, with_effects
+from covering import covered
 from numpy.typing import NDArray
+from refusals import refuses
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.core.hypotheses import permutation_p_values
@@ -19,11 +18,9 @@ from estimators.core.treatments import Fields, PathCodes, Paths
 from estimators.linear.did import ClusterK
 from estimators.permutation import Draws, KernelTest, PermutationTest
 from estimators.spatial.spectrum import Transform
-from references import pyfixest_reference
 from references.small_panels import Kind, small_panel
-from sim import Panel, Roles, Streams
+from sim import Panel, Streams
 from sim.errors import BadInput
-from sim.presets import Paper
 from sim.schemes import absorbing_paths
 
 N, T = 30, 7
@@ -92,9 +89,7 @@ def assert_equal(fits: TreatmentFits, row: int, expected: Estimates, rtol: float
     np.testing.assert_array_equal(fits.status[row], expected.status)
 
 
-@pytest.mark.parametrize("treatment", kinds_of_treatment())
-@pytest.mark.parametrize("missing", [0, 19], ids=["balanced", "unbalanced"])
-@pytest.mark.parametrize("error", ["cluster:unit", "cluster:province"])
+@covered(treatment=kinds_of_treatment(), missing=[0, 19], error=["cluster:unit", "cluster:province"])
 def test_did_equals_a_fit_of_every_draw(treatment: str, missing: int, error: str) -> None:
     panel, given = small_panel(N, T, seed=3, replications=2, missing=missing), kinds_of_treatment()[treatment]
     fits = did_placebo(panel, given, error=error)
@@ -106,63 +101,11 @@ def test_did_equals_a_fit_of_every_draw(treatment: str, missing: int, error: str
         assert (np.abs(only - fits.estimate) <= 1e-12 * fits.se).all()  # a share of the error: b may be near zero
 
 
-@pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
-@pytest.mark.parametrize("controls", [(), ("road",)])
-def test_settings_are_those_of_the_estimator(cluster_k: ClusterK, controls: tuple[str, ...]) -> None:
-    panel, first = small_panel(N, T, seed=4), calendars(9)
-    expected = TwoWayDID(regressors=("did", *controls), errors=("cluster:unit",), cluster_k=cluster_k)
-    for given in (first, paths(first)):
-        fits = did_placebo(panel, given, controls=controls, cluster_k=cluster_k)
-        assert_equal(fits, 0, expected(with_treatments(panel, given)), 1e-11)
-
-
-def test_did_equals_dummies_and_a_loop_over_clusters() -> None:
-    panel, first = small_panel(12, 5, seed=6), calendars(4, 12, 5, seed=3)
-    fits = did_placebo(panel, first)
-    unit, period = np.tile(np.arange(12), 5), np.repeat(np.arange(5), 12)
-    fixed = [panel.variables[name][0].ravel() for name in ("inv", "road")]
-    dummies = [(unit == i).astype(float) for i in range(12)] + [(period == t).astype(float) for t in range(1, 5)]
-    y = panel.variables["y"][0].ravel()
-    for b, d in enumerate(paths(first, 5)):
-        x = np.column_stack([d.ravel(), *fixed, *dummies])
-        bread = np.linalg.inv(x.T @ x)
-        beta = bread @ x.T @ y
-        e = y - x @ beta
-        meat = sum(np.outer(s, s) for s in ((x[unit == i] * e[unit == i, None]).sum(axis=0) for i in range(12)))
-        variance = 12 / 11 * 59 / (60 - 3 - 5) * (bread @ meat @ bread)[0, 0]
-        np.testing.assert_allclose(fits.estimate[0, b, 0], beta[0], rtol=1e-10)
-        np.testing.assert_allclose(fits.se[0, b, 0], np.sqrt(variance), rtol=1e-10)
-
-
-def test_did_equals_pyfixest() -> None:
-    panel, first = small_panel(N, T, seed=7), calendars(3)
-    fits = did_placebo(panel, first)
-    for b in range(3):
-        one = panel.with_variables({"did": paths(first[b : b + 1])})
-        reference = pyfixest_reference.twoway_did(one, errors=("cluster:unit",))
-        np.testing.assert_allclose(fits.estimate[0, b, 0], reference.estimate[0], rtol=1e-9)
-        np.testing.assert_allclose(fits.se[0, b, 0], reference.se["cluster:unit"][0], rtol=1e-9)
-
-
-def test_a_published_regression_is_one_of_the_draws(shared_data: Path) -> None:
-    """Low-carbon pilots on 215 cities, slightly unbalanced; CR1 with all dummies counted: .017066 (.028785)."""
-    controls = ("ln_pgdp", "ln_pop_density", "industrial_advanced", "ln_road_area", "financial_development")
-    frame = pd.read_csv(shared_data / "lowcarbon_did.csv")
-    unit = next(name for name in frame.columns if frame[name].nunique() == 215)
-    period = next(name for name in frame.columns if set(frame[name]) == set(range(2007, 2024)))
-    roles = Roles("ln_carbon_intensity", "did", controls)
-    panel = Panel.from_frame(
-        frame[[unit, period, "ln_carbon_intensity", "did", *controls]], unit=unit, period=period, roles=roles
-    )
-    kernel = did_kernel(panel, cluster_k="all").assign(np.nan_to_num(panel.variables["did"]))
-    fits = kernel.fit(panel.variables["ln_carbon_intensity"])
-    assert round(float(fits.estimate[0, 0, 0]), 6) == 0.017066
-    assert round(float(fits.se[0, 0, 0]), 6) == 0.028785
-
-
-@pytest.mark.parametrize("weights", ["knn", "contiguity", "inverse-distance", "spectral", "uneven"])
-@pytest.mark.parametrize("transform", ["direct", "lee-yu"])
-@pytest.mark.parametrize("treatment", ["absorbing", "switching", "dose"])
+@covered(
+    weights=["knn", "contiguity", "inverse-distance", "spectral", "uneven"],
+    transform=["direct", "lee-yu"],
+    treatment=["absorbing", "switching", "dose"],
+)
 def test_sdm_equals_a_fit_of_every_draw(weights: Kind, transform: Transform, treatment: str) -> None:
     panel, given = small_panel(N, T, seed=8, replications=2, weights=weights), kinds_of_treatment()[treatment]
     if transform == "lee-yu" and not panel.weights[weights].row_stochastic:
@@ -175,55 +118,6 @@ def test_sdm_equals_a_fit_of_every_draw(weights: Kind, transform: Transform, tre
     for row in range(2):
         one = with_treatments(panel.replication(row), given)
         assert_equal(fits, row, SpatialPanel("sdm", transform, errors=("hessian",))(one))
-
-
-@pytest.mark.parametrize("controls", [(), ("inv",)])
-def test_sdm_with_other_controls(controls: tuple[str, ...]) -> None:
-    panel, first = small_panel(N, T, seed=9), calendars(6)
-    fits = sdm_placebo(panel, first, controls=controls)
-    estimator = SpatialPanel("sdm", regressors=("did", *controls), errors=("hessian",))
-    assert_equal(fits, 0, estimator(with_treatments(panel, first)))
-
-
-def test_sdm_errors_are_those_of_a_numerical_hessian() -> None:
-    """With dummies for the effects, a dense determinant and second differences of the whole log-likelihood."""
-    n, t = 15, 5
-    panel, first = small_panel(n, t, seed=10, sigma=0.5), calendars(1, n, t, seed=2)
-    fits = sdm_placebo(panel, first)
-    w = panel.weights["knn"].dense
-    d, y = paths(first, t)[0], panel.variables["y"][0]
-    x = [d, *(panel.variables[name][0] for name in ("inv", "road"))]
-    dummies = [np.eye(n)[i] + np.zeros((t, 1)) for i in range(n)] + [np.eye(t)[s][:, None] + np.zeros(n) for s in
-                                                                     range(1, t)]  # fmt: skip
-    z = np.column_stack([v.ravel() for v in (d, d @ w.T, *x[1:], *(v @ w.T for v in x[1:]), *dummies)])
-    rho = fits.estimate[0, 0, 2]
-    slopes = np.linalg.lstsq(z, (y - rho * y @ w.T).ravel())[0]
-    e = (y - rho * y @ w.T).ravel() - z @ slopes
-
-    def log_likelihood(p: Floats) -> float:
-        left = (y - p[-2] * y @ w.T).ravel() - z @ p[:-2]
-        log_det = t * np.linalg.slogdet(np.eye(n) - p[-2] * w)[1]
-        return float(log_det - n * t / 2 * np.log(p[-1]) - left @ left / (2 * p[-1]))
-
-    at = np.r_[slopes, rho, e @ e / (n * t)]
-    np.testing.assert_allclose(slopes[:2], fits.estimate[0, 0, :2], rtol=1e-9)
-    step = 1e-4 * np.eye(at.size)
-    signs = ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1))
-    hessian = np.array([[sum(s * log_likelihood(at + a * i + b * j) for a, b, s in signs) for j in step] for i in step])
-    covariance = np.linalg.inv(-hessian / 4e-8)
-    np.testing.assert_allclose(fits.se[0, 0, :3], np.sqrt(np.diag(covariance)[[0, 1, -2]]), rtol=2e-5)
-
-
-def test_the_order_of_units_added_effects_and_scale_do_not_matter() -> None:
-    panel, first = small_panel(N, T, seed=11), calendars(8)
-    moved, order = in_another_order(panel)
-    for fit in (did_placebo, sdm_placebo):
-        own, other = fit(panel, first), fit(moved, first[:, order])
-        np.testing.assert_allclose(other.estimate, own.estimate, rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(other.se, own.se, rtol=1e-9)
-    own, other = did_placebo(panel, first), did_placebo(with_effects(panel, 4.0), first)
-    np.testing.assert_allclose(other.estimate, 4 * own.estimate, rtol=1e-11)
-    np.testing.assert_allclose(other.se, 4 * own.se, rtol=1e-11)
 
 
 def permuted(draws: int, n: int = N, t: int = T) -> NDArray[np.intp]:
@@ -290,8 +184,7 @@ def test_tables_of_many_dates_equal_sums_over_paths() -> None:
         np.testing.assert_allclose(drawn.kappa[np.ix_(dates, dates)], at[b].T @ at[b], atol=1e-13)
 
 
-@pytest.mark.parametrize("missing", [0, 19], ids=["balanced", "unbalanced"])
-@pytest.mark.parametrize("kind", ["switching", "dose"])
+@covered(kind=["switching", "dose"], missing=[0, 19])
 def test_paths_by_codes_are_whole_treatments(kind: str, missing: int) -> None:
     """Units exchange paths, of which some are never treated; tables give what whole arrays give."""
     rng = np.random.default_rng(8)
@@ -336,40 +229,13 @@ def test_bad_input_is_one_clear_line() -> None:
                 fit(panel, given)
     for error in ("hc1", "iid", "cluster:period"):
         assert TwoWayDID(errors=(error,)).treatment_kernel(panel, ("did",), errors=True) is None
-    with pytest.raises(BadInput, match="no variable 'rain'"):
-        did_placebo(panel, first, controls=("rain",))
+    refuses("no variable 'rain'", lambda: did_placebo(panel, first, controls=("rain",)))
     assert SpatialPanel("sdm").treatment_kernel(small_panel(N, T, missing=9), ("did",), errors=False) is None
-    with pytest.raises(BadInput, match="no weights 'queen'"):
-        sdm_placebo(panel, first, "queen")
-    with pytest.raises(BadInput, match=r"\(R, 7, 30\)"):
-        did_kernel(panel).assign(first).fit(panel.variables["y"][0])
+    refuses("no weights 'queen'", lambda: sdm_placebo(panel, first, "queen"))
+    refuses(r"\(R, 7, 30\)", lambda: did_kernel(panel).assign(first).fit(panel.variables["y"][0]))
     alone = Panel(panel.units, panel.periods, dict(panel.variables), panel.roles,
                   {"country": np.zeros(N)}, weights=dict(panel.weights))  # fmt: skip
-    with pytest.raises(BadInput, match="2 or more clusters"):
-        did_placebo(alone, first, error="cluster:country")
-
-
-@pytest.mark.long
-def test_placebo_tests_have_their_size_under_the_sharp_null() -> None:
-    """5%-tests of 1,000 (DID) and 400 (SDM) null outcomes, each against 199 and 99 permutations."""
-    panel = Paper(effect=0.0, spillover="paper").draw(Streams(4, "size").tile(0, 1000)).panel
-    did = panel.variables["did"][0]
-    own = np.where(did.any(axis=0), did.argmax(axis=0), len(did))
-    draws = np.stack([own, *(own[g.permutation(own.size)] for g in Streams(5).tile(0, 199).each("placebo"))])
-    y = panel.variables["icr"]
-    fits = did_kernel(panel).assign(draws).fit(y)
-    assert_size(np.abs(fits.estimate / fits.se)[:, :, fits.terms.index("did")], 1000)
-    fits = sdm_kernel(panel, transform="lee-yu").assign(draws[:100]).fit(y[:400])
-    assert_size(np.abs(fits.estimate / fits.se)[:, :, fits.terms.index("total:did")], 400)
-
-
-def assert_size(t: Floats, outcomes: int) -> None:
-    """The own statistic, first, is among the largest 5% in 5% of the outcomes, and its rank is uniform."""
-    assert t.shape[0] == outcomes
-    pvalue = (t >= t[:, :1]).mean(axis=1)
-    print(f"size {np.mean(pvalue <= 0.05):.4f}, mean p {pvalue.mean():.4f}")
-    assert abs(np.mean(pvalue <= 0.05) - 0.05) < 3.5 * np.sqrt(0.05 * 0.95 / outcomes)
-    assert abs(pvalue.mean() - 0.5) < 3.5 * np.sqrt(1 / 12 / outcomes) + 0.5 / t.shape[1]
+    refuses("2 or more clusters", lambda: did_placebo(alone, first, error="cluster:country"))
 
 
 # Permutation tests by kernels for redrawn treatments, against a fit of every draw.
@@ -381,8 +247,7 @@ DID = TwoWayDID(errors=("cluster:unit",))
 SCHEMES = ["space", "strata:province", "blocks", "blocks:knn:3", "mixed", "mixed:restricted"]
 
 
-@pytest.mark.parametrize("statistic", ["raw", "studentised"])
-@pytest.mark.parametrize("scheme", SCHEMES)
+@covered(statistic=["raw", "studentised"], scheme=SCHEMES)
 def test_the_kernel_agrees_with_fitting_every_draw(scheme: str, statistic: Any) -> None:
     """Without the kernel its linearity is found out, its interval the same."""
     panel = small_panel(30, 6, seed=2, replications=3, model="none", sigma=3.0)
@@ -395,8 +260,7 @@ def test_the_kernel_agrees_with_fitting_every_draw(scheme: str, statistic: Any) 
         np.testing.assert_allclose(one, other, rtol=1e-9, err_msg=name)
 
 
-@pytest.mark.parametrize("kind", ["switching", "dose"])
-@pytest.mark.parametrize("statistic", ["raw", "studentised"])
+@covered(statistic=["raw", "studentised"], kind=["switching", "dose"])
 def test_the_kernel_takes_any_treatment(kind: str, statistic: Any) -> None:
     rng = np.random.default_rng(3)
     base = small_panel(24, 6, seed=2, replications=2, model="none", sigma=3.0)
@@ -408,17 +272,6 @@ def test_the_kernel_takes_any_treatment(kind: str, statistic: Any) -> None:
         np.testing.assert_allclose(getattr(fast, name)[:, 0, 0], getattr(slow, name)[:, 0, 0], rtol=1e-9, err_msg=name)
 
 
-def test_unbalanced_panels_and_clusters_of_units() -> None:
-    panel = small_panel(30, 6, seed=2, replications=2, model="none", missing=14)
-    for error in ("cluster:unit", "cluster:province"):
-        did = TwoWayDID(errors=(error,))
-        fast = PermutationTest.of(did, draws=99, statistic="studentised")(panel)
-        slow = PermutationTest.of(did, draws=99, statistic="studentised", fit_every_draw=True)(panel)
-        assert fast.pvalue is not None
-        assert slow.pvalue is not None
-        np.testing.assert_array_equal(fast.pvalue[:, 0], slow.pvalue[:, 0])
-
-
 @pytest.mark.parametrize("statistic", ["raw", "studentised"])
 def test_the_kernel_of_the_durbin_model_agrees_with_fitting_every_draw(statistic: Any) -> None:
     panel = small_panel(20, 5, seed=2, replications=2, sigma=2.0)
@@ -426,8 +279,6 @@ def test_the_kernel_of_the_durbin_model_agrees_with_fitting_every_draw(statistic
     terms = ("did", "w_did", "direct:did", "total:did")
     fast = PermutationTest.of(sdm, draws=99, terms=terms, statistic=statistic)(panel)
     slow = PermutationTest.of(sdm, draws=99, terms=terms, statistic=statistic, fit_every_draw=True)(panel)
-    assert fast.pvalue is not None
-    assert slow.pvalue is not None
     np.testing.assert_array_equal(fast.pvalue[:, 0], slow.pvalue[:, 0])
 
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
 from published_panels import grunfeld
+from refusals import refuses
 from scipy.stats import chi2
 from scipy.stats import f as f_law
 
 from estimators import Status
-from estimators.core.estimator import critical_values
-from estimators.linear.random_effects import ErrorComponents, RandomEffects
+from estimators.linear.random_effects import RandomEffects
 from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from sim import BadInput, Panel, Streams, Wanted
+from sim import Panel
 from sim.panel import part
 
 NAMES = ("did", "inv", "road")
@@ -101,37 +101,25 @@ def test_without_unit_effects_it_is_pooled_least_squares() -> None:
     np.testing.assert_allclose(ours.se, pooled.se, rtol=1e-10, atol=1e-14)
 
 
-def test_with_large_unit_effects_it_is_the_within_regression() -> None:
-    panel = small_panel(40, 8, seed=5)
-    levels = 1e6 * np.random.default_rng(1).standard_normal((1, 1, 40))
-    panel = panel.with_variables({"y": panel.variables["y"] + levels})
-    ours, within = RandomEffects()(panel), panel_ols(effects=("unit",))(panel)
-    assert ours.statistics["theta"][0] > 1 - 1e-5
-    np.testing.assert_allclose(ours.estimate[0, :3], within.estimate[0, :3], rtol=2e-5)
-
-
 @pytest.mark.parametrize("redrawn", [False, True])
 def test_a_batch_is_its_panels_one_by_one(redrawn: bool) -> None:
     assert_batch_is_its_panels(RandomEffects(periods=True), small_panel(24, 7, seed=6, replications=4, redrawn=redrawn))
 
 
-@pytest.mark.parametrize("factor", [1e-4, 250.0])
-def test_scales_and_order_of_units_do_not_matter(factor: float) -> None:
+def test_scales_and_order_of_units_do_not_matter() -> None:
     panel, model = small_panel(24, 7, seed=6, missing=9), RandomEffects()
     assert_agree(model(in_another_order(panel)[0]), model(panel), rtol=1e-10, atol=0.0)
-    for name, scale in (("y", factor), ("inv", np.array([1.0, 1 / factor, 1.0, 1.0]))):
+    for name, factor, scale in (("y", 1e-4, 1e-4), ("inv", 250.0, np.array([1.0, 1 / 250.0, 1.0, 1.0]))):
         scaled = model(panel.with_variables({name: factor * panel.variables[name]}))
         assert_agree(scaled, model(panel), atol=0.0, scale=scale)
 
 
 def test_what_cannot_be_estimated_is_bad_input() -> None:
     panel = small_panel(24, 7, seed=6)
-    with pytest.raises(BadInput, match="unknown error type 'wild:unit'"):
-        RandomEffects(errors=("wild:unit",))(panel)
+    refuses("unknown error type 'wild:unit'", lambda: RandomEffects(errors=("wild:unit",))(panel))
     rng = np.random.default_rng(1)
     few = Panel(tuple("abc"), (1, 2, 3, 4), {name: rng.standard_normal((1, 4, 3)) for name in ("y", "u", "v")})
-    with pytest.raises(BadInput, match="more units, and more periods, than coefficients"):
-        RandomEffects("y", ("u", "v"))(few)
+    refuses("more units, and more periods, than coefficients", lambda: RandomEffects("y", ("u", "v"))(few))
 
 
 @pytest.mark.parametrize("fault", ["unit", "period", "collinear"])
@@ -158,31 +146,10 @@ def test_a_year_that_is_never_observed_has_no_dummy(year: int) -> None:
     seen = np.ones((1, 8, 40), dtype=bool)
     seen[:, year] = False
     kept = np.arange(8) != year
-    part = replace(
-        panel,
-        periods=tuple(np.array(panel.periods)[kept].tolist()),
-        variables={name: values[:, kept] for name, values in panel.variables.items()},
-    )
-    one, two = (RandomEffects(periods=True)(each) for each in (part, replace(panel, observed=seen)))
+    others = part(panel, np.ones(40, dtype=bool), kept)
+    one, two = (RandomEffects(periods=True)(each) for each in (others, replace(panel, observed=seen)))
     np.testing.assert_allclose(two.estimate, one.estimate, rtol=1e-10)
     np.testing.assert_allclose(two.se, one.se, rtol=1e-10)
-
-
-@pytest.mark.long
-def test_components_and_coverage_in_its_own_world() -> None:
-    """2,000 panels: sigma_u and sigma_e without bias, intervals of slopes and constant of the right size."""
-    design, streams = ErrorComponents(units=60, periods=8), Streams(4, "components")
-    world = design.settle(streams)
-    draw = world.draw(streams.tile(0, 2000), Wanted(frozenset(design.schema.variables), ("att", "beta(x)")))
-    got = RandomEffects()(draw.panel)
-    truth = np.array([draw.truth["att"][0], draw.truth["beta(x)"][0], 0.0])
-    missed = np.abs(got.estimate - truth)[:, None] > critical_values(got.dof, 0.05) * got.se
-    print("share that misses, iid and clustered:", missed.mean(axis=0))
-    assert np.abs(missed[:, 0].mean(axis=0) - 0.05).max() < 4 * np.sqrt(0.05 * 0.95 / 2000)
-    for name, value in (("sigma_u", design.sigma_u), ("sigma_e", design.sigma_e)):
-        squares = got.statistics[name] ** 2
-        assert abs(squares.mean() - value**2) < 4 * squares.std() / np.sqrt(2000), name
-    assert (got.statistics["theta"] > 0).all()
 
 
 # Tests against fixed effects.
@@ -234,21 +201,6 @@ def test_mundlak_is_a_clustered_wald_test_of_unit_means(panel: Panel, cluster: s
     assert ours.statistics["mundlak_p"][0] == pytest.approx(f_law.sf(statistic / 3, 3, groups - 1), rel=1e-8)
 
 
-def test_both_tests_have_their_size_and_see_effects_that_regressors_know_of() -> None:
-    design, streams = ErrorComponents(units=60, periods=8), Streams(3, "tests")
-    panel = design.settle(streams).draw(streams.tile(0, 1000), Wanted(frozenset({"did", "x"}), ())).panel
-    estimator = RandomEffects(tests=True)
-    free = estimator(panel).statistics
-    tied = estimator(
-        panel.with_variables({"y": panel.variables["y"] + panel.variables["x"].mean(axis=1, keepdims=True)})
-    )
-    for name in ("hausman", "mundlak"):
-        one, other = (found[f"{name}_p"][np.isfinite(found[f"{name}_p"])] for found in (free, tied.statistics))
-        assert min(len(one), len(other)) > 700
-        assert abs((one < 0.05).mean() - 0.05) < 4 * np.sqrt(0.05 * 0.95 / len(one)) + 0.01
-        assert (other < 0.05).mean() > 0.95
-
-
 def test_a_unit_that_is_never_observed_changes_no_test() -> None:
     panel, kept = small_panel(40, 8, seed=5), np.arange(40) != 3
     seen = np.broadcast_to(kept, (1, 8, 40)).copy()
@@ -256,11 +208,3 @@ def test_a_unit_that_is_never_observed_changes_no_test() -> None:
     one, other = (RandomEffects(tests=True)(each) for each in (with_it, without))
     for name, values in other.statistics.items():
         np.testing.assert_allclose(one.statistics[name], values, rtol=1e-9, err_msg=name)
-
-
-def test_without_the_tests_nothing_is_new(panel: Panel) -> None:
-    plain, tested = RandomEffects()(panel), RandomEffects(tests=True)(panel)
-    np.testing.assert_array_equal(plain.estimate, tested.estimate)
-    np.testing.assert_array_equal(plain.se, tested.se)
-    assert repr(RandomEffects()) == repr(RandomEffects(tests=False))
-    assert "tests" not in repr(RandomEffects())

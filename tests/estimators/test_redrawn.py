@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from agreement import assert_agree, in_another_order
+from covering import covered
 from numpy.typing import NDArray
+from refusals import refuses
 
 from estimators import Estimates, Estimator, SpatialPanel, Status, Tile, TwoWayDID
 from estimators.linear.least_squares import LinearPlan
@@ -63,10 +64,12 @@ def assert_equal(found: Estimates, general: Estimates, tolerance: float) -> None
         np.testing.assert_allclose(values, wanted.statistics[name], rtol=100 * tolerance, err_msg=name)
 
 
-@pytest.mark.parametrize("kind", ["absorbing", "switching", "dose"])
-@pytest.mark.parametrize("missing", [0, 19])
-@pytest.mark.parametrize("error", ["cluster:unit", "cluster:province"])
-@pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
+@covered(
+    kind=["absorbing", "switching", "dose"],
+    missing=[0, 19],
+    error=["cluster:unit", "cluster:province"],
+    cluster_k=["slopes", "nonnested", "all"],
+)
 def test_did_is_that_of_the_general_estimator(
     kind: str, missing: int, error: str, cluster_k: Literal["slopes", "nonnested", "all"]
 ) -> None:
@@ -94,9 +97,7 @@ def test_clusters_of_neighbouring_rows_are_no_units_and_two_units_have_no_cluste
         assert np.isnan(found.se).all() == (of is pair)
 
 
-@pytest.mark.parametrize("kind", ["absorbing", "switching", "dose"])
-@pytest.mark.parametrize("transform", ["direct", "lee-yu"])
-@pytest.mark.parametrize("controls", [None, (), ("road",)])
+@covered(kind=["absorbing", "switching", "dose"], transform=["direct", "lee-yu"], controls=[None, (), ("road",)])
 def test_sdm_is_that_of_the_general_estimator(
     kind: str, transform: Transform, controls: tuple[str, ...] | None
 ) -> None:
@@ -125,8 +126,7 @@ def test_kernels_serve_redrawn_treatments_alone(estimator: TwoWayDID | SpatialPa
             np.testing.assert_array_equal(getattr(found, name), getattr(general, name))
 
 
-@pytest.mark.parametrize("estimator", [DID, LEE_YU], ids=["did", "sdm"])
-@pytest.mark.parametrize("kind", ["absorbing", "dose"])
+@covered(kind=["absorbing", "dose"], estimator=[DID, LEE_YU])
 def test_rows_are_solved_by_themselves_bit_for_bit(estimator: TwoWayDID | SpatialPanel, kind: str) -> None:
     panel = redrawn(kind)
     reduction = estimator.reduction(panel.schema)
@@ -155,17 +155,6 @@ def test_draws_that_leave_nothing_are_singular(estimator: TwoWayDID | SpatialPan
     assert (found.status[lost] == Status.SINGULAR).all()
     assert (found.status[~lost] == Status.OK).all()
     np.testing.assert_allclose(found.estimate[~lost], sound.estimate[~lost], rtol=1e-12)
-
-
-@pytest.mark.parametrize("estimator", [DID, SDM], ids=["did", "sdm"])
-def test_order_of_units_and_scale(estimator: TwoWayDID | SpatialPanel) -> None:
-    """Another order of units changes nothing; 1000 y has 1000 times the slopes and the same rho."""
-    panel = redrawn()
-    found = estimator(panel)
-    assert_agree(estimator(in_another_order(panel, 2)[0]), found, rtol=1e-7, atol=1e-9)
-    factors = np.where(np.array(found.terms) == "rho", 1.0, 1000.0)
-    scaled = panel.with_variables({"y": 1000 * panel.variables["y"]})
-    assert_agree(estimator(scaled), found, rtol=1e-7, atol=1e-9, scale=factors)
 
 
 @pytest.mark.parametrize("scheme", ["space", "strata:province", "blocks", "blocks:5", "mixed"])
@@ -210,7 +199,7 @@ SERVED_BY_A_FIT = {
 @pytest.mark.parametrize("case", SERVED_BY_A_FIT)
 def test_what_no_kernel_serves_is_fitted(case: str) -> None:
     panel = redrawn()
-    own = dataclasses.replace(DID, **SERVED_BY_A_FIT[case])  # type: ignore[arg-type]
+    own = dataclasses.replace(DID, **SERVED_BY_A_FIT[case])
     assert not by_kernel(own.reduction(panel.schema).prepare(panel))
     assert_equal(own(panel), dataclasses.replace(own, terms=None)(panel), 1e-13)
 
@@ -234,8 +223,7 @@ def test_bad_settings_and_panels() -> None:
             dataclasses.replace(estimator, terms=("dit",))(panel)
     with pytest.raises(BadInput, match="unknown error type 'cluster:provinz'"):
         dataclasses.replace(DID, errors=("cluster:provinz",))(panel)
-    with pytest.raises(BadInput, match="unit-periods are missing"):
-        SDM(redrawn(missing=9))
+    refuses("unit-periods are missing", lambda: SDM(redrawn(missing=9)))
     copied = panel.with_variables({"road": 2 * panel.variables["inv"] + 3})
     for estimator in (DID, SDM):
         with pytest.raises(BadInput, match="'road' is collinear"):

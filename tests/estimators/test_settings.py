@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def listed(cls: type) -> Iterator[tuple[str, bool, tuple[Any, ...]]]:
     """Settings whose type names values: their names, whether they hold several, and the values."""
     hints = get_type_hints(cls)
-    for item in fields(cls):  # type: ignore[arg-type]
+    for item in fields(cls):
         hint = hints[item.name]
         many = get_origin(hint) is tuple
         inner = get_args(hint)[0] if many and get_args(hint) else hint
@@ -63,12 +63,12 @@ def test_a_value_that_is_not_listed_is_bad_input(cls: type, name: str, many: boo
 def test_the_message_names_the_estimator_and_the_nearest_value() -> None:
     with pytest.raises(BadInput, match=r"^estimator callaway-santanna; controls = 'nevr'; did you mean 'never'\?; "
                                        r"allowed: never, not-yet$"):  # fmt: skip
-        CallawaySantAnna(controls="nevr")  # type: ignore[arg-type]
+        CallawaySantAnna(controls="nevr")
 
 
 def test_all_wrong_settings_are_named_at_once() -> None:
     with pytest.raises(BadInput) as caught:
-        SpatialPanel(model="sdmm", transform="lee")  # type: ignore[arg-type]
+        SpatialPanel(model="sdmm", transform="lee")
     assert [problem.what for problem in caught.value.problems] == ["model = 'sdmm'", "transform = 'lee'"]
 
 
@@ -97,12 +97,12 @@ class Untold:
     [
         (Some(), []),
         (Some("b", ("a", 1), "b", "all", "any", 7), []),
-        (Some("c"), ["one = 'c'"]),  # type: ignore[arg-type]
-        (Some(several=("a", 2, "b")), ["several = 2", "several = 'b'"]),  # type: ignore[arg-type]
-        (Some(perhaps="c"), ["perhaps = 'c'"]),  # type: ignore[arg-type]
+        (Some("c"), ["one = 'c'"]),
+        (Some(several=("a", 2, "b")), ["several = 2", "several = 'b'"]),
+        (Some(perhaps="c"), ["perhaps = 'c'"]),
         (Some(either=("a",)), []),
-        (Some(either=("b",)), ["either = 'b'"]),  # type: ignore[arg-type]
-        (Untold("b"), []),  # type: ignore[arg-type]
+        (Some(either=("b",)), ["either = 'b'"]),
+        (Untold("b"), []),
     ],
 )
 def test_types_that_list_values(settings: object, wrong: list[str]) -> None:

@@ -164,23 +164,6 @@ def test_rings_are_those_of_a_loop_with_dummies() -> None:
     assert got.statistics["unexposed"][0] == pytest.approx(1 - sum(shares), abs=1e-12)
 
 
-def test_rings_recover_a_noise_free_world() -> None:
-    panel = on_a_map(small_panel(60, 7, seed=3))
-    estimator = Rings(ends=(80.0, 160.0), controls=())
-    rings = estimator.exposed_to(panel, panel.variables["did"])[0]
-    effects = np.array([0.4, 0.2, -0.3, -0.1])
-    y = (
-        1.5 * panel.variables["did"]
-        + np.tensordot(effects, rings, axes=1)
-        + np.arange(60.0)
-        + np.arange(7.0)[:, None] ** 2
-    )
-    got = estimator(panel.with_variables({"y": y}))
-    np.testing.assert_allclose(got.estimate[0, :5], [1.5, *effects], atol=1e-11)
-    treated = panel.variables["did"][0] > 0
-    assert term(got, "att") == pytest.approx(1.5 + float((effects @ rings[:, treated]).mean()), abs=1e-11)
-
-
 @pytest.mark.parametrize("estimator", [SpatialDID(lag_controls=True), Rings(ends=(80.0, 160.0))])
 def test_invariances(estimator: SpatialDID | Rings) -> None:
     """Scale, added unit and time effects, the order of units, R panels at once or one by one, redrawn or fixed."""
@@ -190,34 +173,6 @@ def test_invariances(estimator: SpatialDID | Rings) -> None:
     assert_agree(estimator(in_another_order(panel)[0]), got)
     repeated = panel.with_variables({"did": np.repeat(panel.variables["did"], 3, axis=0)})
     assert_agree(estimator(repeated), got, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.long
-def test_truth_on_the_paper_design_with_local_spillovers() -> None:
-    """Plain DID misses the effect on the treated here; the neighbours' treatment accounts for it."""
-    design, rows, tile = Paper(spillover="paper", rho=0.0, controls="none"), 800, 32
-    streams = Streams(41, "spillovers")
-    world = design.settle(streams)
-    estimators = (SpatialDID(errors=("cluster:unit",)), TwoWayDID(errors=("cluster:unit",)))
-    found: list[list[Estimates]] = [[], []]
-    for start in range(0, rows, tile):
-        some = streams.tile(start, start + tile)
-        draw = world.draw(some, Wanted(frozenset({"icr", "did"}), ("att", "beta(did)", "beta(w_did)")))
-        for parts, estimator in zip(found, estimators, strict=True):
-            parts.append(estimator(draw.panel))
-    local, plain = (Estimates.join(parts) for parts in found)
-    for name, target in (("did", "beta(did)"), ("w_did", "beta(w_did)"), ("att", "att")):
-        k = local.terms.index(name)
-        miss = local.estimate[:, k] - draw.truth[target][0]
-        covered = float((np.abs(miss) <= 1.96 * local.se[:, 0, k]).mean())
-        print(f"{name}: bias {miss.mean():+.6f} ({miss.std() / np.sqrt(rows):.6f}), coverage {covered:.3f}")
-        assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(rows)
-        assert abs(covered - 0.95) < 4 * np.sqrt(0.05 * 0.95 / rows) + 0.005
-    bias = plain.estimate[:, 0] - draw.truth["att"][0]
-    print(f"plain DID: bias {bias.mean():+.6f} ({bias.std() / np.sqrt(rows):.6f})")
-    assert abs(bias.mean()) > 8 * bias.std() / np.sqrt(rows)
-    foretold = local.estimate[:, local.terms.index("did")] + local.estimate[:, local.terms.index("did_bias")]
-    np.testing.assert_allclose(foretold, plain.estimate[:, 0], atol=1e-11)
 
 
 def test_bad_input_is_said_in_one_line() -> None:

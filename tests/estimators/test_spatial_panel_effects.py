@@ -6,24 +6,30 @@ import contextlib
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from agreement import assert_batch_is_its_panels
+import scipy.optimize
+from agreement import assert_batch_is_its_panels, in_another_order
+from covering import covered
 from published_panels import cigarette_panel
+from refusals import refuses
+from scipy.stats import chi2
 
-from estimators import Estimates, SpatialPanel, Status
-from estimators.core.tile import TAKEN_OUT
+from estimators import Estimates, SpatialPanel, SpatialRandomEffects, Status
+from estimators.core.tile import TAKEN_OUT, Tile
 from estimators.spatial.errors import SpatialScores
-from estimators.spatial.likelihood import FORMS
+from estimators.spatial.likelihood import FORMS, Sizes, log_likelihood
+from estimators.spatial.random_panel import RandomLikelihood, RandomMoments
 from estimators.spatial.spectrum import spectrum_of
 from experiments.references import pysal
 from references import brute_force
-from references.small_panels import small_panel
-from sim import BadInput, Panel
+from references.small_panels import small_panel, small_weights
+from sim import BadInput, Panel, Roles
 
 MODELS = ("sar", "sem", "sdm", "slx", "sdem", "sac")
-EFFECTS = ("unit", "period", "none")
+EFFECTS = ("unit", "period", "none", "two-way")
 CASES = [(model, transform, effects) for model in MODELS for effects in EFFECTS for transform in ("direct", "lee-yu")
          if effects != "none" or transform == "direct"]  # fmt: skip
 
@@ -63,24 +69,14 @@ def test_what_a_w_that_is_not_row_stochastic_lets_through(model: str, effects: s
     assert_agrees(SpatialPanel(model, transform, effects=effects)(panel), panel, model, transform, effects)
 
 
-@pytest.mark.parametrize("effects", EFFECTS)
-@pytest.mark.parametrize("weights", ["knn", "uneven"])
-@pytest.mark.parametrize("model", ["sdm", "sac"])
-def test_redrawn_regressors_equal_the_twin_panel_by_panel(model: str, weights: str, effects: str) -> None:
-    batch = generated(model, effects, seed=9, weights=weights, replications=2, redrawn=True)
-    got = SpatialPanel(model, effects=effects)(batch)
-    for row in range(2):
-        assert_agrees(got.take(np.array([row])), batch.replication(row), model, "direct", effects)
-
-
-@pytest.mark.parametrize("effects", EFFECTS)
-def test_a_batch_is_its_panels_one_by_one(effects: str) -> None:
-    batch = generated("sdm", effects, seed=6, replications=4, redrawn=True)
-    estimator = SpatialPanel("sdm", "lee-yu", full_fit=True, effects=effects)
+@covered(effects=EFFECTS, weights=["knn", "uneven"], model=["sdm", "sac"])
+def test_a_batch_is_its_panels_one_by_one(effects: str, weights: str, model: str) -> None:
+    batch = generated(model, effects, seed=6, replications=3, redrawn=True, weights=weights)
+    estimator = SpatialPanel(model, "lee-yu" if weights == "knn" else "direct", full_fit=True, effects=effects)
     assert_batch_is_its_panels(estimator, batch, rtol=1e-8, atol=1e-9)
 
 
-@pytest.mark.parametrize("effects", ["two-way", *EFFECTS])
+@pytest.mark.parametrize("effects", EFFECTS)
 def test_a_redrawn_treatment_with_dates_has_the_errors_of_its_panels(effects: str) -> None:
     batch = small_panel(60, 6, seed=4, replications=3, redrawn=True)
     first = np.random.default_rng(1).integers(1, 9, (3, 1, 60))
@@ -134,29 +130,6 @@ def test_unit_effects_on_the_cigarette_panel(shared_data: Path) -> None:
     np.testing.assert_allclose(ours, spreg_fit("Panel_FE_Lag", panel), rtol=1e-6, atol=1e-6)
 
 
-def test_likelihoods_of_least_squares_on_the_cigarette_panel(shared_data: Path) -> None:
-    """At rho = 0 the likelihood is that of least squares, which Elhorst prints; the maximum is higher."""
-    panel = cigarette_panel(shared_data)
-    printed = {"none": 370.3, "unit": 1425.2, "period": 503.9, "two-way": 1661.7}
-    for effects, loglik in printed.items():
-        at_zero = brute_force.profile(panel, "sar", "direct", np.array([0.0]), effects)
-        assert at_zero[0] == pytest.approx(loglik, abs=0.05)
-        largest = SpatialPanel("sar", effects=effects)(panel).statistics["loglik"][0]
-        assert largest > at_zero[0] + 1
-
-
-@pytest.mark.parametrize("effects", ["two-way", "unit"])
-def test_rho_under_unit_effects_needs_no_correction(effects: str) -> None:
-    """Lee and Yu 2010: with unit effects alone the direct likelihood has the same maximum but for sigma2."""
-    panel = generated("sdm", "unit", seed=8)
-    one, other = (SpatialPanel("sdm", transform, effects=effects)(panel) for transform in ("direct", "lee-yu"))
-    same = np.allclose(one.estimate[0, : one.terms.index("sigma2")], other.estimate[0, : one.terms.index("sigma2")],
-                       rtol=1e-9)  # fmt: skip
-    assert same is (effects == "unit")
-    if same:
-        assert term(other, "sigma2") == pytest.approx(term(one, "sigma2") * 5 / 4, rel=1e-9)
-
-
 @pytest.mark.parametrize(("model", "transform", "effects"), CASES)
 def test_scores_sum_to_zero_and_errors_exist(model: str, transform: str, effects: str) -> None:
     panel = generated(model, effects, seed=3, rho=0.3)
@@ -173,15 +146,6 @@ def test_scores_sum_to_zero_and_errors_exist(model: str, transform: str, effects
     assert np.abs(each.sum(axis=(1, 2))).max() < 1e-5 * np.abs(each).sum(axis=(1, 2)).max()
     bread = brute_force.covariance(panel, model, transform, effects)
     np.testing.assert_allclose(np.linalg.inv(scores.information()), bread, rtol=1e-7, atol=1e-9)
-
-
-@pytest.mark.parametrize(("model", "transform", "effects"), [case for case in CASES if case[0] in {"sdm", "sem"}])
-def test_hessian_errors_equal_numerical_derivatives(model: str, transform: str, effects: str) -> None:
-    panel = generated(model, effects, seed=3, rho=0.3)
-    got = SpatialPanel(model, transform, errors=("hessian",), effects=effects)(panel)
-    at = got.estimate[0, : got.terms.index("sigma2") + 1]
-    covariance = np.linalg.inv(brute_force.observed_hessian(panel, model, transform, at, effects))
-    np.testing.assert_allclose(got.se[0, 0, : at.size], np.sqrt(np.diag(covariance)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("effects", ["period", "none"])
@@ -210,13 +174,188 @@ def test_qmle_errors_without_unit_effects_hold_the_third_moment(effects: str) ->
 
 def test_careless_uses_are_one_line() -> None:
     panel = small_panel(18, 5)
-    with pytest.raises(BadInput, match=r"effects"):
-        SpatialPanel(effects="twoway")  # type: ignore[arg-type]
+    refuses(r"effects", lambda: SpatialPanel(effects="twoway"))
     rows = np.arange(5.0)[None, :, None] + np.zeros((1, 5, 18))
     trend = panel.with_variables({"road": rows})
-    with pytest.raises(BadInput, match=r"'road' is absorbed by the effects"):
-        SpatialPanel("sar", effects="period")(trend)
+    refuses(r"'road' is absorbed by the effects", lambda: SpatialPanel("sar", effects="period")(trend))
     assert SpatialPanel("sar", effects="unit")(trend).status.tolist() == [Status.OK]
     uneven = small_panel(18, 5, weights="uneven")
-    with pytest.raises(BadInput, match=r"row-stochastic W"):
-        SpatialPanel("sar", "lee-yu", effects="period")(uneven)
+    refuses(r"row-stochastic W", lambda: SpatialPanel("sar", "lee-yu", effects="period")(uneven))
+
+
+# Random unit effects in spatial panels: spreg, the likelihood of all observations at once, linearmodels, Hausman.
+
+
+WITH_RANDOM_EFFECTS = ("sar", "sem", "sdm")
+STEP = 1e-4  # of differences
+
+
+def made(model: str, rows: int = 1, n: int = 30, t: int = 5, *, seed: int = 1, correlated: float = 0.0,
+         unit_sd: float = 0.7, weights: str = "contiguity") -> Panel:  # fmt: skip
+    """Random unit effects that pass through W as the errors do; correlated: with the first regressor's unit means."""
+    rng, w = np.random.default_rng(seed), small_weights(n, weights)
+    x = rng.standard_normal((2, rows, t, n)) + rng.standard_normal((2, rows, 1, n))
+    effects = unit_sd * rng.standard_normal((rows, 1, n)) + correlated * x[0].mean(axis=1, keepdims=True)
+    e = 0.8 * rng.standard_normal((rows, t, n)) + effects
+    s = np.linalg.inv(np.eye(n) - 0.4 * w.dense)
+    signal = x[0] + 0.5 * x[1] + (0.3 * w.lag(x[0]) if model == "sdm" else 0.0)
+    y = signal + e @ s.T if model == "sem" else (signal + e) @ s.T
+    variables = {"y": y + 1.0, "did": x[0], "inv": x[1]}
+    return Panel(w.units, tuple(range(2000, 2000 + t)), variables, Roles("y", "did", ("inv",)), weights={"w": w})
+
+
+def spreg_lag(panel: Panel) -> Any:
+    import spreg
+
+    w = pysal.as_libpysal(next(iter(panel.weights.values())))
+    columns = [panel.variables[name][0].reshape(-1, 1) for name in (panel.roles.outcome, *panel.roles.regressors)]
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        return spreg.Panel_RE_Lag(columns[0], np.hstack(columns[1:]), w, epsilon=1e-12)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_lag_model_is_spregs(seed: int) -> None:
+    """Panel_RE_Lag stops when phi moves by less than 1e-7; its betas are constant, slopes, rho, phi."""
+    panel = made("sar", seed=seed)
+    got, theirs = SpatialRandomEffects("sar")(panel), spreg_lag(panel)
+    ours = [*(term(got, name) for name in ("did", "inv", "rho")), got.statistics["phi"][0]]
+    np.testing.assert_allclose(ours, np.ravel(theirs.betas)[1:], rtol=1e-6, atol=1e-6)
+
+
+def test_the_lag_model_on_the_cigarette_panel(shared_data: Path) -> None:
+    panel = cigarette_panel(shared_data)
+    got, theirs = SpatialRandomEffects("sar")(panel), spreg_lag(panel)
+    ours = [*(term(got, name) for name in ("logp", "logy", "rho")), got.statistics["phi"][0]]
+    np.testing.assert_allclose(ours, np.ravel(theirs.betas)[1:], rtol=1e-5, atol=1e-6)
+
+
+def whole_loglik(panel: Panel, model: str, values: np.ndarray) -> float:
+    """The normal likelihood of all NT observations: slopes, r, sigma2, sigma2_unit, constant."""
+    w = next(iter(panel.weights.values()))
+    y = panel.variables["y"][0]
+    t, n = y.shape
+    x = [panel.variables[name][0] for name in ("did", "inv")]
+    x += [w.lag(one) for one in x] if model == "sdm" else []
+    r, sigma2, unit, constant = values[-4:]
+    a = np.eye(n) - r * w.dense
+    fitted = np.tensordot(values[:-4], np.stack(x), axes=1) + constant
+    e = (y - fitted) @ a.T if model == "sem" else y @ a.T - fitted
+    variance = sigma2 * np.eye(t) + unit  # of one unit's periods
+    form = np.einsum("ti,ts,si->", e, np.linalg.inv(variance), e)
+    log_det = t * np.linalg.slogdet(a)[1] - n / 2 * np.linalg.slogdet(variance)[1]
+    return float(-n * t / 2 * np.log(2 * np.pi) + log_det - form / 2)
+
+
+def whole_covariance(panel: Panel, model: str, point: np.ndarray) -> np.ndarray:
+    """The inverse of minus its second differences."""
+    steps = STEP * np.eye(len(point))
+    hessian = np.array([[whole_loglik(panel, model, point + g + h) - whole_loglik(panel, model, point + g - h)
+                         - whole_loglik(panel, model, point - g + h) + whole_loglik(panel, model, point - g - h)
+                         for h in steps] for g in steps])  # fmt: skip
+    return np.linalg.inv(-hessian / (4 * STEP**2))
+
+
+def with_constant(panel: Panel, model: str, values: np.ndarray) -> np.ndarray:
+    """The parameters and the constant at which the likelihood is highest."""
+    found = scipy.optimize.minimize_scalar(lambda c: -whole_loglik(panel, model, np.r_[values, c]), bounds=(-20, 20),
+                                           method="bounded", options={"xatol": 1e-10})  # fmt: skip
+    return np.r_[values, found.x]
+
+
+@covered(weights=["contiguity", "knn"], model=WITH_RANDOM_EFFECTS)
+def test_it_is_the_maximum_of_the_whole_likelihood_and_its_curvature(model: Any, weights: str) -> None:
+    panel = made(model, n=20, weights=weights, seed=3)
+    got = SpatialRandomEffects(model)(panel)
+    assert got.status.tolist() == [Status.OK]
+    at = got.terms.index("sigma2_unit") + 1
+    point = with_constant(panel, model, got.estimate[0, :at])
+    assert got.statistics["loglik"][0] == pytest.approx(whole_loglik(panel, model, point), rel=1e-9)
+    steps = STEP * np.eye(len(point))
+    slopes = [whole_loglik(panel, model, point + h) - whole_loglik(panel, model, point - h) for h in steps]
+    assert np.abs(slopes).max() < 2e-6
+    errors = np.sqrt(np.diag(whole_covariance(panel, model, point)))[:at]
+    np.testing.assert_allclose(got.se[0, 0, :at], errors, rtol=2e-3)
+
+
+def test_of_several_maxima_it_is_the_highest() -> None:
+    """Three draws of six units in two periods whose likelihood has two maxima, by a grid of phi^2."""
+    many, estimator = small_panel(6, 2, seed=5, replications=20, model="sar"), SpatialRandomEffects(model="sem")
+    panel = many.with_variables({"y": many.variables["y"][[7, 13, 17]]})
+    reduction = estimator.reduction(panel.schema)
+    plan = reduction.prepare(panel)
+    sizes, spectrum, moments = Sizes(12, 2), plan[0].spectrum, reduction.reduce(plan, Tile(panel))
+    assert isinstance(moments, RandomMoments)
+    given = RandomLikelihood(estimator.form, moments, 3, spectrum, sizes, 6)
+    heights = []
+    for phi2 in np.geomspace(1e-3, 1.0, 12):
+        _, r, e, _ = given.given(np.full(3, phi2))
+        ssr = np.einsum("ra,rab,rb->r", e, given.gram(np.full(3, phi2)), e)
+        heights.append(log_likelihood(ssr, spectrum.slopes(r, "direct")[0], sizes) + 3 * np.log(phi2))
+    got = estimator(panel)
+    assert (got.status == Status.OK).all()
+    assert (got.statistics["loglik"] >= np.max(heights, axis=0) - 1e-6).all()
+
+
+def test_without_unit_effects_phi_is_one_and_the_fit_is_that_of_a_constant() -> None:
+    """Errors whose unit means vary less than those of independent ones do."""
+    panel, rng = made("sar", seed=5, n=60), np.random.default_rng(2)
+    e = rng.standard_normal((1, 5, 60))
+    x, w = panel.variables, next(iter(panel.weights.values()))
+    signal = x["did"] + 0.5 * x["inv"] + e - 0.7 * e.mean(axis=1, keepdims=True)
+    panel = panel.with_variables({"y": signal @ np.linalg.inv(np.eye(60) - 0.4 * w.dense).T})
+    got, plain = SpatialRandomEffects("sar")(panel), SpatialPanel("sar", effects="none", errors=("hessian",))(panel)
+    assert got.statistics["phi"][0] == 1.0
+    assert got.status[0] == Status.OK
+    assert np.isnan(got.se[0, 0, got.terms.index("sigma2_unit")])
+    assert term(got, "sigma2_unit") == pytest.approx(0.0, abs=1e-12)
+    for name in ("did", "inv", "rho", "sigma2", "total:did"):
+        assert term(got, name) == pytest.approx(term(plain, name), rel=1e-9)
+        errors = (one.se[0, 0, one.terms.index(name)] for one in (got, plain))
+        assert next(errors) == pytest.approx(next(errors), rel=1e-6)
+    assert got.statistics["loglik"][0] == pytest.approx(plain.statistics["loglik"][0], rel=1e-12)
+
+
+@pytest.mark.parametrize("model", WITH_RANDOM_EFFECTS)
+def test_hausman_by_arithmetic(model: Any) -> None:
+    """From second differences of both likelihoods, at the sigma2 of the random effects."""
+    panel = made(model, n=40, seed=6)
+    got = SpatialRandomEffects(model)(panel)
+    fixed = SpatialPanel(model, "lee-yu", errors=("hessian",), effects="unit")(panel)
+    names = ("did", "inv", *(("w_did", "w_inv") if model == "sdm" else ()))
+    gap = np.array([term(fixed, name) - term(got, name) for name in names])
+    assert got.statistics["hausman_df"][0] == len(names)
+    statistic = float(got.statistics["hausman"][0])
+    assert got.statistics["hausman_p"][0] == pytest.approx(chi2.sf(statistic, len(names)), rel=1e-9)
+    p, at = len(names), got.terms.index("sigma2_unit") + 1
+    of_random = whole_covariance(panel, model, with_constant(panel, model, got.estimate[0, :at]))[:p, :p]
+    at_fixed = np.r_[fixed.estimate[0, : p + 1], term(got, "sigma2")]
+    of_fixed = np.linalg.inv(brute_force.observed_hessian(panel, model, "lee-yu", at_fixed, "unit"))[:p, :p]
+    assert statistic == pytest.approx(gap @ np.linalg.solve(of_fixed - of_random, gap), rel=2e-3)
+
+
+@pytest.mark.parametrize("model", WITH_RANDOM_EFFECTS)
+def test_invariances(model: Any) -> None:
+    panel = made(model, seed=9)
+    estimator = SpatialRandomEffects(model)
+    got = estimator(panel)
+    moved = estimator(panel.with_variables({"y": panel.variables["y"] + 7.0}))
+    np.testing.assert_allclose(moved.estimate, got.estimate, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(estimator(in_another_order(panel)[0]).estimate, got.estimate, rtol=1e-6, atol=1e-8)
+    scaled = estimator(panel.with_variables({"y": 3 * panel.variables["y"]}))
+    assert term(scaled, "did") == pytest.approx(3 * term(got, "did"), rel=1e-6)
+    assert term(scaled, "sigma2_unit") == pytest.approx(9 * term(got, "sigma2_unit"), rel=1e-6)
+    assert_batch_is_its_panels(estimator, made(model, 4, seed=10), rtol=1e-7, atol=1e-9)
+
+
+def test_careless_uses_of_random_effects_are_one_line() -> None:
+    panel = made("sar")
+    refuses("model", lambda: SpatialRandomEffects("slx"))
+    with pytest.raises(BadInput, match="no spatial weights"):
+        SpatialRandomEffects()(Panel(panel.units, panel.periods, panel.variables, panel.roles))
+    refuses("unit-periods are missing", lambda: SpatialRandomEffects()(small_panel(20, 6, missing=3)))
+    constant = panel.with_variables({"inv": np.repeat(panel.variables["inv"][:, :1], 5, axis=1)})
+    refuses("'inv' is absorbed by the effects", lambda: SpatialRandomEffects()(constant))
+    with pytest.raises(BadInput, match="names of terms"):
+        SpatialRandomEffects(regressors=("rho",))(panel.with_variables({"rho": panel.variables["did"]}))
+    refuses("no term 'phi'", lambda: SpatialRandomEffects(terms=("phi",))(panel))

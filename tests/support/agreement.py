@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from estimators import Estimates, Estimator
 from sim import Panel, Streams
+from sim.panel import part
 
 Floats = NDArray[np.float64]
 
@@ -61,3 +62,8 @@ def with_effects(panel: Panel, scale: float = 1.0) -> Panel:
     """Its outcome times `scale`, with unit and period effects added."""
     units, periods = np.arange(len(panel.units)), np.arange(len(panel.periods))[:, None]
     return panel.with_variables({"y": scale * panel.variables["y"] + 3.0 * units + periods**2.0})
+
+
+def of_units(panel: Panel, kept: NDArray[np.bool_]) -> Panel:
+    """The panel of some units (N,), without weights."""
+    return part(panel, kept, np.ones(len(panel.periods), dtype=bool))

@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import pytest
+
 Row = dict[str, Any]
 Pair = tuple[tuple[str, Any], tuple[str, Any]]  # in the order of the dials
 
@@ -55,3 +57,9 @@ def covering_rows(dials: Mapping[str, Sequence[Any]], forbidden: Callable[[Row],
 def in_order(pair: Pair) -> list[tuple[str, str]]:
     """What pairs are sorted by, whatever their values are."""
     return sorted((dial, str(value)) for dial, value in pair)
+
+
+def covered(**dials: Sequence[Any]) -> pytest.MarkDecorator:
+    """A test of some cases in which every two values of two of its arguments meet, in place of all cases."""
+    rows = covering_rows({name: tuple(values) for name, values in dials.items()})
+    return pytest.mark.parametrize(tuple(dials), [tuple(row[name] for name in dials) for row in rows])

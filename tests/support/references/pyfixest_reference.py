@@ -7,14 +7,26 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from experiments.references.reference import ReferenceFit, long_frame
 from sim import Panel
 
 K_FIXEF = {"slopes": "none", "nonnested": "nonnested", "all": "full"}
+
+
+def feols(formula: str, frame: pd.DataFrame, vcov: Any, counted: str = "nonnested", **settings: Any) -> Any:
+    """A fit of pyfixest to its last digits, singletons kept unless told otherwise; counted: the effects in k."""
+    import pyfixest
+
+    own = {"fixef_rm": "none", "ssc": pyfixest.ssc(k_adj=True, k_fixef=counted, G_adj=True),
+           "demeaner": pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000)}  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it uses what pandas has deprecated
+        return pyfixest.feols(formula, data=frame, vcov=vcov, **(own | settings))
 
 
 def twoway_did(
@@ -26,8 +38,6 @@ def twoway_did(
     cluster_k: Literal["slopes", "nonnested", "all"] = "nonnested",
 ) -> ReferenceFit:
     """The two-way within regression of one real panel, balanced or not; errors as TwoWayDID names them."""
-    import pyfixest
-
     y = outcome or panel.roles.outcome
     names = panel.roles.regressors if regressors is None else regressors
     assert y is not None
@@ -36,16 +46,8 @@ def twoway_did(
     se = {}
     for error in errors:
         clustered = error.startswith("cluster:")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it uses what pandas has deprecated
-            fit = pyfixest.feols(
-                formula,
-                data=frame,
-                vcov={"CRV1": error.removeprefix("cluster:")} if clustered else {"iid": "iid", "hc1": "HC1"}[error],
-                ssc=pyfixest.ssc(k_adj=True, k_fixef=K_FIXEF[cluster_k] if clustered else "full", G_adj=True),
-                fixef_rm="none",
-                demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
-            )
+        kind = {"CRV1": error.removeprefix("cluster:")} if clustered else {"iid": "iid", "hc1": "HC1"}[error]
+        fit = feols(formula, frame, kind, K_FIXEF[cluster_k] if clustered else "full")
         se[error] = fit.se().loc[list(names)].to_numpy()
     return ReferenceFit(
         program="pyfixest",
