@@ -31,7 +31,6 @@ from experiments.checks.check import (
     answer_of,
     answers_of,
     family_critical,
-    modules,
     needed_of,
     statistics_of,
     usual_of,
@@ -58,6 +57,8 @@ TABLE = [  # difference, se, supports -> answer, of a claim of 5 that needs a ch
     (1.0, 0.0, True, "cannot tell"),
     (-2.5, 1e-16, False, "cannot tell"),
     (float("nan"), 1.0, True, "cannot tell"),
+    (-0.5, 1.2499, True, "consistent"),  # -0.5 -+ 2 se reaches -3 at se = 1.25
+    (-0.5, 1.2501, True, "cannot tell"),
 ]
 
 
@@ -67,12 +68,6 @@ def test_answers_by_hand(difference: float, se: float, supports: bool, answer: s
     """Two standard errors around the difference; a negative claim is the mirror of a positive one."""
     got = answer_of(np.array(sign * difference), np.array(se), 2.0, 3.0, sign, supports)
     assert str(got) == answer
-
-
-def test_the_edge_of_what_is_needed() -> None:
-    """-0.5 -+ 2 se reaches -3 at se = 1.25."""
-    for se, answer in ((1.2499, "consistent"), (1.2501, "cannot tell")):
-        assert str(answer_of(np.array(-0.5), np.array(se), 2.0, 3.0, 1.0, True)) == answer
 
 
 def test_without_a_claim_nothing_is_contradicted() -> None:
@@ -116,12 +111,6 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     return case_of(tmp_path_factory.mktemp("case"), SPEC)
 
 
-def test_every_module_says_what_it_is() -> None:
-    names = [module.NAME for module in modules()]
-    assert len(set(names)) == len(names) >= 12
-    assert all(callable(module.check) for module in modules())
-
-
 def test_the_family_holds_all_alternatives_of_the_panel(case: Case) -> None:
     assert case.family is not None
     family = case.family.estimator
@@ -162,18 +151,14 @@ def test_the_critical_value_is_that_of_brute_force(case: Case) -> None:
     assert family.critical > critical_values(np.array([35.0]), 0.05)[0]
 
 
-def test_a_given_critical_value_is_used(case: Case) -> None:
-    by_name = {check.name: check for check in checks_of(case, 4.0)}
-    found = by_name["specification:no controls"]
-    assert found.numbers["critical"] == 4.0
-    assert found.upper == pytest.approx((found.difference or 0) + 4.0 * (found.se or 0))
-
-
 def test_what_the_claim_needs(case: Case) -> None:
     assert case.effect is not None
     assert case.needed == pytest.approx(min(abs(case.effect.lower or 0), abs(case.effect.upper or 0)), rel=1e-9)
-    found = next(check for check in checks_of(case) if check.name == "unequal-trends")
-    assert found.needed == pytest.approx(-(case.needed or 0))
+    by_name = {check.name: check for check in checks_of(case, 4.0)}
+    assert by_name["unequal-trends"].needed == pytest.approx(-(case.needed or 0))
+    found = by_name["specification:no controls"]
+    assert found.numbers["critical"] == 4.0, "a given critical value is used"
+    assert found.upper == pytest.approx((found.difference or 0) + 4.0 * (found.se or 0))
 
 
 def test_at_ten_percent_the_claim_needs_what_a_wider_level_leaves(tmp_path: Path) -> None:
@@ -407,44 +392,26 @@ def test_at_most_one_panel_in_twenty_is_contradicted_where_nothing_is_wrong(powe
     rng, rows, n, t = np.random.default_rng(20250402), 200, 100, 14
     first = np.repeat([5, 8, 11, 14], [14, 13, 13, 60])
     d = (np.arange(t)[:, None] >= first).astype(float)
-    groups = np.array([f"g{i % 10}" for i in range(n)])
     e = rng.standard_normal((rows, t, n))
     for period in range(1, t):
         e[:, period] = 0.3 * e[:, period - 1] + np.sqrt(1 - 0.09) * e[:, period]
     e += rng.standard_normal((rows, 1, n))
-    nothing = {"y": e, "d": d[None]}
-    bare = Panel(tuple(f"u{i}" for i in range(n)), tuple(range(t)), nothing, Roles("y", "d"), {"group": groups})
+    groups = {"group": np.array([f"g{i % 10}" for i in range(n)])}
+    bare = Panel(tuple(f"u{i}" for i in range(n)), tuple(range(t)), {"y": e, "d": d[None]}, Roles("y", "d"), groups)
     sd = Differences(alternatives=())(bare).estimate[:, 0].std()
-    y = e + (stats.t.ppf(0.975, 99) + stats.norm.ppf(power)) * sd * d
-    panel = Panel(tuple(f"u{i}" for i in range(n)), tuple(range(t)), {"y": y, "d": d[None]}, Roles("y", "d"),
-                  {"group": groups})  # fmt: skip
-    texts = (
-        *(f"without:group=g{i}" for i in range(10)),
-        *(f"without-cohort:{k}" for k in (5, 8, 11)),
-        "effects:unit-trend",
-        "effects:group-by-period",
-        "trend",
-        "lead:1",
-        "lead:2",
-        "lead:3",
-        "cohort-wise",
-    )
+    panel = bare.with_variables({"y": e + (stats.t.ppf(0.975, 99) + stats.norm.ppf(power)) * sd * d})
+    texts = (*(f"without:group=g{i}" for i in range(10)), *(f"without-cohort:{k}" for k in (5, 8, 11)),
+             "effects:unit-trend", "effects:group-by-period", "trend", "lead:1", "lead:2", "lead:3",
+             "cohort-wise")  # fmt: skip
     estimator = Differences(alternatives=texts)
     found, stacked = estimator(panel), estimator.stacked(panel)
     claimed = found.estimate[:, 0] / found.se[:, 0, 0] > stats.t.ppf(0.975, 99)
     assert abs(claimed.mean() - power) < 0.09
     drawn = multipliers("rademacher", 999, n, rng)
     critical = np.maximum(simultaneous_critical_values(stacked.influence[:, 1::2], drawn, 0.05), 1.984)
-    fired = np.zeros(rows, dtype=bool)
-    flips = np.zeros(rows, dtype=bool)
-    for row in range(rows):
-        answers = answers_of(found.take(slice(row, row + 1)), texts, float(critical[row]))
-        fired[row] = "contradicts" in answers[0]
-        at = [found.terms.index(f"alternative:{text}") for text in texts[:13]]
-        lost = np.abs(found.estimate[row, at] / found.se[row, 0, at]) < 1.99
-        flips[row] = lost.any()
+    fired = np.array(["contradicts" in answers_of(found.take(slice(row, row + 1)), texts, float(critical[row]))[0]
+                      for row in range(rows)])  # fmt: skip
     assert fired[claimed].mean() <= 0.05
-    assert flips[claimed].mean() > (0.3 if power < 0.9 else 0.1)  # what a change of significance would have said
 
 
 # A spatial claim under another W
@@ -572,24 +539,22 @@ def test_much_negative_weight_weakens(tmp_path: Path) -> None:
 
 def test_a_claim_of_a_subsample_is_judged_on_it(tmp_path: Path) -> None:
     """Table 3's column without capitals: its own units, error and needs."""
-    spec = SPEC.replace(GROUPS, f'{GROUPS}capital = "is_capital"\n')
-    real = made_cities.real_panel(tmp_path, spec)
+    real = made_cities.real_panel(tmp_path, SPEC.replace(GROUPS, f'{GROUPS}capital = "is_capital"\n'))
     ledger = Ledger(seed=1)
     regressions.add(real, ledger)
     fitted = next(item for item in ledger.fitted if item.fit.place[0] == "3" and len(item.panel.units) < 36)
     record = next(r for r in ledger.records if r.place == fitted.fit.place and (r.term, r.se_type)
                   == ("did", "cluster:unit"))  # fmt: skip
     case = Case.of_claim(real, ledger, fitted, "did", record)
-    found = {check.name: check for check in checks_of(case)}
     assert case.family is not None
-    assert case.family.found.estimate[0, 0] == pytest.approx(record.estimate, rel=1e-9)
-    assert case.family.found.se[0, 0, 0] == pytest.approx(record.se, rel=1e-9)
-    assert case.needed is None or case.needed <= abs(record.estimate or 0)
-    assert "unequal-trends" in found
-    assert "specification-curve" not in found  # that of the headline
+    own = case.family.found
+    assert (own.estimate[0, 0], own.se[0, 0, 0]) == pytest.approx((record.estimate, record.se), rel=1e-9)
+    names = {check.name for check in checks_of(case)}
+    assert "unequal-trends" in names
+    assert "specification-curve" not in names  # that of the headline
 
 
-@pytest.mark.parametrize("treated", [1, 2, 3, 5])
+@pytest.mark.parametrize("treated", [1, 3])
 def test_few_treated_clusters_tell_no_difference_too_often(tmp_path: Path, treated: int) -> None:
     """Sound panels, parallel trends: random signs of few clusters would tell one in most of them."""
     world = World("few treated", units=40, dates=((7, treated),))
@@ -604,8 +569,7 @@ def test_few_treated_clusters_tell_no_difference_too_often(tmp_path: Path, treat
 def test_with_one_treated_cluster_a_sentence_says_why_there_is_no_difference(tmp_path: Path) -> None:
     world = World("one treated", units=40, dates=((7, 1),))
     (said,) = [one.sentence for one in estimate(world.real(tmp_path, 3, 2.0)).warnings if one.name == "unequal-trends"]
-    assert said == ("There is no test of a difference to another estimate: one cluster alone has treated units, or "
-                    "units that are not.")  # fmt: skip
+    assert said.startswith("There is no test of a difference to another estimate: one cluster alone has treated units")
 
 
 def test_the_critical_value_of_few_treated_clusters_has_their_degrees_of_freedom(tmp_path: Path) -> None:
