@@ -193,7 +193,6 @@ class Later(Mean):
     """The mean of y, with a wrong answer wherever replication 70 is among those that are asked for."""
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
-        assert streams is not None
         return Mean(self.fault if 70 in range(streams.start, streams.stop) else "")(panel, streams)
 
 

@@ -112,7 +112,6 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 
 def test_the_family_holds_all_alternatives_of_the_panel(case: Case) -> None:
-    assert case.family is not None
     family = case.family.estimator
     assert family.error == "cluster:unit"
     heads = {text.partition(":")[0] for text in family.alternatives}
@@ -124,11 +123,8 @@ def test_the_family_holds_all_alternatives_of_the_panel(case: Case) -> None:
 @pytest.mark.parametrize("kind", ["cluster", "cr2", "cv3"])
 def test_differences_are_clustered_as_the_claim_is(case: Case, kind: str) -> None:
     """Errors for few clusters of a group allow for its shocks, and so must the errors of differences."""
-    assert case.effect is not None
     by_province = replace(case, effect=replace(case.effect, se_type=f"{kind}:province")).family
     by_unit = replace(case, effect=replace(case.effect, se_type="hc1")).family
-    assert by_province is not None
-    assert by_unit is not None
     assert (by_province.estimator.error, by_unit.estimator.error) == ("cluster:province", "cluster:unit")
     frame = made_cities.frame()
     places = frame.drop_duplicates("city")["province"].nunique() - 1
@@ -139,7 +135,6 @@ def test_differences_are_clustered_as_the_claim_is(case: Case, kind: str) -> Non
 def test_the_critical_value_is_that_of_brute_force(case: Case) -> None:
     """The 95% quantile of the largest |t| of random signs, and not below that of t with 35 degrees of freedom."""
     family = case.family
-    assert family is not None
     stacked = family.estimator.stacked(case.panel)
     scores = stacked.influence[0, 1::2]
     rng = np.random.default_rng(9)
@@ -152,7 +147,6 @@ def test_the_critical_value_is_that_of_brute_force(case: Case) -> None:
 
 
 def test_what_the_claim_needs(case: Case) -> None:
-    assert case.effect is not None
     assert case.needed == pytest.approx(min(abs(case.effect.lower or 0), abs(case.effect.upper or 0)), rel=1e-9)
     by_name = {check.name: check for check in checks_of(case, 4.0)}
     assert by_name["unequal-trends"].needed == pytest.approx(-(case.needed or 0))
@@ -168,7 +162,6 @@ def test_at_ten_percent_the_claim_needs_what_a_wider_level_leaves(tmp_path: Path
     for size in np.linspace(0.1, 0.6, 26):
         table = frame.assign(y=(size * frame["d"] + rng.standard_normal(len(frame))).round(6))
         found = case_of(tmp_path, SPEC, table)
-        assert found.effect is not None
         if 0.06 < (found.effect.pvalue or 1.0) < 0.095:
             break
     assert found.level == 0.10
@@ -193,7 +186,6 @@ def test_a_negative_claim_is_the_mirror_of_a_positive_one(tmp_path: Path) -> Non
 
 def test_answers_on_many_panels_are_those_one_by_one(case: Case) -> None:
     family = case.family
-    assert family is not None
     y = case.panel.variables["y"]
     noise = np.random.default_rng(3).standard_normal((6, *y.shape[1:]))
     many = replace(case.panel, variables={**case.panel.variables, "y": np.concatenate([y, y + noise])})
@@ -209,7 +201,6 @@ def test_answers_on_many_panels_are_those_one_by_one(case: Case) -> None:
 
 def test_a_family_on_many_panels_has_the_critical_value_of_its_largest_t(case: Case) -> None:
     family = case.family
-    assert family is not None
     y = case.panel.variables["y"]
     noise = np.random.default_rng(5).standard_normal((200, *y.shape[1:]))
     many = case.panel.with_variables({"y": noise})
@@ -225,7 +216,6 @@ def test_a_family_on_many_panels_has_the_critical_value_of_its_largest_t(case: C
 
 def test_what_sound_panels_have_raises_no_critical_value(case: Case) -> None:
     """A difference of five errors on all panels: its t counts less five."""
-    assert case.family is not None
     noise = np.random.default_rng(5).standard_normal((200, *case.panel.variables["y"].shape[1:]))
     found = case.family.estimator(case.panel.with_variables({"y": noise}))
     moved = np.arange(len(found.terms)) == found.terms.index("difference:trend")
@@ -243,7 +233,6 @@ def test_what_sound_panels_have_raises_no_critical_value(case: Case) -> None:
 
 def test_what_sound_panels_have_contradicts_nothing(case: Case) -> None:
     """A claim of 5 errors without support elsewhere; of a difference as usual it is said that it cannot tell."""
-    assert case.family is not None
     whole, text = case.family.found, ("trend",)
     d, a = (whole.terms.index(f"{head}trend") for head in ("difference:", "alternative:"))
     own = 5.0 * float(whole.se[0, 0, 0])
@@ -258,7 +247,6 @@ def test_what_sound_panels_have_contradicts_nothing(case: Case) -> None:
 
 def test_a_departure_moves_difference_and_alternative_and_no_other(case: Case) -> None:
     family = case.family
-    assert family is not None
     moved = with_departure(family.found, ("trend",), -2.0)
     changed = [
         term for term, a, b in zip(moved.terms, moved.estimate[0], family.found.estimate[0], strict=True) if a != b
@@ -277,7 +265,6 @@ def test_unit_trends_never_contradict(tmp_path: Path, start: int | None) -> None
     noise = np.random.default_rng(8).standard_normal(len(frame)) * 0.3
     document = made(tmp_path, SPEC, frame.assign(y=(moves + noise).round(6)))
     found = of(document, "specification:city-specific linear trends")
-    assert found.difference is not None
     assert found.answer == ("differs" if start == 0 else "cannot tell")
     assert abs(found.difference) > 2.0 * (found.se or 0)
     assert "look alike" in found.sentence
@@ -320,7 +307,6 @@ def test_a_difference_without_an_error_is_no_move(tmp_path: Path) -> None:
     """The largest of all differences, were its error of zero taken for one."""
     case = case_of(tmp_path, SPEC)
     family = case.family
-    assert family is not None
     some = family.estimator.alternatives[:3]
     words = {text: text for text in some}
     whole = case.judged("some", some, words)
@@ -329,8 +315,6 @@ def test_a_difference_without_an_error_is_no_move(tmp_path: Path) -> None:
     found.estimate[0, at], found.se[0, 0, at] = -100.0, 0.0
     vars(case)["family"] = replace(family, found=found)
     rest = case.judged("some", some, words)
-    assert whole is not None
-    assert rest is not None
     assert (whole.numbers["tried"], rest.numbers["tried"]) == (3.0, 2.0)
     assert rest.difference != -100.0
     assert case.judged("one", some[1:2], words) is None
@@ -362,7 +346,6 @@ def test_a_delta_of_oster_far_from_one_says_nothing(tmp_path: Path) -> None:
         found = of(made(tmp_path / str(seed), made_cities.PANEL, frame.round(6)), "oster-delta")
         if abs(found.numbers["delta"] or 0) > 10:
             break
-    assert found is not None
     assert abs(found.numbers["delta"] or 0) > 10
     assert f"{found.numbers['delta']:.2f}" not in found.sentence
     assert "says nothing" in found.sentence
@@ -488,7 +471,6 @@ def test_an_index_is_held_against_other_indices(tmp_path: Path) -> None:
         np.testing.assert_allclose(scores[f"without {name}"][0], by_entropy, rtol=1e-9)
     (found,) = index_weights.check(case)
     assert found.numbers["tried"] == 4.0
-    assert case.family is not None
     equal = case.family.value("outcome:index with equal weights", ALTERNATIVE)[0]
     frame = made_cities.frame().sort_values(["year", "city"])
     by_hand = dummies(frame.assign(y=scores["with equal weights"][0].ravel()), "city", "year")
@@ -546,7 +528,6 @@ def test_a_claim_of_a_subsample_is_judged_on_it(tmp_path: Path) -> None:
     record = next(r for r in ledger.records if r.place == fitted.fit.place and (r.term, r.se_type)
                   == ("did", "cluster:unit"))  # fmt: skip
     case = Case.of_claim(real, ledger, fitted, "did", record)
-    assert case.family is not None
     own = case.family.found
     assert (own.estimate[0, 0], own.se[0, 0, 0]) == pytest.approx((record.estimate, record.se), rel=1e-9)
     names = {check.name for check in checks_of(case)}
@@ -578,7 +559,6 @@ def test_the_critical_value_of_few_treated_clusters_has_their_degrees_of_freedom
     ledger = Ledger(seed=1)
     regressions.add(real, ledger)
     case = Case.of(real, ledger)
-    assert case.family is not None
     assert (case.few, case.freedom(39.0), case.freedom(2.0)) == (4, 3.0, 2.0)
     drawn = multipliers("rademacher", 1999, 40, case.random("differences"))
     influence = case.family.estimator.stacked(case.panel).influence[:, 1::2]

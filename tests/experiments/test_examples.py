@@ -75,7 +75,15 @@ def test_every_table_of_the_committed_panel_agrees_with_other_programs(tmp_path)
     arguments = ["estimate", str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml"), "--cross-check"]
     assert run_command([*arguments, "--out", str(tmp_path / "out"), "--format", "json,html,tex"]) == 0
     document = tables(tmp_path / "out")
-    assert (document["panel"]["units"], document["panel"]["periods"]) == (36, 9)
+    panel, records = document["panel"], document["records"]
+    assert (panel["units"], panel["periods"], panel["unit"], panel["period"]) == (36, 9, "city", "year")
+    assert panel["treatment_column"] == "d"
+    assert {r["transform"] for r in records} == {None, "direct", "lee-yu"}
+    assert {r["effects_method"] for r in records if r["term"] == "indirect:did"} == {"delta"}
+    assert {r["pvalue"] for r in records if r["term"] == "sigma2"} == {None}
+    assert {s["name"] for s in document["statistics"] if s["model"] == "sar"} >= {"loglik", "r2", "r2_corr", "aic"}
+    models = {r["model"] for r in records if r["table"] == "7"}
+    assert models >= {"sem", "sar", "sdm", "slx", "sdem", "sac"}
     shown = {item["table"] for kind in ("records", "statistics") for item in document[kind]}
     assert shown == {"1", "2", "3", "4", "5", "6", "7", "R", "S", "S2", "S3", "S4"}
     bounds = {"linearmodels": 1e-8, "spreg": 1e-6, "esda": 1e-10}

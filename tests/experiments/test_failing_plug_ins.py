@@ -138,7 +138,6 @@ class Careless(TwoWayDID):
         return self.spoilt(TwoWayDID.solve(self, plan, moments, schema, streams), streams)
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
-        assert streams is not None
         return self.spoilt(TwoWayDID(errors=self.errors)(panel), streams)
 
     def spoilt(self, found: Estimates, streams: Streams) -> Estimates:
@@ -190,7 +189,6 @@ def test_error_types_without_standard_errors_are_there_by_their_p_values() -> No
     assert lacking(estimates, layout, with_errors=True) == {}
     estimates.se[:, 1, :] = np.nan  # as of a permutation test
     assert lacking(estimates, layout, with_errors=True) == {}
-    assert estimates.pvalue is not None
     estimates.pvalue[1, 1, 0] = np.nan  # as Sobel's error, which serves some terms alone
     assert lacking(estimates, layout, with_errors=True) == {}
     estimates.pvalue[1, 1, 1] = np.nan

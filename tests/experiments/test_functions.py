@@ -430,18 +430,6 @@ def test_functions_of_a_module_are_classes_like_others(folder: Path) -> None:
         Study.from_settings(study.settings | {"design": {"kind": "made_up_plug:two_groups", "units": "many"}})
 
 
-def test_a_permutation_test_takes_a_function_that_declares_its_terms(folder: Path) -> None:
-    text = MODULE.replace("@pp.estimator\n", '@pp.estimator(terms=["did"])\n')
-    (folder / "made_up_plug.py").write_text(text)
-    study = STUDY[: STUDY.index("[[est")] + '[[estimators]]\nkind = "permutation"\nestimator = "made_up_plug:change"\n'
-    (folder / "study.toml").write_text(study + "draws = 99\ninterval = false\n")
-    records = run(Study.from_toml(folder / "study.toml").resized(replications=64))
-    (estimates,) = next(iter(records.blocks(0))).estimates.values()
-    assert estimates.pvalue is not None
-    assert np.isin(np.round(100 * estimates.pvalue[:, 0], 9), np.arange(1, 101)).all()
-    assert estimates.pvalue[:, 0].std() > 0.2
-
-
 def test_kinds_shows_a_function_as_it_shows_a_class(folder: Path) -> None:
     shown = panelproof(folder, "kinds", "made_up_plug:two_groups")
     assert shown.returncode == 0, shown.stderr

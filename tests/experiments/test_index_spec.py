@@ -50,7 +50,6 @@ def test_the_index_is_the_outcome(tmp_path: Path, outcome: str, name: str, expec
     assert tuple(panel.variables) == (expected, "did", "x", "a", "b", "c")
     columns = {key: frame()[key].to_numpy().reshape(1, 8, 5).transpose(0, 2, 1) for key in "abc"}
     alone = entropy_index({"a": columns["a"], "b": columns["b"]}, {"c": columns["c"]})
-    assert real.index is not None
     np.testing.assert_allclose(real.index.weights, alone.weights, rtol=1e-12)
     np.testing.assert_allclose(panel.variables[expected], alone.score, rtol=1e-12)
 
@@ -73,7 +72,6 @@ def test_diversification_and_transforms_make_indicators(tmp_path: Path) -> None:
     real, shares = read(tmp_path, text), frame().query("year > 2005")[["s1", "s2", "s3"]].to_numpy()
     assert tuple(real.panel.variables) == ("index", "ln_x", "div", "third", "of_lags")
     assert real.panel.periods == (2006, 2007, 2008, 2009)  # a diversification of lags has no first period
-    assert real.index is not None
     assert real.index.observations.tolist() == [32]
     expected = shares.sum(axis=1) ** 2 / (shares**2).sum(axis=1)
     np.testing.assert_allclose(real.panel.variables["div"][0].T.ravel(), expected, rtol=1e-12)
@@ -86,7 +84,6 @@ def test_rows_left_out_are_not_pooled(tmp_path: Path) -> None:
     table.loc[11, "a"] = 1e6
     text = TREATED + 'controls = ["x"]\nmissing = "drop"\nbalance = "drop-units"\n' + INDEX
     real = read(tmp_path, text, table)
-    assert real.index is not None
     assert real.index.observations.tolist() == [38]
     assert np.isnan(real.panel.variables["index"][0, 2, 1])
     scores = real.panel.variables["index"]
@@ -203,7 +200,6 @@ def test_the_committed_cities_from_file_to_estimates(tmp_path: Path) -> None:
     p = a / a.sum(axis=0)
     g = 1 + np.where(p > 0, p * np.log(np.where(p > 0, p, 1)), 0).sum(axis=0) / np.log(len(x))
     weights = g / g.sum()
-    assert real.index is not None
     np.testing.assert_allclose(real.index.weights[0], weights, rtol=1e-9)
     np.testing.assert_allclose(real.panel.variables["icr"][0].T.ravel(), a @ weights, rtol=1e-9)
     totals = {name: dimension["weight"] for name, dimension in said.panel["index"]["dimensions"].items()}

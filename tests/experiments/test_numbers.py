@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,11 +22,10 @@ from schedulers import started
 
 from cluster import Environment, numbers
 from estimators import TwoWayDID
-from experiments.run import runner as runner_module
 from experiments.run.places import place_of
 from experiments.run.resume import Resume, check_origins, describe_stale_blocks
 from experiments.run.runner import run, schema_of
-from experiments.run.tasks import ROOMS, environment_of, runner_of
+from experiments.run.tasks import environment_of, runner_of
 from experiments.study import Study
 from results.store import MemoryStore, Origin, ZarrStore
 from sim.errors import BadInput
@@ -389,32 +387,6 @@ def test_a_store_that_does_not_say_by_which_code_is_refused_too(tmp_path: Path) 
         run(small_study(replications=128), store=tmp_path / "x.zarr")
     mixed = run(small_study(replications=128), store=tmp_path / "x.zarr", plan=Resume(accept_code_change=True))
     assert [origin.blocks for origin in mixed.environments] == [2, 2]
-
-
-@pytest.mark.long
-def test_a_worker_with_an_edited_copy_is_refused_and_one_with_an_equal_copy_serves(
-    folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Copies of one version at another place: what counts is what their files say."""
-    source = Path(runner_module.__file__).parents[2]
-    for edit in (False, True):
-        copy = tmp_path_factory.mktemp("copy")
-        for room in ROOMS:
-            shutil.copytree(source / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
-        for module in ("made_up_shifted.py", "made_up_shift.py"):
-            shutil.copy(folder / module, copy / module)
-        if edit:
-            with (copy / "estimators" / "linear" / "did.py").open("a") as file:
-                file.write("\n# a line more\n")
-        with started(copy, copy) as machines:
-            options = ("--cluster", machines.address, "--store", f"{copy.name}.zarr")
-            ran = in_folder(folder, "run", "study.toml", *options)
-        if edit:
-            assert ran.returncode == 2
-            assert "a worker differs from the client: other code of estimators" in words(ran.stderr)
-            assert not (folder / f"{copy.name}.zarr").exists()
-        else:
-            assert ran.returncode == 0, ran.stderr
 
 
 def test_plug_ins_are_part_of_the_environment_and_rooms_once(loaded: Path) -> None:

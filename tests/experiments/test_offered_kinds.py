@@ -65,6 +65,7 @@ def install(folder: Path, package: str, points: dict[str, str]) -> None:
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n", encoding="utf-8")
     lines = [f"{name} = {place}" for name, place in points.items()]
     (info / "entry_points.txt").write_text("\n".join(["[panelproof.kinds]", *lines, ""]), encoding="utf-8")
+    offered.cache_clear()
 
 
 @pytest.fixture
@@ -96,7 +97,6 @@ def test_a_name_that_a_package_offers_is_its_class(site: Path) -> None:
 
 def test_our_own_kind_comes_first(site: Path) -> None:
     install(site, "others", {"did": "others:halves"})
-    offered.cache_clear()
     assert in_full("did", "kind") == "did"
     said = dict(offered_rows())
     assert said["did"] == "others:halves, of others 1.5; did itself is panelproof's own"
@@ -105,7 +105,6 @@ def test_our_own_kind_comes_first(site: Path) -> None:
 
 def test_what_two_packages_offer_is_asked_for_by_its_place(site: Path) -> None:
     install(site, "others", {"halves": "others:halves"})
-    offered.cache_clear()
     with pytest.raises(BadInput) as caught:
         in_full("halves", "kind")
     (problem,) = caught.value.problems
@@ -126,7 +125,6 @@ def test_what_two_packages_offer_is_asked_for_by_its_place(site: Path) -> None:
 )
 def test_a_place_without_such_a_class_is_one_line(site: Path, place: str, said: str) -> None:
     install(site, "others", {"odd": place})
-    offered.cache_clear()
     with pytest.raises(BadInput) as caught:
         find_estimator(in_full("odd", "kind"))
     assert len(caught.value.problems) == 1
@@ -206,7 +204,6 @@ def test_every_kind_of_ours_comes_first(site: Path) -> None:
     rows = kind_rows()
     ours = {kind.rpartition(": ")[2] for group in ("designs", "parts", "estimators") for kind, _ in rows[group]}
     install(site, "others", dict.fromkeys(ours, "others:halves"))
-    offered.cache_clear()
     assert {in_full(kind, "kind") for kind in ours} == ours
 
 
@@ -250,7 +247,6 @@ kind = "did"
 def test_a_grid_keeps_the_place_of_a_kind(site: Path, tmp_path: Path) -> None:
     install(site, "others", {"half": "others:Half"})
     (site / "others.py").write_text(PART, encoding="utf-8")
-    offered.cache_clear()
     (tmp_path / "study.toml").write_text(GRID, encoding="utf-8")
     study = Study.from_toml(tmp_path / "study.toml")
     assert study.settings["grid"] == {"adoption.kind": ["others:Half", "random"]}
@@ -268,7 +264,6 @@ def test_a_grid_keeps_the_place_of_a_kind(site: Path, tmp_path: Path) -> None:
 def test_entry_points_as_the_specification_has_them(site: Path, name: str, place: str, *, reached: bool) -> None:
     """Extras say nothing here; a name with a colon, and a module, are no kinds."""
     install(site, "others", {name: place})
-    offered.cache_clear()
     assert (name in dict(offered_rows())) == reached
     if reached:
         assert in_full(name, "kind") == "theirs:halves"
