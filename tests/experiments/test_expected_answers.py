@@ -415,8 +415,10 @@ def test_placebo_in_space_fails_where_errors_and_treatment_cluster_and_strata_re
 
 
 MOST_LINES = 60
-LOSING: dict[str, set[str]] = {}
-UNTOLD: dict[str, set[str]] = {}
+LOSING = {  # estimators without an answer for every draw: with one treated unit, under a W far from the true one
+    "few-treated": {"did-corrected", "synthetic-did-jackknife"},
+    "wrong-w": {"assumed-inverse-distance"},
+}
 REPLICATIONS = 32
 SLOW: dict[str, dict[str, tuple[object, ...]]] = {  # studies run with fewer cells
     "placebo": {"treated": (14,)},
@@ -429,6 +431,7 @@ SLOWER: dict[str, dict[str, tuple[object, ...]]] = {  # and outside of the campa
     "synthetic": {"errors.serial": (0.0,)},
     "factors": {"levels.factors": (1,)},
     "few-treated": {"adoption.share": (0.02, 0.2)},
+    "selection": {"errors.serial": (0.0,)},
 }
 
 
@@ -450,14 +453,12 @@ def test_a_built_in_study_is_answered_on_one_screen(name: str) -> None:
     assert set(fewer) <= set(dict(study.grid))
     study = replace(study, grid=tuple((dial, fewer.get(dial, values)) for dial, values in study.grid))
     study = replace(study, estimators=tuple(map(quick, study.estimators)))
-    store = run(study.resized(replications=REPLICATIONS, block=64))
+    store, lost = run(study.resized(replications=REPLICATIONS, block=64)), set()
     for cell in study.cells:
         (block,) = store.blocks(cell.index)
-        lost = {one for one, fits in block.estimates.items() if not (fits.status == Status.OK).all()}
-        assert lost <= LOSING.get(name, set())
-        assert {target for target, truth in block.truth.items() if not np.isfinite(truth).all()} <= UNTOLD.get(
-            name, set()
-        )
+        assert all(np.isfinite(truth).all() for truth in block.truth.values())
+        lost |= {one for one, fits in block.estimates.items() if not (fits.status == Status.OK).all()}
+    assert lost == LOSING.get(name, set())
     diagnosis = diagnose(store)
     assert diagnosis.claims == study.claims
     assert [part.claim for part in answer(diagnosis).claims] == list(study.claims)

@@ -503,25 +503,20 @@ def script(text: str, file: Path, *arguments: object) -> subprocess.CompletedPro
 
 @pytest.mark.long
 def test_functions_of_a_script_run_on_workers_resume_and_are_replayed(tmp_path: Path) -> None:
-    for name in ("serial", "workers"):
-        (tmp_path / name).mkdir()
-    alone = script(SCRIPT, tmp_path / "mine.py", tmp_path / "serial", 256)
-    assert alone.returncode == 0, alone.stderr
-    first = script(SCRIPT, tmp_path / "mine.py", tmp_path / "workers", 128, "workers")
-    assert first.returncode == 0, first.stderr
+    """There alone; a report of its store is made anywhere."""
+    printed = []
     longer = SCRIPT.replace("if __name__", "print('another line of the script')\n\nif __name__")
-    rest = script(longer, tmp_path / "mine.py", tmp_path / "workers", 256)
-    assert rest.returncode == 0, rest.stderr
-    assert rest.stdout.split()[-1] == alone.stdout.split()[-1]
-
-
-@pytest.fixture(scope="module")
-def scripted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the script and of a store that it made."""
-    folder = tmp_path_factory.mktemp("scripted")
-    done = script(SCRIPT, folder / "mine.py", folder, 64)
-    assert done.returncode == 0, done.stderr
-    return folder
+    for text, *arguments in ((SCRIPT, "serial", 256), (SCRIPT, "workers", 128, "workers"), (longer, "workers", 256)):
+        (tmp_path / str(arguments[0])).mkdir(exist_ok=True)
+        done = script(text, tmp_path / "mine.py", tmp_path / str(arguments[0]), *arguments[1:])
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout.split()[-1])
+    assert printed[0] == printed[2]
+    assert "change" in panelproof(tmp_path / "serial", "report", "x.zarr").stdout
+    refused = panelproof(tmp_path / "serial", "replay", "x.zarr", "0", "1")
+    assert refused.returncode == 2
+    assert "the function 'draw' is not here" in refused.stderr
+    assert "do this from the script" in " ".join(refused.stderr.split())
 
 
 def fingerprint(text: str) -> str:
@@ -548,15 +543,6 @@ def test_a_fingerprint_covers(case: str) -> None:
     assert EDITS[case][0] in text
     assert fingerprint(text) == fingerprint(f"# a comment\n{text}")
     assert fingerprint(text) != fingerprint(text.replace(*EDITS[case]))
-
-
-def test_a_store_of_a_script_is_reported_anywhere_and_replayed_there_alone(scripted: Path) -> None:
-    assert "change" in panelproof(scripted, "report", "x.zarr").stdout
-    refused = panelproof(scripted, "replay", "x.zarr", "0", "1")
-    assert refused.returncode == 2
-    assert "the function 'draw' is not here" in refused.stderr
-    assert "do this from the script" in " ".join(refused.stderr.split())
-    assert "Traceback" not in refused.stderr
 
 
 def world(rng, effect=0.5):
