@@ -17,7 +17,7 @@ from experiments.panel_spec.reading import codes_in, to_long, without_codes, wit
 from experiments.panel_spec.spec import RealPanel
 from sim.errors import BadInput
 from sim.panel_files import read_frame
-from sim.weights_files import look_like_distances
+from sim.weights_files import from_file, look_like_distances
 
 UNITS, PERIODS = 24, 8
 SPEC = {"panel": {"unit": "city", "period": "year", "outcome": "y", "treatment": "d", "controls": ["x"]}}
@@ -253,6 +253,12 @@ def test_weights_of_many_kinds_do_not_look_like_distances() -> None:
     for weights in (inverse, economic, even, near, uneven + uneven.T, np.exp(-places() / 200) - np.eye(n)):
         assert not look_like_distances(sp.csr_array(np.nan_to_num(weights)))
     assert look_like_distances(sp.csr_array(places()))
+
+
+def test_links_of_distances_are_weights_of_those_links(tmp_path: Path) -> None:
+    (tmp_path / "w.csv").write_text("focal,neighbor,weight\na,b,2\nb,a,2\nb,c,4\nc,b,4\n")
+    found = from_file(tmp_path / "w.csv", tuple("abc"), standardize="none", of_distance=lambda d: 1 / d)
+    np.testing.assert_allclose(found.dense, [[0, 0.5, 0], [0.5, 0, 0.25], [0, 0.25, 0]])
 
 
 # Cells of text, rows above the header, periods in words.
