@@ -5,15 +5,14 @@ from __future__ import annotations
 import html
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyfixest
 import pytest
-import walk
 
 import panelproof as pp
 from estimators import TwoWayDID
@@ -28,7 +27,6 @@ from experiments.twins.real import Real
 from experiments.twins.twin import twin
 from results.diagnosis.diagnose import diagnose
 from sim.design import Wanted
-from sim.errors import BadInput
 from sim.panel import Panel
 from sim.panel_sidecars import panel_from, panel_text
 from sim.schema import Roles
@@ -84,162 +82,133 @@ def read(folder: Path, data: pd.DataFrame | None = None, spec: str = SPEC) -> Re
     return pp.read_panel(*written(folder, frame() if data is None else data, spec))
 
 
-def refusal(folder: Path, data: pd.DataFrame, spec: str = SPEC) -> str:
-    with pytest.raises(BadInput) as error:
-        read(folder, data, spec)
-    return str(error.value)
-
-
 def kind(text: str) -> str:
     return SPEC.replace('treatment = "fi"', f'treatment = "fi"\ntreatment_kind = "{text}"')
 
 
-def test_an_index_is_a_treatment_of_any_strength(tmp_path: Path) -> None:
-    real = read(tmp_path)
-    assert real.panel.roles.continuous
-    np.testing.assert_array_equal(real.panel.variables["did"][0].T.ravel(), frame()["fi"])
-    assert "fi is a treatment of any strength" in " ".join(real.notes)
-    assert "one unit of it" in " ".join(real.notes)
+def slipped(data: pd.DataFrame) -> pd.DataFrame:
+    return data.assign(fi=data["did"].where(data.index != 7, 2))
 
 
-def test_a_slip_in_a_dummy_is_asked_about_and_not_taken_for_a_dose(tmp_path: Path) -> None:
-    slip = frame().assign(fi=lambda d: d["did"].astype(float))
-    slip.loc[slip.index[7], "fi"] = 2
-    assert "the treatment is 2" in refusal(tmp_path, slip)
-    assert 'treatment_kind = "continuous"' in refusal(tmp_path, slip)
-    assert read(tmp_path, slip, kind("continuous")).panel.roles.continuous
-    assert "the treatment is 2" in refusal(tmp_path, slip, kind("switching"))
-    labels = frame().assign(fi=lambda d: d["did"] + 1)
-    assert "allowed: 0 or 1" in refusal(tmp_path, labels)
-    levels = frame().assign(fi=lambda d: d["did"] * (1 + (d["year"] > 2006)))
-    assert read(tmp_path, levels).panel.roles.continuous
-    assert "3 values" not in " ".join(read(tmp_path, levels).notes)
-    assert "(0, 1, 2, 0 to 2)" in " ".join(read(tmp_path, levels).notes)
+def switching(data: pd.DataFrame) -> pd.DataFrame:
+    return data.assign(fi=np.random.default_rng(3).integers(0, 2, len(data)))
 
 
-def test_a_dummy_that_switches_off_is_taken_where_the_spec_says_so(tmp_path: Path) -> None:
-    rng = np.random.default_rng(3)
-    data = frame().assign(fi=lambda d: rng.integers(0, 2, len(d)))
-    assert 'treatment_kind = "switching"' in refusal(tmp_path, data)
-    real = read(tmp_path, data, kind("switching"))
-    assert real.panel.roles.continuous
-    assert "fi is 0 or 1 and switches off" in " ".join(real.notes)
-    assert not read(tmp_path, frame().assign(fi=lambda d: d["did"])).panel.roles.continuous
+Made = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("made", "spec", "continuous", "said"),
     [
-        (lambda d: d.assign(fi=3.0), "the treatment is 3"),
-        (lambda d: d.assign(fi=d.groupby("city")["fi"].transform("mean")), "absorbed"),
-        (lambda d: d.assign(fi=d["year"] * 1.5), "absorbed"),
-        (lambda d: d.assign(fi=d["x"] * 2.0), "collinear"),
-        (lambda d: d.assign(fi=d["fi"].astype(str) + "%"), "allowed: numbers"),
+        (lambda d: d, SPEC, True, ["fi is a treatment of any strength", "one unit of it"]),
+        (slipped, kind("continuous"), True, []),
+        (lambda d: d.assign(fi=d["did"] * (1 + (d["year"] > 2006))), SPEC, True, ["(0, 1, 2, 0 to 2)"]),
+        (switching, kind("switching"), True, ["fi is 0 or 1 and switches off"]),
+        (lambda d: d.assign(fi=d["did"]), SPEC, False, []),
     ],
+    ids=["index", "slip", "levels", "switching", "dummy"],
 )
-def test_what_cannot_be_a_dose_is_one_line(tmp_path: Path, made: object, said: str, capsys: object) -> None:
-    panel, spec = written(tmp_path, made(frame()))  # type: ignore[operator]
-    assert run_command(["estimate", panel, "--spec", spec, "--out", str(tmp_path / "out")]) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line]  # type: ignore[attr-defined]
-    assert all(line.startswith("panelproof: ") for line in lines)
-    assert said in lines[0]
+def test_a_treatment_is_taken_for_what_it_is(
+    tmp_path: Path, made: Made, spec: str, continuous: bool, said: list[str]
+) -> None:
+    real = read(tmp_path, made(frame()), spec)
+    assert real.panel.roles.continuous == continuous
+    np.testing.assert_array_equal(real.panel.variables["did"][0].T.ravel(), made(frame())["fi"])
+    notes = " ".join(real.notes)
+    assert [words for words in said if words not in notes] == []
+    assert "3 values" not in notes
+
+
+@pytest.mark.parametrize(
+    ("made", "spec", "said"),
+    [
+        (slipped, SPEC, ["the treatment is 2", 'treatment_kind = "continuous"']),
+        (slipped, kind("switching"), ["the treatment is 2"]),
+        (lambda d: d.assign(fi=d["did"] + 1), SPEC, ["allowed: 0 or 1"]),
+        (switching, SPEC, ['treatment_kind = "switching"']),
+        (lambda d: d.assign(fi=3.0), SPEC, ["the treatment is 3"]),
+        (lambda d: d.assign(fi=d.groupby("city")["fi"].transform("mean")), SPEC, ["absorbed"]),
+        (lambda d: d.assign(fi=d["year"] * 1.5), SPEC, ["absorbed"]),
+        (lambda d: d.assign(fi=d["x"] * 2.0), SPEC, ["collinear"]),
+        (lambda d: d.assign(fi=d["fi"].astype(str) + "%"), SPEC, ["allowed: numbers"]),
+        (lambda d: d, SPEC.replace('treatment = "fi"', 'treatment_kind = "continuous"'),
+         ["treatment_kind = 'continuous' without treatment"]),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_a_dose_is_one_line(
+    tmp_path: Path, made: Made, spec: str, said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    panel, path = written(tmp_path, made(frame()), spec)
+    assert run_command(["estimate", panel, "--spec", path, "--out", str(tmp_path / "out")]) == 2
+    first, *rest = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert all(line.startswith("panelproof: ") for line in (first, *rest))
+    assert [words for words in said if words not in first] == []
     assert not (tmp_path / "out").exists()
 
 
-def test_a_kind_without_a_treatment_is_refused(tmp_path: Path) -> None:
-    spec = SPEC.replace('treatment = "fi"', 'treatment_kind = "continuous"')
-    assert "treatment_kind = 'continuous' without treatment" in refusal(tmp_path, frame(), spec)
+def test_table_2_of_an_index_is_pyfixest_to_1e_8(tmp_path: Path) -> None:
+    tables = pp.estimate(read(tmp_path, spec=SPEC.partition("[[weights]]")[0])).frame
+    column_5 = tables[(tables["table"] == "2") & (tables["column"] == 5)]
+    for vcov, error in (("HC1", "hc1"), ({"CRV1": "city"}, "cluster:unit")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it uses what pandas has deprecated
+            theirs = pyfixest.feols("y ~ fi + x | city + year", frame(), vcov=vcov,  # type: ignore[arg-type]
+                                    ssc=pyfixest.ssc(k_fixef="nonnested"),
+                                    demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000))  # fmt: skip
+        own = column_5[column_5["se_type"] == error].set_index("term").loc[["did", "x"]]
+        np.testing.assert_allclose(own["estimate"], theirs.coef()[["fi", "x"]], rtol=1e-8)
+        np.testing.assert_allclose(own["se"], theirs.se()[["fi", "x"]], rtol=1e-8)
 
 
-@pytest.mark.parametrize(("vcov", "error"), [("HC1", "hc1"), ({"CRV1": "city"}, "cluster:unit")])
-def test_table_2_of_an_index_is_pyfixest_to_1e_8(tmp_path: Path, vcov: object, error: str) -> None:
-    tables = pp.estimate(read(tmp_path)).frame
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it uses what pandas has deprecated
-        theirs = pyfixest.feols("y ~ fi + x | city + year", frame(), vcov=vcov,  # type: ignore[arg-type]
-                                ssc=pyfixest.ssc(k_fixef="nonnested"),
-                                demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000))  # fmt: skip
-    own = tables[(tables["table"] == "2") & (tables["column"] == 5) & (tables["se_type"] == error)].set_index("term")
-    for ours, name in (("did", "fi"), ("x", "x")):
-        np.testing.assert_allclose(own.loc[ours, "estimate"], theirs.coef()[name], rtol=1e-8)
-        np.testing.assert_allclose(own.loc[ours, "se"], theirs.se()[name], rtol=1e-8)
-
-
-def test_tables_call_it_by_its_own_name_and_leave_out_what_needs_dates(tmp_path: Path, capsys: object) -> None:
+def test_tables_call_it_by_its_own_name_and_leave_out_what_needs_dates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = SPEC + "[robustness]\nstaggered = true\nunit_trends = true\n[robustness.psm]\n[robustness.synthetic]\n"
     panel, path = written(tmp_path, frame(), spec)
     assert run_command(["estimate", panel, "--spec", path, "--out", str(tmp_path / "out"), "--tables", "all"]) == 0
-    said = capsys.readouterr().out  # type: ignore[attr-defined]
-    for lacking in (
-        "No table S: fi has no dates",
-        "No table C: fi has no dates",
-        "has no PSM columns: fi has no dates",
-    ):
-        assert lacking in " ".join(said.split())
-    assert "DID" not in said
-    assert "W × fi" in said
-    assert "Treated units" not in said
-    assert "treated in every period" not in said
+    said = " ".join(capsys.readouterr().out.split())
+    lacking = ("No table S: fi has no dates", "No table C: fi has no dates", "has no PSM columns: fi has no dates")
+    assert [words for words in (*lacking, "W × fi") if words not in said] == []
+    assert [words for words in ("DID", "Treated units", "treated in every period") if words in said] == []
 
 
-def test_every_command_leaves_the_files_of_a_0_1_treatment(tmp_path: Path) -> None:
-    found = {}
-    for treatment in ("fi", "did"):
-        folder = tmp_path / treatment
-        folder.mkdir()
-        text = SPEC.replace('"fi"', f'"{treatment}"') + FEW_TWINS + 'method = "parametric"\n'
-        panel, spec = written(folder, frame(), text)
-        given = [panel, "--spec", spec]
-        assert run_command(["estimate", *given, "--out", str(folder / "tables")]) == 0
-        assert run_command(["placebo", *given, "--draws", "99", "--out", str(folder / "placebo"), "--store",
-                            str(folder / "p.zarr")]) == 0  # fmt: skip
-        assert run_command(["twin", *given, "--out", str(folder / "twin")]) == 0
-        assert run_command(["trust", *given, "--out", str(folder / "trust"), "--budget", "0.3s"]) == 0
-        assert run_command(["race", *given, "--out", str(folder / "race.json"), "--replications", "64",
-                            "--html", str(folder / "race.html"), "--estimator", "unit-trends"]) == 0  # fmt: skip
-        assert run_command(["run", str(folder / "twin" / "design.toml"), "--cluster", "serial", "--replications",
-                            "64", "--store", str(folder / "study.zarr"), "--html",
-                            str(folder / "study.html")]) == 0  # fmt: skip
-        every = (path.relative_to(folder) for path in folder.rglob("*") if ".zarr" not in str(path))
-        found[treatment] = {str(path) for path in every if (folder / path).is_file()}
-        race = json.loads((folder / "race.json").read_text())
-        assert {row["estimator"] for row in race["panel"]} >= {"did", "unit-trends"}
-        page = html.unescape((folder / "race.html").read_text(encoding="utf-8"))
-        assert page.index(race["answer"]) < page.index("Misses in the world") < page.index("On the panel itself")
-    assert found["fi"] == found["did"]
-
-
-def test_a_dose_walks_through_no_file_of_its_own(tmp_path: Path) -> None:
-    """Tables, placebos and twins of an index run the code of those of a policy, and none beside it."""
-    for name, call in (
-        ("tables", pp.estimate),
-        ("placebos", lambda real: pp.placebo(real, draws=99)),
-        ("twin", pp.twin),
-    ):
-        files = {}
-        for treatment in ("did", "fi"):
-            (folder := tmp_path / name / treatment).mkdir(parents=True)
-            real = read(folder, spec=SPEC.partition("[[weights]]")[0].replace('"fi"', f'"{treatment}"') + FEW_TWINS)
-            files[treatment] = set(walk.walked(partial(call, real))[0].files)
-        assert files["fi"] <= files["did"] | {"cluster/process.py"}, name
-        assert "estimators/core/tile.py" in files["fi"] or name == "twin"
+def test_every_command_serves_a_dose(tmp_path: Path) -> None:
+    panel, spec = written(tmp_path, frame(), SPEC.partition("[[weights]]")[0] + FEW_TWINS + 'method = "parametric"\n')
+    out = {name: str(tmp_path / name) for name in ("placebo", "p.zarr", "twin", "trust", "race.json", "race.html")}
+    for words in (
+        ["placebo", "--draws", "99", "--out", out["placebo"], "--store", out["p.zarr"]],
+        ["twin", "--out", out["twin"]],
+        ["trust", "--out", out["trust"], "--budget", "0.3s"],
+        ["race", "--out", out["race.json"], "--html", out["race.html"], "--replications", "64",
+         "--estimator", "unit-trends"],
+    ):  # fmt: skip
+        assert run_command([words[0], panel, "--spec", spec, *words[1:]]) == 0
+    study = str(tmp_path / "twin" / "design.toml")
+    options = ("--cluster", "serial", "--replications", "64", "--html", str(tmp_path / "study.html"))
+    assert run_command(["run", study, "--store", str(tmp_path / "study.zarr"), *options]) == 0
+    written_files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.suffix}
+    assert written_files >= {
+        "placebo/placebo.html", "placebo/placebo.json", "placebo/placebo.svg", "trust/trust.html", "trust/trust.json",
+        "twin/design.toml", "twin/fidelity.html", "twin/fidelity.json", "twin/panel.parquet", "study.html",
+    }  # fmt: skip
+    race = json.loads((tmp_path / "race.json").read_text())
+    assert {row["estimator"] for row in race["panel"]} >= {"did", "unit-trends"}
+    page = html.unescape((tmp_path / "race.html").read_text(encoding="utf-8"))
+    assert page.index(race["answer"]) < page.index("Misses in the world") < page.index("On the panel itself")
 
 
 def test_twins_hold_the_real_paths_and_permuted_ones_in_their_place(tmp_path: Path) -> None:
-    real = read(tmp_path)
+    paths = np.broadcast_to(read(tmp_path).panel.variables["did"], (3, PERIODS, UNITS))
     for keep, same in (("", True), ('\n[twin]\nkeep = ["covariates", "weights"]\n', False)):
         made = twin(read(tmp_path, spec=SPEC + keep)).design
         assert made.adoption == PathsOfPanel(permuted=not same)
         assert made.schema.roles.continuous
         wanted = Wanted(frozenset(made.schema.variables), ())
         drawn = made.settle(Streams(4)).draw(Streams(4).tile(0, 3), wanted).panel.variables["did"]
-        paths = np.broadcast_to(real.panel.variables["did"], (3, PERIODS, UNITS))
-        if same:
-            np.testing.assert_array_equal(np.broadcast_to(drawn, paths.shape), paths)
-        else:
-            assert not np.array_equal(drawn[0], drawn[1])
-            order = [np.argsort(one[0]) for one in (drawn[0], paths[0])]
-            np.testing.assert_array_equal(drawn[0][:, order[0]], paths[0][:, order[1]])
+        order = [np.argsort(one[0]) for one in (drawn[0], paths[0])]
+        np.testing.assert_array_equal(drawn[0][:, order[0]], paths[0][:, order[1]])
+        assert np.array_equal(np.broadcast_to(drawn, paths.shape), paths) == same
+        assert np.array_equal(drawn[0], drawn[-1]) == same
 
 
 @pytest.mark.parametrize("permuted", [False, True])
@@ -253,15 +222,6 @@ def test_the_effect_of_a_unit_is_found_in_worlds_of_real_paths(tmp_path: Path, p
     assert own["value"]["truth"] == pytest.approx(made.effect.size_of_units)
     assert abs(own["value"]["bias"]) < 4 * own["mcse"]["bias"]
     assert 0.93 < own["value"]["coverage"] < 0.97
-
-
-def test_a_dose_in_other_units_is_the_effect_in_other_units(tmp_path: Path) -> None:
-    plain = pp.estimate(read(tmp_path)).frame
-    scaled = pp.estimate(read(tmp_path, frame().assign(fi=lambda d: d["fi"] * 100 - 7))).frame
-    pick = plain["term"].eq("did") & plain["table"].isin(["2", "4"]) & plain["se"].notna() & plain["column"].ge(4)
-    assert pick.sum() > 4
-    np.testing.assert_allclose(scaled.loc[pick, "estimate"] * 100, plain.loc[pick, "estimate"], rtol=1e-8)
-    np.testing.assert_allclose(scaled.loc[pick, "se"] * 100, plain.loc[pick, "se"], rtol=1e-8)
 
 
 def test_a_panel_text_keeps_the_strength(tmp_path: Path) -> None:

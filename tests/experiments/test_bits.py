@@ -1,24 +1,23 @@
-"""The same bits whatever the block size, order, workers, kills and resumes."""
+"""The same bits whatever the order, workers, kills and resumes; and a user's own Dask Client."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
+from distributed import Client, LocalCluster
 
-from cluster import Executor
+from cluster import Executor, Serial
 from experiments.run.runner import run
-from experiments.run.tasks import runner_of
 from results.store.zarr_store import BlockState, ZarrStore
+from sim.errors import BadInput
 from studies import small_study
 
 
@@ -29,28 +28,11 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
     return ZarrStore.open(path).content_hash()
 
 
-def test_order_does_not_matter(reference: str, tmp_path: Path) -> None:
-    run(small_study(), store=tmp_path / "x.zarr", shuffle=5)
-    assert ZarrStore.open(tmp_path / "x.zarr").content_hash() == reference
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_workers_do_not_matter(
-    reference: str, tmp_path: Path, local_workers: Callable[[int], Executor], workers: int
+def test_order_and_workers_do_not_matter(
+    reference: str, tmp_path: Path, local_workers: Callable[[int], Executor]
 ) -> None:
-    run(small_study(), store=tmp_path / "x.zarr", executor=local_workers(workers), shuffle=workers)
+    run(small_study(), store=tmp_path / "x.zarr", executor=local_workers(2), shuffle=2)
     assert ZarrStore.open(tmp_path / "x.zarr").content_hash() == reference
-
-
-def test_block_size_does_not_matter() -> None:
-    study = small_study()
-    runner = runner_of(study, 1)
-    whole, parts = runner.run(0, 192), [runner.run(start, start + 64) for start in (0, 64, 128)]
-    for name, estimates in whole.estimates.items():
-        np.testing.assert_array_equal(
-            estimates.estimate, np.concatenate([part.estimates[name].estimate for part in parts])
-        )
-        np.testing.assert_array_equal(estimates.se, np.concatenate([part.estimates[name].se for part in parts]))
 
 
 def test_threads_in_the_environment_do_not_matter(reference: str, tmp_path: Path) -> None:
@@ -82,11 +64,10 @@ def wait_for_blocks(store: Path, count: int, process: subprocess.Popen[bytes]) -
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("after", [1, 5])
-def test_a_killed_client_loses_nothing(reference: str, tmp_path: Path, after: int) -> None:
+def test_a_killed_client_loses_nothing(reference: str, tmp_path: Path) -> None:
     store = tmp_path / "x.zarr"
     process = start_run(store, workers=2)
-    marked = wait_for_blocks(store, after, process)
+    marked = wait_for_blocks(store, 1, process)
     assert process.poll() is None, "the run ended before it was killed"
     process.kill()
     process.wait()
@@ -116,12 +97,33 @@ def is_worker(process: psutil.Process) -> bool:
     return False
 
 
-@pytest.mark.long
-def test_interruption_is_resumable(reference: str, tmp_path: Path) -> None:
-    store = tmp_path / "x.zarr"
-    process = start_run(store, workers=0)
-    wait_for_blocks(store, 2, process)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) != 0
-    run(small_study(), store=store)
-    assert ZarrStore.open(store).content_hash() == reference
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """One worker with two threads, as a user may have started it."""
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def test_a_running_client_is_used_and_left_open(client: Client, reference: str, tmp_path: Path) -> None:
+    run(small_study(), store=tmp_path / "x.zarr", client=client)
+    assert client.status == "running"
+    assert client.submit(sum, [1, 2]).result() == 3
+    assert ZarrStore.open(tmp_path / "x.zarr").content_hash() == reference
+
+
+def test_what_is_no_executor_is_said_in_one_line(client: Client) -> None:
+    closed = Client(client.scheduler.address)
+    closed.close()
+    for given, words in (
+        ({"executor": client}, "executor is a Client; .*pass a Dask Client as client="),
+        ({"executor": "local"}, "executor is a str; allowed: what cluster.open_executor returns"),
+        ({"client": Serial()}, "client is a Serial that cannot be used; allowed: a running Dask Client"),
+        ({"client": closed}, "a running Dask Client"),
+        ({"client": client, "executor": Serial()}, "leave one out"),
+    ):
+        with pytest.raises(BadInput, match=words) as error:
+            run(small_study(), **given)  # type: ignore[arg-type]
+        assert len(str(error.value).splitlines()) == 1

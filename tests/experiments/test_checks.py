@@ -31,7 +31,6 @@ from experiments.checks.check import (
     answer_of,
     answers_of,
     family_critical,
-    modules,
     needed_of,
     statistics_of,
     usual_of,
@@ -58,6 +57,8 @@ TABLE = [  # difference, se, supports -> answer, of a claim of 5 that needs a ch
     (1.0, 0.0, True, "cannot tell"),
     (-2.5, 1e-16, False, "cannot tell"),
     (float("nan"), 1.0, True, "cannot tell"),
+    (-0.5, 1.2499, True, "consistent"),  # -0.5 -+ 2 se reaches -3 at se = 1.25
+    (-0.5, 1.2501, True, "cannot tell"),
 ]
 
 
@@ -67,12 +68,6 @@ def test_answers_by_hand(difference: float, se: float, supports: bool, answer: s
     """Two standard errors around the difference; a negative claim is the mirror of a positive one."""
     got = answer_of(np.array(sign * difference), np.array(se), 2.0, 3.0, sign, supports)
     assert str(got) == answer
-
-
-def test_the_edge_of_what_is_needed() -> None:
-    """-0.5 -+ 2 se reaches -3 at se = 1.25."""
-    for se, answer in ((1.2499, "consistent"), (1.2501, "cannot tell")):
-        assert str(answer_of(np.array(-0.5), np.array(se), 2.0, 3.0, 1.0, True)) == answer
 
 
 def test_without_a_claim_nothing_is_contradicted() -> None:
@@ -116,14 +111,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     return case_of(tmp_path_factory.mktemp("case"), SPEC)
 
 
-def test_every_module_says_what_it_is() -> None:
-    names = [module.NAME for module in modules()]
-    assert len(set(names)) == len(names) >= 12
-    assert all(callable(module.check) for module in modules())
-
-
 def test_the_family_holds_all_alternatives_of_the_panel(case: Case) -> None:
-    assert case.family is not None
     family = case.family.estimator
     assert family.error == "cluster:unit"
     heads = {text.partition(":")[0] for text in family.alternatives}
@@ -135,11 +123,8 @@ def test_the_family_holds_all_alternatives_of_the_panel(case: Case) -> None:
 @pytest.mark.parametrize("kind", ["cluster", "cr2", "cv3"])
 def test_differences_are_clustered_as_the_claim_is(case: Case, kind: str) -> None:
     """Errors for few clusters of a group allow for its shocks, and so must the errors of differences."""
-    assert case.effect is not None
     by_province = replace(case, effect=replace(case.effect, se_type=f"{kind}:province")).family
     by_unit = replace(case, effect=replace(case.effect, se_type="hc1")).family
-    assert by_province is not None
-    assert by_unit is not None
     assert (by_province.estimator.error, by_unit.estimator.error) == ("cluster:province", "cluster:unit")
     frame = made_cities.frame()
     places = frame.drop_duplicates("city")["province"].nunique() - 1
@@ -150,7 +135,6 @@ def test_differences_are_clustered_as_the_claim_is(case: Case, kind: str) -> Non
 def test_the_critical_value_is_that_of_brute_force(case: Case) -> None:
     """The 95% quantile of the largest |t| of random signs, and not below that of t with 35 degrees of freedom."""
     family = case.family
-    assert family is not None
     stacked = family.estimator.stacked(case.panel)
     scores = stacked.influence[0, 1::2]
     rng = np.random.default_rng(9)
@@ -162,18 +146,13 @@ def test_the_critical_value_is_that_of_brute_force(case: Case) -> None:
     assert family.critical > critical_values(np.array([35.0]), 0.05)[0]
 
 
-def test_a_given_critical_value_is_used(case: Case) -> None:
-    by_name = {check.name: check for check in checks_of(case, 4.0)}
-    found = by_name["specification:no controls"]
-    assert found.numbers["critical"] == 4.0
-    assert found.upper == pytest.approx((found.difference or 0) + 4.0 * (found.se or 0))
-
-
 def test_what_the_claim_needs(case: Case) -> None:
-    assert case.effect is not None
     assert case.needed == pytest.approx(min(abs(case.effect.lower or 0), abs(case.effect.upper or 0)), rel=1e-9)
-    found = next(check for check in checks_of(case) if check.name == "unequal-trends")
-    assert found.needed == pytest.approx(-(case.needed or 0))
+    by_name = {check.name: check for check in checks_of(case, 4.0)}
+    assert by_name["unequal-trends"].needed == pytest.approx(-(case.needed or 0))
+    found = by_name["specification:no controls"]
+    assert found.numbers["critical"] == 4.0, "a given critical value is used"
+    assert found.upper == pytest.approx((found.difference or 0) + 4.0 * (found.se or 0))
 
 
 def test_at_ten_percent_the_claim_needs_what_a_wider_level_leaves(tmp_path: Path) -> None:
@@ -183,7 +162,6 @@ def test_at_ten_percent_the_claim_needs_what_a_wider_level_leaves(tmp_path: Path
     for size in np.linspace(0.1, 0.6, 26):
         table = frame.assign(y=(size * frame["d"] + rng.standard_normal(len(frame))).round(6))
         found = case_of(tmp_path, SPEC, table)
-        assert found.effect is not None
         if 0.06 < (found.effect.pvalue or 1.0) < 0.095:
             break
     assert found.level == 0.10
@@ -208,7 +186,6 @@ def test_a_negative_claim_is_the_mirror_of_a_positive_one(tmp_path: Path) -> Non
 
 def test_answers_on_many_panels_are_those_one_by_one(case: Case) -> None:
     family = case.family
-    assert family is not None
     y = case.panel.variables["y"]
     noise = np.random.default_rng(3).standard_normal((6, *y.shape[1:]))
     many = replace(case.panel, variables={**case.panel.variables, "y": np.concatenate([y, y + noise])})
@@ -224,7 +201,6 @@ def test_answers_on_many_panels_are_those_one_by_one(case: Case) -> None:
 
 def test_a_family_on_many_panels_has_the_critical_value_of_its_largest_t(case: Case) -> None:
     family = case.family
-    assert family is not None
     y = case.panel.variables["y"]
     noise = np.random.default_rng(5).standard_normal((200, *y.shape[1:]))
     many = case.panel.with_variables({"y": noise})
@@ -240,7 +216,6 @@ def test_a_family_on_many_panels_has_the_critical_value_of_its_largest_t(case: C
 
 def test_what_sound_panels_have_raises_no_critical_value(case: Case) -> None:
     """A difference of five errors on all panels: its t counts less five."""
-    assert case.family is not None
     noise = np.random.default_rng(5).standard_normal((200, *case.panel.variables["y"].shape[1:]))
     found = case.family.estimator(case.panel.with_variables({"y": noise}))
     moved = np.arange(len(found.terms)) == found.terms.index("difference:trend")
@@ -258,7 +233,6 @@ def test_what_sound_panels_have_raises_no_critical_value(case: Case) -> None:
 
 def test_what_sound_panels_have_contradicts_nothing(case: Case) -> None:
     """A claim of 5 errors without support elsewhere; of a difference as usual it is said that it cannot tell."""
-    assert case.family is not None
     whole, text = case.family.found, ("trend",)
     d, a = (whole.terms.index(f"{head}trend") for head in ("difference:", "alternative:"))
     own = 5.0 * float(whole.se[0, 0, 0])
@@ -273,7 +247,6 @@ def test_what_sound_panels_have_contradicts_nothing(case: Case) -> None:
 
 def test_a_departure_moves_difference_and_alternative_and_no_other(case: Case) -> None:
     family = case.family
-    assert family is not None
     moved = with_departure(family.found, ("trend",), -2.0)
     changed = [
         term for term, a, b in zip(moved.terms, moved.estimate[0], family.found.estimate[0], strict=True) if a != b
@@ -292,7 +265,6 @@ def test_unit_trends_never_contradict(tmp_path: Path, start: int | None) -> None
     noise = np.random.default_rng(8).standard_normal(len(frame)) * 0.3
     document = made(tmp_path, SPEC, frame.assign(y=(moves + noise).round(6)))
     found = of(document, "specification:city-specific linear trends")
-    assert found.difference is not None
     assert found.answer == ("differs" if start == 0 else "cannot tell")
     assert abs(found.difference) > 2.0 * (found.se or 0)
     assert "look alike" in found.sentence
@@ -335,7 +307,6 @@ def test_a_difference_without_an_error_is_no_move(tmp_path: Path) -> None:
     """The largest of all differences, were its error of zero taken for one."""
     case = case_of(tmp_path, SPEC)
     family = case.family
-    assert family is not None
     some = family.estimator.alternatives[:3]
     words = {text: text for text in some}
     whole = case.judged("some", some, words)
@@ -344,8 +315,6 @@ def test_a_difference_without_an_error_is_no_move(tmp_path: Path) -> None:
     found.estimate[0, at], found.se[0, 0, at] = -100.0, 0.0
     vars(case)["family"] = replace(family, found=found)
     rest = case.judged("some", some, words)
-    assert whole is not None
-    assert rest is not None
     assert (whole.numbers["tried"], rest.numbers["tried"]) == (3.0, 2.0)
     assert rest.difference != -100.0
     assert case.judged("one", some[1:2], words) is None
@@ -377,7 +346,6 @@ def test_a_delta_of_oster_far_from_one_says_nothing(tmp_path: Path) -> None:
         found = of(made(tmp_path / str(seed), made_cities.PANEL, frame.round(6)), "oster-delta")
         if abs(found.numbers["delta"] or 0) > 10:
             break
-    assert found is not None
     assert abs(found.numbers["delta"] or 0) > 10
     assert f"{found.numbers['delta']:.2f}" not in found.sentence
     assert "says nothing" in found.sentence
@@ -407,44 +375,26 @@ def test_at_most_one_panel_in_twenty_is_contradicted_where_nothing_is_wrong(powe
     rng, rows, n, t = np.random.default_rng(20250402), 200, 100, 14
     first = np.repeat([5, 8, 11, 14], [14, 13, 13, 60])
     d = (np.arange(t)[:, None] >= first).astype(float)
-    groups = np.array([f"g{i % 10}" for i in range(n)])
     e = rng.standard_normal((rows, t, n))
     for period in range(1, t):
         e[:, period] = 0.3 * e[:, period - 1] + np.sqrt(1 - 0.09) * e[:, period]
     e += rng.standard_normal((rows, 1, n))
-    nothing = {"y": e, "d": d[None]}
-    bare = Panel(tuple(f"u{i}" for i in range(n)), tuple(range(t)), nothing, Roles("y", "d"), {"group": groups})
+    groups = {"group": np.array([f"g{i % 10}" for i in range(n)])}
+    bare = Panel(tuple(f"u{i}" for i in range(n)), tuple(range(t)), {"y": e, "d": d[None]}, Roles("y", "d"), groups)
     sd = Differences(alternatives=())(bare).estimate[:, 0].std()
-    y = e + (stats.t.ppf(0.975, 99) + stats.norm.ppf(power)) * sd * d
-    panel = Panel(tuple(f"u{i}" for i in range(n)), tuple(range(t)), {"y": y, "d": d[None]}, Roles("y", "d"),
-                  {"group": groups})  # fmt: skip
-    texts = (
-        *(f"without:group=g{i}" for i in range(10)),
-        *(f"without-cohort:{k}" for k in (5, 8, 11)),
-        "effects:unit-trend",
-        "effects:group-by-period",
-        "trend",
-        "lead:1",
-        "lead:2",
-        "lead:3",
-        "cohort-wise",
-    )
+    panel = bare.with_variables({"y": e + (stats.t.ppf(0.975, 99) + stats.norm.ppf(power)) * sd * d})
+    texts = (*(f"without:group=g{i}" for i in range(10)), *(f"without-cohort:{k}" for k in (5, 8, 11)),
+             "effects:unit-trend", "effects:group-by-period", "trend", "lead:1", "lead:2", "lead:3",
+             "cohort-wise")  # fmt: skip
     estimator = Differences(alternatives=texts)
     found, stacked = estimator(panel), estimator.stacked(panel)
     claimed = found.estimate[:, 0] / found.se[:, 0, 0] > stats.t.ppf(0.975, 99)
     assert abs(claimed.mean() - power) < 0.09
     drawn = multipliers("rademacher", 999, n, rng)
     critical = np.maximum(simultaneous_critical_values(stacked.influence[:, 1::2], drawn, 0.05), 1.984)
-    fired = np.zeros(rows, dtype=bool)
-    flips = np.zeros(rows, dtype=bool)
-    for row in range(rows):
-        answers = answers_of(found.take(slice(row, row + 1)), texts, float(critical[row]))
-        fired[row] = "contradicts" in answers[0]
-        at = [found.terms.index(f"alternative:{text}") for text in texts[:13]]
-        lost = np.abs(found.estimate[row, at] / found.se[row, 0, at]) < 1.99
-        flips[row] = lost.any()
+    fired = np.array(["contradicts" in answers_of(found.take(slice(row, row + 1)), texts, float(critical[row]))[0]
+                      for row in range(rows)])  # fmt: skip
     assert fired[claimed].mean() <= 0.05
-    assert flips[claimed].mean() > (0.3 if power < 0.9 else 0.1)  # what a change of significance would have said
 
 
 # A spatial claim under another W
@@ -521,7 +471,6 @@ def test_an_index_is_held_against_other_indices(tmp_path: Path) -> None:
         np.testing.assert_allclose(scores[f"without {name}"][0], by_entropy, rtol=1e-9)
     (found,) = index_weights.check(case)
     assert found.numbers["tried"] == 4.0
-    assert case.family is not None
     equal = case.family.value("outcome:index with equal weights", ALTERNATIVE)[0]
     frame = made_cities.frame().sort_values(["year", "city"])
     by_hand = dummies(frame.assign(y=scores["with equal weights"][0].ravel()), "city", "year")
@@ -572,24 +521,21 @@ def test_much_negative_weight_weakens(tmp_path: Path) -> None:
 
 def test_a_claim_of_a_subsample_is_judged_on_it(tmp_path: Path) -> None:
     """Table 3's column without capitals: its own units, error and needs."""
-    spec = SPEC.replace(GROUPS, f'{GROUPS}capital = "is_capital"\n')
-    real = made_cities.real_panel(tmp_path, spec)
+    real = made_cities.real_panel(tmp_path, SPEC.replace(GROUPS, f'{GROUPS}capital = "is_capital"\n'))
     ledger = Ledger(seed=1)
     regressions.add(real, ledger)
     fitted = next(item for item in ledger.fitted if item.fit.place[0] == "3" and len(item.panel.units) < 36)
     record = next(r for r in ledger.records if r.place == fitted.fit.place and (r.term, r.se_type)
                   == ("did", "cluster:unit"))  # fmt: skip
     case = Case.of_claim(real, ledger, fitted, "did", record)
-    found = {check.name: check for check in checks_of(case)}
-    assert case.family is not None
-    assert case.family.found.estimate[0, 0] == pytest.approx(record.estimate, rel=1e-9)
-    assert case.family.found.se[0, 0, 0] == pytest.approx(record.se, rel=1e-9)
-    assert case.needed is None or case.needed <= abs(record.estimate or 0)
-    assert "unequal-trends" in found
-    assert "specification-curve" not in found  # that of the headline
+    own = case.family.found
+    assert (own.estimate[0, 0], own.se[0, 0, 0]) == pytest.approx((record.estimate, record.se), rel=1e-9)
+    names = {check.name for check in checks_of(case)}
+    assert "unequal-trends" in names
+    assert "specification-curve" not in names  # that of the headline
 
 
-@pytest.mark.parametrize("treated", [1, 2, 3, 5])
+@pytest.mark.parametrize("treated", [1, 3])
 def test_few_treated_clusters_tell_no_difference_too_often(tmp_path: Path, treated: int) -> None:
     """Sound panels, parallel trends: random signs of few clusters would tell one in most of them."""
     world = World("few treated", units=40, dates=((7, treated),))
@@ -604,8 +550,7 @@ def test_few_treated_clusters_tell_no_difference_too_often(tmp_path: Path, treat
 def test_with_one_treated_cluster_a_sentence_says_why_there_is_no_difference(tmp_path: Path) -> None:
     world = World("one treated", units=40, dates=((7, 1),))
     (said,) = [one.sentence for one in estimate(world.real(tmp_path, 3, 2.0)).warnings if one.name == "unequal-trends"]
-    assert said == ("There is no test of a difference to another estimate: one cluster alone has treated units, or "
-                    "units that are not.")  # fmt: skip
+    assert said.startswith("There is no test of a difference to another estimate: one cluster alone has treated units")
 
 
 def test_the_critical_value_of_few_treated_clusters_has_their_degrees_of_freedom(tmp_path: Path) -> None:
@@ -614,7 +559,6 @@ def test_the_critical_value_of_few_treated_clusters_has_their_degrees_of_freedom
     ledger = Ledger(seed=1)
     regressions.add(real, ledger)
     case = Case.of(real, ledger)
-    assert case.family is not None
     assert (case.few, case.freedom(39.0), case.freedom(2.0)) == (4, 3.0, 2.0)
     drawn = multipliers("rademacher", 1999, 40, case.random("differences"))
     influence = case.family.estimator.stacked(case.panel).influence[:, 1::2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import panelproof as pp
 from estimators.core.estimator import Status
 from estimators.permutation import SomeTerms
 from experiments.estimation import estimator_called, panel_for
@@ -80,7 +80,9 @@ def test_a_sample_is_what_the_file_says(real: RealPanel, text: str) -> None:
         np.testing.assert_allclose(panel.variables[name][0], values(wanted, column))
 
 
-@pytest.mark.parametrize("text", SAMPLES)
+@pytest.mark.parametrize(
+    "text", ["3:2:did", "3:2:pilot", "5:2:did", "R:3:did", "R:4:did", "R:11:did", "S:4:overall", "7:3:did"]
+)
 def test_the_estimator_gives_the_claim_on_its_sample_and_runs_on_twins_of_it(real: RealPanel, text: str) -> None:
     claim = claim_of(real, text)
     found = claim.estimator(claim.sample.panel)
@@ -100,24 +102,21 @@ def draws(claim: PanelClaim, count: int) -> Panel:
     return design.settle(streams).draw(streams.tile(0, count), wanted).panel
 
 
-def test_claims_on_the_whole_panel_have_the_panel_itself_as_sample(real: RealPanel) -> None:
-    for text in ("did", "2:1:did", "sdm:w_did", "7:3:did", "2:2:did"):
-        claim = claim_of(real, text)
-        assert claim.sample is real
-        assert claim.notes == ()
-
-
-def test_the_reader_is_told_of_the_sample(real: RealPanel) -> None:
-    assert claim_of(real, "4:1:did").notes == (
-        "Twins are of the claim's own sample (region = east): 12 of 36 units, 2010 to 2018, outcome y.",
-    )
-    assert claim_of(real, "R:11:did").notes == (
-        "Twins are of the claim's own sample (outcome second): 36 of 36 units, 2010 to 2018, outcome second.",
-    )
-    assert "winsorised at 0.05 and 0.95" in claim_of(real, "R:4:did").notes[0]
-    assert claim_of(real, "R:10:did").notes == (
-        "Twins take pilot, data for a control, as the claim's regression does.",
-    )
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("4:1:did", "Twins are of the claim's own sample (region = east): 12 of 36 units, 2010 to 2018, outcome y."),
+        ("R:11:did",
+         "Twins are of the claim's own sample (outcome second): 36 of 36 units, 2010 to 2018, outcome second."),
+        ("R:4:did", "winsorised at 0.05 and 0.95"),
+        ("R:10:did", "Twins take pilot, data for a control, as the claim's regression does."),
+        ("did", ""),
+    ],
+)  # fmt: skip
+def test_the_reader_is_told_of_the_sample(real: RealPanel, text: str, said: str) -> None:
+    claim = claim_of(real, text)
+    assert (claim.sample is real) == (text == "did")
+    assert [said in note for note in claim.notes] == [True] * bool(said)
 
 
 def test_a_claim_on_a_group_is_the_claim_on_a_file_of_that_group(tmp_path: Path) -> None:
@@ -239,10 +238,8 @@ def table_s(real: RealPanel) -> Ledger:
 
 STAGGERED = {
     "S:2:overall:event": "event-study",
-    "S:2:event(3)": "event-study",
     "S:3:overall:cohort": "callaway-santanna",
     "S:4:event(0)": "callaway-santanna",
-    "S:6:overall": "callaway-santanna",
     "S:7:overall:calendar": "imputation",
     "S:8:event(2)": "two-stage",
     "S:9:event(1)": "sun-abraham",
@@ -274,7 +271,7 @@ def test_effects_of_table_s_are_claims_with_the_numbers_of_the_table(
         assert getattr(claim.estimator.inner, name, None) == getattr(fitted, name, None)
 
 
-@pytest.mark.parametrize("text", ["S:2:event(3)", "S:3:overall:cohort", "S:7:overall:calendar", "S:9:overall", "did"])
+@pytest.mark.parametrize("text", ["S:2:event(3)", "S:3:overall:cohort", "S:7:overall:calendar"])
 def test_the_dial_moves_the_estimand_of_the_claim(real: RealPanel, text: str) -> None:
     claim = claim_of(real, text)
     design = study_of(claim, twin(claim.sample), (0.7,), 64).cells[0].design
@@ -293,14 +290,6 @@ def test_a_staggered_claim_is_judged(real: RealPanel) -> None:
     assert (found.record.table, found.record.term) == ("S", "overall")
     fits = next(iter(found.main.store.blocks(0))).estimates[found.main.estimator]
     assert (fits.status == 1).all()
-
-
-def test_a_whole_page_on_a_staggered_claim(real: RealPanel, tmp_path: Path) -> None:
-    made_cities.real_panel(tmp_path, SPEC)
-    found = pp.trust(tmp_path / "panel.csv", tmp_path / "spec.toml", claim="S:2:event(3)", replications=128)
-    assert (found["claim"]["table"], found["claim"]["column"], found["claim"]["term"]) == ("S", 2, "event(3)")
-    assert {row["se_type"] for row in found["errors"]} == {"cluster:unit", "cluster:province", "cluster:region"}
-    assert found["power"][0]["effect"] == 0
 
 
 CARELESS: Mapping[str, tuple[str, str]] = {  # what is wrong, what is suggested
@@ -366,19 +355,19 @@ def test_a_table_that_the_spec_does_not_give_says_what_would(tmp_path: Path, tab
     assert LACKING[table] in str(caught.value)
 
 
-@pytest.mark.parametrize("error", ["wild:unit", "permutation", "bootstrap:unit"])
-@pytest.mark.parametrize("text", ["did", "S:3:overall"])
-def test_error_types_that_are_drawn_are_refused_as_such(real: RealPanel, text: str, error: str) -> None:
-    with pytest.raises(BadInput, match=f"error type '{error}' is drawn anew for every panel") as caught:
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        *((text, error, f"error type '{error}' is drawn anew for every panel") for text, error in
+          (("did", "wild:unit"), ("did", "permutation"), ("S:3:overall", "bootstrap:unit"))),
+        *(("S:3:overall", error, "allowed: cluster:unit, cluster:region, cluster:province")
+          for error in ("hc1", "driscoll-kraay", "cluster:unit+period", "cluster:city")),
+    ],
+)  # fmt: skip
+def test_error_types_that_a_claim_cannot_have_are_refused(real: RealPanel, text: str, error: str, said: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(said)) as caught:
         claim_of(real, text, error)
     assert "cluster:unit" in caught.value.problems[0].allowed
-
-
-def test_error_types_of_staggered_claims_are_clusters_of_units(real: RealPanel) -> None:
-    assert claim_of(real, "S:3:overall", "cluster:province").errors[0] == "cluster:province"
-    for error in ("hc1", "driscoll-kraay", "cluster:unit+period", "cluster:city"):
-        with pytest.raises(BadInput, match="allowed: cluster:unit, cluster:region, cluster:province"):
-            claim_of(real, "S:3:overall", error)
 
 
 def test_a_term_without_an_error_is_no_claim(tmp_path: Path) -> None:
@@ -408,9 +397,7 @@ def test_a_sample_with_gaps_is_one_line(tmp_path: Path) -> None:
     assert twin(claim.sample).design.schema.units == 34
 
 
-@pytest.mark.parametrize(
-    "name", ["sdm", "spatial", "dynamic-spatial", "spatial-random", "callaway-santanna", "imputation"]
-)
+@pytest.mark.parametrize("name", ["sdm", "spatial-random", "imputation"])
 def test_models_without_gaps_that_a_user_names_have_the_balanced_part(tmp_path: Path, name: str) -> None:
     table = CITIES.copy()
     table.loc[[3, 40], "y"] = np.nan

@@ -1,4 +1,4 @@
-"""The command line from end to end: what it prints, writes and returns."""
+"""The command line from end to end: what it prints, writes and returns, also into closed pipes and on full disks."""
 
 from __future__ import annotations
 
@@ -6,26 +6,37 @@ import contextlib
 import io
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import click
+import commands
 import docx
+import made_cities
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from long_tables import load_panel
+from real_parts import ENVIRONMENT
 
 import panelproof as pp
-from estimators import SpatialPanel, TwoWayDID
-from experiments.cli import KEPT, Terminated, run_command
-from experiments.panel_spec.spec import read_spec
+from estimators import TwoWayDID
+from experiments.cli import COMMANDS, KEPT, Terminated, panelproof, run_command
+from experiments.commands.command_options import ADVANCED, CLUSTER_OPTIONS
+from experiments.commands.study_commands import SHELLS
+from experiments.run import reporting
 from results.store import ZarrStore, locked
+from results.store.disk import write_whole
 from sim.errors import BadInput
+from studies import SHORT
 
 STUDY = """
 question = "Does it run?"
@@ -82,21 +93,6 @@ def test_run_prints_the_table_and_where_things_are(ran: Path, capsys: pytest.Cap
     assert "bias (MCSE)" in capsys.readouterr().out
     assert "x.zarr" in printed
     assert "<svg" in (ran / "x.html").read_text(encoding="utf-8")
-
-
-def test_report_as_json_is_one_document_and_nothing_else(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["report", str(ran / "x.zarr"), "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
-    bias = [row for row in document["measures"] if row["measure"] == "bias" and row["term"] == "did"]
-    assert [row["effect"] for row in bias] == [0.0, 0.0157]
-    assert all(abs(row["value"]) < 4 * row["mcse"] for row in bias)
-
-
-def test_dry_run_writes_nothing(tmp_path: Path) -> None:
-    (tmp_path / "study.toml").write_text(STUDY)
-    store = tmp_path / "x.zarr"
-    assert run_command(["run", str(tmp_path / "study.toml"), "--store", str(store), "--dry-run"]) == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
@@ -184,22 +180,16 @@ def test_store_commands(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Does it run?" in capsys.readouterr().out
 
 
-def test_info_of_a_damaged_store_says_first_what_it_knows(
-    ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_store_is_refused_in_one_line(ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`store info` first says what it knows."""
     damaged = Path(shutil.copytree(ran / "x.zarr", tmp_path / "x.zarr"))
-    next(iter(sorted(damaged.glob("*/fit/c.*")))).write_bytes(b"xx")
-    assert run_command(["store", "info", str(damaged)]) == 2
-    printed = capsys.readouterr()
-    assert "Does it run?" in printed.out
-    assert "is damaged" in printed.err
-
-
-def test_a_locked_store_exits_with_75(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with locked(ran / "x.zarr"):
-        arguments = ["run", str(ran / "study.toml"), "--cluster", "serial", "--store", str(ran / "x.zarr")]
-        assert run_command(arguments) == 75
-    assert "in use by another run" in capsys.readouterr().err
+    (damaged / "did" / "fit" / "c.0.1.0").write_bytes(b"xx")
+    for command in (["report"], ["report", "--json"], ["store", "hash"], ["store", "info"]):
+        assert run_command([*command, str(damaged)]) == 2
+        printed = capsys.readouterr()
+        assert "is damaged" in printed.err
+        assert ("Does it run?" in printed.out) == (command == ["store", "info"])
+    assert run_command(["store", "verify", str(damaged)]) == 1
 
 
 @pytest.mark.parametrize(
@@ -264,32 +254,6 @@ def estimated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_estimate_writes_every_number_in_the_contract(estimated: Path) -> None:
-    document = json.loads((estimated / "out" / "estimates.json").read_text(encoding="utf-8"))
-    loaded = load_panel(estimated / "panel.csv", read_spec(estimated / "spec.toml"))
-    did = TwoWayDID()(loaded)
-    sdm = SpatialPanel("sdm", "lee-yu")(loaded)
-    rows = {(r["table"], r["column"], r["model"], r["transform"], r["term"], r["se_type"]): r
-            for r in document["records"]}  # fmt: skip
-    assert rows["2", 5, "did", None, "did", "cluster:unit"]["se"] == pytest.approx(did.se[0, 2, 0], rel=1e-10)
-    assert rows["2", 5, "did", None, "did", "iid"]["estimate"] == pytest.approx(did.estimate[0, 0], rel=1e-10)
-    indirect = rows["7", 3, "sdm", "lee-yu", "indirect:did", "information"]
-    assert indirect["estimate"] == pytest.approx(sdm.estimate[0, sdm.terms.index("indirect:did")], rel=1e-9)
-    assert (indirect["weights"], indirect["effects_method"]) == ("knn-6", "delta")
-    models = {(r["table"], r["model"]) for r in document["records"]}
-    assert models >= {("2", "pooled"), ("2", "random"), ("2", "did"), ("3", "did"), ("4", "did"), ("4", "interaction")}
-    assert models >= {("6", "moran"), ("6", "geary")} | {
-        ("7", name) for name in ("sem", "sar", "sdm", "slx", "sdem", "sac")
-    }
-    assert {r["transform"] for r in document["records"]} == {None, "direct", "lee-yu"}
-    assert {s["name"] for s in document["statistics"] if s["model"] == "sar"} >= {"loglik", "r2", "r2_corr", "aic"}
-    tested = [r for r in document["records"] if r["term"] != "sigma2" and r["se"] is not None]
-    assert np.isfinite([r["pvalue"] for r in tested]).all()
-    assert {r["pvalue"] for r in document["records"] if r["term"] == "sigma2"} == {None}
-    assert document["panel"]["treatment_column"] == "eip"
-    assert (document["panel"]["unit"], document["panel"]["period"]) == ("city", "year")
-
-
 def test_estimate_shows_the_same_numbers_in_every_format(estimated: Path) -> None:
     """Table 2, column 5, in the terminal, as a page, as LaTeX and as a Word file."""
     document = json.loads((estimated / "out" / "estimates.json").read_text(encoding="utf-8"))
@@ -320,62 +284,16 @@ def test_estimate_shows_the_same_numbers_in_every_format(estimated: Path) -> Non
     assert not [name for name in names if name.endswith(".partial")]
 
 
-def test_estimate_refuses_errors_that_no_model_has_and_formats_without_a_folder(
-    estimated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["estimate", str(estimated / "panel.csv"), "--spec", str(estimated / "spec.toml")]
-    assert run_command([*arguments, "--format", "html"]) == 2
-    assert "--out" in capsys.readouterr().err
-    assert run_command([*arguments, "--errors", "hc9", "--out", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr()
-    assert "hc9" in said.err
-    assert "cluster:unit" in said.err
-    assert said.out == ""
-    assert not (tmp_path / "out").exists()
-
-
 def test_a_fit_that_fails_costs_its_own_column_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With all other cities as neighbours, Lee and Yu's likelihood has no barrier at 1 and rises to the edge."""
-    assert run_command(["panel", "example", str(tmp_path)]) == 0
-    spec = tmp_path / "spec.toml"
-    spec.write_text(spec.read_text(encoding="utf-8").replace("k = 6", "k = 284"), encoding="utf-8")
-    arguments = ["estimate", str(tmp_path / "panel.csv"), "--spec", str(spec), "--out", str(tmp_path / "out")]
-    assert run_command(arguments) == 3
+    spec = f'{made_cities.PANEL}{made_cities.PLACES}[[weights]]\nkind = "knn"\nk = 35\n'
+    made_cities.real_panel(tmp_path, spec)
+    files = [str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml"), "--out", str(tmp_path / "out")]
+    assert run_command(["estimate", *files]) == 3
     assert "No column" in capsys.readouterr().out
     document = json.loads((tmp_path / "out" / "estimates.json").read_text(encoding="utf-8"))
     assert any(r["model"] == "did" for r in document["records"])
     assert any("edge of the interval" in note for note in document["notes"])
-
-
-def test_units_left_out_to_be_balanced_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["panel", "example", str(tmp_path)]) == 0
-    frame = pd.read_csv(tmp_path / "panel.csv")
-    lost = frame["city"].iloc[40]
-    frame.drop(index=40).to_csv(tmp_path / "panel.csv", index=False)
-    spec = tmp_path / "spec.toml"
-    spec.write_text(
-        spec.read_text(encoding="utf-8").replace("[panel]", '[panel]\nbalance = "drop-units"'), encoding="utf-8"
-    )
-    assert run_command(["estimate", str(tmp_path / "panel.csv"), "--spec", str(spec)]) == 0
-    assert f"leave out units {lost}" in capsys.readouterr().out.replace("\n", " ")
-
-
-def test_a_damaged_store_is_refused_in_one_line(ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for number, command in enumerate((["report"], ["report", "--json"], ["store", "hash"])):
-        store = tmp_path / f"{number}.zarr"
-        shutil.copytree(ran / "x.zarr", store)
-        (store / "did" / "estimate" / "c.0.1.0").unlink()
-        assert run_command([*command, str(store)]) == 2
-        assert "block 1 of cell 0 is damaged" in capsys.readouterr().err
-        assert run_command(["store", "verify", str(store)]) == 1
-
-
-def test_a_proposed_spec_is_valid_toml_that_names_the_columns(tmp_path: Path) -> None:
-    assert run_command(["panel", "example", str(tmp_path)]) == 0
-    assert run_command(["init", str(tmp_path / "panel.csv"), "--out", str(tmp_path / "SPEC.toml")]) == 0
-    text = (tmp_path / "SPEC.toml").read_text(encoding="utf-8")
-    assert 'unit = "city"' in text
-    assert 'treatment = "eip"' in text
 
 
 @pytest.mark.parametrize(("lost", "balance", "next_step"), [(0, "error", True), (5, "error", False),
@@ -400,3 +318,331 @@ def test_a_list_of_commands_is_not_cut_short(group: str, capsys: pytest.CaptureF
     listed = capsys.readouterr().out.partition("Commands:")[2]
     assert listed.count("\n  ") >= 3
     assert "..." not in listed
+
+
+WITHOUT_JSON = {
+    "cluster numbers",
+    "completion",
+    "init",
+    "panel example",
+    "panel reshape",
+    "replay",
+    "store hash",
+    "store pack",
+}  # one line, or a file
+
+
+def leaves(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, by its words."""
+    if not isinstance(group, click.Group):
+        yield " ".join(path), group
+        return
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        yield from leaves(found, (*path, name))
+
+
+LEAVES = dict(leaves(panelproof))
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_command_can_be_quiet(name: str) -> None:
+    assert "quiet" in {item.name for item in LEAVES[name].params}
+
+
+@pytest.mark.parametrize("name", sorted(LEAVES.keys() - WITHOUT_JSON))
+def test_every_command_that_finds_something_prints_json(name: str) -> None:
+    assert "as_json" in {item.name for item in LEAVES[name].params}
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("manners") / "example"
+    assert run_command(["panel", "example", str(folder), "--quiet"]) == 0
+    return folder
+
+
+def test_quiet_prints_nothing_but_errors_and_a_document(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check = ["panel", "check", str(example / "panel.csv"), "--spec", str(example / "spec.toml")]
+    for arguments, key in ((["studies", "size"], "seed"), (["kinds", "did"], "estimators"), (check, "units")):
+        printed = {}
+        for options in ("-q", "--json", "--json -q"):
+            assert run_command([*arguments, *options.split()]) == 0
+            printed[options] = capsys.readouterr()
+        assert (printed["-q"].out, printed["-q"].err) == ("", "")
+        assert printed["--json"].out == printed["--json -q"].out
+        document = json.loads(printed["--json"].out)
+        assert key in (document[0] if isinstance(document, list) else document)
+    assert run_command(["studies", "sise", "--quiet"]) == 2
+    assert "size" in capsys.readouterr().err
+
+
+def test_json_of_a_panel_is_what_is_printed(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check = ["panel", "check", str(example / "panel.csv"), "--spec", str(example / "spec.toml")]
+    run_command([*check, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    run_command(check)
+    text = capsys.readouterr().out
+    assert text.startswith(f"{found['units']} units x {len(found['periods'])} periods")
+    for row in found["variables"]:
+        (line,) = [line.split() for line in text.splitlines() if line.split()[:1] == [row["variable"]]]
+        assert line[-4:] == [f"{row[name]:.4g}" for name in ("mean", "sd", "min", "max")]
+    assert found["sha256"] in text
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion_scripts_are_those_of_the_shells(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert "_PANELPROOF_COMPLETE" in script
+    assert "panelproof" in script
+    if program := shutil.which(shell):
+        assert subprocess.run([program, "-n"], input=script, text=True, check=False).returncode == 0
+
+
+def test_words_are_completed() -> None:
+    words = {"COMP_WORDS": "panelproof st", "COMP_CWORD": "1", "_PANELPROOF_COMPLETE": "bash_complete"}
+    found = subprocess.run([sys.executable, "-m", "experiments"], env={**os.environ, **words}, text=True,
+                           capture_output=True, check=False)  # fmt: skip
+    assert {"studies", "store"} <= {line.partition(",")[2] for line in found.stdout.splitlines()}, found.stderr
+
+
+def test_options_of_clusters_are_explained_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("trust", "placebo", "solve", "breakdown", "replicate"):
+        assert set(CLUSTER_OPTIONS) <= {item.name for item in LEAVES[name].params}
+        run_command([name, "--help"])
+        told = " ".join(capsys.readouterr().out.split())
+        assert "for this and its further options see `panelproof run --help`" in told
+        assert "--workers" not in told
+    run_command(["run", "--help"])
+    usual, _, advanced = capsys.readouterr().out.partition("\nAdvanced:\n")
+    assert all(f"--{name.replace('_', '-')} " in advanced and f"--{name} " not in usual for name in ADVANCED)
+    assert "--workers" in usual
+
+
+def processor_seconds(words: Sequence[str]) -> tuple[float, str]:
+    """What one process took of the processor, and what it printed."""
+    before = os.times()
+    done = subprocess.run([sys.executable, *words], text=True, stdout=subprocess.PIPE, check=True)
+    after = os.times()
+    return sum(after[2:4]) - sum(before[2:4]), done.stdout
+
+
+@pytest.mark.parametrize(("command", "word", "bar"), [("kinds", "rings", 1.5), ("--help", "estimate", 0.4)])
+def test_what_computes_nothing_is_printed_at_once(command: str, word: str, bar: float) -> None:
+    """In times of an import of pandas, turn by turn; where nothing else runs they are 0.9 and 0.2."""
+    took, bare = [], []
+    for _ in range(2):
+        bare.append(processor_seconds(["-c", "import pandas"])[0])
+        seconds, printed = processor_seconds(["-m", "experiments", command])
+        took.append(seconds)
+        assert word in printed
+    assert min(took) < bar * min(bare), (took, bare)
+
+
+def test_no_colours_where_they_are_not_wanted() -> None:
+    """NO_COLOR (no-color.org), also where a terminal is said to be there."""
+    command = [sys.executable, "-m", "experiments", "studies", "size"]
+    settings = {**os.environ, "FORCE_COLOR": "1"}
+    plain = subprocess.run(command, env=settings | {"NO_COLOR": "1"}, text=True, capture_output=True, check=True).stdout
+    assert not any(f"\x1b[{code}m" in plain for code in range(30, 48))
+    assert set(COMMANDS) >= {"completion", "studies"}
+
+
+FULL = Path("/dev/full")  # a device on which there is never room
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "study.toml"
+    path.write_text(f'{SHORT}[[estimators]]\nkind = "did"\n')
+    return path
+
+
+@pytest.fixture
+def closed() -> Iterator[int]:
+    """The end of a pipe that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+def exit_code_of(words: Sequence[str]) -> int:
+    return subprocess.run(words, env=ENVIRONMENT).returncode
+
+
+def with_streams(folder: Path, *words: object, **streams: int) -> tuple[int, list[str]]:
+    """The exit code of a command whose streams are these files, and the lines of its errors."""
+    done = commands.run(folder, *words, **streams)
+    return done.returncode, (done.stderr or "").strip().splitlines()
+
+
+def is_whole(store: Path) -> bool:
+    return len(ZarrStore.open(store).done()) == 2
+
+
+def test_a_run_whose_reader_has_gone_writes_its_store(study: Path, tmp_path: Path, closed: int) -> None:
+    words = ("run", study, "--cluster", "serial", "--store", "x.zarr")
+    code, said = with_streams(tmp_path, *words, stdout=closed)
+    assert is_whole(tmp_path / "x.zarr")
+    assert code == 0
+    assert not [line for line in said if "rror" in line]
+
+
+def test_a_run_whose_errors_nobody_reads_writes_its_store(study: Path, tmp_path: Path, closed: int) -> None:
+    """Nor its progress, which `--json` sends there."""
+    words = ("run", study, "--cluster", "serial", "--store", "x.zarr", "--json")
+    assert with_streams(tmp_path, *words, stdout=closed, stderr=closed)[0] == 0
+    assert is_whole(tmp_path / "x.zarr")
+
+
+@needs_full
+def test_a_full_disk_under_standard_output_is_one_line_and_no_success(study: Path, tmp_path: Path) -> None:
+    with FULL.open("w") as full:
+        words = ("run", study, "--cluster", "serial", "--store", "x.zarr")
+        code, (line,) = with_streams(tmp_path, *words, stdout=full.fileno())
+    assert is_whole(tmp_path / "x.zarr")
+    assert code == 3
+    assert "standard output: No space left on device; not all was printed: what was computed is kept" in line
+    with FULL.open("w") as full:
+        code, (line,) = with_streams(tmp_path, "studies", stdout=full.fileno())
+    assert code == 3
+    assert "not all was printed: print it elsewhere" in line
+
+
+def test_a_closed_stream_gets_a_number_of_its_own(tmp_path: Path) -> None:
+    """So that no file that is opened later has the number of standard output."""
+    code = f"""
+import os
+from experiments.cli import open_closed_streams
+
+open_closed_streams()
+number = os.open({str(tmp_path / "first")!r}, os.O_CREAT | os.O_WRONLY)
+os._exit(0 if number > 2 else 9)
+"""
+    words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
+    assert exit_code_of(words) == 0
+
+
+def test_other_commands_write_their_files_too(tmp_path: Path, closed: int) -> None:
+    made_cities.real_panel(tmp_path, made_cities.PANEL)
+    words = ("estimate", "panel.csv", "--spec", "spec.toml", "--out", "out")
+    assert with_streams(tmp_path, *words, stdout=closed)[0] == 0
+    assert json.loads((tmp_path / "out" / "estimates.json").read_text())["records"]
+
+
+CHATTY = """
+import sys
+from cluster.child import Guarded
+from cluster.executor import Pace
+
+def chatty(job):
+    print("out" * 5000)
+    print("err" * 5000, file=sys.stderr)
+    return job
+
+executor = Guarded(Pace())
+outcomes = list(executor.run(chatty, [1, 2]))
+executor.close()
+raise SystemExit(0 if [one.result for one in outcomes] == [1, 2] else 9)
+"""
+
+
+@needs_full
+def test_a_fit_that_prints_onto_a_full_disk_does_not_fail() -> None:
+    with FULL.open("w") as full:
+        assert subprocess.run([sys.executable, "-c", CHATTY], env=ENVIRONMENT, stdout=full, stderr=full).returncode == 0
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How often a store is diagnosed, and how often a block's statuses and numbers are read."""
+    counts = {"diagnosed": 0, "statuses": 0, "blocks": 0}
+
+    def count(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **settings: Any) -> Any:
+            counts[name] += 1
+            return function(*arguments, **settings)
+
+        return wrapped
+
+    monkeypatch.setattr(reporting, "read_diagnosis", count("diagnosed", reporting.read_diagnosis))
+    monkeypatch.setattr(ZarrStore, "statuses", count("statuses", ZarrStore.statuses))
+    monkeypatch.setattr(ZarrStore, "sound", count("blocks", ZarrStore.sound))
+    return counts
+
+
+def test_a_quiet_run_reads_no_more_than_what_it_needs(study: Path, tmp_path: Path, counted: dict[str, int]) -> None:
+    words = ["run", str(study), "--cluster", "serial", "--store", str(tmp_path / "x.zarr"), "--replications", "640"]
+    assert run_command([*words, "--quiet"]) == 0
+    (tmp_path / "x.zarr" / "block_mark" / "c.0.3.0").unlink()
+    counted.update(dict.fromkeys(counted, 0))
+    assert run_command([*words, "--quiet"]) == 0
+    assert counted == {"diagnosed": 0, "statuses": 1, "blocks": 0}, "one block says that the estimator could be fitted"
+    assert len(ZarrStore.open(tmp_path / "x.zarr").done()) == 10
+    assert run_command([*words, "--quiet", "--html", str(tmp_path / "x.html")]) == 0
+    assert counted["diagnosed"] == 1
+    assert (tmp_path / "x.html").is_file()
+
+
+def test_a_quiet_run_has_the_exit_code_of_a_loud_one(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise ValueError("no fit")
+
+    monkeypatch.setattr(TwoWayDID, "solve", never)
+    monkeypatch.setattr(TwoWayDID, "__call__", never)
+    words = ["run", str(study), "--cluster", "serial", "--store", str(tmp_path / "x.zarr")]
+    codes = [run_command([*words, *quiet]) for quiet in (["-q"], [])]
+    assert codes == [3, 3], capsys.readouterr().err
+    assert ZarrStore.open(tmp_path / "x.zarr").never_fitted() == ["did"]
+
+
+@contextmanager
+def at_most(size: int) -> Iterator[None]:
+    """No file can become larger, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> Path:
+    names = [f"city {number}" for number in range(40)]
+    table = pd.DataFrame({"city": names} | {f"gdp{year}": range(40) for year in range(2001, 2013)})
+    table.to_csv(tmp_path / "wide.csv", index=False)
+    return tmp_path / "wide.csv"
+
+
+def test_a_command_leaves_nothing_half(wide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that is cut short would be taken for a whole one, and the same command would refuse to replace it."""
+    folder, long = tmp_path / "example", tmp_path / "long.csv"
+    for arguments, file in (
+        (["panel", "example", str(folder)], folder / "panel.csv"),
+        (["panel", "reshape", str(wide), "--out", str(long)], long),
+        (["init", str(folder / "panel.csv"), "--out", str(folder / "SPEC.toml")], folder / "SPEC.toml"),
+    ):
+        before = {path for path in tmp_path.rglob("*") if path.is_file()}
+        with at_most(2000):
+            assert run_command(arguments) != 0
+        assert f"panelproof: {file}: File too large" in capsys.readouterr().err
+        assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
+        assert run_command(arguments) == 0
+
+
+def test_of_several_files_all_are_written_or_none(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    with at_most(2000), pytest.raises(OSError, match="File too large") as caught:
+        write_whole(tmp_path, {"a.txt": "new", "b.txt": "x" * 3000})
+    assert caught.value.filename == str(tmp_path / "b.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+    written = write_whole(tmp_path, {"a.txt": "new", "b.txt": b"x"})
+    assert [path.read_text() for path in written] == ["new", "x"]

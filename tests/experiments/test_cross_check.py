@@ -14,7 +14,7 @@ import pytest
 
 from experiments.cli import run_command
 from experiments.references import linearmodels, pysal
-from experiments.references.reference import ReferenceFit, scaled
+from experiments.references.reference import ReferenceFit
 from references.small_panels import small_panel
 from sim.panel import Panel
 
@@ -103,7 +103,7 @@ def test_linearmodels_reference_counts_effects_where_it_is_asked_to() -> None:
     np.testing.assert_allclose(slopes / every, np.sqrt(93 / 118), rtol=1e-10)
 
 
-@pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
+@pytest.mark.parametrize("model", ["sem", "sdm"])
 def test_spreg_reference_follows_levels_and_units(model: Any) -> None:
     plain, unit = small_panel(20, 6, seed=2), 4096.0
     near = pysal.spatial_panel(plain, model, regressors=NAMES)
@@ -115,21 +115,9 @@ def test_spreg_reference_follows_levels_and_units(model: Any) -> None:
     assert far.statistics["loglik"] == pytest.approx(near.statistics["loglik"] - 120 * np.log(unit), rel=1e-8)
 
 
-def test_scaled_columns_are_the_values_again() -> None:
-    values = np.column_stack([1e8 + np.arange(5.0), 3e-9 * np.arange(5.0), np.ones(5)])
-    for centred in (True, False):
-        columns, centre, unit = scaled(values, centred=centred)
-        np.testing.assert_allclose(centre + unit * columns, values, rtol=1e-15)
-        assert (np.log2(unit) % 1 == 0).all()
-    np.testing.assert_allclose(scaled(values, centred=True)[0].mean(axis=0), 0.0, atol=1e-15)
-
-
-@pytest.mark.parametrize("fault", [ValueError, ZeroDivisionError, Exception])
-def test_what_cannot_be_recomputed_is_said_by_column(
-    estimated: Ask, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
-) -> None:
+def test_what_cannot_be_recomputed_is_said_by_column(estimated: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> ReferenceFit:
-        raise fault("no full rank. Set check_rank=False.\nMore.")
+        raise ZeroDivisionError("no full rank. Set check_rank=False.\nMore.")
 
     monkeypatch.setattr(linearmodels, "random_effects", refuse)
     code, document, said = estimated(table())
@@ -230,22 +218,3 @@ def test_everything_that_other_programs_can_do_is_compared_and_counted(estimated
         ("7", "spreg", "errors information"): 2 * (4 + 4 + 6),
     }
     assert max(item["largest"] for item in document["cross_check"]) < 1e-6
-
-
-def test_a_difference_in_any_single_number_is_seen(estimated: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another program's last term in one column is off by a thousandth: the largest difference says so."""
-    ask = linearmodels.least_squares
-    calls: list[int] = []
-
-    def answer(*arguments: Any, **keywords: Any) -> ReferenceFit:
-        found = ask(*arguments, **keywords)
-        calls.append(len(calls))
-        moved = np.array(found.estimate)
-        moved[-1] *= 1.001 if len(calls) == 2 else 1.0
-        return replace(found, estimate=moved)
-
-    monkeypatch.setattr(linearmodels, "least_squares", answer)
-    code, document, _ = estimated(table())
-    assert code == 1
-    (estimates,) = (item for item in document["cross_check"] if item["what"] == "estimates")
-    assert 1e-5 < estimates["largest"] < 2e-3

@@ -1,25 +1,42 @@
-"""Built-in studies say what they expect, how long they take, and their expected answers hold on few replications."""
+"""Built-in studies: what they say they expect holds on few replications, and each is answered on one screen; claims."""
 
 from __future__ import annotations
 
+import io
 import itertools
-import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import full_sizes
 import numpy as np
 import pytest
 from closed_forms import Covariances, did_variance, minimum_detectable_effect, power_at
+from rich.console import Console
 from scipy import stats
 
-from estimators import DemeanedSyntheticControl, InteractiveEffects, SyntheticDID
+from estimators import (
+    DemeanedSyntheticControl,
+    Estimates,
+    InteractiveEffects,
+    Status,
+    SyntheticDID,
+    TwoWayDID,
+    find_estimator,
+)
 from estimators.core.estimator import Estimator
+from estimators.synthetic.imputed_effects import FEWEST_DRAWS
 from experiments.cli import run_command
-from experiments.listing import builtin_names, study_rows
 from experiments.run.runner import run
-from experiments.study import Study, builtin_study
+from experiments.study import Study, builtin_names, builtin_study
+from results.diagnosis.claims import Claim
 from results.diagnosis.diagnose import diagnose
+from results.report.grids import ReportFacts
+from results.report.terminal import print_bias_table
+from results.store import ZarrStore
+from results.verdict.answer import answer
+from sim import Streams, Wanted
+from sim.errors import BadInput
+from sim.presets import Paper
 
 Found = dict[tuple[object, ...], tuple[float, float]]
 
@@ -47,37 +64,6 @@ def test_a_study_says_what_it_asks_what_it_expects_and_how_long_it_takes(
     shown = " ".join(capsys.readouterr().out.split())
     for words in (study.question, f"Expected: {study.expected}", f"{study.cost} on two cores"):
         assert " ".join(words.split()) in shown
-
-
-def test_the_list_shows_times(capsys: pytest.CaptureFixture[str]) -> None:
-    studies = map(builtin_study, builtin_names())
-    assert study_rows() == [
-        (study.name, study.question, len(study.cells), len(study.cells) * study.replications, study.cost)
-        for study in studies
-    ]
-    assert run_command(["studies"]) == 0
-    shown = capsys.readouterr().out
-    assert all(name in shown for name in builtin_names())
-    assert "time" in shown.splitlines()[0]
-
-
-def test_words_are_no_part_of_a_fingerprint_and_stay_with_the_store(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "x.toml"
-    text = '[design]\nkind = "bdm"\n[[estimators]]\nkind = "did"\nerrors = ["iid"]\n'
-    file.write_text(f'replications = 64\nblock = 64\nquestion = "Why?"\n{text}')
-    plain = Study.from_toml(file)
-    file.write_text(f'replications = 64\nblock = 64\nexpected = "Because <of it>."\ncost = "1 s"\n{text}')
-    told = Study.from_toml(file)
-    assert plain.fingerprint == told.fingerprint
-    assert Study.from_settings(told.settings).expected == "Because <of it>."
-    store, page = tmp_path / "x.zarr", tmp_path / "x.html"
-    assert run_command(["run", str(file), "--cluster", "serial", "--store", str(store), "--html", str(page)]) == 0
-    assert "Expected: Because <of it>." in capsys.readouterr().out
-    assert "Expected: Because &lt;of it&gt;." in page.read_text(encoding="utf-8")
-    assert run_command(["report", str(store), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["study"]["complete"]
 
 
 def test_power_and_mde_are_those_of_the_closed_form() -> None:
@@ -287,31 +273,6 @@ def test_factors_bias_did_and_not_interactive_effects() -> None:
     assert bias[3, 1.0, 1.0, "synthetic-did"][0] > bias[1, 1.0, 1.0, "synthetic-did"][0]
 
 
-@pytest.mark.long
-def test_few_treated_units_are_served_by_placebos_and_unequal_ones_by_sizes() -> None:
-    """Without an effect, one and ten treated units: size against 5%, 4 Monte Carlo errors of it."""
-    names = ("did", "did-wild", "did-space", "synthetic-did")
-    study = with_grid(alone(builtin_study("few-treated"), *names), adoption_share=(0.02, 0.2), effect_size=(0.0,))
-    fewer = (replace(one, draws=99 if one.draws == 199 else 50) for one in study.estimators)  # type: ignore[call-arg, attr-defined]
-    found = measured(replace(study, estimators=tuple(fewer)), 320)
-    error = 4 * np.sqrt(0.05 * 0.95 / 320)  # fewer replications could not find a size of nothing
-
-    def size(share: float, slope: float, name: str, kind: str) -> float:
-        return found[share, slope, 0.0, name, "did", "rejection", kind][0]
-
-    placebos = (("did", "conley-taber"), ("did-space", "permutation:space"), ("synthetic-did", "placebo:unit"))
-    for share in (0.02, 0.2):
-        for name, kind in placebos:
-            assert abs(size(share, 0.0, name, kind) - 0.05) < error
-            assert size(share, -0.5, name, kind) > 0.05 + error
-        for slope in (0.0, -0.5):
-            assert abs(size(share, slope, "did", "ferman-pinto:size") - 0.05) < error
-    for slope in (0.0, -0.5):
-        assert size(0.02, slope, "did", "cluster:unit") > 0.5
-        assert size(0.02, slope, "did-wild", "wild:unit") < 0.01
-        assert abs(size(0.2, slope, "did", "cluster:unit") - 0.05) < error
-
-
 def test_weak_instruments_mislead_2sls_and_not_the_set() -> None:
     """Bias as a share of that of least squares, and size against 5%, 4 Monte Carlo errors of it."""
     study = with_grid(builtin_study("weak-iv"), adoption_concentration=(1.0, 600.0), adoption_endogeneity=(0.9,))
@@ -330,3 +291,236 @@ def test_weak_instruments_mislead_2sls_and_not_the_set() -> None:
     assert value(1.0, "iv", "rejection", "hc1") > 0.4
     assert abs(value(600.0, "iv", "rejection", "hc1") - 0.05) < error
     assert value(1.0, "iv", "coverage", "anderson-rubin") > 0.95 - error
+
+
+Results = dict[str, tuple[Estimates, dict[str, np.ndarray]]]
+MODERN = ("callaway-santanna", "sun-abraham", "imputation", "two-stage")
+
+
+def small(name: str, **grid: tuple[object, ...]) -> Study:
+    """A built-in study with other values of some dials."""
+    study = builtin_study(name)
+    return replace(study, grid=tuple((dial, grid.get(dial, values)) for dial, values in study.grid))
+
+
+def results(study: Study, replications: int) -> dict[tuple[object, ...], Results]:
+    """Estimates and truths of every estimator, by the values of the cell's dials."""
+    records = run(study.resized(replications=replications, block=-(-replications // 64) * 64))
+    found = {}
+    for cell in study.cells:
+        (block,) = records.blocks(cell.index)
+        found[tuple(cell.parameters.values())] = {
+            name: (estimates, dict(block.truth)) for name, estimates in block.estimates.items()
+        }
+    return found
+
+
+def misses(study: Study, result: Results, name: str, term: str) -> np.ndarray:
+    """Estimates less the truths of their own draws, (R,)."""
+    estimates, truth = result[name]
+    target = study.layouts(study.cells[0].design.schema)[name].targets[term]
+    return estimates.estimate[:, estimates.terms.index(term)] - truth[target]
+
+
+def in_errors(values: np.ndarray) -> float:
+    """The mean in its Monte Carlo errors."""
+    return float(values.mean() / (values.std(ddof=1) / np.sqrt(values.size)))
+
+
+def test_placebo_covers_treated_shares_errors_and_assignments() -> None:
+    study = builtin_study("placebo")
+    assert dict(study.grid)["treated"] == (14, 48, 142)  # .05, .17 and .5 of the cities
+    assert len(study.cells) == 48
+    for cell in study.cells[::16]:
+        draw = cell.design.draw(cell.streams(study.seed), Wanted(frozenset({"did"}), ()))
+        assert draw.panel.variables["did"].any(axis=1).sum() == cell.parameters["treated"]
+
+
+def test_few_treated_are_one_two_five_and_ten_small_units() -> None:
+    study = small("few-treated", **{"errors.covariate_slope": (-0.5,), "effect.size": (0.0,)})
+    for cell, count in zip(study.cells, (1, 2, 5, 10), strict=True):
+        draw = cell.design.draw(cell.streams(study.seed), Wanted(frozenset({"did"}), ()))
+        treated = draw.panel.variables["did"].any(axis=1)[0]
+        assert treated.sum() == count
+        sizes = np.asarray(draw.panel.attributes["size"])
+        assert np.log(sizes[treated]).mean() < np.log(sizes[~treated]).mean()
+
+
+def modern(kind: str) -> Estimator:
+    settings = {"cohorts": (2008, 2016, 2020), "years": (2008, 2019), "errors": ("cluster:unit",)}
+    return find_estimator(kind)(**settings)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("kind", "shape"), list(zip(MODERN, ("growing", "fading") * 2, strict=True)))
+def test_without_noise_modern_estimators_are_the_truths(kind: str, shape: str) -> None:
+    """Every term against the mean of potential outcomes that it is held to: the weights are the same."""
+    design = Paper(controls="none", sigma=0.0, heterogeneity=0.5, shape=shape)  # type: ignore[arg-type]
+    estimator = modern(kind)
+    targets = estimator.layout(design.schema).targets
+    assert {"att", "att_event", "att_cohort", "att_calendar", "event(5)", "cohort(2016)", "calendar(2019)"} <= set(
+        targets.values()
+    )
+    streams = Streams(3, "exact")
+    draw = design.settle(streams).draw(
+        streams.tile(0, 3), Wanted(estimator.variables(design.schema), tuple(targets.values()))
+    )
+    estimates = estimator(draw.panel)
+    for term, target in targets.items():
+        np.testing.assert_allclose(
+            estimates.estimate[:, estimates.terms.index(term)], draw.truth[target], rtol=0, atol=1e-13, err_msg=term
+        )
+    twoway = TwoWayDID(errors=("cluster:unit",))(draw.panel).estimate[:, 0]
+    assert (np.abs(twoway - draw.truth["att"]) > 1e-4).all()
+
+
+def test_staggered_shows_two_way_did_off_and_modern_estimators_right() -> None:
+    study = small("staggered", shape=("growing",), serial=(0.0,))
+    (result,) = results(study, 512).values()
+    assert in_errors(misses(study, result, "did", "did")) < -10
+    for name in (*MODERN, "callaway-santanna-not-yet"):
+        for term in ("overall", "overall:event", "overall:cohort", "overall:calendar", "event(0)", "event(4)"):
+            assert abs(in_errors(misses(study, result, name, term))) < 4, (name, term)
+
+
+def test_passing_a_pre_trend_test_does_not_clear_the_estimate() -> None:
+    """Rejections grow with the gap; where most draws pass, those that do are as biased as all (Roth 2022)."""
+    study = small("pretrends", trend_gap=(0.0, 0.001, 0.002), anticipation=(0,))
+    found = results(study, 512)
+    rejected = {gap: float((result["event-study"][0].statistics["pretrend_p"] < 0.05).mean())
+                for (gap, _), result in found.items()}  # fmt: skip
+    assert rejected[0.0] < 0.15
+    assert rejected[0.0] + 0.05 < rejected[0.001] < 0.5 < rejected[0.002]
+    result = found[0.001, 0]
+    passed = result["imputation"][0].statistics["pretrend_p"] >= 0.05
+    every = misses(study, result, "imputation", "overall")
+    assert in_errors(every[passed]) > 20
+    assert every[passed].mean() == pytest.approx(every.mean(), rel=0.1)
+
+
+@pytest.mark.long
+def test_placebo_in_space_fails_where_errors_and_treatment_cluster_and_strata_repair_it() -> None:
+    """Random assignment needs no exchangeable errors; treatment of rich regions does, or permutations within them."""
+    study = small("placebo", effect=(0.0,), treated=(142,), serial=(0.0,), spatial_error=(0.8,))
+    study = replace(study, estimators=tuple(replace(each, draws=99) for each in study.estimators))  # type: ignore[call-arg]
+    sizes = {
+        (assignment, name): float((estimates.pvalue[:, 0, 0] <= 0.05).mean())  # type: ignore[index]
+        for (_, _, assignment, _, _), result in results(study, 320).items()
+        for name, (estimates, _) in result.items()
+    }
+    print(sizes)
+    error = np.sqrt(0.05 * 0.95 / 320)
+    for cell in (("random", "did-space"), ("random", "did-strata-region"), ("rich", "did-strata-region")):
+        assert sizes[cell] == pytest.approx(0.05, abs=4 * error)
+    assert sizes["rich", "did-space"] > 0.05 + 3 * error
+
+
+MOST_LINES = 60
+LOSING = {  # estimators without an answer for every draw: with one treated unit, under a W far from the true one
+    "few-treated": {"did-corrected", "synthetic-did-jackknife"},
+    "wrong-w": {"assumed-inverse-distance"},
+}
+REPLICATIONS = 32
+SLOW: dict[str, dict[str, tuple[object, ...]]] = {  # studies run with fewer cells
+    "placebo": {"treated": (14,)},
+    "mediation": {"effect": (0.0, 0.0157)},
+    "synthetic": {"levels.factor_share": (0.2,)},
+    "factors": {"levels.factor_share": (0.2,)},
+}
+SLOWER: dict[str, dict[str, tuple[object, ...]]] = {  # and outside of the campaign with fewer still
+    "placebo": {"serial": (0.0,)},
+    "synthetic": {"errors.serial": (0.0,)},
+    "factors": {"levels.factors": (1,)},
+    "few-treated": {"adoption.share": (0.02, 0.2)},
+    "selection": {"errors.serial": (0.0,)},
+}
+
+
+def quick(estimator: Estimator) -> Estimator:
+    """The same terms and error types by fewer draws and samples, and a penalty that leaves no factor to look for: what
+    is said of them is as long."""
+    wanted: dict[str, object] = {"draws": FEWEST_DRAWS, "refit": False, "penalty": 10.0}
+    if "synthetic" not in type(estimator).__module__:
+        wanted = {"draws": 99}  # the fewest that tests by draws take
+    held = {item.name for item in fields(estimator)}  # type: ignore[arg-type]
+    given = {name: value for name, value in wanted.items() if name in held and getattr(estimator, name) != 0}
+    return replace(estimator, **given)  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_a_built_in_study_is_answered_on_one_screen(name: str) -> None:
+    study = builtin_study(name)
+    fewer = SLOW.get(name, {}) | full_sizes.size(SLOWER, {}).get(name, {})
+    assert set(fewer) <= set(dict(study.grid))
+    study = replace(study, grid=tuple((dial, fewer.get(dial, values)) for dial, values in study.grid))
+    study = replace(study, estimators=tuple(map(quick, study.estimators)))
+    store, lost = run(study.resized(replications=REPLICATIONS, block=64)), set()
+    for cell in study.cells:
+        (block,) = store.blocks(cell.index)
+        assert all(np.isfinite(truth).all() for truth in block.truth.values())
+        lost |= {one for one, fits in block.estimates.items() if not (fits.status == Status.OK).all()}
+    assert lost == LOSING.get(name, set())
+    diagnosis = diagnose(store)
+    assert diagnosis.claims == study.claims
+    assert [part.claim for part in answer(diagnosis).claims] == list(study.claims)
+    out = io.StringIO()
+    facts = ReportFacts(name, study.question, expected=study.expected, seed=study.seed)
+    print_bias_table(diagnosis, Console(file=out, width=100, force_terminal=True, color_system=None), facts)
+    lines = out.getvalue().splitlines()
+    assert len(lines) <= MOST_LINES
+    assert max(map(len, lines)) <= 100
+    first = answer(diagnosis).sentences[0].partition(": ")[0][:60]
+    assert any(first in line for line in lines[:10])
+    assert "panelproof report STORE --full" in " ".join(" ".join(lines[-3:]).split())
+
+
+TEXT = """
+replications = 64
+block = 64
+[design]
+kind = "bdm"
+[[estimators]]
+kind = "did"
+errors = ["iid", "cluster:unit"]
+"""
+
+
+def test_claims_are_no_part_of_a_fingerprint_and_stay_with_the_store(tmp_path: Path) -> None:
+    file, store = tmp_path / "x.toml", tmp_path / "x.zarr"
+    asked = ('[[claims]]\nmeasure = "size"\nterms = "did"\nerrors = ["iid"]\ntolerance = 0.01\n',
+             '[[claims]]\nmeasure = "coverage"\n', "")  # fmt: skip
+    hashes, fingerprints, judged = set(), set(), []
+    for claims in asked:
+        file.write_text(TEXT + claims)
+        study = Study.from_toml(file)
+        assert Study.from_settings(study.settings).claims == study.claims
+        fingerprints.add(study.fingerprint)
+        hashes.add(run(study, store=store).content_hash())  # type: ignore[union-attr]
+        judged.append(diagnose(ZarrStore.open(store)).claims)
+    assert len(hashes) == len(fingerprints) == 1
+    assert judged[0] == (Claim("size", ("did",), errors=("iid",), tolerance=0.01),)
+    assert [[one.measure for one in claims] for claims in judged[1:]] == [["coverage"], []]
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('measure = "bais"', "measure = 'bais'"),
+        ('term = "did"', "measure is missing"),
+        ('measure = "bias"\nterms = ["dd"]', "no term 'dd'"),
+        ('measure = "bias"\nestimators = ["sdm"]', "no estimator 'sdm'"),
+        ('measure = "size"\nestimators = ["sdm"]\nterms = ["did"]\nerrors = ["iid"]', "no estimator 'sdm'"),
+        ('measure = "size"\nerrors = ["hc1"]', "no error type 'hc1'"),
+        ('measure = "size"\nover = "serial"', "over = 'serial' is no dial of [grid]"),
+        ('measure = "size"\ntolerance = 2.0', "a share above 0 and below 1"),
+        ('measure = "size"\nmargin = 0.02', "unknown key 'margin'"),
+        ('measure = "screen"', "no estimator has a screen"),
+    ],
+)
+def test_a_wrong_claim_is_one_line(table: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text(f"{TEXT}[[claims]]\n{table}\n")
+    with pytest.raises(BadInput) as caught:
+        Study.from_toml(file)
+    assert words in str(caught.value)
+    assert "[[claims]] 1" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1

@@ -1,22 +1,24 @@
-"""Errors for few clusters and few treated units from a spec to the tables: who has them, and what is said of others."""
+"""Errors for few clusters and few treated units, and what `cluster_k` counts, from a spec to the tables."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import made_cities
 import numpy as np
 import pandas as pd
 import pytest
 
 from estimators.linear.did import TwoWayDID
-from experiments.estimation import check_estimable, estimate
+from experiments.estimation import check_estimable, estimate, journal_tables
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.references import linearmodels
 from experiments.tables import robustness_table
 from experiments.tables.ledger import Ledger, few_clusters, two_way
 from experiments.tables.regressions import add_baseline, add_subsamples
-from results.tables.records import Fit
+from results.tables.records import Document, Fit
 from results.tables.typography import error_note
-from sim import BadInput
+from sim.errors import BadInput
 
 ERRORS = ("cv3:province", "cr2:province", "conley-taber", "ferman-pinto:people")
 
@@ -70,7 +72,6 @@ def test_the_numbers_are_those_of_the_estimator(tmp_path: Path) -> None:
     own = TwoWayDID(errors=ERRORS, constant=True)(panel.panel)
     column = max(record.column for record in ledger.records if record.table == "2" and record.model == "did")
     found = {r.se_type: r for r in ledger.records if (r.table, r.column, r.term) == ("2", column, "did")}
-    assert own.pvalue is not None
     for row, error in enumerate(ERRORS[:2]):
         assert found[error].se == pytest.approx(own.se[0, row, 0])
     assert found["conley-taber"].se is None
@@ -172,3 +173,84 @@ def test_groups_of_one_unit_count_for_no_cluster_beside_their_own_periods(tmp_pa
     note = "Table R, column 1 (province-by-year effects) has no cluster:unit+province errors: they need 2 clusters."
     assert note in found.notes
     assert {record.se_type for record in found.records if record.table == "R"} == {"iid", "hc1", "cluster:unit"}
+
+
+CLUSTER_K = (
+    made_cities.PANEL
+    + f"""
+mediators = ["patents"]
+groups = ["region"]
+{made_cities.PLACES}
+[inference]
+cluster_k = "CHOICE"
+draws = 99
+
+[robustness]
+unit_trends = true
+staggered = true
+
+[robustness.psm]
+methods = ["kernel"]
+
+[[weights]]
+kind = "knn"
+k = 4
+"""
+)
+WORDS = {"slopes": "effects not counted in k", "nonnested": "effects nested in clusters not counted in k",
+         "all": "all effects counted in k"}  # fmt: skip
+
+
+def spec_file(folder: Path, choice: str) -> Path:
+    (folder / "SPEC.toml").write_text(CLUSTER_K.replace("CHOICE", choice))
+    return folder / "SPEC.toml"
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Document]:
+    folder = tmp_path_factory.mktemp("cluster_k")
+    file = made_cities.DATA / "cities.csv"
+    return {choice: estimate(read_real_panel(file, read_spec(spec_file(folder, choice)))) for choice in WORDS}
+
+
+def clustered(document: Document) -> dict[tuple[object, ...], float]:
+    """Standard errors clustered by unit (of mediation: delta), by place and term."""
+    return {
+        (item.table, item.column, item.model, item.transform, item.sample, item.term): item.se
+        for item in document.records
+        if item.se is not None and item.se_type in ("cluster:unit", "delta") and item.se > 0
+    }
+
+
+@pytest.mark.parametrize("choice", ["slopes", "all"])
+def test_column_5_of_table_2_has_the_errors_of_linearmodels(choice, documents, tmp_path):
+    panel = read_real_panel(made_cities.DATA / "cities.csv", read_spec(spec_file(tmp_path, choice))).panel
+    theirs = linearmodels.least_squares(panel, errors=("cluster:unit",), cluster_k=choice)
+    ours = clustered(documents[choice])
+    for term, error in zip(theirs.terms, theirs.se["cluster:unit"], strict=True):
+        if term != "constant":
+            assert ours[("2", 5, "did", None, "all", term)] == pytest.approx(error, rel=1e-9)
+
+
+def test_the_choice_reaches_every_estimator_that_has_it(documents):
+    default, every = clustered(documents["nonnested"]), clustered(documents["all"])
+    assert default.keys() == every.keys()
+    wider = {place[2] for place, error in every.items() if error > default[place] * 1.001}
+    same = {place[2] for place, error in every.items() if error == default[place]}
+    assert {"did", "mediation", "interaction", "spatial-did", "rings"} <= wider
+    assert {"pooled", "random", "sdm", "event-study", "psm"} & wider == set()
+    assert "pooled" in same
+    assert wider | same == {place[2] for place in every}
+
+
+def test_tables_say_what_is_counted(documents):
+    for choice, document in documents.items():
+        notes = " ".join(note for table in journal_tables(document, "cluster:unit") for note in table.notes)
+        assert [words for words in WORDS.values() if f"(n - k), {words}" in notes] == [WORDS[choice]]
+        told = any("does not apply to PSM" in note for note in document.notes)
+        assert told == (choice != "nonnested")
+
+
+def test_another_word_is_refused(tmp_path):
+    with pytest.raises(BadInput, match=r'cluster_k = .nested.; allowed: "slopes", "nonnested" or "all"'):
+        read_spec(spec_file(tmp_path, "nested"))

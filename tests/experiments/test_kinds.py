@@ -1,4 +1,4 @@
-"""`panelproof kinds`, and the promise behind it: every dial has a meaning in a docstring."""
+"""`panelproof kinds`, the meaning of every dial, and lists of settings in study files."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from typing import Literal
 
 import pytest
 
-import estimators.staggered as estimators_package
+from estimators import EventStudy, SpatialPanel, TwoWayDID
 from estimators.core.estimator import estimators
 from experiments import listing
 from experiments.cli import run_command
 from experiments.kinds import REQUIRED, catalogue, dials_of, summary_of
 from experiments.listing import ClassSources, kind_rows
+from experiments.run.resume import replay
+from experiments.run.runner import run
+from experiments.study import Study, expanded
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.measures import MEANINGS
+from results.store import ZarrStore
 from sim.design import designs
-from sim.registry import forget
 from sim.schemes import SCHEMES
 from sim.world.context import slots_of
 from sim.world.panel_design import PanelDesign
@@ -76,20 +79,13 @@ def test_dials_are_read_from_types_and_docstrings() -> None:
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_every_dial_has_a_meaning(name: str) -> None:
-    cls = CLASSES[name]
+def test_every_kind_has_a_summary_and_every_dial_a_meaning(name: str) -> None:
+    cls, summary = CLASSES[name], summary_of(CLASSES[name])
     dials = dials_of(cls)
     assert [dial.name for dial in dials] == [item.name for item in fields(cls) if item.init]  # type: ignore[arg-type]
-    silent = {dial.name for dial in dials if not dial.meaning}
-    assert not silent
-    assert all(dial.type and dial.default for dial in dials)
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_every_kind_has_a_summary_that_is_not_a_dial(name: str) -> None:
-    summary = summary_of(CLASSES[name])
+    assert [dial.name for dial in dials if not (dial.meaning and dial.type and dial.default)] == []
     assert len(summary) > 10
-    assert not any(summary.startswith(f"{dial.name}:") for dial in dials_of(CLASSES[name]))
+    assert not any(summary.startswith(f"{dial.name}:") for dial in dials)
 
 
 def test_the_list_of_sources_is_that_of_classes() -> None:
@@ -119,6 +115,11 @@ def test_the_list_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
         assert group.replace("_", " ") in printed
         assert len(entries) > 4, group
         assert all(entry.kind in printed and entry.summary for entry in entries)
+    assert "assignments drawn anew; --estimator does not take it." in " ".join(printed.split())
+    assert run_command(["kinds", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert set(document) == {*catalogue(), "problems"}
+    assert document["problems"] == []
 
 
 def test_one_kind_shows_every_dial(capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,24 +136,6 @@ def test_one_kind_shows_every_dial(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert all(name in printed for name in dials)
     assert dials_of(designs()["observed"])[0].default == REQUIRED
-
-
-def test_no_word_is_broken_on_a_narrow_terminal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    for kind, cls in {**estimators(), **designs()}.items():
-        assert run_command(["kinds", kind]) == 0
-        printed = " ".join(capsys.readouterr().out.split())
-        for dial in dials_of(cls):
-            assert " ".join(dial.meaning.split()) in printed, (kind, dial.name)
-            assert dial.name in printed
-
-
-def test_the_list_says_what_no_option_takes(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["kinds"]) == 0
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "assignments drawn anew; --estimator does not take it." in printed
 
 
 def kinds_of(name: str, capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, object]]]:
@@ -215,38 +198,11 @@ def test_ranges_of_numbers_and_kinds_of_parts_are_allowed_values(capsys: pytest.
     assert slots["other_weights"]["allowed"] == slots["weights"]["allowed"]
 
 
-def test_json_is_one_document_with_all_groups(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["kinds", "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert set(document) == {*catalogue(), "problems"}
-    assert {"iid", "hc1", "cluster:A or cluster:A+B", "driscoll-kraay"} <= {
-        entry["kind"] for entry in document["error_types"]
-    }
-    assert document["problems"] == []
-
-
 @pytest.mark.parametrize(("name", "kind"), [("csdid", "callaway-santanna"), ("TwoWayDID", "did"), ("bais", "bias")])
 def test_an_unknown_kind_gets_a_suggestion(name: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["kinds", name]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"did you mean '{kind}'?" in line
-
-
-def test_a_draft_that_cannot_be_read_is_one_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "draft.py").write_text("def f(:\n")
-    monkeypatch.setattr(estimators_package, "__path__", [*estimators_package.__path__, str(tmp_path)])
-    forget()
-    try:
-        assert run_command(["kinds", "did"]) == 0
-        printed = capsys.readouterr()
-        assert "regressors" in printed.out
-        (line,) = printed.err.splitlines()
-        assert line.startswith(f"panelproof: warning: {tmp_path / 'draft.py'}; ")
-        assert "SyntaxError" in line
-    finally:
-        forget()
 
 
 def test_measures_are_those_of_a_diagnosis() -> None:
@@ -256,3 +212,32 @@ def test_measures_are_those_of_a_diagnosis() -> None:
     found = {name for name in frame["measure"] if ":" not in name}
     assert found <= set(MEANINGS)
     assert len(found) > 12
+
+
+STUDY = """
+replications = 64
+block = 64
+seed = 1
+
+[design]
+kind = "paper"
+
+[[estimators]]
+kind = "event-study"
+window = [-4, 4]
+"""
+
+
+def test_lists_of_listed_settings_are_not_expanded() -> None:
+    assert expanded(EventStudy, {"window": [-4, 4]}) == [{"window": [-4, 4]}]
+    assert expanded(TwoWayDID, {"errors": ["iid", "hc1"], "effects": []}) == [{"errors": ["iid", "hc1"], "effects": []}]
+    assert expanded(TwoWayDID, {"regressors": ["did"]}) == [{"regressors": ["did"]}]
+    assert [one["model"] for one in expanded(SpatialPanel, {"model": ["sar", "sdm"]})] == ["sar", "sdm"]
+
+
+def test_a_window_in_a_file_runs_and_is_replayed(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(STUDY, encoding="utf-8")
+    study = Study.from_toml(tmp_path / "s.toml")
+    assert study.estimators == (EventStudy(window=(-4, 4)),)
+    run(study, store=tmp_path / "s.zarr")
+    assert replay(ZarrStore.open(tmp_path / "s.zarr"), 0, 3) is not None

@@ -1,26 +1,35 @@
-"""Blocks of one store have one kind of numbers, and portable numbers are the same whatever the processor shows."""
+"""Blocks of one store come from one code, one environment and one kind of numbers; portable ones are the same."""
 
 from __future__ import annotations
 
+import importlib
+import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import commands
 import numpy as np
 import pytest
 from masked import NO_AVX2, NO_AVX512, NO_FMA, STUDIES, hash_of, masked, panelproof, ran
 from schedulers import started
 
-from cluster import numbers
+from cluster import Environment, numbers
+from estimators import TwoWayDID
 from experiments.run.places import place_of
-from experiments.run.resume import Resume
-from experiments.run.runner import run
-from results.store import ZarrStore
+from experiments.run.resume import Resume, check_origins, describe_stale_blocks
+from experiments.run.runner import run, schema_of
+from experiments.run.tasks import environment_of, runner_of
+from experiments.study import Study
+from results.store import MemoryStore, Origin, ZarrStore
 from sim.errors import BadInput
-from studies import small_study
+from studies import SHORT, quick_study, small_study
 
 FEATURES = numbers._flags() if Path("/proc/cpuinfo").is_file() else set()
 V3 = pytest.mark.skipif(bool(numbers._lacking()), reason=f"no portable numbers here: {numbers._lacking()}")
@@ -156,17 +165,6 @@ def test_a_worker_with_other_numbers_is_left_out_until_it_is_accepted(tmp_path: 
     assert ZarrStore.open(tmp_path / "x.zarr").content_hash() == ZarrStore.open(tmp_path / "same.zarr").content_hash()
 
 
-@V3
-@pytest.mark.long
-def test_workers_of_a_local_cluster_compute_portable_numbers(tmp_path: Path) -> None:
-    reference = hash_of(tmp_path, "full-job", {}, *PORTABLE, *FEW)
-    (tmp_path / "on.toml").write_text(f'{STUDIES["full-job"]}\n[cluster]\nwhere = "local"\nnumbers = "portable"\n')
-    command = ("run", "on.toml", "--workers", "1", "-q", "--store", "local.zarr", *FEW)
-    done = panelproof(tmp_path, *command, settings=MOST)
-    assert done.returncode == 0, done.stderr
-    assert ZarrStore.open(tmp_path / "local.zarr").content_hash() == reference
-
-
 SCRIPT = """
 import panelproof as pp
 study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
@@ -217,10 +215,6 @@ def test_the_process_stays_the_same_when_it_starts_anew(tmp_path: Path) -> None:
     assert process.returncode == 143
     assert "terminated" in err
     assert out.startswith("long"), "what it says is said once, on standard output"
-    done = panelproof(tmp_path, "run", "long.toml", "--replications", "64", "--cluster", "serial", "--store", "y.zarr",
-                      "--json", *PORTABLE)  # fmt: skip
-    assert done.stdout.startswith("{")
-    assert done.returncode == 0
 
 
 def test_what_a_command_says_goes_before_the_table_of_its_file() -> None:
@@ -233,3 +227,171 @@ def test_options_of_a_command_are_written_with_either_dash(tmp_path: Path) -> No
     (tmp_path / "hosts").touch()
     place = place_of("ssh", options=("hosts=a", f"known-hosts={tmp_path / 'hosts'}"))
     assert vars(place.back)["known_hosts"] == str(tmp_path / "hosts")
+
+
+PLUG_IN = """
+from dataclasses import dataclass, replace
+from typing import ClassVar
+from made_up_shift import SHIFT
+from estimators import TwoWayDID
+
+@dataclass(frozen=True, slots=True)
+class Shifted(TwoWayDID):
+    kind: ClassVar[str] = "shifted"
+
+    def solve(self, plan, moments, schema, streams):
+        found = TwoWayDID.solve(self, plan, moments, schema, streams)
+        return replace(found, estimate=found.estimate + SHIFT)
+"""
+SHIFTED_STUDY = f"""{SHORT}[[estimators]]
+kind = "made_up_shifted:Shifted"
+label = "mine"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "made_up_shifted.py").write_text(PLUG_IN)
+    (tmp_path / "made_up_shift.py").write_text("SHIFT = 0.0\n")
+    (tmp_path / "study.toml").write_text(SHIFTED_STUDY)
+    return tmp_path
+
+
+def in_folder(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, which finds the modules of the folder."""
+    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    return commands.run(folder, *arguments, env={**os.environ, "PYTHONPATH": path})
+
+
+def run_study(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return in_folder(folder, "run", "study.toml", "--cluster", "serial", "--store", "x.zarr", *options)
+
+
+def test_a_resume_after_an_edit_is_refused_until_it_is_accepted(folder: Path) -> None:
+    assert run_study(folder).returncode == 0
+    before = ZarrStore.open(folder / "x.zarr").content_hash()
+    (folder / "made_up_shift.py").write_text("SHIFT = 1.0\n")
+    assert run_study(folder).returncode == 0, "nothing to compute: nothing to refuse"
+    for dry in ([], ["--dry-run"]):
+        refused = run_study(folder, "--replications", "192", *dry)
+        assert refused.returncode == 2
+        assert (
+            "2 blocks were computed in another environment; what differs now: other code of made_up_shifted"
+            in refused.stderr
+        )
+        assert "--accept-code-change" in refused.stderr
+        assert "Traceback" not in refused.stderr
+    store = ZarrStore.open(folder / "x.zarr")
+    assert (store.content_hash(), store.replications) == (before, 128)
+    accepted = run_study(folder, "--replications", "192", "--accept-code-change")
+    assert accepted.returncode == 0
+    assert "2 blocks were computed in another environment" in words(accepted.stdout)
+    store = ZarrStore.open(folder / "x.zarr")
+    assert [origin.blocks for origin in store.environments] == [2, 1]
+    assert [origin.differs for origin in store.environments] == [(), ("other code of made_up_shifted",)]
+    info = in_folder(folder, "store", "info", "x.zarr").stdout
+    assert "(2 blocks)" in info
+    assert "(1 block; differs from the first: other code of made_up_shifted)" in info
+
+
+def test_an_edit_before_all_blocks_are_computed_anew_mixes_nothing(folder: Path) -> None:
+    assert run_study(folder).returncode == 0
+    store = ZarrStore(folder / "x.zarr", "a")
+    for place in store.places():
+        store.poison(*place)
+    (folder / "made_up_shift.py").write_text("SHIFT = 1.0\n")
+    assert run_study(folder).returncode == 0
+    (only,) = ZarrStore.open(folder / "x.zarr").environments
+    assert only.blocks == 2
+
+
+@pytest.fixture
+def loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder's modules can be imported in this process, and are forgotten afterwards."""
+    monkeypatch.syspath_prepend(folder)
+    yield folder
+    for name in ("made_up_shifted", "made_up_shift"):
+        sys.modules.pop(name, None)
+
+
+def test_an_edit_in_one_session_is_seen(loaded: Path) -> None:
+    """A module that is loaded anew is other code, and its new class is what runs."""
+    run(Study.from_toml(loaded / "study.toml"), store=loaded / "x.zarr")
+    (loaded / "made_up_shift.py").write_text("SHIFT = 100.0\n")
+    for name in ("made_up_shifted", "made_up_shift"):
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    more = Study.from_toml(loaded / "study.toml").resized(replications=192)
+    with pytest.raises(BadInput, match="other code of made_up_shifted"):
+        run(more, store=loaded / "x.zarr")
+    store = run(more, store=loaded / "x.zarr", plan=Resume(accept_code_change=True))
+    means = [block.estimates["mine"].estimate.mean() for block in store.blocks(0)]
+    assert max(means[:2]) < 1 < 99 < means[2]
+
+
+def changed(**what: Any) -> Any:
+    """`environment_of` of a process that differs from this one."""
+    return lambda study: replace(environment_of(study), **what)
+
+
+CHANGES = {
+    "kernel": ({"blas": ("openblas 0.3 Another, threads 1",)}, "BLAS .* instead of openblas 0.3 Another, threads 1"),
+    "numpy": ({"packages": (("numpy", "0.1"),)}, "numpy .* instead of 0.1"),
+    "code": ({"code": (("estimators", "f00"),)}, "other code of estimators"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_resume_in_another_environment_is_refused(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there, message = CHANGES[case]
+    study = small_study(replications=64)
+    store = run(study, store=tmp_path / "x.zarr")
+    other = changed(**there)(study)
+    store.note("origins", [{"text": str(other), "facts": other.plain, "differs": []}])
+    more = small_study(replications=128)
+    with pytest.raises(BadInput, match=message):
+        run(more, store=tmp_path / "x.zarr")
+    assert ZarrStore.open(tmp_path / "x.zarr").replications == 64
+    mixed = run(more, store=tmp_path / "x.zarr", plan=Resume(accept_code_change=True))
+    assert [origin.blocks for origin in mixed.environments] == [2, 2]
+    assert len(mixed.environments[1].differs) >= 1
+
+
+def test_estimators_that_stay_in_part_of_a_block_are_of_their_own_code() -> None:
+    """What is computed again of such a block is the rest of it."""
+    study = quick_study(64, estimators=(TwoWayDID(), TwoWayDID(errors=("iid",), label="short")))
+    there = environment_of(study)
+    here = replace(there, code=(("sim", "another"), *there.code[1:]))
+    store = MemoryStore(schema_of(study))
+    store.computed_in(Origin(str(there), there.plain))
+    whole = runner_of(study, 0).run(0, 64)
+    store.write(0, 0, replace(whole, estimates={"did": whole.estimates["did"]}))
+    store.write(1, 0, runner_of(study, 1).run(0, 64))
+    both = [(0, 0), (1, 0)]
+    said = ["1 block was computed in another environment; what differs now: other code of sim"]
+    assert describe_stale_blocks(store, here, both) == said
+    assert describe_stale_blocks(store, there, both) == []
+    with pytest.raises(BadInput, match="1 block was computed in another environment"):
+        check_origins(store, here, both, "x", ())
+
+
+def test_a_store_that_does_not_say_by_which_code_is_refused_too(tmp_path: Path) -> None:
+    """As one whose provenance was lost."""
+    store = run(small_study(replications=64), store=tmp_path / "x.zarr")
+    assert isinstance(store, ZarrStore)
+    del store._root["provenance"]
+    store._root.require_group("provenance")
+    before = ZarrStore.open(tmp_path / "x.zarr")
+    assert [(origin.text, origin.blocks) for origin in before.environments] == [("unknown", 2)]
+    with pytest.raises(BadInput, match="does not say which code"):
+        run(small_study(replications=128), store=tmp_path / "x.zarr")
+    mixed = run(small_study(replications=128), store=tmp_path / "x.zarr", plan=Resume(accept_code_change=True))
+    assert [origin.blocks for origin in mixed.environments] == [2, 2]
+
+
+def test_plug_ins_are_part_of_the_environment_and_rooms_once(loaded: Path) -> None:
+    here = environment_of(Study.from_toml(loaded / "study.toml"))
+    assert isinstance(here, Environment)
+    names = [name for name, _ in here.code]
+    assert names == ["sim", "estimators", "results", "cluster", "experiments", "made_up_shifted"]
+    assert all(digest for _, digest in here.code)

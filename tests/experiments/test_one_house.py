@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
 import pytest
 from made_cities import WHOLE, real_panel
 
@@ -17,10 +15,7 @@ from experiments.panel_spec.spec import RealPanel
 from experiments.run.runner import run
 from experiments.study import Study, builtin_names, builtin_study
 from experiments.tables import ledger as ledger_module
-from sim.design import Design, Draw, Wanted
-from sim.panel import Panel
 from sim.real_panels import Observed
-from sim.schema import Schema
 
 # kinds that `estimate` prints and no built-in study runs, each with the reason
 NOT_IN_STUDIES: dict[str, str] = {
@@ -72,18 +67,6 @@ def test_every_column_is_fitted_by_an_estimator_that_a_study_proves(real: RealPa
         assert design.schema.units > 1
 
 
-def test_linear_columns_have_one_estimator(real: RealPanel, used: list[Estimator]) -> None:
-    """Of tables 2, 3 and R, and of both equations of table 5: no class but TwoWayDID, RandomEffects and PsmDID."""
-    document = estimate(real)
-    linear = {"did", "pooled", "mediator", "outcome"}
-    assert {record.model for record in document.records if record.table in ("2", "3", "R", "5")} <= {
-        *linear, "random", "mediation", *(model for model in (item.name for item in used) if "psm" in model),
-        *(record.model for record in document.records if "psm" in record.model),
-    }  # fmt: skip
-    labels = {type(item) for item in used if item.name.startswith(("table-2-column-5", "table-3", "mediator-"))}
-    assert labels == {TwoWayDID}
-
-
 def test_a_study_on_the_same_panel_gives_the_same_bits(real: RealPanel, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted: list[Any] = []
     keep = ledger_module.Ledger.fit
@@ -104,41 +87,3 @@ def test_a_study_on_the_same_panel_gives_the_same_bits(real: RealPanel, monkeypa
                           and item.term == real.panel.roles.treatment and item.se_type == error)  # fmt: skip
             assert record.estimate == found.estimate[0, 0]
             assert record.se == found.se[0, row, 0]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Repeated(Design):
-    """The same panel in every replication: a design like any other."""
-
-    kind: ClassVar[str] = "repeated"
-
-    panel: Panel = dataclasses.field(repr=False)
-
-    @property
-    def schema(self) -> Schema:
-        return self.panel.schema
-
-    @property
-    def identity(self) -> dict[str, str]:
-        return {"panel": self.panel.digest}
-
-    def settle(self, streams: Any) -> Repeated:
-        return self
-
-    def draw(self, streams: Any, wanted: Wanted | None = None) -> Draw:
-        panel = self.panel
-        y = np.repeat(panel.variables[panel.roles.outcome or ""], streams.replications, axis=0)
-        names = wanted.estimands if wanted else ()
-        return Draw(
-            panel.with_variables({panel.roles.outcome or "": y}),
-            {name: np.full(streams.replications, np.nan) for name in names},
-        )
-
-
-def test_many_replications_of_it_give_the_same_estimate(real: RealPanel) -> None:
-    """To the bit; of the errors too but for the order in which a batch of matrix products adds."""
-    one = Study("one", Observed(real.panel), (TwoWayDID(),), replications=1, block=64)
-    many = Study("many", Repeated(real.panel), (TwoWayDID(),), replications=64, block=64)
-    single, whole = (next(iter(run(study).blocks(0))).estimates["did"] for study in (one, many))
-    assert (whole.estimate == single.estimate).all()
-    np.testing.assert_allclose(whole.se, np.broadcast_to(single.se, whole.se.shape), rtol=1e-14)
