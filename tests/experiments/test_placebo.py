@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import io
 import json
 import re
 import tomllib
@@ -16,7 +14,6 @@ import made_cities
 import numpy as np
 import pytest
 from placebo_files import SPEC, command, write
-from rich.console import Console
 from scipy import stats
 
 from estimators import Estimates, Layout, SpatialPanel, Status, TwoWayDID
@@ -25,13 +22,11 @@ from estimators.permutation import PermutationTest
 from experiments.cli import run_command
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.placebo import (
-    SHIFT,
     PlaceboAnswer,
     PlaceboQuestion,
     answer,
     centre_notes,
     check_fits,
-    print_placebo,
     question,
 )
 from experiments.run.reporting import facts_of
@@ -79,11 +74,6 @@ def test_the_command_prints_writes_and_keeps(
     assert document["permutation_pvalue"] == pytest.approx((1 + statistic.sum()) / 200)
 
 
-def test_json_is_one_document(files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(command(files, "--draws", "99", "--store", str(tmp_path / "x.zarr"), "--json")) == 0
-    assert json.loads(capsys.readouterr().out)["scheme"] == "space"
-
-
 @pytest.mark.parametrize(("estimator", "group"), [("did", "did"), ("sdm", "sdm-lee-yu")])
 def test_a_store_resumes_grows_and_needs_no_file(
     files: tuple[str, str], tmp_path: Path, estimator: str, group: str, capsys: pytest.CaptureFixture[str]
@@ -100,20 +90,6 @@ def test_a_store_resumes_grows_and_needs_no_file(
     assert isinstance(again.design, Placebo)
     assert run_command(["replay", str(one), "0", "2301"]) == 0
     assert "differs" not in capsys.readouterr().out
-
-
-def test_another_panel_is_refused_by_the_store(
-    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    store = str(tmp_path / "x.zarr")
-    assert run_command(command(files, "--draws", "99", "--store", store)) == 0
-    folder = tmp_path / "other"
-    folder.mkdir()
-    other = write(folder, small_panel(30, 8, seed=5, model="none"))
-    assert run_command(command(other, "--draws", "99", "--store", store)) == 2
-    assert "another placebo test: the panel is another one;" in capsys.readouterr().err
-    assert run_command(command(files, "--draws", "99", "--store", store, "--scheme", "mixed")) == 2
-    assert "--scheme was space, is mixed;" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("statistic", ["raw", "studentised"])
@@ -134,36 +110,6 @@ def test_the_answer_is_that_of_the_permutation_test(real: RealPanel, statistic: 
     else:
         assert np.isnan(found.lower)
         assert "raw statistic" in found.no_interval
-
-
-def test_failed_placebos_are_said_before_the_numbers(real: RealPanel) -> None:
-    ask = question(real, scheme="space", draws=99)
-    found = answer(ask, run(ask.study))
-    assert "placebos could not" not in printed(found)
-    placebos = np.where(np.arange(99) < 4, np.nan, found.placebos)
-    lines = printed(dataclasses.replace(found, placebos=placebos)).splitlines()
-    assert lines[1] == "4 placebos could not be fitted; they count as extreme."
-    assert "\n".join(lines).count("could not be fitted") == 1
-
-
-def printed(found: PlaceboAnswer) -> str:
-    out = io.StringIO()
-    print_placebo(found, Console(file=out, width=200, color_system=None))
-    return out.getvalue()
-
-
-def test_every_placebo_is_a_fit_of_its_own(real: RealPanel) -> None:
-    """The study's numbers are those of another estimator class on the redrawn panel, and so are the slopes."""
-    ask = question(real, scheme="strata:province", draws=99)
-    block = next(iter(run(ask.study).blocks(0)))
-    cell = ask.study.cells[0]
-    found = scheme_of("strata:province").on(ask.panel)
-    codes = np.array([found.draw(rng) for rng in cell.streams(ask.study.seed).tile(0, 99).each("assignment")])
-    panel = found.assigned(ask.panel, codes)
-    own = panel_ols(errors=("cluster:unit",))
-    np.testing.assert_allclose(block.estimates["did"].estimate[:, 0], own(panel).estimate[:, 0], rtol=1e-9)
-    slopes = dataclasses.replace(own, outcome="did as it was")(panel).estimate[:, 0]
-    np.testing.assert_allclose(block.estimates[SHIFT].estimate[:, 0], slopes, rtol=1e-9)
 
 
 @pytest.mark.parametrize("scheme", ["blocks", "blocks:5", "mixed", "mixed:restricted", "time"])
@@ -333,29 +279,6 @@ def test_drawn_stores_go_on_drawing(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert ZarrStore.open(new).replications == 199
 
 
-@pytest.mark.parametrize("estimator", ["did", "sdm"])
-def test_kernels_give_the_numbers_of_the_general_estimators(real: RealPanel, estimator: str) -> None:
-    """A study of the same draws with the estimators of papers."""
-    ask = question(real, estimator=estimator, draws=128)
-    general = dataclasses.replace(ask.estimator, terms=None)  # type: ignore[type-var]
-    assert ask.estimator != general
-    study = dataclasses.replace(ask.study, estimators=(general,))
-    (own,), (other,) = (list(run(item).blocks(0)) for item in (ask.study, study))
-    fits, wanted = own.estimates[ask.estimator.name], other.estimates[general.name]
-    at = [wanted.terms.index(term) for term in fits.terms]
-    np.testing.assert_allclose(fits.estimate, wanted.estimate[:, at], rtol=1e-9, atol=1e-9 * wanted.se[:, 0, at].min())
-    np.testing.assert_allclose(fits.se, wanted.se[:, :, at], rtol=1e-9)
-    assert answer(ask, run(ask.study)).error == {"did": "cluster:unit", "sdm": "hessian"}[estimator]
-
-
-def test_terms_that_no_kernel_has_are_tested_all_the_same(real: RealPanel) -> None:
-    ask = question(real, draws=99, estimator="sar", term="direct:did")
-    assert isinstance(ask.estimator, SpatialPanel)
-    found = answer(ask, run(ask.study))
-    assert found.usable.size == 99
-    assert np.isnan(found.lower)
-
-
 def test_the_report_says_what_the_data_are_and_names_the_panel_by_its_digest(
     files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -380,28 +303,6 @@ def test_the_placebo_of_a_drawn_panel_is_synthetic(tmp_path: Path) -> None:
     assert Study.from_settings(tomllib.loads(facts.toml)).fingerprint == study.fingerprint
 
 
-def test_schemes_are_a_dial_like_any_other() -> None:
-    """A grid over schemes; placebo tests of the placebo reject 5%: the null is true in every cell."""
-    design = Placebo.of(small_panel(30, 6, seed=4, model="none"), "space")
-    grid = (("scheme", ("space", "strata:province", "mixed")),)
-    study = Study("grid", design, (TwoWayDID(),), grid=grid, replications=64, block=64)
-    records = run(study)
-    assert [cell["scheme"] for cell in records.cells] == ["space", "strata:province", "mixed"]
-    truths = [next(iter(records.blocks(cell))).truth["att"] for cell in range(3)]
-    assert all((truth == 0.0).all() for truth in truths)
-
-
-@pytest.mark.long
-def test_the_placebo_of_the_placebo_has_its_size() -> None:
-    """Permutation tests of redrawn treatments on one real outcome reject 5%, within 4 MCSE: exactness itself."""
-    design = Placebo.of(small_panel(16, 5, seed=4, model="none", sigma=5.0), "space")
-    test = PermutationTest.of(TwoWayDID(errors=("cluster:unit",)), draws=99, interval=False)
-    study = Study("twice", design, (test,), replications=1024, block=512, seed=3)
-    fits = [block.estimates["did-space"].pvalue for block in run(study).blocks(0)]
-    p = np.concatenate([values[:, 0, 0] for values in fits if values is not None])
-    assert abs((p <= 0.05).mean() - 0.05) <= 4 * np.sqrt(0.05 * 0.95 / 1024)
-
-
 def test_the_committed_panel(tmp_path: Path) -> None:
     """Placebos of the policy are centred on zero within 4 Monte Carlo errors; its cohorts are kept in every draw."""
     ask = question(made_cities.real_panel(tmp_path, made_cities.PANEL), draws=256)
@@ -415,15 +316,6 @@ def test_the_committed_panel(tmp_path: Path) -> None:
     observed = made_cities.panel().variables["did"][0]
     assert (np.sort(drawn.sum(axis=1), axis=1) == np.sort(observed.sum(axis=0))).all()
     assert (drawn.sum(axis=1) != observed.sum(axis=0)).any()
-
-
-def test_streams_of_draws_do_not_depend_on_the_tile(real: RealPanel) -> None:
-    design = Placebo.of(real.panel, "space")
-    world = design.settle(Streams(1))
-    wanted = Wanted(frozenset({"y", "did"}), ())
-    whole = world.draw(Streams(1).tile(0, 8), wanted).panel.variables["did"]
-    part = world.draw(Streams(1).tile(5, 6), wanted).panel.variables["did"]
-    np.testing.assert_array_equal(whole[5:6], part)
 
 
 # p values of placebos by hand: raw and studentised statistics from fits of another class, and placebos that failed.
@@ -607,36 +499,6 @@ def test_a_panel_without_a_fit_is_no_answer(small: RealPanel, monkeypatch: pytes
 # `panelproof placebo`: what is refused, in one line and before anything is drawn or written.
 
 
-def test_a_panel_without_a_real_fit_stops_before_any_draw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """All units adopt at one date: there are dates to draw, but the real treatment is a time effect."""
-    panel = small_panel(30, 6, seed=4, model="none")
-    did = np.zeros((1, 6, 30))
-    did[0, 3:] = 1.0
-    files = write(tmp_path, panel.with_variables({"did": did}))
-    store, out = tmp_path / "x.zarr", tmp_path / "new" / "out"
-    options = ("--scheme", "time", "--draws", "99", "--store", str(store), "--out", str(out))
-    assert run_command(command(files, *options)) == 2
-    said = capsys.readouterr().err
-    assert "absorbed" in said
-    assert len(said.splitlines()) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["panel.csv", "spec.toml"]
-
-
-@pytest.mark.parametrize(("outcome", "message"), [("constant", "'y' is constant"), ("control", "'y' is collinear")])
-def test_an_outcome_that_is_rounding_stops_before_any_draw(
-    outcome: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    panel = small_panel(30, 6, seed=4, model="none")
-    y = 2.0 * panel.variables["inv"] if outcome == "control" else np.ones_like(panel.variables["y"])
-    files = write(tmp_path, panel.with_variables({"y": y}))
-    assert run_command(command(files, "--draws", "99", "--store", str(tmp_path / "x.zarr"))) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert "name another outcome" in said
-    assert len(said.splitlines()) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["panel.csv", "spec.toml"]
-
-
 def test_help_names_every_scheme(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["placebo", "--help"]) == 0
     said = " ".join(capsys.readouterr().out.split())
@@ -762,25 +624,6 @@ def test_treatments_that_leave_nothing_to_draw(
     said = capsys.readouterr().err
     assert re.search(message, said)
     assert len(said.splitlines()) == 1
-
-
-def test_the_real_panel(shared_data: Path, tmp_path: Path) -> None:
-    """Low-carbon pilots in 282 cities: the size of the real estimate among its placebos, cohorts kept."""
-    spec = """
-[panel]
-unit = "city_code"
-period = "year"
-outcome = "deposit_gdp"
-treatment = "lowcarbon_did"
-controls = ["road_pc_m2_interp"]
-"""
-    (tmp_path / "spec.toml").write_text(spec, encoding="utf-8")
-    real = read_real_panel(shared_data / "city_panel.csv", read_spec(tmp_path / "spec.toml"))
-    ask = question(real, draws=256)
-    found = answer(ask, run(ask.study))
-    assert found.usable.size == 256
-    assert abs(found.usable.mean()) <= 4 * found.usable.std() / 16
-    assert found.permutation_p == pytest.approx(found.pvalue, abs=0.15)
 
 
 BARE = """

@@ -61,7 +61,7 @@ from experiments.trust.trust import trust
 from experiments.twins.real import Real
 from results.report.panel_pages import trust_page
 from results.text import bracketed, fixed
-from sim import BadInput, Panel, Streams, Wanted
+from sim import BadInput, Panel, Streams
 
 
 @cache
@@ -310,22 +310,6 @@ def test_units_with_gaps_are_left_out_where_selection_on_factors_is_looked_for(t
     assert not found.result(SELECTION, "did").valid
 
 
-def test_a_sound_did_stays_and_its_panel_is_shown_beside_the_others(tmp_path: Path) -> None:
-    real = example("parametric", "factor", "residual")
-    found = race(real, replications=128, kinds=("imputation", "unit-trends"))
-    assert found.own == found.best == "did"
-    assert "no estimator is clearly better than your did" in found.answer
-    assert not found.better
-    shown = {one.estimator: one for one in found.panel}
-    own = pp.TwoWayDID(errors=(shown["did"].error,))(real.panel)
-    assert shown["did"].estimate == pytest.approx(own.params["did"])
-    assert shown["did"].se == pytest.approx(own.std_errors["did"])
-    other = pp.Imputation()(real.panel)
-    assert shown["imputation"].estimate == pytest.approx(other.params["overall"])
-    assert set(found.frame["world"]) == set(found.worlds)
-    assert (found.frame["n"] == 128).all()
-
-
 def test_all_race_on_the_same_draws() -> None:
     """An estimator that is there twice misses by the same."""
     found = race(example(), replications=64, kinds=("did",))
@@ -370,14 +354,6 @@ def test_a_trend_of_the_treated_is_its_regression_by_hand(tmp_path: Path) -> Non
     assert found.pvalue < 0.01
 
 
-def test_effects_on_neighbours_are_the_coefficient_of_the_exposure(tmp_path: Path) -> None:
-    real = panel_of(replace(STAGGERED, spill=0.9), tmp_path, effect=2.0)
-    found = departures_of(claim_of(real))[0]
-    own = pp.SpatialDID()(real.panel)
-    assert set(found) == {"neighbours"}
-    assert found["neighbours"].size == pytest.approx(own.params["w_did"], rel=1e-6)
-
-
 def test_a_departure_is_told_beside_those_that_were_found(tmp_path: Path) -> None:
     """What one departure does to the difference of another is taken out: with a trend as large as this the exposure
     would move too."""
@@ -401,20 +377,6 @@ def test_sound_panels_show_few_departures(tmp_path: Path) -> None:
     """Each of three tests fires in about 5% of sound panels."""
     count = sum(len(departures_of(claim_of(panel_of(STAGGERED, tmp_path, number)))[0]) for number in range(40))
     assert count <= 3 * 40 * 0.05 + 2 * np.sqrt(3 * 40 * 0.05)
-
-
-def test_effects_that_differ_are_planted_as_they_are_imputed(tmp_path: Path) -> None:
-    """The mean effect stays, and the path is the one that the world has."""
-    world = replace(STAGGERED, ramp=True, ring=False)
-    real = panel_of(world, tmp_path, effect=8.0)
-    claim = claim_of(real)
-    found = departures_of(claim)[0]
-    assert set(found) == {"cohorts"}
-    design = worlds_of(claim.sample, found, 8.0)[0]["residual"]
-    design = replace(design, effect=replace(design.effect, size=8.0))
-    drawn = design.settle(Streams(1)).draw(Streams(1).tile(0, 1), Wanted(frozenset({"y", "did"}), ("att", "event(0)")))
-    assert drawn.truth["att"][0] == pytest.approx(8.0, rel=1e-6)
-    assert drawn.truth["event(0)"][0] == pytest.approx(world.reach[6, world.first == 6].mean() * 8.0, abs=1.0)
 
 
 class Two(Serial):
@@ -513,22 +475,6 @@ def test_what_a_panel_cannot_tell_of_is_said(tmp_path: Path) -> None:
     assert departures_of(claim_of(real))[1] == ()
 
 
-def test_loadings_before_adoption_are_those_of_the_world() -> None:
-    """On one strong factor: correlation with the true loadings, and the shift of the treated."""
-    rng = np.random.default_rng(2)
-    world = World("loadings", units=80, periods=20, dates=((12, 30),))
-    true = rng.standard_normal(80) + 1.0 * (world.first < 20)
-    y = 0.3 * world.noise(rng, 1) + rng.standard_normal(20).cumsum()[None, :, None] * true
-    panel = world.panel(y)
-    spec = example().spec
-    real = Real.of(RealPanel(panel, spec.model_copy(update={"panel": spec.panel.model_copy(
-        update={"controls": (), "groups": ()})}), panel.units, ()))  # fmt: skip
-    found = loadings_before(real, world.first < 20, 1)
-    assert found is not None
-    assert found.shape == (80, 1)
-    assert abs(np.corrcoef(found[:, 0], true)[0, 1]) > 0.95
-
-
 def test_the_cost_of_selection_is_that_of_the_campaign() -> None:
     page = (Path(__file__).parents[2] / "docs/studies/races.md").read_text(encoding="utf-8")
     races = [int(count) for count in re.findall(r"^\| [a-z ]+ \| (\d+) \| [a-z-]+ \d", page, flags=re.M)]
@@ -615,18 +561,6 @@ def test_an_error_whose_interval_has_no_end_is_not_recommended(tmp_path: Path) -
     assert "conley-taber" not in field["did"].found.errors
     assert set(field["few"].endless) == {"conley-taber"}
     assert other.error == "cluster:unit"
-
-
-def test_a_race_against_nobody_says_so() -> None:
-    found = race(example(), replications=64, kinds=("did",))
-    assert found.answer == "No other estimator raced beside your did, which is valid in every world."
-
-
-def test_where_worlds_disagree_the_sentence_names_its_world(factors: RealPanel) -> None:
-    found = race(factors, replications=64, effect=1.0, kinds=("interactive-effects",))
-    assert not found.agree
-    assert found.answer.startswith(f"On panels like yours (world {found.decisive}) interactive-effects misses")
-    assert not replace(found, agree=True).reason.startswith("On panels like yours (")
 
 
 TALKER = """
@@ -721,21 +655,6 @@ def test_who_leads_a_world_is_valid_there() -> None:
     stays = replace(found, best="did").answer
     assert "clearly better than your did in every world" in stays
     assert "The worlds disagree" in stays
-
-
-def test_no_name_is_cut_at_80_columns() -> None:
-    """The longest names, with the widest numbers that stand beside them."""
-    names = ("did", *race_module.CONTESTANTS)
-    results = tuple(RaceResult("factor", name, "jackknife:unit", -0.0123, 0.0012, 0.0345, 0.0021, 0.03, 0.954, 0.01,
-                               0.2, 0.832, 0.0, 512) for name in names)  # fmt: skip
-    panel = tuple(race_module.OnPanel(name, "jackknife:unit", -0.0123, 0.00123, -0.0223, 0.0123) for name in names)
-    found = race_module.Race(claim_of(example()), "did", 0.0157, results, panel, "did", agree=True)
-    console = Console(width=80, record=True, file=io.StringIO())
-    race_module.print_race(found, console)
-    said = console.export_text()
-    assert "demeaned-synthetic-" in said
-    assert "\u2026" not in said
-    assert max(map(len, said.splitlines())) <= 80
 
 
 def test_an_estimator_without_fits_stands_last_in_the_terminal() -> None:

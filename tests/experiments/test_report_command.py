@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import csv
-import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from estimators import TwoWayDID
 from experiments.cli import run_command
 from experiments.run.runner import run
 from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
-from results.plots.grid import MEASURES
-from results.report.pivot import pivot_by, terminal_table
 from results.store.zarr_store import ZarrStore
 from sim.presets import Paper
 
@@ -40,17 +36,6 @@ def test_a_pivot_is_printed_alone(store: Path, capsys: pytest.CaptureFixture[str
     for value in row["value"]:
         assert f"{100 * value:.1f}" in line
     assert "Verdict" not in "\n".join(lines)
-
-
-def test_a_pivot_cuts_no_number_in_a_narrow_terminal(store: Path) -> None:
-    table = pivot_by(diagnose(ZarrStore.open(store)), MEASURES["size"], ["serial", "error"])
-    assert table is not None
-    console = Console(width=50, file=io.StringIO(), color_system=None)
-    console.print(terminal_table(table), crop=False, overflow="fold")
-    out = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "…" not in out
-    for cells in table.cells:
-        assert all(f"{cell.number} ({cell.mcse})" in out for cell in cells if cell is not None)
 
 
 def test_files_and_figures_are_written(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

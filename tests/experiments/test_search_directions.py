@@ -20,7 +20,7 @@ from experiments.run.runner import run
 from experiments.run.tasks import runner_of
 from experiments.search import searches, solve
 from experiments.search import solve as points
-from experiments.search.root import Found, Limits, SearchPoint, _bracket, fitted, narrow, search, settled
+from experiments.search.root import Found, Limits, SearchPoint, _bracket, fitted, narrow, search
 from experiments.search.searches import breaking, needed, solving, spread_of
 from experiments.search.solve import (
     BLOCK,
@@ -106,12 +106,6 @@ def test_a_search_goes_down_where_it_is_told_to(start: float) -> None:
         assert found.state == "found"
         assert found.lower <= found.value <= found.upper
         assert abs(found.value - 1.0) < 1.6 * (found.upper - found.lower) / 2  # 4 standard errors
-
-
-def test_negative_roots_have_ordered_intervals() -> None:
-    found = search(noisy(lambda x: -2.8 * x - 2.8, 5), Limits(0.0, -0.3, factor=2.0, least=-10.0, most=0.0), -1)
-    assert found.state == "found"
-    assert -1.1 < found.lower < found.value < found.upper < -0.9
 
 
 def test_a_crossing_without_a_fit_lies_between_the_points_that_are_sure() -> None:
@@ -264,15 +258,6 @@ def test_the_size_above_the_target_power_ends_a_search_at_once() -> None:
     (point,) = answer.points
     assert abs(point.value - size) < 4 * math.sqrt(size * (1 - size) / 512)
     assert f" There it is the size of the test: {100 * point.value:.3g}%" in answer.sentence
-
-
-def test_a_search_across_no_effect_never_says_that_it_began_beyond_the_level() -> None:
-    """At .2 the power is 52% (2 errors): from there over 0 to -.2 no effect has 80%."""
-    (answer,) = solve.solve(
-        evaluator_of(known.study(4, 0.5), "power:0.8", None), "effect.size", Search(low=0.2, high=-0.2)
-    )
-    assert (answer.state, answer.value) == ("not reached", -0.2)
-    assert "nowhere down to effect.size = -0.2" in answer.sentence
 
 
 def test_a_negative_effect_of_known_power() -> None:
@@ -428,14 +413,6 @@ def test_an_effect_that_moves_nothing_is_refused_and_names_no_size() -> None:
     assert solve._note(found, evaluator, "effect.size", taken) == " There it is 90% (Monte Carlo error 1%)."
 
 
-def test_a_dial_that_there_is_not_is_refused_in_a_short_line() -> None:
-    with pytest.raises(BadInput) as error:
-        solve.dial_of(known.study(1), "errors.serail", "--for")
-    said = str(error.value)
-    assert "no dial 'errors.serail'; did you mean 'errors.serial'?; allowed: effect, units, periods, " in said
-    assert len(said) < 300
-
-
 def test_replications_of_a_share_by_hand() -> None:
     """p = .3 of 1,000: the error .0145 falls to .005 with .21 / .005^2 = 8,400 replications."""
     alone = 0.21 / 1000
@@ -478,13 +455,6 @@ def test_answers_that_are_none_say_where_the_search_was() -> None:
     assert answer.plain["lower"] is None
     passed = replace(answer, state="passed", note="")
     assert "already at errors.serial = 0, where the search begins, from 8,192 replications." in passed.sentence
-
-
-def test_the_start_is_settled_by_the_sign_that_is_wanted() -> None:
-    limits = Limits(0.0, 1.0, budget=8 * 2048)
-    measure = noisy(lambda x: 0.0, 1, start=(0.01, -0.02))
-    assert [item.n for item in settled(measure, limits, 1)] == [512]
-    assert [item.n for item in settled(noisy(lambda x: 0.0, 1, start=(0.01, -0.02)), limits, 0)] == [512, 2048]
 
 
 # The stochastic root search on functions whose root is known, measured with noise of known size.
@@ -534,11 +504,6 @@ def test_whole_numbers_alone_are_measured() -> None:
     assert abs(np.mean([item.lower <= 116.4 <= item.upper for item in found]) - 0.95) < 4 * math.sqrt(0.95 * 0.05 / 200)
 
 
-def test_a_level_that_is_passed_at_the_start() -> None:
-    found = search(noisy_sums(lambda x: 1 + x, 1), Limits(0.0, 0.1), -1)
-    assert (found.state, found.value, len(found.points)) == ("passed", 0.0, 1)
-
-
 def test_a_level_that_is_never_reached() -> None:
     found = search(noisy_sums(lambda x: -1.0, 1), Limits(0.0, 0.1, most=5.0), -1)
     assert (found.state, found.value) == ("not reached", 5.0)
@@ -560,12 +525,6 @@ def test_a_window_that_reaches_beyond_what_is_allowed() -> None:
     assert np.mean([item.lower <= 0.98 <= item.upper for item in found]) > 0.95 - 4 * math.sqrt(0.95 * 0.05 / 100)
 
 
-def test_a_search_is_repeated_step_by_step() -> None:
-    first, again = (search(noisy_sums(lambda x: 2 * x - 2, 9), Limits(0.0, 0.1), 0) for _ in range(2))
-    assert first == again
-    assert isinstance(first, Found)
-
-
 def test_a_fit_that_does_not_hold_has_a_wider_interval() -> None:
     def points(jag: float) -> list[SearchPoint]:
         return [SearchPoint(x, x - 1 + jag * (-1) ** i, 0.01, 100) for i, x in enumerate(np.linspace(0.7, 1.3, 7))]
@@ -575,11 +534,3 @@ def test_a_fit_that_does_not_hold_has_a_wider_interval() -> None:
     assert jagged is not None
     assert smooth.root == pytest.approx(1.0)
     assert jagged.se > 3 * smooth.se
-
-
-def test_the_standard_error_of_a_root_is_the_delta_methods() -> None:
-    """Two points: the root of a line through them, by hand."""
-    fit = fitted([SearchPoint(0.0, -1.0, 0.1, 1), SearchPoint(2.0, 1.0, 0.2, 1)], 1.0, 2.0)
-    assert fit is not None
-    assert fit.root == pytest.approx(1.0)
-    assert fit.se == pytest.approx(math.sqrt(0.25 * 0.1**2 + 0.25 * 0.2**2))

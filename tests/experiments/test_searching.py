@@ -15,12 +15,10 @@ from scipy.stats import norm, t
 from cluster import Serial
 from cluster.executor import Outcome
 from experiments.cli import run_command
-from experiments.run.runner import run
 from experiments.search.searches import needed, replications_for
 from experiments.search.solve import BLOCK, Search, breakdown, dial_of, evaluator_of, frontier, solve
 from experiments.study import Study
 from references import known_breakdowns as known
-from results.diagnosis.diagnose import diagnose
 from sim.errors import BadInput
 
 SE = math.sqrt((1 / known.TREATED + 1 / (known.UNITS - known.TREATED)) * (1 / 4 + 1 / 4))  # of DID with iid errors
@@ -89,20 +87,6 @@ def test_breakdowns_by_formula_lie_in_the_interval() -> None:
             assert abs(answer.value / truth - 1) < 3 * precision
             hits += answer.lower <= truth <= answer.upper
         assert hits >= 3, measure
-
-
-def test_formulas_of_known_breakdowns_are_those_of_simulation() -> None:
-    """Size under AR(1) and bias under a trend gap, within 4 Monte Carlo errors."""
-    for dials, measure, expected in (
-        ({"errors.serial": 0.4}, "rejection", known.size_under_serial_correlation(0.4)),
-        ({"effect.trend_gap": 0.05}, "bias", known.bias_under_trend_gap(0.05)),
-    ):
-        study = known.study(31)
-        records = run(Study(study.name, study.design, study.estimators, tuple((k, (v,)) for k, v in dials.items()),
-                            replications=2048, seed=31, worlds=1))  # fmt: skip
-        frame = diagnose(records).frame
-        row = frame[(frame["measure"] == measure) & (frame["term"] == "did")].iloc[0]
-        assert abs(row["value"] - expected) < 4 * row["mcse"], measure
 
 
 def test_a_frontier_is_the_line_that_two_biases_make() -> None:
@@ -202,18 +186,6 @@ def test_solve_prints_and_keeps_its_answer(file: Path, capsys: pytest.CaptureFix
     assert json.loads(capsys.readouterr().out) == kept
 
 
-@pytest.mark.long
-def test_a_breakdown_along_two_dials_has_a_map(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = file.parent / "out"
-    command = ["breakdown", str(file), "--dial", "effect.trend_gap", "--dial2", "effect.jump", "--measure", "bias:50%"]
-    assert run_here(*command, "--out", str(out), "--precision", "0.3") == 0
-    printed = capsys.readouterr().out
-    assert printed.count("the absolute bias of did by did rises above 50% of the effect at effect.trend_gap") == 5
-    svg = (out / "frontier.svg").read_text(encoding="utf-8")
-    assert "<svg" in svg
-    assert "effect.jump" in svg
-
-
 def test_a_grid_has_an_answer_in_each_of_its_cells(file: Path) -> None:
     file.write_text(STUDY.replace("units = 40\n", "") + '[grid]\nunits = [40, 160]\n"effect.trend_gap" = [0.0, 0.5]\n')
     evaluator = evaluator_of(Study.from_toml(file), "bias:50%", None)
@@ -309,30 +281,3 @@ def test_points_of_different_values_are_drawn_independently() -> None:
         evaluator.store_at({"effect.size": value}).sound(0, 0).estimates["did"].estimate for value in (0.0, 0.1)
     ]
     assert abs(np.corrcoef(*(each[:, 0] for each in estimates))[0, 1]) < 4 / math.sqrt(256)
-
-
-def test_claims_on_estimators_that_are_not_asked_about_harm_no_search(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The study is drawn with the estimator that is asked about alone."""
-    text = f"""{STUDY}[[estimators]]
-kind = "random"
-[[claims]]
-measure = "size"
-terms = ["constant"]
-estimators = ["random"]
-"""
-    (tmp_path / "two.toml").write_text(text)
-    command = [
-        "solve",
-        "power:0.8",
-        str(tmp_path / "two.toml"),
-        "--for",
-        "effect",
-        "--estimator",
-        "did",
-        "--error",
-        "iid",
-    ]
-    assert run_here(*command, "--precision", "0.2") == 0, capsys.readouterr().err
-    assert "reaches 80% at effect.size" in capsys.readouterr().out

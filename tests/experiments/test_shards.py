@@ -112,12 +112,6 @@ def test_what_does_not_belong_together_is_refused_and_nothing_written(shards: li
     assert_refused(shards[:2], shards[1], "already exists")
 
 
-def test_a_damaged_shard_is_named(shards: list[Path], tmp_path: Path) -> None:
-    chunk = next(path for path in (shards[1] / "did" / "inference").glob("c.*") if path.is_file())
-    chunk.write_bytes(chunk.read_bytes()[:-3])
-    assert_refused(shards, tmp_path / "out.zarr", r"2\.zarr; block \d of cell \d is damaged")
-
-
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_sound_copy_takes_the_place_of_a_damaged_one(
     reference: str, shards: list[Path], tmp_path: Path, order: int

@@ -85,14 +85,6 @@ def test_every_fit_keeps_how_it_ended(records: Any) -> None:
     assert (fits(records, "did").status == Status.OK).all()
 
 
-def test_a_fit_that_failed_leaves_the_others_as_they_are(records: Any) -> None:
-    others = np.delete(np.arange(ROWS), list(HOW))
-    ours, plain = fits(records, "moody"), fits(records, "did")
-    np.testing.assert_allclose(ours.estimate[others], plain.estimate[others], rtol=1e-9)
-    assert np.isnan(ours.estimate[[40, 41, 43]]).all()
-    assert np.isnan(ours.se[[40, 41]]).all()
-
-
 def test_tracebacks_of_what_raised_name_cell_block_replication_and_estimator(records: Any) -> None:
     noted = records.noted("tracebacks")
     assert isinstance(noted, Mapping)

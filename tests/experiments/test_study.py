@@ -12,14 +12,11 @@ import numpy as np
 import pytest
 
 from estimators import SpatialPanel, TwoWayDID
-from estimators.core.estimator import Estimates, Status
 from experiments.run.reporting import to_toml
 from experiments.run.runner import run
-from experiments.run.tasks import runner_of
 from experiments.study import Study
 from results.store import BlockState, ZarrStore
-from results.store.store import MemoryStore
-from sim import BadInput, Panel, Streams
+from sim import BadInput, Streams
 from sim.presets import Paper
 from studies import small_study
 
@@ -67,43 +64,6 @@ def test_equal_reductions_are_shared_whatever_the_labels() -> None:
     schema = Paper().schema
     assert TwoWayDID().reduction(schema) == TwoWayDID(label="other", target="contrast").reduction(schema)
     assert SpatialPanel("sar").reduction(schema) == SpatialPanel("sdm", "lee-yu").reduction(schema)
-
-
-@dataclass(frozen=True, slots=True)
-class SometimesRaises(TwoWayDID):
-    """Two-way DID that raises on every panel whose first outcome is above `limit`."""
-
-    kind: ClassVar[str] = "sometimes-raises"
-    limit: float = 0.0
-
-    def reduction(self, schema: Any) -> None:
-        return None
-
-    def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
-        if (panel.variables["icr"][:, 0, 0] > self.limit).any():
-            raise ArithmeticError("too high")
-        return TwoWayDID(self.outcome, self.regressors, self.errors)(panel)
-
-
-def test_fits_that_raise_are_counted_and_the_others_stay_as_they_are() -> None:
-    good = next(iter(run(did_study(replications=100)).blocks(0)))
-    middle = float(np.median(run_outcomes()))
-    records = run(did_study(replications=100, estimators=(SometimesRaises(label="raises", limit=middle), TwoWayDID())))
-    assert isinstance(records, MemoryStore)
-    block = records.kept[0, 0]
-    raised = run_outcomes()[:64] > middle
-    np.testing.assert_array_equal(block.estimates["raises"].status == Status.ERROR, raised)
-    np.testing.assert_allclose(
-        block.estimates["raises"].estimate[~raised], good.estimates["did"].estimate[~raised], rtol=1e-12
-    )
-    np.testing.assert_array_equal(block.estimates["did"].estimate, good.estimates["did"].estimate)
-    assert 0 < len(block.tracebacks) <= 5
-    assert all("too high" in text for text in block.tracebacks.values())
-
-
-def run_outcomes() -> np.ndarray[Any, np.dtype[np.float64]]:
-    runner = runner_of(did_study(replications=100), 0)
-    return np.concatenate([runner.draw(start).panel.variables["icr"][:, 0, 0] for start in (0, 32, 64, 96)])[:100]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,8 @@ from experiments.references import pysal
 from experiments.tables import spatial_models
 from experiments.tables.ledger import Ledger
 from experiments.tables.spatial_models import conclusion
-from results.tables.journal_table import FRAGILE
 from results.tables.records import Document, Record
-from results.tables.typography import decimals, stars
+from results.tables.typography import decimals
 
 MODELS = ("sem", "sar", "sdm", "slx", "sdem", "sac")
 KINDS = ("direct", "indirect", "total")
@@ -155,25 +154,6 @@ def test_effects_say_how_their_errors_are_made(of_cities: Ledger) -> None:
         delta, drawn = (one(of_cities, se_type=name, **pair) for name in ("information", "simulation"))
         assert drawn.estimate == delta.estimate
         assert drawn.se == pytest.approx(delta.se, rel=0.2)  # 199 draws
-
-
-def test_statistics_of_every_column(of_cities: Ledger) -> None:
-    for model in MODELS:
-        assert {"loglik", "aic", "bic", "r2", "r2_within", "r2_corr"} <= set(
-            values(of_cities, model, "direct", "knn-6")
-        )
-    for transform, weights in (("direct", "knn-6"), ("lee-yu", "knn-6"), ("direct", "inverse-distance")):
-        sdm, sar, sem = (values(of_cities, model, transform, weights) for model in ("sdm", "sar", "sem"))
-        for name, smaller in (("sar", sar), ("sem", sem)):
-            ratio = 2 * (number(sdm["loglik"]) - number(smaller["loglik"]))
-            assert sdm[f"lr_{name}"] == pytest.approx(ratio, abs=1e-9)
-            assert 0 <= number(sdm[f"lr_{name}_p"]) <= 1
-            assert sdm[f"wald_{name}"] == pytest.approx(ratio, rel=0.25)
-    for weights in ("knn-6", "inverse-distance"):
-        found = values(of_cities, "lm", None, weights)
-        tests = [f"{name}{form}" for name in ("lm_lag", "lm_err", "rlm_lag", "rlm_err") for form in ("", "_elhorst")]
-        assert set(found) == {*tests, *(f"{name}_p" for name in tests)}
-        assert {(item.table, item.column) for item in of_cities.statistics if item.model == "lm"} == {("7", 0)}
 
 
 def number(value: float | None) -> float:
@@ -400,18 +380,6 @@ def test_the_choice_of_models_uses_the_printed_errors(
     assert f"standard errors {label}" in chosen
     for name in ("sar", "sem"):
         assert f"{name.upper()} ({number(own[f'wald_{name}{ending}']):.2f}, p " in chosen
-
-
-def test_stars_that_depend_on_the_error_type_are_noted(of_regions: Document) -> None:
-    table_7 = next(table for table in journal_tables(of_regions) if table.name == "7a")
-    by_kind = {record.se_type: stars(record.pvalue) for record in of_regions.records
-               if (record.model, record.transform, record.term) == ("sdm", "direct", "indirect:did")}  # fmt: skip
-    noted = [note for note in table_7.notes if note.startswith(FRAGILE) and "effect of did" in note]
-    assert bool(noted) == any(len({stars(record.pvalue) for record in of_regions.records
-                                   if (record.model, record.transform, record.term) == ("sdm", "direct", f"{kind}:did")
-                                   }) > 1 for kind in KINDS)  # fmt: skip
-    assert ("indirect effect of did" in "".join(noted)) == (len(set(by_kind.values())) > 1)
-    assert noted
 
 
 def test_uniform_weights_leave_a_note_and_no_lee_yu_column(tmp_path: Path) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import made_cities
 import numpy as np
 import pandas as pd
 import pytest
@@ -156,18 +154,6 @@ def test_columns_equal_means_and_dummies_by_hand(usual: tuple[RealPanel, Ledger]
     assert found(ledger, "did").keys() == {"did"}
 
 
-def test_estimators_that_are_the_same_give_the_same(tmp_path: Path) -> None:
-    ledger = fitted(real_panel(tmp_path, frame()))
-    pairs = (("sun-abraham", None, "callaway-santanna", "never"), ("imputation", None, "two-stage", None))
-    for one, variant, other, of in pairs:
-        first, second = found(ledger, one, variant), found(ledger, other, of)
-        terms = [term for term in first if term.startswith("overall") or term in ("event(0)", "event(5)")]
-        assert len(terms) == 6
-        for term in terms:
-            assert first[term].estimate == pytest.approx(second[term].estimate, abs=1e-10), (one, term)
-    assert not found(ledger, "callaway-santanna", "never, dr")  # without controls there is nothing to condition on
-
-
 def test_known_effects_are_found_and_two_way_did_misses_them(tmp_path: Path) -> None:
     ledger = fitted(real_panel(tmp_path, frame(noise=1e-7)))
     cells = [(g, k, size) for g, size in DATES.items() if g for k in range(2011 - g)]
@@ -179,16 +165,6 @@ def test_known_effects_are_found_and_two_way_did_misses_them(tmp_path: Path) -> 
         assert column["overall"].estimate == pytest.approx(truth, abs=1e-6), model
         assert column["event(0)"].estimate == pytest.approx(first, abs=1e-6), model
     assert found(ledger, "did")["did"].estimate < truth - 0.05
-
-
-def test_the_order_of_units_does_not_matter(usual: tuple[RealPanel, Ledger], tmp_path: Path) -> None:
-    ledger = usual[1]
-    turned = fitted(real_panel(tmp_path, frame().iloc[::-1], controls='"x"', honest=False))
-    key = [(one.table, one.model, one.transform, one.term) for one in ledger.records]
-    assert [(one.table, one.model, one.transform, one.term) for one in turned.records] == key
-    for one, other in zip(ledger.records, turned.records, strict=True):
-        assert other.estimate == pytest.approx(one.estimate, abs=1e-10)
-        assert other.se == pytest.approx(one.se, abs=1e-10)
 
 
 def test_table_s2_is_what_the_diagnostics_say(usual: tuple[RealPanel, Ledger]) -> None:
@@ -253,15 +229,6 @@ def test_table_s3_and_power_are_of_the_clustered_covariance(usual: tuple[RealPan
     assert [figure.name for figure in ledger.figures] == ["event-study", "goodman-bacon"]
 
 
-def test_clusters_of_the_spec_enter_the_covariance(usual: tuple[RealPanel, Ledger]) -> None:
-    panel = usual[0].panel
-    estimator = CallawaySantAnna(base="universal", errors=("cluster:province",))
-    path, estimates = EventTimes.of(estimator, panel), estimator(panel)
-    assert path.fewest == 5
-    places = [estimates.terms.index(f"event({event})") for event in path.events]
-    assert np.sqrt(path.covariance.diagonal()) == pytest.approx(estimates.se[0, 0, places], abs=1e-14)
-
-
 def test_published_numbers_of_the_minimum_wage_panel(tmp_path: Path, shared_data: Path) -> None:
     spec = """
     [panel]
@@ -278,32 +245,6 @@ def test_published_numbers_of_the_minimum_wage_panel(tmp_path: Path, shared_data
     assert round(column["overall:event"].estimate, 4) == -0.0772
     assert round(column["overall:cohort"].estimate, 4) == -0.0310
     assert round(found(ledger, "did")["did"].estimate, 4) == -0.0365
-    assert said(ledger, "stacked")["cohorts"] == 3
-    seen = "Stacked: cohorts enter with the part of the window that the panel covers"
-    assert any(seen in note for note in ledger.notes)
-
-
-def test_the_committed_panel(tmp_path: Path) -> None:
-    """Callaway and Sant'Anna's averages by differences of four means, the two-way coefficient by dummies."""
-    spec = made_cities.PANEL.replace('treatment = "d"', 'first_treated = "first_year"')
-    spec = spec.replace('controls = ["road", "book"]', "") + "[robustness]\nstaggered = true\n"
-    table = made_cities.frame()
-    dated = table.assign(first_year=table["first_year"].replace(0, np.nan))
-    ledger = fitted(made_cities.real_panel(tmp_path, spec, dated))
-    means, sizes = table.groupby(["first_year", "year"])["y"].mean(), table.groupby("first_year")["city"].nunique()
-    att = {(g, year): means[g, year] - means[g, g - 1] - means[0, year] + means[0, g - 1]
-           for g in (2012, 2014, 2016) for year in range(g, 2019)}  # fmt: skip
-    cohorts = {g: np.mean([value for (own, _), value in att.items() if own == g]) for g in (2012, 2014, 2016)}
-    since = {k: [(g, g + k) for g in cohorts if (g, g + k) in att] for k in range(7)}
-    events = [np.average([att[cell] for cell in cells], weights=[sizes[g] for g, _ in cells])
-              for cells in since.values()]  # fmt: skip
-    column = found(ledger, "callaway-santanna", "never")
-    assert column["overall:event"].estimate == pytest.approx(np.mean(events), abs=1e-10)
-    by_size = np.average(list(cohorts.values()), weights=[sizes[g] for g in cohorts])
-    assert column["overall:cohort"].estimate == pytest.approx(by_size, abs=1e-10)
-    dummies = [pd.get_dummies(table[name]).to_numpy(float) for name in ("city", "year")]
-    x = np.column_stack([table["d"], dummies[0], dummies[1][:, 1:]])
-    assert found(ledger, "did")["did"].estimate == pytest.approx(np.linalg.lstsq(x, table["y"])[0][0], abs=1e-10)
     assert said(ledger, "stacked")["cohorts"] == 3
     seen = "Stacked: cohorts enter with the part of the window that the panel covers"
     assert any(seen in note for note in ledger.notes)
@@ -443,16 +384,6 @@ def test_off_by_default_and_wrong_keys(tmp_path: Path) -> None:
     (tmp_path / "spec.toml").write_text(spec.replace('treatment = "d"', "").replace("[]", '["x"]'), encoding="utf-8")
     with pytest.raises(BadInput, match="staggered: there is no treatment"):
         read_spec(tmp_path / "spec.toml")
-
-
-def test_all_of_it_in_a_document(tmp_path: Path) -> None:
-    document = estimate(real_panel(tmp_path, frame(), controls='"x"', honest=True))
-    assert document.exit_code == 0
-    assert json.loads(document.to_json())["records"]
-    names = [table.name for table in journal_tables(document) if not table.appendix]
-    letters = [f"S2{letter}" for letter in "abcde"]
-    assert [name for name in dict.fromkeys(names) if name.startswith("S")] == ["S", *letters, "S3"]
-    assert {"event-study", "goodman-bacon"} <= {figure.name for figure in document.figures}
 
 
 def test_local_spillovers_by_weights_and_by_distance(tmp_path: Path) -> None:

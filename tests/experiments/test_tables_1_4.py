@@ -139,14 +139,6 @@ def test_table_2_is_what_linearmodels_says(made: tuple[pd.DataFrame, Ledger], nu
         np.testing.assert_allclose([estimate, se], [wanted.params[name], wanted.std_errors[name]], rtol=1e-8)
 
 
-def test_constants_of_fixed_effects_are_grand_means(made: tuple[pd.DataFrame, Ledger]) -> None:
-    table, ledger = made
-    for number in (4, 5):
-        found = column(ledger, "2", number, "did", "cluster:unit")
-        rest = sum(found[term][0] * table["eip" if term == "did" else term].mean() for term in ("did", *CONTROLS))
-        np.testing.assert_allclose(found["constant"][0], table["icr"].mean() - rest, rtol=1e-11)
-
-
 def two_way(table: pd.DataFrame, names: list[str]) -> Any:
     model = PanelOLS(table["icr"], table[names].astype(float), entity_effects=True, time_effects=True)
     return model.fit(cov_type="clustered", cluster_entity=True, group_debias=True, auto_df=False, count_effects=False)
@@ -367,33 +359,6 @@ def test_clusters_that_a_value_lacks(tmp_path: Path) -> None:
     columns = "columns 1 (zone = east), 2 (zone = middle) and 3 (zone = west)"
     assert noted == [f"Table 4, {columns} have no cluster:zone errors: they need 2 clusters."]
     assert {r.se_type for r in ledger.records if r.sample == "zone = east"} == {"iid", "hc1"}
-    assert not ledger.failures
-
-
-def test_the_real_city_panel(tmp_path: Path, shared_data: Path) -> None:
-    """282 cities: the subsamples' differences, and provinces that cannot be compared are named."""
-    keys = """
-        [panel]
-        unit = "city"
-        period = "year"
-        outcome = "fiscal_self_suff"
-        treatment = "lowcarbon_did"
-        controls = ["fiscal_exp_gdp", "deposit_gdp"]
-        other_policy = "opendata_did"
-        groups = ["region", "province"]
-        [inference]
-        draws = 99
-    """
-    (tmp_path / "spec.toml").write_text(keys, encoding="utf-8")
-    real = read_real_panel(shared_data / "city_panel.csv", read_spec(tmp_path / "spec.toml"))
-    ledger = tables_of(real)
-    effects = [
-        column(ledger, "4", 1 + i, "did", "iid", f"region = {v}")["did"][0]
-        for i, v in enumerate(["东部", "中部", "西部"])
-    ]
-    found = column(ledger, "4", 0, "interaction", "cluster:unit", "region")
-    np.testing.assert_allclose(found["did x 西部"][0], effects[2] - effects[0], rtol=1e-10)
-    assert statistic(ledger, "4", 0, "wald", sample="province") > 0
     assert not ledger.failures
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import shutil
@@ -14,13 +13,11 @@ import numpy as np
 import page_numbers
 import pandas as pd
 import pytest
-from rich.console import Console
 
 import panelproof as pp
 from experiments.cli import run_command
 from experiments.run.runner import run
 from experiments.study import Study, TrustCard
-from experiments.trust.document import print_trust
 from experiments.trust.evidence import RunContext
 from results.diagnosis.diagnose import diagnose
 from results.report.panel_pages import trust_page
@@ -221,20 +218,6 @@ def test_the_terminal_page_is_short_and_a_second_run_adds_nothing(
     assert [ZarrStore.open(store).digest(cell, 0) for cell in range(len(before))] == before
 
 
-def test_lines_of_the_terminal_are_short_whatever_the_numbers(held: dict[str, Any]) -> None:
-    numbers = {"difference": -0.00123, "needed": -0.00456, "lower": -0.00789, "upper": -0.00123}
-    long = {"name": f"leave-out:{'province' * 4}", "answer": "cannot tell"}
-    small = [row | numbers | long for row in held["checks"]]
-    for answer in ("supported", "contradicted", "not decided", "no claim"):
-        judged = held["verdict"] | {"answer": answer, "line": f"{answer.capitalize()}: {'because ' * 30}."}
-        console = Console(file=io.StringIO(), width=80)
-        print_trust(held | {"checks": small, "verdict": judged}, console)
-        lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-        assert max(len(line) for line in lines) <= 80
-        assert len(lines) <= 45
-        assert any("leave-out" in line for line in lines) == (answer != "no claim")
-
-
 def test_a_notebook_shows_the_verdict(held: dict[str, Any]) -> None:
     html = TrustCard(held)._repr_html_()
     assert f"{held['claim']['outcome']}: {held['verdict']['answer']}" in html
@@ -352,44 +335,3 @@ def test_another_panel_in_the_same_folder_is_refused_and_nothing_is_lost(
         "out; holds the page of another panel, spec or claim; allowed: a folder a page; choose another --out" in said[0]
     )
     assert (folder / "out" / "trust.json").read_bytes() == kept
-
-
-@pytest.mark.long
-def test_the_real_city_panel(shared_data: Path, tmp_path: Path) -> None:
-    """Four provinces, DID and SDM with queen W: the page is written, and no error type without clusters has the right
-    size."""
-    table = pd.read_csv(shared_data / "city_panel.csv")
-    table = table[table["province"].isin(PROVINCES)]
-    edges = pd.read_csv(shared_data / "queen_edges.csv")
-    both = pd.concat([edges.set_axis(["focal", "neighbor"], axis=1), edges.set_axis(["neighbor", "focal"], axis=1)])
-    known = both[both["focal"].isin(table["city_code"]) & both["neighbor"].isin(table["city_code"])]
-    table[table["city_code"].isin(known["focal"])].to_csv(tmp_path / "panel.csv", index=False)
-    known.assign(weight=1.0).to_csv(tmp_path / "queen.csv", index=False)
-    (tmp_path / "spec.toml").write_text(CITIES, encoding="utf-8")
-    for claim in ("did", "indirect:did"):
-        command = arguments(tmp_path, "--claim", claim, out=claim.partition(":")[0])
-        assert run_command(command) == 0
-        held = json.loads((Path(command[5]) / "trust.json").read_text(encoding="utf-8"))
-        sizes = {row["se_type"]: row for row in held["errors"]}
-        naive = sizes["iid" if claim == "did" else "information"]
-        assert naive["size"] - 4 * naive["mcse"] > 0.05
-        assert len(held["checks"]) >= 2
-
-
-PROVINCES = ("江苏省", "浙江省", "安徽省", "江西省")  # 50 cities that adjoin one another
-CITIES = """
-[panel]
-unit = "city_code"
-period = "year"
-outcome = "ln_gdp"
-first_treated = "lowcarbon_year"
-controls = ["deposit_gdp", "fiscal_self_suff"]
-groups = ["province"]
-[transform]
-ln_gdp = { log = "gdp_100m" }
-[[weights]]
-kind = "file"
-path = "queen.csv"
-[twin]
-draws = 100
-"""

@@ -178,15 +178,6 @@ def test_every_rule_of_support_counts(scale: float, first: int) -> None:
         assert np.all([one for j, one in enumerate(conditions) if j != k], axis=0).mean() > whole
 
 
-def test_a_test_that_rejects_too_often_is_not_hidden_by_few_twins() -> None:
-    """The page lets pass what lies within two Monte Carlo errors, which are larger where twins are fewer."""
-    values, errors = made(9)
-    errors[:, 0] *= 0.7
-    one = rehearsal(values, errors, OWN, OWN_ERRORS)
-    few, many = (replace(one, calibrating=n).evidence(2.0).supported_without_effect or 0.0 for n in (128, 20_000))
-    assert few > many + 0.01
-
-
 def test_nothing_is_supported_where_no_errors_are_safe() -> None:
     one = rehearsal(*made(2), OWN, OWN_ERRORS)
     unsafe, safe = replace(one, safe=False).evidence(2.0), one.evidence(2.0)
@@ -204,39 +195,6 @@ def test_without_a_claim_nothing_is_contradicted() -> None:
                                                        (0.0701, 0.01, False), (float("nan"), 0.01, False)])  # fmt: skip
 def test_simulated_p_values_are_held_to_their_monte_carlo_error(pvalue: float, mcse: float, inside: bool) -> None:
     assert bool(within_level(pvalue, mcse)) is inside
-
-
-def test_a_negative_claim_is_the_mirror_of_a_positive_one() -> None:
-    values, errors = made(4)
-    one = rehearsal(values, errors, OWN, OWN_ERRORS)
-    found, other = one.evidence(2.5), mirrored(one).evidence(-2.5)
-    assert replace(found, lean=None) == replace(other, lean=None)
-    assert found.lean is not None
-    assert other.lean is not None
-    assert (found.lean.pvalue, found.lean.explains) == (other.lean.pvalue, other.lean.explains)
-    assert other.lean.estimate == -found.lean.estimate
-    assert (other.lean.lower, other.lean.upper) == (-found.lean.upper, -found.lean.lower)
-    check = Check("a", "b", alternatives=("lead:1", "controls:none"), difference=0.4, needed=-1.3)
-    turned = replace(check, difference=-0.4, needed=1.3)
-    rated, rated_other = one.rated(check), mirrored(one).rated(turned)
-    assert (rated.false_alarm, rated.power) == (rated_other.false_alarm, rated_other.power)
-
-
-def test_a_positive_effect_on_negative_twins_is_none_of_their_claims() -> None:
-    """A twin counts as contradicted by the sign that it has itself: all differences lie above zero, none is towards
-    zero for positive claims, and all are for negative ones."""
-    values, errors = made(5)
-    for k in range(len(TEXTS)):
-        values[:, 1 + 2 * k] = np.where(np.arange(R) < 20, 9.0, 0.1)
-        values[:, 2 + 2 * k] = values[:, 0] + values[:, 1 + 2 * k]
-    one = rehearsal(values, errors, OWN, OWN_ERRORS)
-    assert one.evidence(8.0).contradicted_without_threat == 0.0
-    assert one.critical > 9.0  # a tenth of twins have it, so that it is no alarm
-    values[:, 1::2] = np.where(np.arange(R) < 9, 9.0, 0.1)[:, None]  # nine lie beyond rank 191
-    values[:, 2::2] = values[:, :1] + values[:, 1::2]
-    one = rehearsal(values, errors, OWN, OWN_ERRORS)
-    assert (np.abs(values[:, 0] - 8.0) >= CLAIMED * errors[:, 0]).all()  # every effect can be claimed
-    assert one.evidence(-8.0).contradicted_without_threat == pytest.approx(9 / R)
 
 
 # Alarms of a check

@@ -18,47 +18,13 @@ import panelproof as pp
 from experiments.panel_spec.spec import RealPanel
 from experiments.trust.claim import assigned_by, claim_of
 from experiments.trust.document import document, print_trust, verdict
-from experiments.trust.evidence import MeasureWithError, TermFits
-from experiments.trust.recommend import advice, forbidden_of
+from experiments.trust.evidence import TermFits
+from experiments.trust.recommend import forbidden_of
 from experiments.trust.trust import Trust, trust
 from results.report.panel_pages import trust_page
 from sim.errors import BadInput
 
 WORLD = World("small staggered", **SMALL, dates=((4, 7), (6, 7), (8, 6)))
-TRENDS = ("less the bias of unequal linear trends", "less the placebo", "trends before adoption lean",
-          "treated and other units move apart")  # fmt: skip
-
-
-def judged(folder: Path, number: int, effect: float = 0.0, drift: float = 0.0) -> tuple[str, str]:
-    real = by_method(WORLD.real(folder, number, effect, drift), "parametric")
-    found = verdict(trust(real, replications=64, benchmarks=0, race=False))
-    return found.answer, found.reason
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("number", [0, 1])
-def test_an_effect_of_twice_the_detectable_one_is_supported(tmp_path: Path, number: int) -> None:
-    answer, reason = judged(tmp_path, number, 2.0 * WORLD.detectable())
-    assert answer == "supported"
-    assert "trend" not in reason
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("number", [0, 1])
-def test_without_an_effect_none_is_claimed_or_nothing_is_decided(tmp_path: Path, number: int) -> None:
-    answer, _ = judged(tmp_path, number)
-    assert answer in {"no claim", "not decided"}
-
-
-@pytest.mark.long
-def test_a_drift_as_large_is_seldom_supported_and_its_trend_is_named(tmp_path: Path) -> None:
-    """Without an effect; the estimate is as large as twice the detectable effect. The campaign of verdicts has the
-    share of supported pages; of these six it is at most one."""
-    drift = WORLD.drift_of(2.0 * WORLD.detectable())
-    found = [judged(tmp_path, number, drift=drift) for number in range(6)]
-    assert sum(answer == "supported" for answer, _ in found) <= 1
-    for answer, reason in found:
-        assert answer == "supported" or reason.lower().startswith(TRENDS)
 
 
 def with_moved_control(folder: Path) -> RealPanel:
@@ -118,17 +84,6 @@ def test_two_treated_units_lose_no_twin(tmp_path: Path) -> None:
     found = trust(world.real(tmp_path, 0, 3.0), replications=128, alone=True)
     assert found.main.size("iid").n == 128
     assert found.recommended in {"conley-taber", "ferman-pinto"}
-
-
-@pytest.mark.long
-def test_three_groups_are_no_clusters(tmp_path: Path) -> None:
-    world = World("three groups", **SMALL, dates=((4, 7), (6, 7), (8, 6)), groups=3, group_sd=0.7)
-    found = trust(world.real(tmp_path, 0, 3.0), errors="cluster:group", replications=128, alone=True)
-    assert found.printed == "cluster:group"
-    assert not found.recommended.endswith(":group")
-    assert {error for error in found.forbidden if error.endswith(":group")} == {
-        "cluster:group", "cr2:group", "cv3:group"}  # fmt: skip
-    assert "need 20" in found.reason
 
 
 @pytest.mark.long
@@ -205,17 +160,6 @@ def mirrored(what: str, one: dict[str, Any], other: dict[str, Any], turned: tupl
             assert its == pytest.approx(-value if signed else value, rel=1e-7, abs=1e-12), (what, key)
         else:
             assert its == value, (what, key)
-
-
-def test_power_of_a_mirrored_panel_is_equal_but_for_simulation_error(
-    both: tuple[dict[str, Any], dict[str, Any]],
-) -> None:
-    """Cells with an effect have draws of their own: within 4 Monte Carlo errors."""
-    for row, its in zip(both[0]["power"], both[1]["power"], strict=True):
-        assert abs(row["power"] - its["power"]) <= 4 * np.hypot(row["mcse"], its["mcse"])
-    assert abs(both[0]["mde"]["value"] - both[1]["mde"]["value"]) <= 4 * np.hypot(*(one["mde"]["mcse"] for one in both))
-    alarms = [next(row for row in one["checks"] if row["name"] == "pre-trend")["false_alarm"] for one in both]
-    assert abs(alarms[0] - alarms[1]) <= 4 * np.sqrt(2 * 0.05 * 0.95 / 64)
 
 
 def test_the_reason_of_a_mirrored_panel_names_the_mirrored_numbers(both: tuple[dict[str, Any], dict[str, Any]]) -> None:
@@ -311,19 +255,6 @@ def test_units_that_adopt_later_are_comparisons(tmp_path: Path) -> None:
     facts = pp.TwoWayDID().cluster_facts(panel, "unit")
     assert (facts.treated[0], facts.untreated[0]) == (60, 40)
     assert "cluster:unit" not in forbidden_of(("cluster:unit", "iid"), panel)
-
-
-def test_the_advice_says_what_is_wrong_with_the_printed_errors() -> None:
-    sizes = {"cluster:unit": MeasureWithError(0.22, 0.01), "conley-taber": MeasureWithError(0.04, 0.01)}
-    _, reason = advice(sizes, "cluster:unit", {"cluster:unit": "clusters with treated units: 3, needed: 20"})
-    assert reason == (
-        "errors clustered by unit do not serve here (clusters with treated units: 3, needed: 20); the test of p "
-        "values by placebos of never treated units (Conley and Taber) rejects in 4.0% of twins without an effect"
-    )
-    _, nothing = advice(sizes, "cluster:unit", dict.fromkeys(sizes, "one group"))
-    assert nothing == (
-        "no error type is safe here; placebos of never treated units (Conley and Taber) comes nearest: one group"
-    )
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e12])

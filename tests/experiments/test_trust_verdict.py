@@ -103,13 +103,6 @@ def test_what_an_error_type_needs(error: str, treated: int, units: int, words: s
     assert words in found
 
 
-def test_the_effective_number_of_clusters_by_hand() -> None:
-    """The 24.7 of the table: 20 treated units of 200."""
-    treated, others = 1 / 20**2, 1 / 180**2
-    total, squares = 20 * treated + 180 * others, 20 * treated**2 + 180 * others**2
-    assert f"{total**2 / squares:.1f}" == "24.7"
-
-
 def test_whole_groups_ask_for_clusters_of_groups() -> None:
     """60 provinces of 3 units, 30 of which adopt: what does not cluster by province is out, with the reason."""
     one = panel(90, 180, {"province": blocks(180, 3)})

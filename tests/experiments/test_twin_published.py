@@ -81,15 +81,6 @@ def test_the_five_steps_as_a_plain_program(made: Path, plain: made_twins.FiveSte
     assert abs(rmse - own_rmse) < 4 * np.hypot(rmse_error, own_error)
 
 
-def test_the_rows_are_not_all_alike(plain: made_twins.FiveSteps) -> None:
-    """What the rows change moves the numbers by more than the tolerance, so that they can be told apart."""
-    whole = plain.estimates(OWN, 5)
-    for row in ("no M", "random"):
-        other = plain.estimates(OWN, 5, **PLAIN[row])
-        error = np.hypot(whole.std(), other.std()) / np.sqrt(OWN)
-        assert abs(whole.mean() - other.mean()) > 8 * error, row
-
-
 def test_an_indicator_may_be_the_treatment_of_the_spec(made: Path, tmp_path: Path) -> None:
     """The law of the last period as a treatment too: the design is the same, and its effect is 0."""
     table = made_twins.low_rank_table()

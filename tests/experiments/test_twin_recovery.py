@@ -61,13 +61,6 @@ def test_parameters_are_found_again(found: Mapping[str, list[Parameter]], dial: 
     assert abs(values.mean() - TRUTH[dial]) < 4 * error
 
 
-@pytest.mark.long
-def test_the_raw_autoregression_is_biased_as_nickell_says(found: Mapping[str, list[Parameter]]) -> None:
-    raw = np.array([item.raw for item in found["errors.serial"]])
-    bias = -(1 + 0.7) / 12
-    assert 0.9 * bias > raw.mean() - 0.7 > 1.5 * bias  # year effects and shared shocks add to it
-
-
 def test_means_of_thirds_share_the_unit_effects_and_little_else() -> None:
     """White noise: the statistic of levels and noise is that of the levels, where the Moran's I of means is not."""
     rng = np.random.default_rng(20261126)
@@ -514,21 +507,6 @@ def test_a_covariate_of_a_known_law_gives_back_its_dials(periods: int, serial: f
     assert found["sd"] == pytest.approx(1.5, abs=0.06)
     assert found["serial"] == pytest.approx(serial, abs=0.03)
     assert found["between"] == pytest.approx(between, abs=0.05)
-
-
-def test_a_twin_shows_the_persistence_and_the_share_of_units_of_the_real_covariate() -> None:
-    """As a reader computes them: correlation of deviations from units' means, and variance of those means."""
-
-    def seen(x: np.ndarray) -> tuple[float, float]:
-        moved = x[0] - x[0].mean(axis=0)
-        return (
-            float(np.corrcoef(moved[1:].ravel(), moved[:-1].ravel())[0, 1]),
-            float(x[0].mean(axis=0).var() / x.var()),
-        )
-
-    real = drawn(8, 3000, seed=1, serial=0.85, between=0.2)
-    twin = drawn(8, 3000, seed=2, **normal_covariate(real))
-    np.testing.assert_allclose(seen(twin), seen(real), atol=0.03)
 
 
 def test_a_covariate_that_does_not_change_is_all_units() -> None:
