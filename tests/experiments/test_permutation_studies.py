@@ -96,7 +96,6 @@ def test_what_a_permutation_test_cannot_use(case: str, tmp_path: Path, capsys: p
 
 
 def test_what_panels_show_names_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Blocks of neighbours that are not two are seen on the panel alone."""
     said = refusal(tmp_path, STUDY + 'scheme = "blocks:knn-6:200"\n', capsys)
     assert "study.toml, did-blocks-knn-6-200, blocks:knn-6:200; 1 blocks of 200 neighbours" in said
 

@@ -41,7 +41,16 @@ def test_a_pivot_is_printed_alone(store: Path, capsys: pytest.CaptureFixture[str
 def test_files_and_figures_are_written(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "r.html"
     wanted = ["--by", "effect,serial", "--measure", "size", "--measure", "power", "--out", str(tmp_path / "t")]
-    wanted += ["--format", "tex,docx,xlsx,csv", "--figures", str(tmp_path / "f"), "--html", str(page)]
+    wanted += [
+        "--format",
+        "tex,docx,xlsx,csv",
+        "--figures",
+        str(tmp_path / "f"),
+        "--figure",
+        "size",
+        "--html",
+        str(page),
+    ]
     assert run_command(["report", str(store), *wanted]) == 0
     said = capsys.readouterr().out
     names = {file.name for file in (tmp_path / "t").iterdir()}
@@ -109,7 +118,6 @@ def test_a_measure_that_is_nowhere_defined_is_refused(tmp_path: Path, capsys: py
 def test_make_demo_ends_with_answer_picture_and_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command of the Makefile with fewer replications, where nobody looks at a browser."""
     lines = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8").splitlines()
     recipe = next(line for line in lines[lines.index("demo: $(STAMP)") :] if "panelproof " in line)
     words = recipe.removeprefix(">@$(BIN)/panelproof ").split()

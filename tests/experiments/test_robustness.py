@@ -285,7 +285,6 @@ def test_clusters_and_further_error_types(tmp_path: Path) -> None:
 
 
 def test_the_menu_on_the_committed_panel(tmp_path: Path) -> None:
-    """The same menu: all checks run, a lagged column serves without its first year, outcomes are linearmodels' own."""
     spec = (
         made_cities.PANEL
         + """
@@ -532,8 +531,6 @@ def test_gaps_of_further_columns_follow_missing(tmp_path: Path) -> None:
 
 
 def test_other_outcomes_are_judged_where_they_are_there(tmp_path: Path) -> None:
-    """Of one year a unit, nothing is left beside the units' effects; of none, nothing is to be judged."""
-
     def once(frame: pd.DataFrame) -> pd.DataFrame:
         return frame.assign(other=frame["other"].where(frame["year"] == 2003 + frame["code"] % 2))
 
@@ -583,7 +580,6 @@ def test_an_empty_menu_and_its_defaults(tmp_path: Path) -> None:
 
 
 def test_a_sample_of_what_is_excluded_has_no_such_column(tmp_path: Path) -> None:
-    """The claim of a subsample asks for the checks of its own units, and one of them excludes all of these."""
     real = real_panel(tmp_path, table(), "[robustness]\nexclude = { region = [1] }\nunit_trends = true\n")
     inside = real.panel.attributes["region"] == 1
     sample = replace(real, panel=real.subset(inside, weights=False))

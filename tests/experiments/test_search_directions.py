@@ -55,9 +55,6 @@ def noisy(function: Callable[[float], float], seed: int, *, start: tuple[float, 
     return measure
 
 
-# The start
-
-
 def test_noise_that_puts_the_start_beyond_the_level_is_measured_away() -> None:
     """y(0) = .05 is well; the first 512 replications say -.06, less than a standard error beyond."""
     found = search(noisy(lambda x: 0.05 - x, 1, start=(-0.06,)), Limits(0.0, 0.5, least=0.0, budget=400_000), 1)
@@ -67,7 +64,6 @@ def test_noise_that_puts_the_start_beyond_the_level_is_measured_away() -> None:
 
 
 def test_a_start_at_the_level_is_a_tie() -> None:
-    """Exactly at the level without noise, and with noise as long as an eighth of the budget lasts."""
     exact = search(lambda x, n: SearchPoint(x, -x, 0.0, n), Limits(0.0, 0.5, least=0.0), 1)
     assert (exact.state, exact.value) == ("tied", 0.0)
     noise = search(noisy(lambda x: -x, 3, start=(-0.01, -0.01, -0.01)), Limits(0.0, 0.5, budget=8 * 512 * 16), 1)
@@ -83,7 +79,6 @@ def test_a_start_that_is_clearly_beyond_the_level_is_passed() -> None:
 
 @pytest.mark.parametrize("way", [1.0, -1.0])
 def test_no_answer_lies_before_the_start(way: float) -> None:
-    """Half of the searches from the very root find it before the start: their answers are moved there, and hold it."""
     limits = Limits(1.0 * way, 0.5 * way, least=-5.0, most=5.0, budget=100_000)
     moved = 0
     for seed in range(40):
@@ -137,9 +132,6 @@ def test_a_budget_that_ends_a_search_is_said() -> None:
     assert search(noisy(lambda x: x - 1, 2), replace(limits, budget=200_000, precision=0.05), 0).short
 
 
-# The interval, by hand from counts
-
-
 def test_the_interval_of_a_power_by_hand_from_counts() -> None:
     """Power 400 of 1,000 at .2 and 700 of 1,000 at .4, level 50%: a line in probits, by the delta method."""
     question = SearchQuestion("power", 0.5, False, "did", "did", "iid")
@@ -156,7 +148,6 @@ def test_the_interval_of_a_power_by_hand_from_counts() -> None:
     weight = (root - 0.2) / 0.2  # of the upper point
     error = math.hypot((1 - weight) * se[0.2], weight * se[0.4]) / slope
     fit = fitted(measured, 0.3, 0.1)
-    assert fit is not None
     assert (fit.root, fit.se) == pytest.approx((root, error), rel=1e-9)
 
 
@@ -179,9 +170,6 @@ def test_type_s_counts_the_significant_fits_alone() -> None:
     found = question.value(pd.DataFrame([row, truth]))
     assert found == (0.1, 0.055, 30)
     assert question.distance(*found)[0] == pytest.approx(norm.ppf(3.5 / 31) - norm.ppf(0.05))
-
-
-# Ways and whole numbers, by the rules
 
 
 def ways(monkeypatch: pytest.MonkeyPatch, measure: str, y: float, dial: str = "units") -> Limits:
@@ -242,9 +230,6 @@ def test_an_end_below_the_start_is_looked_for_downwards() -> None:
     assert (limits.start, limits.step, limits.least, limits.most) == (0.0, -0.1, -0.8, 0.0)
     whole = solve._limits(evaluator, "units", {}, Search(high=196), True)
     assert (whole.start, whole.step, whole.least, whole.most) == (200.0, -1.0, 196.0, 200.0)
-
-
-# Searches of studies
 
 
 def test_the_size_above_the_target_power_ends_a_search_at_once() -> None:
@@ -345,7 +330,6 @@ def test_measures_that_an_estimator_never_has(measure: str, estimator: str, said
 
 
 def test_fits_that_lack_a_measure_are_found_on_one_tile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Intervals that no fit has: refused after one tile."""
     sizes: list[int] = []
 
     def frame_without_coverage(store: Any) -> Any:
@@ -390,7 +374,6 @@ def test_a_part_of_a_block_is_measured_as_a_whole_one() -> None:
 
 
 def test_a_point_is_read_from_its_first_replications(tmp_path: Path) -> None:
-    """A store that holds more is read as far as a search asks, so that a repeated search takes the same steps."""
     first = evaluator_of(known.study(1), "rejection:0.5", None).measure({}, BLOCK)
     more = evaluator_of(known.study(1), "rejection:0.5", tmp_path).measure({}, 4 * BLOCK)
     again = evaluator_of(known.study(1), "rejection:0.5", tmp_path).measure({}, BLOCK)
@@ -399,7 +382,6 @@ def test_a_point_is_read_from_its_first_replications(tmp_path: Path) -> None:
 
 
 def test_an_effect_that_moves_nothing_is_refused_and_names_no_size() -> None:
-    """The coefficient of a covariate hangs on no effect of the treatment."""
     study = Study.from_settings({
         "name": "covariate", "worlds": 1, "seed": 1, "replications": 512,
         "design": {"kind": "panel", "units": 20, "periods": 6, "covariates": [{"name": "x", "effect": 0.3}]},
@@ -438,7 +420,6 @@ def test_replications_of_a_share_are_uncertain_on_both_sides(worlds: int) -> Non
 def test_the_spread_of_few_worlds_is_known_as_their_number_says(
     worlds: int, se: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three quarters of the variance lie between worlds, and all groups of blocks have the same error."""
     monkeypatch.setattr(searches, "_mcse", lambda *_: (0.1, 0.0025))
     store: Any = SimpleNamespace(worlds=worlds)
     assert spread_of(store, 4096, cast(SearchQuestion, None)) == (0.1, 0.0025, pytest.approx(se))
@@ -530,7 +511,5 @@ def test_a_fit_that_does_not_hold_has_a_wider_interval() -> None:
         return [SearchPoint(x, x - 1 + jag * (-1) ** i, 0.01, 100) for i, x in enumerate(np.linspace(0.7, 1.3, 7))]
 
     smooth, jagged = fitted(points(0.0), 1.0, 0.4), fitted(points(0.05), 1.0, 0.4)
-    assert smooth is not None
-    assert jagged is not None
     assert smooth.root == pytest.approx(1.0)
     assert jagged.se > 3 * smooth.se

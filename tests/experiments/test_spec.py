@@ -189,7 +189,6 @@ def test_a_lag_never_crosses_units_or_gaps(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, PANEL + 'missing = "drop"\ncontrols = ["before"]\n[transform]\nbefore = { lag = "x" }\n')
     reading = read_real_panel(panel_file(tmp_path, table), spec)
     panel = reading.panel
-    assert panel.observed is not None
     gone = [(panel.units[i], panel.periods[t]) for t, i in np.argwhere(~panel.observed[0])]
     assert gone == [("城1", 2006), ("城1", 2007)]
     assert panel.variables["before"][0, 0, 0] == table["x"][0]
@@ -503,7 +502,6 @@ def test_a_panel_that_does_not_fit_its_spec_is_refused(tmp_path: Path, case: str
 
 
 def test_a_fault_hides_no_fault_of_another_key(tmp_path: Path) -> None:
-    """Unknown keys, wrong weights and wrong keys of [inference] are left out, and the rest is checked further."""
     text = PANEL + 'treatmnt = "eip"\nlongitude = "lon"\n[inference]\ndraws = 1\nerrors = ["hc9"]\n'
     text += '[[weights]]\nkind = "knn"\nk = 0\n' + '[[weights]]\nkind = "nested"\nvariable = "x"\n' * 2
     with pytest.raises(BadInput) as caught:

@@ -50,8 +50,10 @@ unit_sd = 0.5
 [design.measurement]
 outcome_sd = 0.1
 
+[design.missing]
+pattern = "dropout"
+
 [grid]
-"missing.pattern" = ["random", "dropout"]
 "missing.share" = [0.0, 0.15]
 "adoption.kind" = ["clustered", "dose", "staggered"]
 
@@ -118,7 +120,6 @@ def test_block_size_does_not_matter(study: Study) -> None:
 
 
 def test_two_way_did_finds_every_effect_that_units_share(study: Study, reference: Path) -> None:
-    """Cohorts and doses alike: effects differ between units in each draw, and its truth with them."""
     frame = diagnose(ZarrStore.open(reference)).frame
     rows = frame[(frame["measure"] == "bias") & (frame["term"].isin(["did", "x"]))]
     doses = [cell for cell in study.cells if cell.parameters["adoption.kind"] == "dose"]

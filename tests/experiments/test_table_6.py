@@ -231,7 +231,6 @@ def test_weights_that_link_all_alike_are_left_out(tmp_path: Path) -> None:
 
 
 def test_an_index_that_no_permutation_changes_has_no_z(tmp_path: Path) -> None:
-    """One city differs from all others, and every city has two neighbours on a ring, which have it."""
     table = frame()
     table["y"] = (table["city"] == "城05").astype(float) + 0.1 * table["x"] * (table["year"] > 2019)
     units = sorted(table["city"].unique())

@@ -50,7 +50,6 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def hash_of(store: object) -> str:
-    assert isinstance(store, ZarrStore)
     return store.content_hash()
 
 
@@ -155,7 +154,6 @@ def test_the_next_client_goes_on_where_killed_ones_stood(store: Path, reference:
 
 
 def test_clients_wait_for_the_last_and_take_over_when_it_ends(store: Path, reference: str) -> None:
-    """A client that holds a lot and is gone later leaves it to the one that waits."""
     part, said = leave(store, 2), list[str]()
     tickets = [read_ticket(path) for path in (part.parent / TICKETS).iterdir()]
     assert Ticket(part.name, done=False) in tickets, "no lot was on its way"
@@ -302,7 +300,6 @@ def tickets_of(part: Path, places: list[tuple[int, int]]) -> Tickets:
 
 
 def test_a_ticket_that_says_nothing_is_left_for_a_while(store: Path) -> None:
-    """Its maker may be about to say whose it is; one that was killed then never does."""
     crew = Crew(store)
     places = [(0, index) for index in range(3)]
     own = tickets_of(crew.new_part(), places)
@@ -408,7 +405,6 @@ def test_tickets_without_parts_do_not_keep_anybody_from_work(store: Path, refere
 
 
 def test_blocks_of_every_killed_client_stay(store: Path, reference: str) -> None:
-    """Also where one lot went from hand to hand: its blocks lie in several parts."""
     with mock.patch("results.store.merge.MOST_LOTS", 4):
         for more in (3, 2):
             leave(store, more)
@@ -429,7 +425,6 @@ def _raise(error: BaseException) -> None:
 
 
 def test_a_ticket_that_another_has_taken_over_is_put_back(store: Path) -> None:
-    """This client looked while the ticket was that of a client that is gone."""
     crew = Crew(store)
     own = tickets_of(crew.new_part(), [(0, 0)])
     ticket = crew.folder / TICKETS / "0"

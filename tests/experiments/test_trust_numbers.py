@@ -42,9 +42,6 @@ from studies import quick_study
 CLUSTERED = made_twins.SPEC.replace('method = "parametric"', 'method = "parametric"\ndraws = 100')
 
 
-# Power
-
-
 def test_a_curve_through_exact_powers_is_found_again() -> None:
     effects = np.array([0.0, 0.5, 1.0, 1.5, 2.0])
     counts = np.full(5, 1000.0)
@@ -71,19 +68,12 @@ def test_the_interval_of_the_detectable_effect_covers_it() -> None:
 
 @pytest.mark.parametrize("count", [64.0, 1000.0, 20000.0])
 def test_effects_that_are_found_always_or_never_give_an_upper_end_alone(count: float) -> None:
-    """The likelihood has no maximum there: the fit passes through the shares and says nothing of the curve between.
-
-    An effect that is always found is not below the detectable one, so that the interval has an upper end and no lower.
-    """
     effects = np.array([0.0, 0.0157])
     curve = fitted_curve(effects, np.array([0.0, count]), np.full(2, count), 0.0028)
     assert curve.at(effects) == pytest.approx([0.0, 1.0], abs=1e-6)
     found = detectable(curve)
     assert found.lower == 0.0
     assert found.value < found.upper <= 0.0157 * (1 + 1e-3)
-
-
-# Budget
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("2m", 120), ("1h", 3600), ("7", 7), ("1.5 min", 90)])
@@ -112,9 +102,6 @@ def test_the_pilot_is_timed_after_a_first_round() -> None:
     assert [call.args[0].replications for call in made.call_args_list] == [64, 128]
 
 
-# Statistics and p values
-
-
 def test_a_calibrated_p_value_counts_statistics_as_large() -> None:
     null = np.array([-3.0, -1.0, 0.5, 2.0, np.nan])
     found = calibrated(-2.0, null)
@@ -123,7 +110,6 @@ def test_a_calibrated_p_value_counts_statistics_as_large() -> None:
 
 
 def test_errors_of_pages_allow_for_the_worlds_of_twins() -> None:
-    """Three of eight worlds have statistics as large, all or none of each: the error is that of eight numbers."""
     world = np.repeat(np.arange(8), 32)
     found = calibrated(2.0, np.where(world < 3, 3.0, 0.0), world)
     assert found.mcse == pytest.approx(np.sqrt(3 / 8 * 5 / 8 / 7), rel=0.01)
@@ -147,7 +133,6 @@ def fits(estimate: Floats, se: Floats, dof: float, pvalue: Floats) -> TermFits:
 
 
 def test_fits_of_a_store_by_hand() -> None:
-    """Two blocks, two terms, two error types: one by t, one with p values that are stored; a failed fit is NaN."""
     estimate = np.array([[0.0, 2.0], [0.0, -1.0], [0.0, 5.0]])
     se = np.array([[[9.0, 1.0], [9.0, np.nan]]] * 3)
     dof = np.array([[[9.0, 4.0], [9.0, 60.0]]] * 3)
@@ -183,9 +168,6 @@ def test_effects_of_a_negative_claim_are_negative() -> None:
     near = effects_of(claim, 0.97 * 0.5 / 2.8)  # type: ignore[arg-type]
     assert len(near) == 1 + 3 + 5
     assert effects_of(SimpleNamespace(estimate=1.0), 0.1, -0.3) == tuple(-x for x in found)  # type: ignore[arg-type]
-
-
-# A whole page on panels of known worlds
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +229,6 @@ def test_a_large_effect_without_threats_is_supported(spatial: Trust) -> None:
 
 
 def test_without_an_effect_none_is_claimed_and_a_drift_is_named(tmp_path: Path) -> None:
-    """With unequal trends, which a twin cannot represent, the page names the assumption and the trends."""
     none = trust(made_twins.drawn_panel(tmp_path, 1, SERIAL | {"effect": {"size": 0.0}}, ALONE), replications=128,
                  alone=True)  # fmt: skip
     assert verdict(none).answer == "no claim"

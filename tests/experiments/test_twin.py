@@ -139,7 +139,6 @@ def test_the_effect_is_the_estimate_of_the_very_estimator(folder: Path, whole: T
 
 @pytest.mark.parametrize("method", ["parametric", "factor", "residual"])
 def test_did_is_unbiased_on_a_twin_with_the_real_calendar(whole: Twin, method: str) -> None:
-    """Levels are additive, and loadings on factors are drawn anew, whoever is treated."""
     one = next(item for item in whole.all if item.method == method)
     assert one.null is (method != "residual")  # whose 36 units are 4 blocks of neighbours: 16 different panels
     found = diagnose(run(one.study.resized(replications=1024))).frame
@@ -148,8 +147,6 @@ def test_did_is_unbiased_on_a_twin_with_the_real_calendar(whole: Twin, method: s
 
 
 def test_without_the_errors_kept_levels_are_the_real_ones(folder: Path) -> None:
-    """What a residual twin leaves of the panel is its paths before they are brought to size, and in treated
-    unit-periods the mean of the cohort, which is an effect."""
     real = pp.read_panel(folder / "panel.csv", folder / "spec.toml")
     one, held = twin(real, "residual"), Real.of(real)
     signal = _without_errors(one.design).draw(Streams(1)).panel.variables["y"][0]
@@ -184,7 +181,6 @@ def _without_errors(design: PanelDesign) -> PanelDesign:
 
 
 def test_a_study_is_safe_from_its_files(folder: Path, tmp_path: Path) -> None:
-    """A store goes on, is replayed and is the same on workers after the panel's file is gone or another one."""
     shutil.copytree(folder / "out", tmp_path / "here")
     study = Study.from_toml(tmp_path / "here" / "design.toml")
     run(study, store=tmp_path / "s.zarr")
@@ -201,20 +197,6 @@ def test_a_study_is_safe_from_its_files(folder: Path, tmp_path: Path) -> None:
     assert other.fingerprint != study.fingerprint
     with pytest.raises(BadInput):
         run(other.resized(replications=128), store=tmp_path / "s.zarr")
-
-
-def test_a_report_names_the_panel_in_a_few_words(folder: Path, tmp_path: Path) -> None:
-    store = tmp_path / "s.zarr"
-    command = ["run", str(folder / "out" / "design.toml"), "--cluster", "serial", "--store", str(store)]
-    assert run_command([*command, "--html", str(tmp_path / "r.html")]) == 0
-    page = (tmp_path / "r.html").read_text(encoding="utf-8")
-    design = Study.from_toml(folder / "out" / "design.toml").design
-    assert isinstance(design, PanelDesign)
-    text = design.geography.panel  # type: ignore[attr-defined]
-    assert "in the store" in page
-    assert text[:40] not in page
-    assert text not in repr(design)
-    assert len(repr(design)) < 4000
 
 
 @pytest.mark.parametrize(
@@ -337,7 +319,6 @@ def test_a_panel_with_gaps_says_what_to_do(tmp_path: Path, capsys: pytest.Captur
 
 @pytest.mark.parametrize("on", ["levels", "trends", "neighbours"])
 def test_a_propensity_is_fitted_to_who_is_treated(tmp_path: Path, on: str) -> None:
-    """The expected number of adopters is the real one (the score equation of a logit); dates are the real ones."""
     adoption = f'[twin.adoption]\nkind = "propensity"\non = "{on}"\n'
     real = made_cities.real_panel(tmp_path, SPEC.replace("rank = 2", 'method = "residual"') + adoption)
     design = twin(real).design

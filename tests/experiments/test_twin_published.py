@@ -109,7 +109,6 @@ def test_an_indicator_is_that_of_the_last_period_that_is_kept(tmp_path: Path) ->
 
 
 def test_chances_are_those_of_the_plain_logit(made: Path, plain: made_twins.FiveSteps) -> None:
-    """Whatever the signs of singular vectors: only fitted probabilities are the same."""
     design = Study.from_toml(made).design
 
     world = design.settle(Streams(1))
