@@ -69,13 +69,13 @@ COUNTERPARTS = {
     "experiments/test_table_7.py::test_notes_on_cities": ITSELF,
     "experiments/test_table_synthetic.py::test_california_as_published": "::test_the_committed_panel",
     "experiments/test_table_staggered.py::test_published_numbers_of_the_minimum_wage_panel":
-        "::test_columns_equal_means_and_dummies_by_hand",
+        "::test_columns_are_those_of_the_estimators_and_of_dummies",
     "experiments/test_synthetic_published.py::test_published_coverage_of_the_jackknife":
         "estimators/test_synthetic.py::test_estimates_and_jackknife_are_those_of_the_slow_program",
     "experiments/test_synthetic_published.py::test_published_coverage_of_samples_drawn_anew":
         "estimators/test_synthetic.py::test_bootstrap_errors_are_those_of_the_slow_program",
     "experiments/test_synthetic_published.py::test_published_rows":
-        "::test_estimates_in_such_worlds_are_those_of_a_plain_program",
+        "estimators/test_synthetic.py::test_estimates_and_jackknife_are_those_of_the_slow_program",
     "experiments/test_twin_published.py::test_published_simulations_of_womens_wages":
         "::test_the_five_steps_as_a_plain_program",
     "experiments/test_warnings.py::test_the_real_city_panel":

@@ -87,33 +87,6 @@ def said(ledger: Ledger, model: str, term: str | None = None, **wanted: object) 
     }
 
 
-def by_hand(table: pd.DataFrame) -> dict[str, float]:
-    """att(G,T) as differences of four means against never treated units, averaged as Callaway and Sant'Anna do."""
-    means = table.groupby(["first", "year"])["y"].mean()
-    sizes = table.groupby("first")["city"].nunique()
-    never = means[0]
-    cells = {
-        (g, year): means[g, year] - means[g, g - 1] - never[year] + never[g - 1]
-        for g in sizes.index.drop(0)
-        for year in YEARS
-    }
-    treated = {cell: value for cell, value in cells.items() if cell[1] >= cell[0]}
-
-    def mean(of: Sequence[tuple[int, int]]) -> float:
-        return float(np.average([cells[cell] for cell in of], weights=[sizes[cell[0]] for cell in of]))
-
-    events = {k: mean([cell for cell in cells if cell[1] - cell[0] == k]) for k in range(-5, 7) if k != -1}
-    calendar = [mean([cell for cell in treated if cell[1] == year]) for year in YEARS[YEARS >= 2004]]
-    cohorts = {g: mean([cell for cell in treated if cell[0] == g]) for g in sizes.index.drop(0)}
-    return {
-        "overall": mean(list(treated)),
-        "overall:event": float(np.mean([value for k, value in events.items() if k >= 0])),
-        "overall:cohort": float(np.average(list(cohorts.values()), weights=[sizes[g] for g in cohorts])),
-        "overall:calendar": float(np.mean(calendar)),
-        **{f"event({k})": value for k, value in events.items() if -5 <= k <= 5},
-    }
-
-
 def two_way(table: pd.DataFrame, regressors: Sequence[str]) -> float:
     """The first coefficient by dense dummies."""
     blocks = [pd.get_dummies(table[name]).to_numpy(dtype=float) for name in ("city", "year")]
@@ -135,15 +108,15 @@ def test_reference_periods_alone_are_no_known_terms() -> None:
     assert known_terms(made) == ("zero", "whole", "alone")
 
 
-def test_columns_equal_means_and_dummies_by_hand(usual: tuple[RealPanel, Ledger]) -> None:
-    table, ledger = frame(), usual[1]
-    column = found(ledger, "callaway-santanna", "never")
-    wanted = by_hand(table)
-    assert column.keys() == wanted.keys()
-    for term, value in wanted.items():
-        assert column[term].estimate == pytest.approx(value, abs=1e-12), term
-    assert found(ledger, "did")["did"].estimate == pytest.approx(two_way(table, ("d", "x")), abs=1e-10)
+def test_columns_are_those_of_the_estimators_and_of_dummies(usual: tuple[RealPanel, Ledger]) -> None:
+    real, ledger = usual
+    column, own = found(ledger, "callaway-santanna", "never"), CallawaySantAnna()(real.panel)
+    assert column.keys() == {term for term in own.terms if not np.isnan(own.se[0, 0, own.terms.index(term)])}
+    for term, record in column.items():
+        at = own.terms.index(term)
+        assert (record.estimate, record.se) == pytest.approx((own.estimate[0, at], own.se[0, 0, at]), rel=1e-12), term
     assert found(ledger, "did").keys() == {"did"}
+    assert found(ledger, "did")["did"].estimate == pytest.approx(two_way(frame(), ("d", "x")), abs=1e-10)
 
 
 def test_known_effects_are_found_and_two_way_did_misses_them() -> None:
