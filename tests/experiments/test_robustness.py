@@ -7,11 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import made_cities
 import numpy as np
 import pandas as pd
 import pytest
-from linearmodels.panel import PanelOLS
 
 from estimators.matching import PsmDID
 from experiments import estimation as paper
@@ -282,37 +280,6 @@ def test_clusters_and_further_error_types(tmp_path: Path) -> None:
         assert {r.se_type for r in ledger.records if r.column == column} == wanted
     assert {r.se_type for r in ledger.records if r.column > 11} == wanted - {"wild:unit"}
     assert any("PSM columns have no wild:unit errors" in note for note in ledger.notes)
-
-
-def test_the_menu_on_the_committed_panel(tmp_path: Path) -> None:
-    spec = (
-        made_cities.PANEL
-        + """
-        [transform]
-        ln_gdp = { log = "gdp" }
-        second_before = { lag = "second" }
-        [robustness]
-        region_by_period = "province"
-        unit_trends = true
-        outcomes = ["second", "second_before"]
-        policies = ["pilot"]
-        [robustness.psm]
-        covariates = ["ln_gdp", "road"]
-        """
-    )
-    ledger = fitted(made_cities.real_panel(tmp_path, spec))
-    assert not ledger.failures
-    assert len({r.column for r in ledger.records}) == 8
-    frame = made_cities.frame().sort_values(["city", "year"])
-    frame["second_before"] = frame.groupby("city")["second"].shift()
-    for name, years in (("second", 9), ("second_before", 8)):
-        found = effect(ledger, f"outcome {name}")
-        assert found.nobs == 36 * years
-        rows = frame.dropna(subset=[name]).set_index(["city", "year"])
-        fit = PanelOLS(rows[name], rows[["d", "road", "book"]], entity_effects=True, time_effects=True)
-        assert found.estimate == pytest.approx(fit.fit().params["d"], rel=1e-8)
-    bias = {s.sample: s.value for s in ledger.statistics if s.name == "mean_bias_after"}
-    assert len(bias) == 3
 
 
 @pytest.mark.parametrize("whose", ["all", "of the treated"])

@@ -119,19 +119,6 @@ def test_columns_are_those_of_the_estimators_and_of_dummies(usual: tuple[RealPan
     assert found(ledger, "did")["did"].estimate == pytest.approx(two_way(frame(), ("d", "x")), abs=1e-10)
 
 
-def test_known_effects_are_found_and_two_way_did_misses_them() -> None:
-    ledger = fitted(real_panel(frame(noise=1e-7)))
-    cells = [(g, k, size) for g, size in DATES.items() if g for k in range(2011 - g)]
-    truth = float(np.average([effect(g, k) for g, k, _ in cells], weights=[size for *_, size in cells]))
-    first = float(np.average([effect(g, 0) for g in DATES if g], weights=[DATES[g] for g in DATES if g]))
-    robust = ("callaway-santanna", "never"), ("callaway-santanna", "not-yet"), ("imputation", None)
-    for model, transform in (*robust, ("two-stage", None), ("sun-abraham", None)):
-        column = found(ledger, model, transform)
-        assert column["overall"].estimate == pytest.approx(truth, abs=1e-6), model
-        assert column["event(0)"].estimate == pytest.approx(first, abs=1e-6), model
-    assert found(ledger, "did")["did"].estimate < truth - 0.05
-
-
 def test_table_s2_is_what_the_diagnostics_say(usual: tuple[RealPanel, Ledger]) -> None:
     real, ledger = usual
     bacon = decompose(real.panel)

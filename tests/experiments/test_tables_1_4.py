@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import made_cities
 import numpy as np
 import pandas as pd
 import pytest
@@ -339,31 +337,6 @@ def test_clusters_that_a_value_lacks() -> None:
     columns = "columns 1 (zone = east), 2 (zone = middle) and 3 (zone = west)"
     assert noted == [f"Table 4, {columns} have no cluster:zone errors: they need 2 clusters."]
     assert {r.se_type for r in ledger.records if r.sample == "zone = east"} == {"iid", "hc1"}
-    assert not ledger.failures
-
-
-def test_the_committed_panel(tmp_path: Path) -> None:
-    real = made_cities.real_panel(
-        tmp_path,
-        f"""{made_cities.PANEL}
-        other_policy = "pilot"
-        groups = ["region", "province"]
-        [inference]
-        draws = 99
-    """,
-    )
-    ledger, table = tables_of(real), made_cities.frame()
-    effects = {}
-    for i, region in enumerate(["east", "middle", "west"]):  # as sorted
-        rows = table[table["region"] == region].set_index(["city", "year"])
-        fit = PanelOLS(rows["y"], rows[["d", "road", "book"]], entity_effects=True, time_effects=True).fit()
-        found = column(ledger, "4", 1 + i, "did", "iid", f"region = {region}")
-        effects[region] = found["did"][0]
-        np.testing.assert_allclose(found["did"], (fit.params["d"], fit.std_errors["d"]), rtol=1e-8)
-    tested = column(ledger, "4", 0, "interaction", "cluster:unit", "region")
-    for region in ("middle", "west"):
-        np.testing.assert_allclose(tested[f"did x {region}"][0], effects[region] - effects["east"], rtol=1e-8)
-    assert statistic(ledger, "4", 0, "wald", sample="province") > 0
     assert not ledger.failures
 
 
