@@ -1,4 +1,4 @@
-"""The referee's menu against the same regressions by hand: dummies and pyfixest on tables cut and shifted by pandas."""
+"""The referee's menu against the same regressions by hand: dummies on tables cut and shifted by pandas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Studies: what makes two of them the same, and blocks that cannot be run."""
+"""Studies: what makes two of them the same, how they travel with jobs, and blocks that cannot be run."""
 
 from __future__ import annotations
 

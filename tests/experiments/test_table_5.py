@@ -1,4 +1,4 @@
-"""Table 5: against linearmodels on two panels of cities, on a world with known paths, its statistics and notes."""
+"""Table 5: effects made of its columns, a world with known paths, its statistics and notes."""
 
 from __future__ import annotations
 

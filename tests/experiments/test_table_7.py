@@ -1,4 +1,4 @@
-"""Table 7: against spreg on two panels of cities, published tests on cigarettes, the conclusion, what notes say."""
+"""Table 7: against spreg on two panels of cities, published tests on cigarettes, the conclusion, notes, other effects."""
 
 from __future__ import annotations
 

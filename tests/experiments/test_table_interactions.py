@@ -36,7 +36,7 @@ def spec_of(**changes: Any) -> dict[str, Any]:
 
 
 def read(**changes: Any) -> Any:
-    frame = example_frame(60).rename(columns={"lat": "latitude"})
+    frame = example_frame().iloc[: 60 * 18].rename(columns={"lat": "latitude"})
     return pp.read_panel(frame, spec_of(**changes))
 
 
@@ -184,7 +184,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", MISTAKES)
 def test_mistakes_are_named(case: str) -> None:
     changes, said = MISTAKES[case]
-    frame = example_frame(40).assign(one=1)
+    frame = example_frame().assign(one=1)
     with pytest.raises(BadInput, match=said) as caught:
         pp.estimate(pp.read_panel(frame, replace_transform(spec_of(**changes))))
     assert len(caught.value.problems) == 1
@@ -195,7 +195,7 @@ def replace_transform(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_what_a_column_cannot_have_is_a_note() -> None:
-    frame = example_frame(60)
+    frame = example_frame()
     treated = frame.groupby("city")["eip"].transform("max")
     frame = frame.assign(none=frame["gpat"] * (1 - treated), half=(treated > 0).astype(int))
     tables = pp.estimate(pp.read_panel(frame, {**spec_of(moderation={"by": ["none"]}, ddd={"group": "half"}),
@@ -254,7 +254,7 @@ def test_a_second_group_that_is_fitted_without_error_has_no_error() -> None:
 
 
 def test_a_control_that_the_effects_of_groups_absorb_is_a_note_in_place_of_table_d() -> None:
-    frame = example_frame(60).rename(columns={"lat": "latitude"})
+    frame = example_frame().iloc[: 60 * 18].rename(columns={"lat": "latitude"})
     frame["late"] = (frame["latitude"] > frame["latitude"].median()).astype(int)
     frame["road"] = frame["late"] * (frame["year"] - 2006.0) ** 2
     plain = spec_of(transform={}, ddd={"group": "late"})

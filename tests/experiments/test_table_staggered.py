@@ -1,4 +1,4 @@
-"""Tables S to S4 on panels whose effects are known, against hand-made comparisons, and where they cannot be."""
+"""Tables S to S4: the numbers of their estimators, the samples of stacks, and where they cannot be."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_reference_periods_alone_are_no_known_terms() -> None:
 
 def test_columns_are_those_of_the_estimators_and_of_dummies(usual: tuple[RealPanel, Ledger]) -> None:
     real, ledger = usual
-    column, own = found(ledger, "callaway-santanna", "never"), CallawaySantAnna()(real.panel)
+    column, own = found(ledger, "callaway-santanna", "never"), CallawaySantAnna(base="universal")(real.panel)
     assert column.keys() == {term for term in own.terms if not np.isnan(own.se[0, 0, own.terms.index(term)])}
     for term, record in column.items():
         at = own.terms.index(term)

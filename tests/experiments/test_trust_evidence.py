@@ -1,4 +1,4 @@
-"""What twins say of checks and of the verdict, by slow loops over made-up twins; and mirrored for negative claims."""
+"""What twins say of checks and of the verdict, by slow loops over made-up twins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A twin of a twin returns its parameters; raw statistics are the biased ones of short panels."""
+"""A twin of a twin returns its parameters; twins without an effect; their covariates and prosperity."""
 
 from __future__ import annotations
 
