@@ -1,4 +1,4 @@
-"""Table 7: against spreg on two panels of cities, published tests on cigarettes, the conclusion, notes, other effects."""
+"""Table 7: against spreg on two panels of cities, published tests on cigarettes, the conclusion, notes and effects."""
 
 from __future__ import annotations
 
