@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from estimators import Estimates, Estimator, Mediation, SpatialPanel, Status, TwoWayDID
+from estimators import Estimates, Estimator, Mediation, Status, TwoWayDID
 from estimators.linear.did import LeastSquares
 from estimators.permutation import PermutationTest
 from experiments.run.runner import run
@@ -289,22 +289,6 @@ def test_real_estimators_draw_the_same_when_a_batch_is_taken_apart(name: str, mo
     for stored in ("pvalue", "lower", "upper"):
         np.testing.assert_allclose(getattr(single, stored), getattr(whole, stored), rtol=1e-6, err_msg=stored)
     assert len(np.unique(whole.pvalue[:, 0, 0])) > 10
-
-
-def test_simulated_effects_draw_the_same_when_a_batch_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
-    study = echo_study(design=Paper(spillover="lag"), estimators=(SpatialPanel("sar", simulate=49),), replications=40)
-    ((_, whole),) = collected(study).items()
-    own = SpatialPanel.solve
-
-    def solve(self: Any, plan: Any, moments: Any, schema: Any, streams: Streams) -> Estimates:
-        if moments.rows > 3:
-            raise MemoryError("too many")
-        return own(self, plan, moments, schema, streams)
-
-    monkeypatch.setattr(SpatialPanel, "solve", solve)
-    ((_, halved),) = collected(study).items()
-    np.testing.assert_allclose(halved.se, whole.se, rtol=1e-9)
-    np.testing.assert_array_equal(halved.status, whole.status)
 
 
 @dataclass(frozen=True, slots=True)
