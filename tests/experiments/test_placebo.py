@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import tomllib
@@ -14,6 +15,7 @@ import made_cities
 import numpy as np
 import pytest
 from placebo_files import SPEC, command, write
+from rich.console import Console
 from scipy import stats
 
 from estimators import Estimates, Layout, SpatialPanel, Status, TwoWayDID
@@ -28,6 +30,7 @@ from experiments.placebo import (
     answer,
     centre_notes,
     check_fits,
+    print_placebo,
     question,
 )
 from experiments.run.reporting import facts_of
@@ -119,6 +122,22 @@ def test_every_scheme_answers(real: RealPanel, scheme: str) -> None:
     else:
         assert np.isnan([found.lower, found.upper]).all()
     assert any("no exact test" in note for note in found.notes) == (scheme == "time")
+
+
+def test_failed_placebos_are_said_before_the_numbers(real: RealPanel) -> None:
+    ask = question(real, scheme="space", draws=99)
+    found = answer(ask, run(ask.study))
+    assert "placebos could not" not in printed(found)
+    placebos = np.where(np.arange(99) < 4, np.nan, found.placebos)
+    lines = printed(replace(found, placebos=placebos)).splitlines()
+    assert lines[1] == "4 placebos could not be fitted; they count as extreme."
+    assert "\n".join(lines).count("could not be fitted") == 1
+
+
+def printed(found: PlaceboAnswer) -> str:
+    out = io.StringIO()
+    print_placebo(found, Console(file=out, width=200, color_system=None))
+    return out.getvalue()
 
 
 @pytest.mark.parametrize("scheme", ["space", "blocks:7"])

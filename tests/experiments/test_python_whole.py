@@ -212,6 +212,15 @@ def test_intervals_of_tables_have_any_level() -> None:
     np.testing.assert_allclose(tables()["2"].conf_int(alpha=0.0500001), tables()["2"].conf_int(), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.long
+def test_a_run_on_a_cluster_that_it_starts_has_the_serial_numbers(tmp_path: Path) -> None:
+    there = pp.run(study(), store=tmp_path / "a.zarr", cluster="local", workers=1)
+    here = pp.run(study())
+    for cell in (0, 1):
+        for theirs, ours in zip(there.blocks(cell), here.blocks(cell), strict=True):
+            np.testing.assert_array_equal(theirs.estimates["did"].estimate, ours.estimates["did"].estimate)
+
+
 def test_a_panel_that_is_drawn_is_that_of_the_run(tmp_path: Path) -> None:
     store = pp.run(study(worlds=2), store=tmp_path / "a.zarr")
     for cell, replication in ((0, 0), (1, 63), (0, 101)):

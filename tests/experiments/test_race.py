@@ -634,6 +634,21 @@ def test_who_leads_a_world_is_valid_there() -> None:
     assert "The worlds disagree" in stays
 
 
+def test_no_name_is_cut_at_80_columns() -> None:
+    """The longest names, with the widest numbers that stand beside them."""
+    names = ("did", *race_module.CONTESTANTS)
+    results = tuple(RaceResult("factor", name, "jackknife:unit", -0.0123, 0.0012, 0.0345, 0.0021, 0.03, 0.954, 0.01,
+                               0.2, 0.832, 0.0, 512) for name in names)  # fmt: skip
+    panel = tuple(race_module.OnPanel(name, "jackknife:unit", -0.0123, 0.00123, -0.0223, 0.0123) for name in names)
+    found = race_module.Race(claim_of(example()), "did", 0.0157, results, panel, "did", agree=True)
+    console = Console(width=80, record=True, file=io.StringIO())
+    race_module.print_race(found, console)
+    said = console.export_text()
+    assert "demeaned-synthetic-" in said
+    assert "\u2026" not in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
 def test_an_estimator_without_fits_stands_last_in_the_terminal() -> None:
     none = RaceResult("a", "stacked", "cluster:unit")
     results = (none, result("a", "did", 2.0), result("a", "imputation", 1.0))
