@@ -49,13 +49,7 @@ COUNTERPARTS = {
     "experiments/test_examples.py::test_the_city_panel_runs_end_to_end_and_agrees_with_other_programs":
         "::test_every_table_of_the_committed_panel_agrees_with_other_programs",
     "experiments/test_init_spec.py::test_real_panels": "::test_the_committed_panel",
-    "experiments/test_placebo.py::test_the_real_panel": "::test_the_committed_panel",
-    "experiments/test_robustness.py::test_the_menu_on_the_real_city_panel":
-        "::test_the_menu_on_the_committed_panel",
-    "experiments/test_table_5.py::test_cities_equal_linearmodels": ITSELF,
-    "experiments/test_table_5.py::test_columns_are_where_the_paper_has_them": ITSELF,
-    "experiments/test_table_5.py::test_effects_are_made_of_the_two_columns": ITSELF,
-    "experiments/test_table_6.py::test_cigarettes": "::test_the_committed_panel_is_that_of_esda",
+    "experiments/test_table_6.py::test_cigarettes": "::test_every_year_is_that_of_esda",
     "experiments/test_table_7.py::test_cities_equal_spreg_with_time_dummies": ITSELF,
     "experiments/test_table_7.py::test_effects_say_how_their_errors_are_made": ITSELF,
     "experiments/test_table_7.py::test_every_column_has_its_place_weights_and_errors": ITSELF,
@@ -63,19 +57,15 @@ COUNTERPARTS = {
         f"{TABLE_7}::test_likelihood_ratios_have_a_degree_of_freedom_a_regressor",
     "experiments/test_table_7.py::test_lm_tests_of_cigarettes": f"{TABLE_7}::test_lm_tests_have_one_degree_of_freedom",
     "experiments/test_table_7.py::test_notes_on_cities": ITSELF,
-    "experiments/test_table_7.py::test_statistics_of_every_column": ITSELF,
     "experiments/test_table_synthetic.py::test_california_as_published": "::test_the_committed_panel",
     "experiments/test_table_staggered.py::test_published_numbers_of_the_minimum_wage_panel":
-        "::test_the_committed_panel",
-    "experiments/test_tables_1_4.py::test_the_real_city_panel": "::test_the_committed_panel",
-    "experiments/test_trust.py::test_the_real_city_panel": "::test_the_folder_holds_the_page_and_ordinary_stores",
-    "experiments/test_twin.py::test_real_city_panel": "::test_what_was_fitted_lies_inside",
+        "::test_columns_are_those_of_the_estimators_and_of_dummies",
     "experiments/test_synthetic_published.py::test_published_coverage_of_the_jackknife":
         "estimators/test_synthetic.py::test_estimates_and_jackknife_are_those_of_the_slow_program",
     "experiments/test_synthetic_published.py::test_published_coverage_of_samples_drawn_anew":
         "estimators/test_synthetic.py::test_bootstrap_errors_are_those_of_the_slow_program",
     "experiments/test_synthetic_published.py::test_published_rows":
-        "::test_estimates_in_such_worlds_are_those_of_a_plain_program",
+        "estimators/test_synthetic.py::test_estimates_and_jackknife_are_those_of_the_slow_program",
     "experiments/test_twin_published.py::test_published_simulations_of_womens_wages":
         "::test_the_five_steps_as_a_plain_program",
     "experiments/test_warnings.py::test_the_real_city_panel":
@@ -193,7 +183,7 @@ def test_no_other_helper_reaches_the_data() -> None:
 def test_the_scan_sees_fixtures_arguments_and_names_asked_for_at_run_time() -> None:
     assert needs_data("estimators/test_bacon.py", "test_teen_employment")  # an argument
     assert needs_data("experiments/test_table_7.py", "test_lm_tests_of_cigarettes")  # a fixture of a fixture
-    chains = list(needs("experiments/test_table_5.py", "test_cities_equal_linearmodels"))  # request.getfixturevalue
-    assert chains
-    assert not needs_data("experiments/test_table_5.py", "test_cities_equal_linearmodels")
+    itself = ("experiments/test_table_7.py", "test_cities_equal_spreg_with_time_dummies")
+    assert list(needs(*itself))  # request.getfixturevalue
+    assert not needs_data(*itself)
     assert not any(needs("experiments/test_table_5.py", "test_intervals_of_draws_are_kept"))

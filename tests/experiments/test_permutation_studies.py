@@ -9,7 +9,6 @@ import pytest
 from estimators.permutation import PermutationTest
 from experiments.cli import run_command
 from experiments.study import Study
-from sim import BadInput
 from sim.presets import Paper
 
 STUDY = """
@@ -96,14 +95,7 @@ def test_what_a_permutation_test_cannot_use(case: str, tmp_path: Path, capsys: p
     assert words in refusal(tmp_path, f"{STUDY}{line}\n", capsys)
 
 
-def test_a_test_of_a_test_is_refused_in_python() -> None:
-    twice = PermutationTest.of(PermutationTest())
-    with pytest.raises(BadInput, match="a permutation test of a permutation test"):
-        twice.inner  # noqa: B018
-
-
 def test_what_panels_show_names_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Blocks of neighbours that are not two are seen on the panel alone."""
     said = refusal(tmp_path, STUDY + 'scheme = "blocks:knn-6:200"\n', capsys)
     assert "study.toml, did-blocks-knn-6-200, blocks:knn-6:200; 1 blocks of 200 neighbours" in said
 

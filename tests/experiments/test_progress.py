@@ -19,7 +19,6 @@ from experiments.run import progress
 from experiments.run.progress import Lines, line
 from experiments.run.resume import read_log
 from experiments.run.runner import Progress, run
-from results.store import ZarrStore
 from results.store.block import block_arrays
 from studies import quick_study
 
@@ -65,7 +64,6 @@ def test_a_run_counts_its_failed_fits_and_the_bytes_of_its_numbers(tmp_path: Pat
     seen = list[Progress]()
     study = quick_study(128, grid=(), estimators=(TwoWayDID(), Unlucky(label="unlucky")))
     store = run(study, store=tmp_path / "x.zarr", executor=Serial(), listen=seen.append)
-    assert isinstance(store, ZarrStore)
     assert [(step.blocks, step.failed) for step in seen] == [(0, 0), (1, 0), (2, 1)]
     stored = [block_arrays(block, store.layouts, tuple(block.truth)) for block in store.blocks(0)]
     sizes = [sum(values.nbytes for values in arrays.values()) for arrays in stored]

@@ -162,7 +162,6 @@ def means(icr, did):
 
 @needs_r
 def test_a_study_file_holds_the_code_of_a_function_in_r(tmp_path: Path) -> None:
-    """The study of the recipe, whose function is a difference of two means."""
     page = (Path(__file__).parents[2] / "docs" / "recipes" / "other_estimators.md").read_text(encoding="utf-8")
     (tmp_path / "study.toml").write_text(page.split("```toml\n")[1].split("```")[0], encoding="utf-8")
     study = pp.Study.from_toml(tmp_path / "study.toml")

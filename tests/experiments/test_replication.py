@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
+import commands
 import made_cities
 import pandas as pd
 import pytest
@@ -30,12 +29,25 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    """A finished study of two cells."""
-    path = tmp_path / "quick.zarr"
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study of two cells, which no test changes."""
+    path = tmp_path_factory.mktemp("store") / "quick.zarr"
     run(quick_study(replications=128), store=path)
     return path
+
+
+@pytest.fixture(scope="module")
+def deposited(store: Path) -> Path:
+    folder = store.with_name("bundle")
+    assert run_command(["replicate", str(folder), "--from", str(store)]) == 0
+    return folder
+
+
+@pytest.fixture
+def bundle(deposited: Path, tmp_path: Path) -> Path:
+    """A bundle of that store."""
+    return Path(shutil.copytree(deposited, tmp_path / "deep" / "bundle"))
 
 
 @pytest.fixture
@@ -134,10 +146,8 @@ def test_a_study_that_holds_a_real_panel_needs_leave(tmp_path: Path, panel: list
     assert verdicts(folder, capsys) == (0, {"files": "same bits", f"study {name}": "same bits"})
 
 
-def test_what_was_changed_after_the_deposit_is_seen(tmp_path: Path, store: Path, capsys) -> None:
-    folder = tmp_path / "bundle"
-    assert run_command(["replicate", str(folder), "--from", str(store)]) == 0
-    study = folder / "studies" / "quick.toml"
+def test_what_was_changed_after_the_deposit_is_seen(bundle: Path, capsys) -> None:
+    folder, study = bundle, bundle / "studies" / "quick.toml"
     study.write_text(study.read_text().replace("seed = 11", "seed = 12"))
     assert verdicts(folder, capsys) == (1, {"files": "differs"})
     assert not (folder / "rerun").exists(), "nothing is run"
@@ -147,9 +157,8 @@ def test_what_was_changed_after_the_deposit_is_seen(tmp_path: Path, store: Path,
     assert verdicts(folder, capsys) == (1, {"files": "differs"})
 
 
-def test_other_bits_are_judged_by_the_environment_and_the_numbers(tmp_path: Path, store: Path, capsys) -> None:
-    folder = tmp_path / "bundle"
-    assert run_command(["replicate", str(folder), "--from", str(store)]) == 0
+def test_other_bits_are_judged_by_the_environment_and_the_numbers(bundle: Path, capsys) -> None:
+    folder = bundle
     change_manifest(folder, hash="0" * 64)  # other bits in the same environment: a promise is broken
     assert verdicts(folder, capsys) == (1, {"files": "same bits", "study quick": "differs"})
     (one,) = json.loads((folder / "manifest.json").read_text())["studies"][0]["environments"]
@@ -237,20 +246,16 @@ def test_plug_ins_go_into_the_bundle(tmp_path: Path) -> None:
     assert not folder.exists()
     assert run_command(["replicate", str(folder), "--from", str(store), "--load-code"]) == 0
     assert (folder / "studies" / "gap_of_means.py").read_text() == PLUG_IN
-    command = [sys.executable, "-m", "experiments", "replicate", str(folder), "--cluster", "serial"]
     assert "panelproof replicate . --load-code" in (folder / "README.md").read_text()
     (tmp_path / "gap_of_means.py").unlink()
 
-    def again(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*command, *more], cwd=folder, capture_output=True, text=True, check=False,
-                              env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])})  # fmt: skip
-
-    refused = again()
+    again = ("replicate", folder, "--cluster", "serial")
+    refused = commands.run(folder, *again)
     assert refused.returncode == 2
     assert "its study names code that would be imported: gap_of_means:gap" in refused.stderr
     assert not (folder / "studies" / "__pycache__").exists(), "it was not imported"
     assert not (folder / "rerun").exists()
-    done = again("--load-code")
+    done = commands.run(folder, *again, "--load-code")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "study own: same bits" in done.stdout
 
@@ -259,8 +264,6 @@ def test_plug_ins_go_into_the_bundle(tmp_path: Path) -> None:
 def test_what_is_installed_is_required_or_may_lie_in_the_bundle_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], whole: bool
 ) -> None:
-    """A package of several files goes by name and version; a module of one file is copied, and is no other module
-    where it is installed, unless its text is another."""
     name, site = f"installed_{'package' if whole else 'module'}", tmp_path / "site"
     file = site / name / "__init__.py" if whole else site / f"{name}.py"
     file.parent.mkdir(parents=True)
@@ -303,10 +306,8 @@ EVIL = "from pathlib import Path\nPath({mark!r}).write_text('ran')\n\ndef half(e
 
 
 @pytest.mark.parametrize("named", ['kind = "evil:Thing"', 'measures = ["evil.py:half"]'])
-def test_a_strangers_bundle_runs_no_code(tmp_path: Path, store: Path, named: str, capsys) -> None:
-    """Neither one that is as deposited nor, whatever is said, one that is not."""
-    folder, mark = tmp_path / "bundle", tmp_path / "mark"
-    assert run_command(["replicate", str(folder), "--from", str(store)]) == 0
+def test_a_strangers_bundle_runs_no_code(tmp_path: Path, bundle: Path, named: str, capsys) -> None:
+    folder, mark = bundle, tmp_path / "mark"
     study = folder / "studies" / "quick.toml"
     text = study.read_text()
     study.write_text(f"{text}\n[[estimators]]\n{named}\n" if "kind" in named else f"{named}\n{text}")
@@ -329,9 +330,8 @@ def test_a_strangers_bundle_runs_no_code(tmp_path: Path, store: Path, named: str
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "{tmp}/escaped", "a/b", "..", "a\x1b[31m"])
-def test_a_name_in_a_manifest_leads_nowhere(tmp_path: Path, store: Path, name: str, capsys) -> None:
-    folder = tmp_path / "deep" / "bundle"
-    assert run_command(["replicate", str(folder), "--from", str(store)]) == 0
+def test_a_name_in_a_manifest_leads_nowhere(tmp_path: Path, bundle: Path, name: str, capsys) -> None:
+    folder = bundle
     before = files(tmp_path)
     change_manifest(folder, name=name.format(tmp=tmp_path))
     capsys.readouterr()

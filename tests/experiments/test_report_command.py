@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import csv
-import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from estimators import TwoWayDID
 from experiments.cli import run_command
 from experiments.run.runner import run
 from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
-from results.plots.grid import MEASURES
-from results.report.pivot import pivot_by, terminal_table
 from results.store.zarr_store import ZarrStore
 from sim.presets import Paper
 
@@ -42,21 +38,19 @@ def test_a_pivot_is_printed_alone(store: Path, capsys: pytest.CaptureFixture[str
     assert "Verdict" not in "\n".join(lines)
 
 
-def test_a_pivot_cuts_no_number_in_a_narrow_terminal(store: Path) -> None:
-    table = pivot_by(diagnose(ZarrStore.open(store)), MEASURES["size"], ["serial", "error"])
-    assert table is not None
-    console = Console(width=50, file=io.StringIO(), color_system=None)
-    console.print(terminal_table(table), crop=False, overflow="fold")
-    out = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "…" not in out
-    for cells in table.cells:
-        assert all(f"{cell.number} ({cell.mcse})" in out for cell in cells if cell is not None)
-
-
 def test_files_and_figures_are_written(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "r.html"
     wanted = ["--by", "effect,serial", "--measure", "size", "--measure", "power", "--out", str(tmp_path / "t")]
-    wanted += ["--format", "tex,docx,xlsx,csv", "--figures", str(tmp_path / "f"), "--html", str(page)]
+    wanted += [
+        "--format",
+        "tex,docx,xlsx,csv",
+        "--figures",
+        str(tmp_path / "f"),
+        "--figure",
+        "size",
+        "--html",
+        str(page),
+    ]
     assert run_command(["report", str(store), *wanted]) == 0
     said = capsys.readouterr().out
     names = {file.name for file in (tmp_path / "t").iterdir()}
@@ -124,7 +118,6 @@ def test_a_measure_that_is_nowhere_defined_is_refused(tmp_path: Path, capsys: py
 def test_make_demo_ends_with_answer_picture_and_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command of the Makefile with fewer replications, where nobody looks at a browser."""
     lines = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8").splitlines()
     recipe = next(line for line in lines[lines.index("demo: $(STAMP)") :] if "panelproof " in line)
     words = recipe.removeprefix(">@$(BIN)/panelproof ").split()

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-import made_cities
 import numpy as np
 import pandas as pd
 import pytest
 from long_tables import load_panel
 from six_cities import PANEL, W, frame, panel_file, spec_of
 
-from estimators.linear.did import TwoWayDID
-from estimators.spatial.spatial_panel import SpatialPanel
-from experiments.panel_spec.first_spec import EXAMPLE_SPEC, example_frame
 from experiments.panel_spec.spec import balanced, read_real_panel, read_spec
 from sim.errors import MOST_NAMES, BadInput
-from sim.streams import Streams
 
 
 def test_everything_that_a_spec_names(tmp_path: Path) -> None:
@@ -52,16 +46,6 @@ def test_everything_that_a_spec_names(tmp_path: Path) -> None:
     assert tuple(panel.weights) == ("knn-2", "band-300")
     assert panel.weights["band-300"].standardize == "spectral"
     np.testing.assert_allclose(np.exp(panel.variables["ln_gdp"][0].T.ravel()), frame()["gdp"])
-
-
-def test_the_example_runs_through_the_estimators(tmp_path: Path) -> None:
-    panel = load_panel(panel_file(tmp_path, example_frame()), spec_of(tmp_path, EXAMPLE_SPEC))
-    assert (len(panel.units), len(panel.periods)) == (285, 18)
-    assert panel.balanced
-    for estimator in (TwoWayDID(errors=("cluster:unit", "cluster:region")), SpatialPanel("sdm", "direct")):
-        found = estimator(panel, Streams(1))
-        assert found.status[0] == 1
-        assert abs(found.estimate[0, 0] - 0.0128) < 0.01
 
 
 def test_a_single_weights_table_and_a_file_beside_the_spec(tmp_path: Path) -> None:
@@ -205,7 +189,6 @@ def test_a_lag_never_crosses_units_or_gaps(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, PANEL + 'missing = "drop"\ncontrols = ["before"]\n[transform]\nbefore = { lag = "x" }\n')
     reading = read_real_panel(panel_file(tmp_path, table), spec)
     panel = reading.panel
-    assert panel.observed is not None
     gone = [(panel.units[i], panel.periods[t]) for t, i in np.argwhere(~panel.observed[0])]
     assert gone == [("城1", 2006), ("城1", 2007)]
     assert panel.variables["before"][0, 0, 0] == table["x"][0]
@@ -338,36 +321,6 @@ def test_a_missing_spec_and_other_encodings(tmp_path: Path) -> None:
     for encoding in ("utf-8-sig", "gb18030"):
         (tmp_path / "spec.toml").write_bytes(text.encode(encoding))
         assert read_spec(tmp_path / "spec.toml").panel.unit == "城市"
-
-
-def test_the_committed_panel_with_a_map(tmp_path: Path) -> None:
-    shutil.copy(made_cities.DATA / "cities_map.geojson", tmp_path / "map.geojson")
-    real = made_cities.real_panel(tmp_path, """
-        [panel]
-        unit = "city"
-        period = "year"
-        outcome = "y"
-        treatment = "d"
-        controls = ["ln_gdp", "road"]
-        groups = ["region"]
-        longitude = "lon"
-        latitude = "lat"
-        [transform]
-        ln_gdp = { log = "gdp" }
-        [[weights]]
-        kind = "contiguity"
-        path = "map.geojson"
-        unit = "city"
-        islands = "nearest"
-        [[weights]]
-        kind = "nested"
-        variable = "gdp"
-    """)  # fmt: skip
-    assert len(real.panel.units) == 36
-    assert tuple(real.panel.weights) == ("queen", "nested")
-    assert real.panel.weights["queen"].attached[0][0] == "C36"
-    for weights in real.panel.weights:
-        assert SpatialPanel("sar", "direct", weights=weights)(real.panel, Streams(1)).status[0] == 1
 
 
 # Specs that are wrong, and panels that do not fit theirs: every problem at once, in the user's words.
@@ -549,7 +502,6 @@ def test_a_panel_that_does_not_fit_its_spec_is_refused(tmp_path: Path, case: str
 
 
 def test_a_fault_hides_no_fault_of_another_key(tmp_path: Path) -> None:
-    """Unknown keys, wrong weights and wrong keys of [inference] are left out, and the rest is checked further."""
     text = PANEL + 'treatmnt = "eip"\nlongitude = "lon"\n[inference]\ndraws = 1\nerrors = ["hc9"]\n'
     text += '[[weights]]\nkind = "knn"\nk = 0\n' + '[[weights]]\nkind = "nested"\nvariable = "x"\n' * 2
     with pytest.raises(BadInput) as caught:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -44,7 +43,6 @@ class Moody(TwoWayDID):
         return None
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
-        assert streams is not None
         found = TwoWayDID(self.outcome, self.regressors, self.errors)(panel)
         estimate, status = np.array(found.estimate), np.array(found.status)
         for row, number in enumerate(range(streams.start, streams.stop)):
@@ -85,17 +83,8 @@ def test_every_fit_keeps_how_it_ended(records: Any) -> None:
     assert (fits(records, "did").status == Status.OK).all()
 
 
-def test_a_fit_that_failed_leaves_the_others_as_they_are(records: Any) -> None:
-    others = np.delete(np.arange(ROWS), list(HOW))
-    ours, plain = fits(records, "moody"), fits(records, "did")
-    np.testing.assert_allclose(ours.estimate[others], plain.estimate[others], rtol=1e-9)
-    assert np.isnan(ours.estimate[[40, 41, 43]]).all()
-    assert np.isnan(ours.se[[40, 41]]).all()
-
-
 def test_tracebacks_of_what_raised_name_cell_block_replication_and_estimator(records: Any) -> None:
     noted = records.noted("tracebacks")
-    assert isinstance(noted, Mapping)
     assert set(noted) == {"cell 0 block 0 replication 40 moody", "cell 0 block 0 replication 41 moody"}
     assert "no such fit" in noted["cell 0 block 0 replication 40 moody"]
     assert "a panel of no use" in noted["cell 0 block 0 replication 41 moody"]
@@ -141,7 +130,6 @@ def test_both_reports_say_how_many_failed_and_why(diagnosis: Diagnosis) -> None:
 
 @pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
 def test_a_search_that_does_not_converge_is_no_fit(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The likelihood's search is made to give up on two panels; numbers stay, the status says that they are none."""
     own = spatial_panel.fit_model
 
     def fit_model(*arguments: Any) -> Any:

@@ -9,13 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from estimators import Estimates, Estimator, Mediation, SpatialPanel, Status, TwoWayDID
+from estimators import Estimates, Estimator, Mediation, Status, TwoWayDID
 from estimators.linear.did import LeastSquares
 from estimators.permutation import PermutationTest
 from experiments.run.runner import run
 from experiments.study import Study
 from references.regressions import panel_ols
-from results.store.store import MemoryStore
 from sim import Draw, Panel, Streams, Wanted
 from sim.design import Design
 from sim.presets import BertrandDufloMullainathan, Clustered, Paper
@@ -72,7 +71,6 @@ def collected(study: Study) -> dict[tuple[int, str], Estimates]:
 
 
 def test_cells_estimators_and_replications_have_streams_of_their_own() -> None:
-    """All numbers that two estimators draw in three cells are distinct, and none is an error of the design."""
     study = echo_study(estimators=(Echo(), Echo(label="other")), grid={"effect": [0.0, 0.01, 0.02]})
     numbers = np.concatenate([found.estimate[:, 0] for found in collected(study).values()])
     assert len(np.unique(numbers)) == numbers.size == 3 * 2 * ROWS
@@ -187,7 +185,6 @@ PURPOSES: dict[str, tuple[Design, set[str], set[str]]] = {
 
 @pytest.mark.parametrize("name", PURPOSES)
 def test_every_purpose_of_a_design_has_its_own_stream(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each name is asked for once: two things that share a name would be drawn from the same numbers."""
     design, fixed, each = PURPOSES[name]
     wanted = Wanted(frozenset(design.schema.variables), ("att",))
     streams = Streams(5, "purposes")
@@ -198,7 +195,7 @@ def test_every_purpose_of_a_design_has_its_own_stream(name: str, monkeypatch: py
     assert sorted(noted.each) == sorted(each)
 
 
-@pytest.mark.parametrize("most", [1, 5, 40])
+@pytest.mark.parametrize("most", [1, 40])
 def test_a_halved_batch_goes_on_with_the_streams_of_each_replication(most: int, monkeypatch: Any) -> None:
     expected = collected(echo_study(grid={"effect": [0.0, 0.01]}))
     monkeypatch.setattr(Echo, "most", most)
@@ -214,7 +211,6 @@ def test_panels_that_raise_are_found_by_their_number_and_move_no_other(monkeypat
     raising = [3, 31, 32, 70, ROWS - 1]
     monkeypatch.setattr(Echo, "culprits", frozenset(coefficients[raising].tolist()))
     records = run(echo_study())
-    assert isinstance(records, MemoryStore)
     got = Estimates.join([block.estimates["did"] for block in records.blocks(0)])
     assert np.flatnonzero(got.status == Status.ERROR).tolist() == raising
     assert np.isnan(got.estimate[raising]).all()
@@ -222,7 +218,6 @@ def test_panels_that_raise_are_found_by_their_number_and_move_no_other(monkeypat
     np.testing.assert_array_equal(got.estimate[others, 0], expected[others])
     assert (got.status[others] == Status.OK).all()
     texts = records.noted("tracebacks")
-    assert isinstance(texts, dict)
     assert set(texts) == {f"cell 0 block {row // BLOCK} replication {row} did" for row in raising}
     assert all("cannot be solved" in text for text in texts.values())
 
@@ -243,7 +238,6 @@ def test_a_tile_that_cannot_be_reduced_is_fitted_one_by_one_with_the_same_stream
 
 
 def test_tiles_after_one_that_cannot_be_reduced_keep_their_streams(monkeypatch: Any) -> None:
-    """The second of five tiles of a block is fitted one by one; those before and after it are solved together."""
     expected = collected(echo_study(block=192, worlds=1))
     own, calls = LeastSquares.reduce, []
 
@@ -294,24 +288,7 @@ def test_real_estimators_draw_the_same_when_a_batch_is_taken_apart(name: str, mo
     assert (single.status == Status.OK).all()
     for stored in ("pvalue", "lower", "upper"):
         np.testing.assert_allclose(getattr(single, stored), getattr(whole, stored), rtol=1e-6, err_msg=stored)
-    assert whole.pvalue is not None
     assert len(np.unique(whole.pvalue[:, 0, 0])) > 10
-
-
-def test_simulated_effects_draw_the_same_when_a_batch_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
-    study = echo_study(design=Paper(spillover="lag"), estimators=(SpatialPanel("sar", simulate=49),), replications=40)
-    ((_, whole),) = collected(study).items()
-    own = SpatialPanel.solve
-
-    def solve(self: Any, plan: Any, moments: Any, schema: Any, streams: Streams) -> Estimates:
-        if moments.rows > 3:
-            raise MemoryError("too many")
-        return own(self, plan, moments, schema, streams)
-
-    monkeypatch.setattr(SpatialPanel, "solve", solve)
-    ((_, halved),) = collected(study).items()
-    np.testing.assert_allclose(halved.se, whole.se, rtol=1e-9)
-    np.testing.assert_array_equal(halved.status, whole.status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +319,6 @@ class _NumberedWorld:
 
 
 def test_blocks_hold_the_replications_that_their_place_says() -> None:
-    """Truths are the replications' numbers: none is lost, repeated or moved where a block ends within a tile."""
     Numbered.tiles.clear()
     records = run(echo_study(design=Numbered(), estimators=(TwoWayDID(),)))
     truth = [block.truth["att"] for block in records.blocks(0)]

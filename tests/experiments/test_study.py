@@ -1,27 +1,30 @@
-"""Studies: what makes two of them the same, and blocks that cannot be run."""
+"""Studies: what makes two of them the same, how they travel with jobs, and blocks that cannot be run."""
 
 from __future__ import annotations
 
+import pickle
 import tracemalloc
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
+from cluster import Outcome
 from estimators import SpatialPanel, TwoWayDID
-from estimators.core.estimator import Estimates, Status
+from experiments.run import tasks
 from experiments.run.reporting import to_toml
-from experiments.run.runner import run
-from experiments.run.tasks import runner_of
+from experiments.run.runner import TOLD_FIRST, run
+from experiments.run.tasks import Job
 from experiments.study import Study
+from references.small_panels import small_panel
 from results.store import BlockState, ZarrStore
-from results.store.store import MemoryStore
-from sim import BadInput, Panel, Streams
+from sim import BadInput, Streams
 from sim.presets import Paper
-from studies import small_study
+from sim.real_panels import Placebo
+from studies import quick_study, small_study
 
 
 def did_study(**changes: Any) -> Study:
@@ -44,7 +47,6 @@ def test_numbers_are_as_their_dials_have_them() -> None:
 
 
 def test_the_order_of_the_grid_is_part_of_a_study() -> None:
-    """It is the order of the cells: the same fingerprint would let one study write into the other's cells."""
     one = did_study(grid={"effect": [0.0, 0.01], "serial": [0.0, 0.5]})
     two = did_study(grid={"serial": [0.0, 0.5], "effect": [0.0, 0.01]})
     assert one.fingerprint != two.fingerprint
@@ -67,43 +69,6 @@ def test_equal_reductions_are_shared_whatever_the_labels() -> None:
     schema = Paper().schema
     assert TwoWayDID().reduction(schema) == TwoWayDID(label="other", target="contrast").reduction(schema)
     assert SpatialPanel("sar").reduction(schema) == SpatialPanel("sdm", "lee-yu").reduction(schema)
-
-
-@dataclass(frozen=True, slots=True)
-class SometimesRaises(TwoWayDID):
-    """Two-way DID that raises on every panel whose first outcome is above `limit`."""
-
-    kind: ClassVar[str] = "sometimes-raises"
-    limit: float = 0.0
-
-    def reduction(self, schema: Any) -> None:
-        return None
-
-    def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
-        if (panel.variables["icr"][:, 0, 0] > self.limit).any():
-            raise ArithmeticError("too high")
-        return TwoWayDID(self.outcome, self.regressors, self.errors)(panel)
-
-
-def test_fits_that_raise_are_counted_and_the_others_stay_as_they_are() -> None:
-    good = next(iter(run(did_study(replications=100)).blocks(0)))
-    middle = float(np.median(run_outcomes()))
-    records = run(did_study(replications=100, estimators=(SometimesRaises(label="raises", limit=middle), TwoWayDID())))
-    assert isinstance(records, MemoryStore)
-    block = records.kept[0, 0]
-    raised = run_outcomes()[:64] > middle
-    np.testing.assert_array_equal(block.estimates["raises"].status == Status.ERROR, raised)
-    np.testing.assert_allclose(
-        block.estimates["raises"].estimate[~raised], good.estimates["did"].estimate[~raised], rtol=1e-12
-    )
-    np.testing.assert_array_equal(block.estimates["did"].estimate, good.estimates["did"].estimate)
-    assert 0 < len(block.tracebacks) <= 5
-    assert all("too high" in text for text in block.tracebacks.values())
-
-
-def run_outcomes() -> np.ndarray[Any, np.dtype[np.float64]]:
-    runner = runner_of(did_study(replications=100), 0)
-    return np.concatenate([runner.draw(start).panel.variables["icr"][:, 0, 0] for start in (0, 32, 64, 96)])[:100]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,21 +96,16 @@ class FragileWorld:
 def test_a_block_that_cannot_be_drawn_is_poisoned_and_the_rest_goes_on(tmp_path: Path) -> None:
     study = did_study(design=Fragile(controls="none", breaks_at=128))
     store = run(study, store=tmp_path / "x.zarr")
-    assert isinstance(store, ZarrStore)
     states = [store.state(0, index) for index in range(3)]
     assert states == [BlockState.DONE, BlockState.DONE, BlockState.POISONED]
     noted = store.noted("tracebacks")
-    assert isinstance(noted, Mapping)
     assert "no such draw" in noted["cell 0 block 2"]
 
 
-@pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
-def test_blocks_of_any_size_have_the_same_bits_across_the_solving_batches(model: Any) -> None:
-    study = did_study(design=Paper(spillover="paper"), estimators=(SpatialPanel(model, "lee-yu"),), replications=1300)
+def test_blocks_of_any_size_have_the_same_bits_across_the_solving_batches() -> None:
+    study = did_study(design=Paper(spillover="paper"), estimators=(SpatialPanel("sdm", "lee-yu"),), replications=1300)
     whole, parts = (
-        np.concatenate(
-            [block.estimates[f"{model}-lee-yu"].estimate for block in run(study.resized(block=size)).blocks(0)]
-        )
+        np.concatenate([block.estimates["sdm-lee-yu"].estimate for block in run(study.resized(block=size)).blocks(0)])
         for size in (1344, 192)
     )
     np.testing.assert_array_equal(whole, parts)
@@ -172,7 +132,6 @@ def test_wrong_settings_of_an_estimator_are_said_plainly(case: str) -> None:
 
 
 def test_an_exported_study_runs_although_it_states_every_dial(tmp_path: Path) -> None:
-    """Its [design] holds the defaults of dials that its [grid] varies."""
     study = did_study(grid={"serial": [0.1, 0.8]})
     file = tmp_path / "did.toml"
     file.write_text(to_toml(study.settings), encoding="utf-8")
@@ -220,3 +179,57 @@ def test_absurd_sizes_are_refused_before_anything_of_that_size_is_made() -> None
     tracemalloc.stop()
     assert len(str(refused.value).splitlines()) == 1
     assert small_study(1_000_000_000, block=64 * 1024, grid={}).replications == 1_000_000_000
+
+
+class Recorder:
+    """Runs jobs here as a worker would, from their bytes; forgets studies before some jobs."""
+
+    workers = 1
+    address = "here"
+
+    def __init__(self, forgets: Callable[[int], bool] = lambda _: False) -> None:
+        self.sizes: list[int] = []
+        self.forgets = forgets
+
+    def run(self, function: Callable[[Any], Any], jobs: Iterable[Job], *_: object) -> Iterator[Outcome]:
+        for job in jobs:
+            sent = pickle.dumps(job)
+            if self.forgets(len(self.sizes)):
+                tasks._studies.clear()
+            self.sizes.append(len(sent))
+            yield Outcome(job, result=function(pickle.loads(sent)))
+
+    def close(self) -> None:
+        return
+
+
+def test_later_jobs_do_not_carry_the_panel_of_a_study(tmp_path: Path) -> None:
+    placebo = Placebo.of(small_panel(60, 40, model="none"), "space")
+    recorder = Recorder()
+    run(quick_study(64 * 12, design=placebo, grid=()), store=tmp_path / "x.zarr", executor=recorder)
+    assert len(recorder.sizes) == 12
+    assert min(recorder.sizes[:TOLD_FIRST]) > 20_000
+    assert max(recorder.sizes[TOLD_FIRST:]) < 5_000
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_worker_that_does_not_know_the_study_is_told(tmp_path: Path, every: int) -> None:
+    study = quick_study(64 * 10)
+    run(study, store=tmp_path / "whole.zarr")
+    recorder = Recorder(lambda number: number >= TOLD_FIRST and number % every == 0)
+    steps: list[int] = []
+    run(study, store=tmp_path / "x.zarr", executor=recorder, listen=lambda step: steps.append(step.blocks))
+    assert len(recorder.sizes) > 20, "some were sent again"
+    assert steps == list(range(21))
+    hashes = {ZarrStore.open(tmp_path / name).content_hash() for name in ("whole.zarr", "x.zarr")}
+    assert len(hashes) == 1
+
+
+def test_a_later_run_is_never_mistaken_for_an_earlier_one(tmp_path: Path) -> None:
+    first, second = Recorder(), Recorder()
+    for recorder, name in ((first, "a"), (second, "b")):
+        run(quick_study(64), store=tmp_path / f"{name}.zarr", executor=recorder)
+    names = list(tasks._studies)[-2:]
+    assert names[0] != names[1]
+    assert tasks.cached_study(Job(None, 0, 0, 0, 64, None, run=names[1])) is tasks._studies[names[1]]
+    assert tasks.cached_study(replace(Job(None, 0, 0, 0, 64, None), run="another")) is None

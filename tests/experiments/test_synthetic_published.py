@@ -1,4 +1,4 @@
-"""Synthetic estimators in the published calibrated simulations, and in a made-up panel by a plain program.
+"""Synthetic estimators in the published calibrated simulations.
 
 Full sizes take minutes: `REPLICATIONS=4000 DRAWN_ANEW=400 pytest tests/experiments/test_synthetic_published.py`, with
 the timeout of pytest off (`--timeout 0`), or `python tests/campaigns/run.py synthetic`.
@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 from published_rows import COVERAGE, KINDS, ROWS, compared, covered, fitted
 
-from estimators import DemeanedSyntheticControl, EquallyWeightedDID, SyntheticControl, SyntheticDID
-from references import synthetic_twin as twin
 from sim import Panel, Roles
 
 REPLICATIONS = int(os.environ.get("REPLICATIONS", "1000"))  # of RMSE and bias; the promise is of 4,000
@@ -69,13 +67,3 @@ def made() -> tuple[Panel, list[tuple[np.ndarray, np.ndarray]]]:
         plain.append((y[k].T, np.isin(np.arange(n), chosen)))
     panel = Panel(tuple(f"u{i:02d}" for i in range(n)), tuple(range(t)), {"y": y, "did": did}, Roles("y", "did"))
     return panel, plain
-
-
-@pytest.mark.parametrize("cls", [EquallyWeightedDID, SyntheticControl, SyntheticDID, DemeanedSyntheticControl])
-def test_estimates_in_such_worlds_are_those_of_a_plain_program(cls: type, made: tuple) -> None:  # type: ignore[type-arg]
-    panel, plain = made
-    found = cls(refit=False)(panel).estimate[:, 0]
-    for row, (y, treated) in enumerate(plain):
-        order = np.concatenate([np.flatnonzero(~treated), np.flatnonzero(treated)])
-        wanted = twin.one_date(y[order], int((~treated).sum()), y.shape[1] - 5, twin.KINDS[cls.kind])
-        assert found[row] == pytest.approx(wanted, abs=2e-6)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import esda
 import libpysal
-import made_cities
 import numpy as np
 import pandas as pd
 import pytest
@@ -232,7 +231,6 @@ def test_weights_that_link_all_alike_are_left_out(tmp_path: Path) -> None:
 
 
 def test_an_index_that_no_permutation_changes_has_no_z(tmp_path: Path) -> None:
-    """One city differs from all others, and every city has two neighbours on a ring, which have it."""
     table = frame()
     table["y"] = (table["city"] == "城05").astype(float) + 0.1 * table["x"] * (table["year"] > 2019)
     units = sorted(table["city"].unique())
@@ -293,30 +291,6 @@ def test_cigarettes(shared_data: Path, tmp_path: Path) -> None:
         ("moran", 1992, "randomisation"): (0.34257575, 3.485764),
     }.items():  # fmt: skip
         np.testing.assert_allclose(found[key], wanted, atol=6e-7)
-
-
-def test_the_committed_panel_is_that_of_esda(tmp_path: Path) -> None:
-    """I and C of every year with z under both kinds of moments."""
-    spec = made_cities.PANEL + '[[weights]]\nkind = "file"\npath = "w.csv"\n[inference]\ndraws = 99\n'
-    ledger = table_6(made_cities.real_panel(tmp_path, spec))
-    found = {(r.term, r.year, r.se_type): (r.estimate, r.statistic) for r in ledger.records if r.model in r.term}
-    w = libpysal.weights.full2W(made_cities.neighbours().dense, silence_warnings=True)
-    w.transform = "O"
-    for year, rows in made_cities.frame().groupby("year"):
-        one = esda.Moran(rows["y"].to_numpy(), w, transformation="O", permutations=0)
-        other = esda.Geary(rows["y"].to_numpy(), w, transformation="O", permutations=0)
-        for key, wanted in {
-            ("moran", year, "normality"): (one.I, one.z_norm), ("moran", year, "randomisation"): (one.I, one.z_rand),
-            ("geary", year, "normality"): (other.C, other.z_norm),
-            ("geary", year, "randomisation"): (other.C, other.z_rand),
-        }.items():  # fmt: skip
-            np.testing.assert_allclose(found[key], wanted, rtol=1e-9)
-
-
-def test_inference_section_sets_the_draws(real: RealPanel) -> None:
-    spec = real.spec.model_copy(update={"inference": real.spec.inference.model_copy(update={"draws": 99})})
-    drawn = [r for r in table_6(replace(real, spec=spec)).records if r.se_type == "permutation"]
-    assert min(r.pvalue or 1 for r in drawn) == pytest.approx(2 / 100)
 
 
 def test_a_note_says_when_draws_are_too_few_for_holm(real: RealPanel) -> None:

@@ -252,9 +252,6 @@ def test_the_bootstrap_of_table_i2_can_be_shown(mediated: Document) -> None:
     assert "by bootstrap of units" in notes
 
 
-# Careless specs.
-
-
 @pytest.mark.parametrize(("iv", "words"), [
     ({}, "there is no instrument"),
     ({"instruments": []}, "there is no instrument"),

@@ -1,24 +1,25 @@
-"""Tables S to S4 on panels whose effects are known, against hand-made comparisons, and where they cannot be."""
+"""Tables S to S4: the numbers of their estimators, the samples of stacks, and where they cannot be."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import made_cities
 import numpy as np
 import pandas as pd
 import pytest
 
+import panelproof as pp
 from estimators.core.estimator import Estimates, Status
 from estimators.staggered.bacon import decompose
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.honest import BoundsQuestion, relative_magnitudes, smoothness
+from estimators.staggered.stacked import Stacked
 from estimators.staggered.trend_evidence import EventTimes, slope_found
 from experiments.estimation import estimate, journal_tables
-from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
-from experiments.tables import staggered_table
+from experiments.panel_spec.spec import RealPanel
+from experiments.tables import robustness_table, staggered_table
 from experiments.tables.adoption_checks import _add_power
 from experiments.tables.ledger import Ledger, known_terms
 from results.tables.records import Record
@@ -26,19 +27,6 @@ from sim.errors import BadInput
 
 YEARS = np.arange(2001, 2011)
 DATES = {2004: 8, 2006: 6, 2008: 4, 0: 22}  # units by first treated year, 0 = never
-SPEC = """
-[panel]
-unit = "city"
-period = "year"
-outcome = "y"
-treatment = "d"
-controls = [{controls}]
-balance = "{balance}"
-groups = ["province"]
-[robustness]
-staggered = true
-honest = {honest}
-"""
 
 
 def effect(first: int, since: int) -> float:
@@ -64,12 +52,15 @@ def frame(dates: Mapping[int, int] = DATES, *, noise: float = 1.0, seed: int = 5
 
 
 def real_panel(
-    folder: Path, table: pd.DataFrame, *, controls: str = "", balance: str = "error", honest: bool = False
-) -> RealPanel:
-    table.to_csv(folder / "panel.csv", index=False)
-    text = SPEC.format(controls=controls, balance=balance, honest=str(honest).lower())
-    (folder / "spec.toml").write_text(text, encoding="utf-8")
-    return read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml"))
+    table: pd.DataFrame, controls: Sequence[str] = (), *, honest: bool = False, staggered: bool = True,
+    weights: Sequence[dict[str, Any]] = (), **keys: Any,
+) -> RealPanel:  # fmt: skip
+    """keys: others of [panel]; None leaves one out."""
+    panel = {"unit": "city", "period": "year", "outcome": "y", "treatment": "d", "controls": [*controls],
+             "groups": ["province"]} | keys  # fmt: skip
+    kept = {key: value for key, value in panel.items() if value is not None}
+    menu = {"staggered": staggered, "honest": honest}
+    return pp.read_panel(table, {"panel": kept, "weights": [*weights], "robustness": menu})
 
 
 def fitted(real: RealPanel) -> Ledger:
@@ -96,33 +87,6 @@ def said(ledger: Ledger, model: str, term: str | None = None, **wanted: object) 
     }
 
 
-def by_hand(table: pd.DataFrame) -> dict[str, float]:
-    """att(G,T) as differences of four means against never treated units, averaged as Callaway and Sant'Anna do."""
-    means = table.groupby(["first", "year"])["y"].mean()
-    sizes = table.groupby("first")["city"].nunique()
-    never = means[0]
-    cells = {
-        (g, year): means[g, year] - means[g, g - 1] - never[year] + never[g - 1]
-        for g in sizes.index.drop(0)
-        for year in YEARS
-    }
-    treated = {cell: value for cell, value in cells.items() if cell[1] >= cell[0]}
-
-    def mean(of: Sequence[tuple[int, int]]) -> float:
-        return float(np.average([cells[cell] for cell in of], weights=[sizes[cell[0]] for cell in of]))
-
-    events = {k: mean([cell for cell in cells if cell[1] - cell[0] == k]) for k in range(-5, 7) if k != -1}
-    calendar = [mean([cell for cell in treated if cell[1] == year]) for year in YEARS[YEARS >= 2004]]
-    cohorts = {g: mean([cell for cell in treated if cell[0] == g]) for g in sizes.index.drop(0)}
-    return {
-        "overall": mean(list(treated)),
-        "overall:event": float(np.mean([value for k, value in events.items() if k >= 0])),
-        "overall:cohort": float(np.average(list(cohorts.values()), weights=[sizes[g] for g in cohorts])),
-        "overall:calendar": float(np.mean(calendar)),
-        **{f"event({k})": value for k, value in events.items() if -5 <= k <= 5},
-    }
-
-
 def two_way(table: pd.DataFrame, regressors: Sequence[str]) -> float:
     """The first coefficient by dense dummies."""
     blocks = [pd.get_dummies(table[name]).to_numpy(dtype=float) for name in ("city", "year")]
@@ -131,13 +95,12 @@ def two_way(table: pd.DataFrame, regressors: Sequence[str]) -> float:
 
 
 @pytest.fixture(scope="module")
-def usual(tmp_path_factory: pytest.TempPathFactory) -> tuple[RealPanel, Ledger]:
-    real = real_panel(tmp_path_factory.mktemp("usual"), frame(), controls='"x"', honest=True)
+def usual() -> tuple[RealPanel, Ledger]:
+    real = real_panel(frame(), ["x"], honest=True)
     return real, fitted(real)
 
 
 def test_reference_periods_alone_are_no_known_terms() -> None:
-    """They are zero without an error; an estimate that lacks one, and a zero that has one, are known."""
     one = np.ones((1, 2, 4))
     se = np.array([[[np.nan, np.nan, 0.1, np.nan], [np.nan, 0.2, np.nan, np.nan]]])
     made = Estimates(("reference", "zero", "whole", "alone"), ("iid", "hc1"), np.array([[0.0, 0.0, 2.0, 3.0]]), se, one,
@@ -145,50 +108,15 @@ def test_reference_periods_alone_are_no_known_terms() -> None:
     assert known_terms(made) == ("zero", "whole", "alone")
 
 
-def test_columns_equal_means_and_dummies_by_hand(usual: tuple[RealPanel, Ledger]) -> None:
-    table, ledger = frame(), usual[1]
-    column = found(ledger, "callaway-santanna", "never")
-    wanted = by_hand(table)
-    assert column.keys() == wanted.keys()
-    for term, value in wanted.items():
-        assert column[term].estimate == pytest.approx(value, abs=1e-12), term
-    assert found(ledger, "did")["did"].estimate == pytest.approx(two_way(table, ("d", "x")), abs=1e-10)
+def test_columns_are_those_of_the_estimators_and_of_dummies(usual: tuple[RealPanel, Ledger]) -> None:
+    real, ledger = usual
+    column, own = found(ledger, "callaway-santanna", "never"), CallawaySantAnna(base="universal")(real.panel)
+    assert column.keys() == {term for term in own.terms if not np.isnan(own.se[0, 0, own.terms.index(term)])}
+    for term, record in column.items():
+        at = own.terms.index(term)
+        assert (record.estimate, record.se) == pytest.approx((own.estimate[0, at], own.se[0, 0, at]), rel=1e-12), term
     assert found(ledger, "did").keys() == {"did"}
-
-
-def test_estimators_that_are_the_same_give_the_same(tmp_path: Path) -> None:
-    ledger = fitted(real_panel(tmp_path, frame()))
-    pairs = (("sun-abraham", None, "callaway-santanna", "never"), ("imputation", None, "two-stage", None))
-    for one, variant, other, of in pairs:
-        first, second = found(ledger, one, variant), found(ledger, other, of)
-        terms = [term for term in first if term.startswith("overall") or term in ("event(0)", "event(5)")]
-        assert len(terms) == 6
-        for term in terms:
-            assert first[term].estimate == pytest.approx(second[term].estimate, abs=1e-10), (one, term)
-    assert not found(ledger, "callaway-santanna", "never, dr")  # without controls there is nothing to condition on
-
-
-def test_known_effects_are_found_and_two_way_did_misses_them(tmp_path: Path) -> None:
-    ledger = fitted(real_panel(tmp_path, frame(noise=1e-7)))
-    cells = [(g, k, size) for g, size in DATES.items() if g for k in range(2011 - g)]
-    truth = float(np.average([effect(g, k) for g, k, _ in cells], weights=[size for *_, size in cells]))
-    first = float(np.average([effect(g, 0) for g in DATES if g], weights=[DATES[g] for g in DATES if g]))
-    robust = ("callaway-santanna", "never"), ("callaway-santanna", "not-yet"), ("imputation", None)
-    for model, transform in (*robust, ("two-stage", None), ("sun-abraham", None)):
-        column = found(ledger, model, transform)
-        assert column["overall"].estimate == pytest.approx(truth, abs=1e-6), model
-        assert column["event(0)"].estimate == pytest.approx(first, abs=1e-6), model
-    assert found(ledger, "did")["did"].estimate < truth - 0.05
-
-
-def test_the_order_of_units_does_not_matter(usual: tuple[RealPanel, Ledger], tmp_path: Path) -> None:
-    ledger = usual[1]
-    turned = fitted(real_panel(tmp_path, frame().iloc[::-1], controls='"x"', honest=False))
-    key = [(one.table, one.model, one.transform, one.term) for one in ledger.records]
-    assert [(one.table, one.model, one.transform, one.term) for one in turned.records] == key
-    for one, other in zip(ledger.records, turned.records, strict=True):
-        assert other.estimate == pytest.approx(one.estimate, abs=1e-10)
-        assert other.se == pytest.approx(one.se, abs=1e-10)
+    assert found(ledger, "did")["did"].estimate == pytest.approx(two_way(frame(), ("d", "x")), abs=1e-10)
 
 
 def test_table_s2_is_what_the_diagnostics_say(usual: tuple[RealPanel, Ledger]) -> None:
@@ -253,57 +181,14 @@ def test_table_s3_and_power_are_of_the_clustered_covariance(usual: tuple[RealPan
     assert [figure.name for figure in ledger.figures] == ["event-study", "goodman-bacon"]
 
 
-def test_clusters_of_the_spec_enter_the_covariance(usual: tuple[RealPanel, Ledger]) -> None:
-    panel = usual[0].panel
-    estimator = CallawaySantAnna(base="universal", errors=("cluster:province",))
-    path, estimates = EventTimes.of(estimator, panel), estimator(panel)
-    assert path.fewest == 5
-    places = [estimates.terms.index(f"event({event})") for event in path.events]
-    assert np.sqrt(path.covariance.diagonal()) == pytest.approx(estimates.se[0, 0, places], abs=1e-14)
-
-
-def test_published_numbers_of_the_minimum_wage_panel(tmp_path: Path, shared_data: Path) -> None:
-    spec = """
-    [panel]
-    unit = "countyreal"
-    period = "year"
-    outcome = "lemp"
-    first_treated = "first.treat"
-    [robustness]
-    staggered = true
-    """
-    (tmp_path / "spec.toml").write_text(spec, encoding="utf-8")
-    ledger = fitted(read_real_panel(shared_data / "mpdta.csv", read_spec(tmp_path / "spec.toml")))
+def test_published_numbers_of_the_minimum_wage_panel(shared_data: Path) -> None:
+    spec = {"panel": {"unit": "countyreal", "period": "year", "outcome": "lemp", "first_treated": "first.treat"},
+            "robustness": {"staggered": True}}  # fmt: skip
+    ledger = fitted(pp.read_panel(shared_data / "mpdta.csv", spec))
     column = found(ledger, "callaway-santanna", "never")
     assert round(column["overall:event"].estimate, 4) == -0.0772
     assert round(column["overall:cohort"].estimate, 4) == -0.0310
     assert round(found(ledger, "did")["did"].estimate, 4) == -0.0365
-    assert said(ledger, "stacked")["cohorts"] == 3
-    seen = "Stacked: cohorts enter with the part of the window that the panel covers"
-    assert any(seen in note for note in ledger.notes)
-
-
-def test_the_committed_panel(tmp_path: Path) -> None:
-    """Callaway and Sant'Anna's averages by differences of four means, the two-way coefficient by dummies."""
-    spec = made_cities.PANEL.replace('treatment = "d"', 'first_treated = "first_year"')
-    spec = spec.replace('controls = ["road", "book"]', "") + "[robustness]\nstaggered = true\n"
-    table = made_cities.frame()
-    dated = table.assign(first_year=table["first_year"].replace(0, np.nan))
-    ledger = fitted(made_cities.real_panel(tmp_path, spec, dated))
-    means, sizes = table.groupby(["first_year", "year"])["y"].mean(), table.groupby("first_year")["city"].nunique()
-    att = {(g, year): means[g, year] - means[g, g - 1] - means[0, year] + means[0, g - 1]
-           for g in (2012, 2014, 2016) for year in range(g, 2019)}  # fmt: skip
-    cohorts = {g: np.mean([value for (own, _), value in att.items() if own == g]) for g in (2012, 2014, 2016)}
-    since = {k: [(g, g + k) for g in cohorts if (g, g + k) in att] for k in range(7)}
-    events = [np.average([att[cell] for cell in cells], weights=[sizes[g] for g, _ in cells])
-              for cells in since.values()]  # fmt: skip
-    column = found(ledger, "callaway-santanna", "never")
-    assert column["overall:event"].estimate == pytest.approx(np.mean(events), abs=1e-10)
-    by_size = np.average(list(cohorts.values()), weights=[sizes[g] for g in cohorts])
-    assert column["overall:cohort"].estimate == pytest.approx(by_size, abs=1e-10)
-    dummies = [pd.get_dummies(table[name]).to_numpy(float) for name in ("city", "year")]
-    x = np.column_stack([table["d"], dummies[0], dummies[1][:, 1:]])
-    assert found(ledger, "did")["did"].estimate == pytest.approx(np.linalg.lstsq(x, table["y"])[0][0], abs=1e-10)
     assert said(ledger, "stacked")["cohorts"] == 3
     seen = "Stacked: cohorts enter with the part of the window that the panel covers"
     assert any(seen in note for note in ledger.notes)
@@ -341,9 +226,9 @@ EDGES: Mapping[str, tuple[Mapping[int, int], Sequence[str], Sequence[str]]] = {
 
 
 @pytest.mark.parametrize("case", list(EDGES))
-def test_what_cannot_be_is_a_note(case: str, tmp_path: Path) -> None:
+def test_what_cannot_be_is_a_note(case: str) -> None:
     dates, notes, variants = EDGES[case]
-    real = real_panel(tmp_path, frame(dates), controls='"x"', honest=any("No power" in note for note in notes))
+    real = real_panel(frame(dates), ["x"], honest=any("No power" in note for note in notes))
     ledger = fitted(real)
     for words in notes:
         assert any(words in note for note in ledger.notes), (words, ledger.notes)
@@ -353,8 +238,8 @@ def test_what_cannot_be_is_a_note(case: str, tmp_path: Path) -> None:
     assert all(np.isfinite(record.estimate) for record in ledger.records)
 
 
-def test_without_never_treated_units_the_periods_before_the_last_adoption_serve(tmp_path: Path) -> None:
-    ledger = fitted(real_panel(tmp_path, frame({2004: 12, 2007: 12})))
+def test_without_never_treated_units_the_periods_before_the_last_adoption_serve() -> None:
+    ledger = fitted(real_panel(frame({2004: 12, 2007: 12})))
     compared = found(ledger, "callaway-santanna", "not-yet")
     for model in ("imputation", "two-stage", "event-study", "stacked", "sun-abraham"):
         column = found(ledger, model)
@@ -365,16 +250,16 @@ def test_without_never_treated_units_the_periods_before_the_last_adoption_serve(
     assert not found(ledger, "callaway-santanna", "never")
 
 
-def test_what_is_treated_throughout_is_counted_apart(tmp_path: Path) -> None:
-    ledger = fitted(real_panel(tmp_path, frame({2001: 5, 2006: 10, 0: 15})))
+def test_what_is_treated_throughout_is_counted_apart() -> None:
+    ledger = fitted(real_panel(frame({2001: 5, 2006: 10, 0: 15})))
     assert found(ledger, "did")["did"].units == 30
     assert found(ledger, "imputation")["overall"].units == 25
     assert said(ledger, "imputation")["treated_units"] == 10
     assert said(ledger, "goodman-bacon", "treated v always")["comparisons"] == 1
 
 
-def test_an_effect_seen_in_one_unit_has_no_error(tmp_path: Path) -> None:
-    ledger = fitted(real_panel(tmp_path, frame({2004: 1, 2007: 9, 0: 15})))
+def test_an_effect_seen_in_one_unit_has_no_error() -> None:
+    ledger = fitted(real_panel(frame({2004: 1, 2007: 9, 0: 15})))
     for variant in ("never", "not-yet"):
         column = found(ledger, "callaway-santanna", variant)
         assert column["event(4)"].se is None
@@ -386,9 +271,8 @@ def test_an_effect_seen_in_one_unit_has_no_error(tmp_path: Path) -> None:
     assert "event(4)" in note
 
 
-def test_effects_without_errors_have_no_band_and_the_reason_is_said(tmp_path: Path) -> None:
-    """All event times are there, before and after adoption: what one treated unit lacks is errors."""
-    document = estimate(real_panel(tmp_path, frame({2006: 1, 0: 15}), honest=True))
+def test_effects_without_errors_have_no_band_and_the_reason_is_said() -> None:
+    document = estimate(real_panel(frame({2006: 1, 0: 15}), honest=True))
     column = [r for r in document.records if (r.model, r.transform) == ("callaway-santanna", "never")]
     assert {"event(-2)", "event(0)"} <= {record.term for record in column}
     assert all(record.se is None for record in column)
@@ -400,73 +284,156 @@ def test_effects_without_errors_have_no_band_and_the_reason_is_said(tmp_path: Pa
     assert any("The panel has 1 treated unit: clustered errors" in note for note in document.notes)
 
 
-def test_the_missing_event_time_is_the_reason_where_it_is(tmp_path: Path) -> None:
-    ledger = fitted(real_panel(tmp_path, frame({2002: 1, 0: 15}), honest=True))
+def test_the_missing_event_time_is_the_reason_where_it_is() -> None:
+    ledger = fitted(real_panel(frame({2002: 1, 0: 15}), honest=True))
     (note,) = (note for note in ledger.notes if note.startswith("No power of the pre-trend test and no bounds"))
     assert note.endswith("they need event times before and after adoption.")
 
 
-def test_clusters_are_counted_under_the_tables(tmp_path: Path) -> None:
-    real = real_panel(tmp_path, frame())
-    spec = (tmp_path / "spec.toml").read_text().replace("[panel]", '[panel]\ncluster = "province"')
-    (tmp_path / "spec.toml").write_text(spec, encoding="utf-8")
-    document = estimate(read_real_panel(tmp_path / "panel.csv", read_spec(tmp_path / "spec.toml")))
+def test_clusters_are_counted_under_the_tables() -> None:
+    real = real_panel(frame(), cluster="province")
+    document = estimate(real)
     count = len(np.unique(real.panel.attributes["province"]))
     for table in journal_tables(document):
         if table.name in ("2", "S"):
             assert f"Clustered by province: G = {count}." in table.notes
 
 
-def test_unbalanced_panels_are_cut_or_refused_in_words(tmp_path: Path) -> None:
+def test_unbalanced_panels_are_cut_or_refused_in_words() -> None:
     holes = frame().drop(index=[3, 50])
-    refused = fitted(real_panel(tmp_path, holes))
+    refused = fitted(real_panel(holes))
     assert not refused.records
     assert any("which needs a balanced panel" in note for note in refused.notes)
-    cut = fitted(real_panel(tmp_path, holes, balance="drop-units"))
+    cut = fitted(real_panel(holes, balance="drop-units"))
     assert found(cut, "imputation")["overall"].units == 38
     assert any("are of the balanced part: 38 units" in note for note in cut.notes)
-    document = estimate(real_panel(tmp_path, holes, balance="drop-units"))
+    document = estimate(real_panel(holes, balance="drop-units"))
     sizes = {table.name: table.notes[-1] for table in journal_tables(document) if table.name in {"2", "S", "S2a"}}
     assert [" 38 units " in sizes[name] for name in ("2", "S", "S2a")] == [False, True, True]
 
 
-def test_off_by_default_and_wrong_keys(tmp_path: Path) -> None:
-    real = real_panel(tmp_path, frame())
-    spec = (tmp_path / "spec.toml").read_text()
-    (tmp_path / "spec.toml").write_text(spec.replace("staggered = true", ""), encoding="utf-8")
-    ledger = fitted(read_real_panel(tmp_path / "panel.csv", read_spec(tmp_path / "spec.toml")))
+def test_off_by_default_and_wrong_keys() -> None:
+    ledger = fitted(real_panel(frame(), staggered=False))
     assert (ledger.records, ledger.statistics, ledger.notes, ledger.figures) == ([], [], [], [])
-    assert fitted(real).records
-    (tmp_path / "spec.toml").write_text(spec.replace("staggered = true", "").replace("false", "true"), encoding="utf-8")
     with pytest.raises(BadInput, match=r"honest without staggered.*staggered = true"):
-        read_spec(tmp_path / "spec.toml")
-    (tmp_path / "spec.toml").write_text(spec.replace('treatment = "d"', "").replace("[]", '["x"]'), encoding="utf-8")
+        real_panel(frame(), staggered=False, honest=True)
     with pytest.raises(BadInput, match="staggered: there is no treatment"):
-        read_spec(tmp_path / "spec.toml")
+        real_panel(frame(), ["x"], treatment=None)
 
 
-def test_all_of_it_in_a_document(tmp_path: Path) -> None:
-    document = estimate(real_panel(tmp_path, frame(), controls='"x"', honest=True))
-    assert document.exit_code == 0
-    assert json.loads(document.to_json())["records"]
-    names = [table.name for table in journal_tables(document) if not table.appendix]
-    letters = [f"S2{letter}" for letter in "abcde"]
-    assert [name for name in dict.fromkeys(names) if name.startswith("S")] == ["S", *letters, "S3"]
-    assert {"event-study", "goodman-bacon"} <= {figure.name for figure in document.figures}
-
-
-def test_local_spillovers_by_weights_and_by_distance(tmp_path: Path) -> None:
+def test_local_spillovers_by_weights_and_by_distance() -> None:
     table = frame()
     rng = np.random.default_rng(3)
     longitude, latitude = rng.uniform(104, 120, 40), rng.uniform(24, 40, 40)
     table["lon"], table["lat"] = longitude[table["code"]], latitude[table["code"]]
-    real_panel(tmp_path, table)
-    spec = (tmp_path / "spec.toml").read_text()
-    spec = spec.replace('groups = ["province"]', 'longitude = "lon"\nlatitude = "lat"')
-    (tmp_path / "spec.toml").write_text(f'{spec}\n[[weights]]\nkind = "knn"\nk = 4\n', encoding="utf-8")
-    ledger = fitted(read_real_panel(tmp_path / "panel.csv", read_spec(tmp_path / "spec.toml")))
+    places = {"longitude": "lon", "latitude": "lat", "groups": None}
+    ledger = fitted(real_panel(table, weights=[{"kind": "knn", "k": 4}], **places))
     for model in ("spatial-did", "rings"):
         column = found(ledger, model, table="S4")
         own = column["did"].estimate + column["did_bias"].estimate
         assert own == pytest.approx(found(ledger, "did")["did"].estimate, abs=1e-10)
         assert {"att", "spill:treated", "spill:untreated"} <= column.keys()
+
+
+def longer(dates: dict[int, int], years: int) -> pd.DataFrame:
+    """Cities from 2001 on, with an effect of one; `dates`: units by first treated year, 0 = never."""
+    rng = np.random.default_rng(4)
+    first = np.repeat(list(dates), list(dates.values()))
+    table = pd.DataFrame({"code": np.repeat(np.arange(len(first)), years),
+                          "year": np.tile(np.arange(2001, 2001 + years), len(first))})  # fmt: skip
+    table["city"] = [f"c{code:02d}" for code in table["code"]]
+    table["first"] = first[table["code"]]
+    table["d"] = ((table["first"] > 0) & (table["year"] >= table["first"])).astype(int)
+    table["y"] = table["d"] + rng.standard_normal(len(table))
+    return table
+
+
+def windows(table: pd.DataFrame, balance: str = "error", **menu: Any) -> RealPanel:
+    panel = {"unit": "city", "period": "year", "outcome": "y", "treatment": "d", "balance": balance, "missing": "drop"}
+    return pp.read_panel(table, {"panel": panel, "robustness": menu or {"staggered": True}})
+
+
+def stacked(real: RealPanel) -> tuple[Ledger, list[str]]:
+    """Tables S to S4, and the notes on stacks."""
+    ledger = Ledger(seed=1)
+    staggered_table.add(real, ledger)
+    return ledger, [note for note in ledger.notes if note.startswith("Table S, Stacked")]
+
+
+def overall(ledger: Ledger) -> Record:
+    """The average effect of the stacked column."""
+    (record,) = (one for one in ledger.records if (one.model, one.term) == ("stacked", "overall"))
+    return record
+
+
+def counted(ledger: Ledger) -> tuple[float | None, float | None]:
+    """Cohorts and treated units of the stacked column."""
+    found = {one.name: one.value for one in ledger.statistics if one.model == "stacked"}
+    return found["cohorts"], found["treated_units"]
+
+
+def test_a_cohort_without_its_whole_window_stays_in_and_is_named() -> None:
+    """The windows of 2008 and 2010 lie in the panel, that of 2004 begins before it."""
+    real = windows(longer({2004: 8, 2008: 6, 2010: 4, 0: 12}, 16))
+    ledger, notes = stacked(real)
+    place = Stacked().terms().index("overall")
+    assert overall(ledger).estimate == Stacked(complete=False)(real.panel).estimate[0, place]
+    assert overall(ledger).estimate != Stacked()(real.panel).estimate[0, place]
+    assert counted(ledger) == (3, 18)
+    assert notes == ["Table S, Stacked: cohorts enter with the part of the window that the panel covers, 2004 "
+                     "with a part only."]  # fmt: skip
+
+
+def test_whole_windows_are_preferred_where_they_keep_the_same_cohorts() -> None:
+    real = windows(longer({2008: 6, 2010: 4, 0: 12}, 16))
+    ledger, notes = stacked(real)
+    assert overall(ledger).estimate == Stacked()(real.panel).estimate[0, Stacked().terms().index("overall")]
+    assert notes == []
+
+
+def test_sizes_are_of_the_stacks() -> None:
+    """Each stack has eleven years; 2010 adopts within the window of 2008, and the early years are in none."""
+    ledger, _ = stacked(windows(longer({2008: 6, 2010: 4, 0: 12}, 16)))
+    column = overall(ledger)
+    assert column.nobs == 11 * (6 + 12) + 11 * (4 + 12)
+    assert (column.units, column.periods) == (22, 13)
+
+
+def test_a_cohort_without_clean_controls_is_named_and_not_counted() -> None:
+    """Nobody is never treated: those of 2018 are the only controls, and their own stack would have none."""
+    ledger, notes = stacked(windows(longer({2006: 6, 2008: 5, 2018: 9}, 20)))
+    assert counted(ledger) == (2, 11)
+    assert overall(ledger).nobs == 11 * (6 + 9) + 11 * (5 + 9)
+    assert notes == ["Table S, Stacked: cohort 2018 left out, because no unit is untreated to the end of the window."]
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_what_stacks_hold(complete: bool) -> None:
+    real = windows(longer({2004: 8, 2008: 6, 0: 12}, 16))
+    sample = Stacked(complete=complete).sample(real.panel)
+    assert sample.cohorts == ((2008,) if complete else (2004, 2008))
+    assert sample.cut == (2004,)
+    assert (int(sample.units.sum()), sample.treated) == ((18, 6) if complete else (26, 14))
+    early = 9 * (8 + 12)
+    assert sample.rows == 11 * (6 + 12) + (0 if complete else early)
+
+
+def test_only_tables_that_exist_are_said_to_be_of_the_balanced_part() -> None:
+    holes = longer({2004: 8, 2006: 6, 0: 12}, 10).drop(index=[3, 50])
+    for honest, names in ((False, "S and S2"), (True, "S, S2 and S3")):
+        document = estimate(windows(holes, "drop-units", staggered=True, honest=honest))
+        (note,) = (note for note in document.notes if "of the balanced part: 24 units" in note)
+        assert note.startswith(f"Tables {names} are of")
+
+
+def test_rows_without_a_lag_are_counted() -> None:
+    """A gap of one year, and a unit that enters late: the row after each has no lag, and goes as 2001 does."""
+    table = longer({2004: 8, 2006: 6, 0: 12}, 10)
+    late, gap = (table["code"] == 7) & (table["year"] < 2005), (table["code"] == 9) & (table["year"] == 2008)
+    ledger = Ledger(seed=1)
+    robustness_table.add(windows(table[~late & ~gap], lag=1), ledger)
+    assert ledger.records[0].nobs == 26 * 9 - 3 - 1 - 2
+    (note,) = ledger.notes
+    assert note.endswith("2001 is left out, because the lags have no value there; 2 rows of later "
+                         "periods are left out too, because their unit is not "
+                         "observed 1 period before.")  # fmt: skip

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import made_cities
 import numpy as np
@@ -17,7 +18,7 @@ from estimators import SyntheticControl, SyntheticDID
 from estimators.core.tile import dates_of
 from estimators.synthetic.synthetic_did import average_weights
 from experiments.estimation import estimate, write_files
-from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.panel_spec.spec import RealPanel
 from experiments.run.blocks import fit_panel
 from experiments.tables import synthetic_table
 from experiments.tables.ledger import Ledger, facts_of, journal_tables
@@ -47,14 +48,11 @@ def frame(
     return pd.DataFrame({"unit": named, "year": year, "d": d, "y": y.T.ravel()})
 
 
-def real(
-    folder: Path, table: pd.DataFrame, section: str = "", *, more: str = "", treatment: str = 'treatment = "d"'
-) -> RealPanel:
-    table.to_csv(folder / "panel.csv", index=False)
-    text = (f'[panel]\nunit = "unit"\nperiod = "year"\noutcome = "y"\n{treatment}\n{more}\n[inference]\ndraws = 99\n'
-            f"[robustness.synthetic]\n{section}\n")  # fmt: skip
-    (folder / "spec.toml").write_text(text, encoding="utf-8")
-    return read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml"))
+def real(table: pd.DataFrame, panel: Mapping[str, Any] | None = None, **section: Any) -> RealPanel:
+    """panel: further keys of [panel], empty to leave one out; section: those of [robustness.synthetic]."""
+    keys = {"unit": "unit", "period": "year", "outcome": "y", "treatment": "d"} | dict(panel or {})
+    kept = {key: value for key, value in keys.items() if value}
+    return pp.read_panel(table, {"panel": kept, "inference": {"draws": 99}, "robustness": {"synthetic": section}})
 
 
 def fitted(panel: RealPanel) -> Ledger:
@@ -83,8 +81,8 @@ def numbers(row: tuple[str, ...]) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def two_dates(tmp_path_factory: pytest.TempPathFactory) -> tuple[RealPanel, dict[str, JournalTable]]:
-    panel = real(tmp_path_factory.mktemp("dates"), frame(), f"estimators = {list(ALL)}")
+def two_dates() -> tuple[RealPanel, dict[str, JournalTable]]:
+    panel = real(frame(), estimators=[*ALL])
     return panel, tables_of(panel, fitted(panel))
 
 
@@ -144,8 +142,8 @@ def test_weights_are_means_over_dates_by_treated_cells(
     assert all("means over dates of adoption, by treated unit-periods" in note for note in notes)
 
 
-def test_what_is_not_shown_has_the_rest_of_the_weight(tmp_path: Path) -> None:
-    panel = real(tmp_path, frame({58: 2007, 59: 2007}, units=60))
+def test_what_is_not_shown_has_the_rest_of_the_weight() -> None:
+    panel = real(frame({58: 2007, 59: 2007}, units=60))
     found = cells(tables_of(panel, fitted(panel))["C2"])
     (label,) = (label for label in found if label.startswith("All others"))
     assert label == f"All others ({58 - (len(found) - 1)})"
@@ -157,8 +155,8 @@ def test_what_is_not_shown_has_the_rest_of_the_weight(tmp_path: Path) -> None:
     assert max(numbers(found[label])) > 0.005
 
 
-def test_one_date_has_no_row_of_dates(tmp_path: Path) -> None:
-    panel = real(tmp_path, frame({18: 2007, 19: 2007}))
+def test_one_date_has_no_row_of_dates() -> None:
+    panel = real(frame({18: 2007, 19: 2007}))
     found = tables_of(panel, fitted(panel))
     assert not any("first treated period" in row.label for row in found["C"].rows)
     assert not any("means over dates" in note for table in found.values() for note in table.notes)
@@ -166,8 +164,8 @@ def test_one_date_has_no_row_of_dates(tmp_path: Path) -> None:
     assert "by the jackknife over units" in " ".join(found["C"].notes)
 
 
-def test_a_single_treated_unit_has_placebos_as_a_study_draws_them(tmp_path: Path) -> None:
-    panel = real(tmp_path, frame({19: 2007}))
+def test_a_single_treated_unit_has_placebos_as_a_study_draws_them() -> None:
+    panel = real(frame({19: 2007}))
     ledger = fitted(panel)
     own = SyntheticDID(errors=("placebo:unit",), draws=99)
     wanted = fit_panel(panel.panel, {own: None}, panel.spec.inference.seed)[own.name]
@@ -176,16 +174,16 @@ def test_a_single_treated_unit_has_placebos_as_a_study_draws_them(tmp_path: Path
     assert "placebos of never treated units" in " ".join(tables_of(panel, ledger)["C"].notes)
 
 
-def test_errors_can_be_chosen_and_what_lacks_them_is_said(tmp_path: Path) -> None:
-    ledger = fitted(real(tmp_path, frame(), 'errors = "bootstrap:unit"'))
+def test_errors_can_be_chosen_and_what_lacks_them_is_said() -> None:
+    ledger = fitted(real(frame(), errors="bootstrap:unit"))
     assert {record.se_type for record in ledger.records} == {"bootstrap:unit"}
     few = {3: 2007, 4: 2007}
-    ledger = fitted(real(tmp_path, frame(few, units=4 + 1), 'errors = "placebo:unit"'))
+    ledger = fitted(real(frame(few, units=4 + 1), errors="placebo:unit"))
     assert {record.se for record in ledger.records} != {None}
-    ledger = fitted(real(tmp_path, frame(dict.fromkeys((2, 3, 4), 2007), units=5), 'errors = "placebo:unit"'))
+    ledger = fitted(real(frame(dict.fromkeys((2, 3, 4), 2007), units=5), errors="placebo:unit"))
     assert {record.se for record in ledger.records} == {None}
     assert any("placebos need more never treated than treated units" in note for note in ledger.notes)
-    ledger = fitted(real(tmp_path, frame({4: 2007}, units=5), 'errors = "jackknife:unit"'))
+    ledger = fitted(real(frame({4: 2007}, units=5), errors="jackknife:unit"))
     assert any("without one of the units, nothing is left to compare" in note for note in ledger.notes)
 
 
@@ -198,8 +196,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("reason", REFUSED)
-def test_panels_without_a_comparison_are_refused_in_one_line(tmp_path: Path, reason: str) -> None:
-    panel = real(tmp_path, frame(REFUSED[reason]))
+def test_panels_without_a_comparison_are_refused_in_one_line(reason: str) -> None:
+    panel = real(frame(REFUSED[reason]))
     ledger = fitted(panel)
     assert (ledger.records, ledger.statistics) == ([], [])
     (note,) = ledger.notes
@@ -211,31 +209,30 @@ def test_panels_without_a_comparison_are_refused_in_one_line(tmp_path: Path, rea
         assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_treatment_that_switches_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_treatment_that_switches_is_refused_in_one_line() -> None:
     table = frame()
     table.loc[(table["unit"] == "u19") & (table["year"] == 2010), "d"] = 0
     with pytest.raises(BadInput) as caught:
-        fitted(real(tmp_path, table))
+        fitted(real(table))
     assert len(str(caught.value).splitlines()) == 1
-    whole = real(tmp_path, frame()).panel
+    whole = real(frame()).panel
     did = whole.variables["did"].copy()
     did[0, 9, 19] = 0.0
     with pytest.raises(BadInput, match="not 0/1 and absorbing"):
         compared_part(whole.with_variables({"did": did}))
 
 
-def test_an_estimator_that_cannot_be_leaves_the_others(tmp_path: Path) -> None:
-    """Weights that are not fitted need one period before adoption."""
-    ledger = fitted(real(tmp_path, frame({19: 2002}), f"estimators = {list(ALL)}"))
+def test_an_estimator_that_cannot_be_leaves_the_others() -> None:
+    ledger = fitted(real(frame({19: 2002}), estimators=[*ALL]))
     assert {record.model for record in ledger.records} == {"equally-weighted-did"}
     (note,) = ledger.notes
     assert note.startswith("Table C has no column Synthetic DID, Synthetic control, Demeaned synthetic control: ")
-    found = tables_of(real(tmp_path, frame({19: 2002}), f"estimators = {list(ALL)}"), ledger)
+    found = tables_of(real(frame({19: 2002}), estimators=[*ALL]), ledger)
     assert set(found) == {"C", "C2"}  # equal weights of periods need no table
 
 
-def test_units_treated_from_the_start_take_no_part_and_gaps_are_left_out(tmp_path: Path) -> None:
-    always = real(tmp_path, frame({**DATES, 0: 2001, 1: 2001}))
+def test_units_treated_from_the_start_take_no_part_and_gaps_are_left_out() -> None:
+    always = real(frame({**DATES, 0: 2001, 1: 2001}))
     ledger = fitted(always)
     assert any("2 units are treated from the first period on and take no part in table C." in x for x in ledger.notes)
     assert cells(tables_of(always, ledger)["C"])["Control units"] == ("15",) * 3
@@ -243,36 +240,33 @@ def test_units_treated_from_the_start_take_no_part_and_gaps_are_left_out(tmp_pat
     estimates = SyntheticDID()(always.panel)
     assert ledger.records[0].estimate == pytest.approx(estimates.estimate[0, 0], rel=1e-9)
     table = frame().drop(index=[3])
-    assert any("No table C, which needs a balanced panel" in note for note in fitted(real(tmp_path, table)).notes)
-    kept = fitted(real(tmp_path, table, more='balance = "drop-units"'))
+    assert any("No table C, which needs a balanced panel" in note for note in fitted(real(table)).notes)
+    kept = fitted(real(table, {"balance": "drop-units"}))
     assert any("Table C is of the balanced part: 19 units, 12 periods." in note for note in kept.notes)
 
 
-BAD = {
-    "estimators = []": "name one or more",
-    'estimators = ["synthetic-did", "synthetic-did"]': "names 'synthetic-did' twice",
-    'estimators = ["synthetic"]': "synthetic-control",
-    'errors = "cluster:unit"': "jackknife:unit",
-}
-
-
-@pytest.mark.parametrize("section", BAD)
-def test_bad_sections_are_named_in_one_line(tmp_path: Path, section: str) -> None:
-    with pytest.raises(BadInput, match=re.escape(BAD[section])) as caught:
-        real(tmp_path, frame(), section)
+@pytest.mark.parametrize(("section", "said"), [
+    ({"estimators": []}, "name one or more"),
+    ({"estimators": ["synthetic-did", "synthetic-did"]}, "names 'synthetic-did' twice"),
+    ({"estimators": ["synthetic"]}, "synthetic-control"),
+    ({"errors": "cluster:unit"}, "jackknife:unit"),
+])  # fmt: skip
+def test_bad_sections_are_named_in_one_line(section: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(said)) as caught:
+        real(frame(), **section)
     assert "robustness.synthetic" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_spec_without_a_treatment_is_told(tmp_path: Path) -> None:
+def test_a_spec_without_a_treatment_is_told() -> None:
     with pytest.raises(BadInput, match=r"there is no treatment to adopt.*remove \[robustness.synthetic\]"):
-        real(tmp_path, frame(), treatment="")
+        real(frame(), {"treatment": ""})
     with pytest.raises(BadInput, match="estimator 'did'"):
-        pp.plot_paths(real(tmp_path, frame()), estimator="did")
+        pp.plot_paths(real(frame()), estimator="did")
 
 
-def test_a_spec_that_does_not_ask_has_no_such_table(tmp_path: Path) -> None:
-    panel = real(tmp_path, frame())
+def test_a_spec_that_does_not_ask_has_no_such_table() -> None:
+    panel = real(frame())
     silent = replace(panel, spec=panel.spec.model_copy(update={"robustness": type(panel.spec.robustness)()}))
     ledger = fitted(silent)
     assert (ledger.records, ledger.statistics, ledger.notes, ledger.figures) == ([], [], [], [])
@@ -292,8 +286,7 @@ def test_rows_are_the_notable_weights_or_the_ten_largest() -> None:
 
 
 def test_files_hold_tables_and_figures_with_names_as_text(tmp_path: Path) -> None:
-    """In every format, of a panel whose unit is called like a script."""
-    document = estimate(real(tmp_path, frame(names={5: ODD, 19: ODD[::-1]})))
+    document = estimate(real(frame(names={5: ODD, 19: ODD[::-1]})))
     files = write_files(document, tmp_path / "out", ("json", "html", "tex", "docx"))
     page = (tmp_path / "out/tables.html").read_text(encoding="utf-8")
     assert "<script" not in page
@@ -306,13 +299,10 @@ def test_files_hold_tables_and_figures_with_names_as_text(tmp_path: Path) -> Non
         assert "<script" not in (tmp_path / "out" / name).read_text(encoding="utf-8")
 
 
-# The committed cities, and California as published.
-
 CITIES = made_cities.PANEL + f"[robustness.synthetic]\nestimators = {list(ALL)}\n"
 
 
 def test_the_committed_panel(tmp_path: Path) -> None:
-    """With controls and three dates: the numbers of the estimators, and the weights of their paths."""
     panel = made_cities.real_panel(tmp_path, CITIES)
     ledger = fitted(panel)
     for kind, cls in CLASSES.items():
@@ -328,11 +318,11 @@ def test_the_committed_panel(tmp_path: Path) -> None:
     assert "taken less the controls (road, book)" in " ".join(tables_of(panel, ledger)["C"].notes)
 
 
-def test_california_as_published(shared_data: Path, tmp_path: Path) -> None:
+def test_california_as_published(shared_data: Path) -> None:
     """Arkhangelsky and others (2021), table 1 and figure 2; the file has semicolons."""
     table = pd.read_csv(shared_data / "california_prop99.csv", sep=";")
     named = table.rename(columns={"State": "unit", "Year": "year", "PacksPerCapita": "y", "treated": "d"})
-    panel = real(tmp_path, named, f"estimators = {list(ALL)}")
+    panel = real(named, estimators=[*ALL])
     found = tables_of(panel, fitted(panel))
     effects = dict(zip(ALL, numbers(cells(found["C"])["d"]), strict=True))
     published = {"synthetic-did": -15.6, "synthetic-control": -19.6, "demeaned-synthetic-control": -11.1,

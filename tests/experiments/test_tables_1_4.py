@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import made_cities
 import numpy as np
 import pandas as pd
 import pytest
 from linearmodels.panel import PanelOLS, PooledOLS, RandomEffects
 
-from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
+import panelproof as pp
+from experiments.panel_spec.spec import RealPanel
 from experiments.tables import descriptives, regressions
 from experiments.tables.ledger import Ledger
 from sim.schema import Roles
 
 CITIES, YEARS = 40, tuple(range(2010, 2017))
 CONTROLS = ["inv", "road"]
-KEYS = """
-[panel]
-unit = "city"
-period = "year"
-outcome = "icr"
-"""
-WHOLE = """
-treatment = "eip"
-controls = ["inv", "road"]
-mediators = ["gpat"]
-other_policy = "pilot"
-capital = "is_capital"
-groups = ["zone", "grade"]
-cluster = "city"
-"""
+WHOLE: dict[str, Any] = {
+    "unit": "city", "period": "year", "outcome": "icr", "treatment": "eip", "controls": CONTROLS, "mediators": ["gpat"],
+    "other_policy": "pilot", "capital": "is_capital", "groups": ["zone", "grade"], "cluster": "city",
+}  # fmt: skip
 
 
 def frame(missing: int = 0) -> pd.DataFrame:
@@ -56,10 +45,10 @@ def frame(missing: int = 0) -> pd.DataFrame:
     return table.drop(index=rng.choice(len(table), missing, replace=False)) if missing else table
 
 
-def real_panel(folder: Path, table: pd.DataFrame, keys: str = WHOLE, inference: str = "draws = 99") -> RealPanel:
-    table.to_csv(folder / "panel.csv", index=False)
-    (folder / "spec.toml").write_text(f"{KEYS}{keys}\n[inference]\n{inference}\n", encoding="utf-8")
-    return read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml"))
+def real_panel(table: pd.DataFrame, *without: str, errors: Sequence[str] = (), **keys: Any) -> RealPanel:
+    """With other keys of [panel], or without some of WHOLE."""
+    panel = {key: value for key, value in (WHOLE | keys).items() if key not in without}
+    return pp.read_panel(table, {"panel": panel, "inference": {"draws": 99, "errors": [*errors]}})
 
 
 def tables_of(real: RealPanel) -> Ledger:
@@ -90,9 +79,9 @@ def statistic(ledger: Ledger, table: str, number: int, name: str, term: str | No
 
 
 @pytest.fixture(scope="module", params=[0, 21], ids=["balanced", "unbalanced"])
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, Ledger]:
+def made(request: pytest.FixtureRequest) -> tuple[pd.DataFrame, Ledger]:
     table = frame(request.param)
-    real = real_panel(tmp_path_factory.mktemp("made"), table)
+    real = real_panel(table)
     return table.set_index(["city", "year"], drop=False), tables_of(real)
 
 
@@ -137,14 +126,6 @@ def test_table_2_is_what_linearmodels_says(made: tuple[pd.DataFrame, Ledger], nu
     for term, (estimate, se) in found.items():
         name = "eip" if term == "did" else term
         np.testing.assert_allclose([estimate, se], [wanted.params[name], wanted.std_errors[name]], rtol=1e-8)
-
-
-def test_constants_of_fixed_effects_are_grand_means(made: tuple[pd.DataFrame, Ledger]) -> None:
-    table, ledger = made
-    for number in (4, 5):
-        found = column(ledger, "2", number, "did", "cluster:unit")
-        rest = sum(found[term][0] * table["eip" if term == "did" else term].mean() for term in ("did", *CONTROLS))
-        np.testing.assert_allclose(found["constant"][0], table["icr"].mean() - rest, rtol=1e-11)
 
 
 def two_way(table: pd.DataFrame, names: list[str]) -> Any:
@@ -202,9 +183,8 @@ def test_table_4_columns_and_their_differences(made: tuple[pd.DataFrame, Ledger]
         assert statistic(ledger, "4", 0, "wald", sample=group) >= 0
 
 
-def test_the_error_types_of_every_column(tmp_path: Path) -> None:
-    extra = '"driscoll-kraay", "cluster:unit+period", "wild:unit"'
-    ledger = tables_of(real_panel(tmp_path, frame(), inference=f"draws = 99\nerrors = [{extra}]"))
+def test_the_error_types_of_every_column() -> None:
+    ledger = tables_of(real_panel(frame(), errors=("driscoll-kraay", "cluster:unit+period", "wild:unit")))
     whole = ["iid", "hc1", "cluster:unit", "driscoll-kraay", "cluster:unit+period", "wild:unit"]
     kinds: dict[tuple[str, int, str], list[str]] = {}
     for record in ledger.records:
@@ -216,9 +196,8 @@ def test_the_error_types_of_every_column(tmp_path: Path) -> None:
     assert not ledger.failures
 
 
-def test_a_panel_without_treatment_has_columns_of_controls(tmp_path: Path) -> None:
-    keys = WHOLE.replace('treatment = "eip"\n', "")
-    ledger = tables_of(real_panel(tmp_path, frame(), keys))
+def test_a_panel_without_treatment_has_columns_of_controls() -> None:
+    ledger = tables_of(real_panel(frame(), "treatment"))
     places = {(record.table, record.column, record.model) for record in ledger.records}
     assert places == {
         ("2", 2, "pooled"), ("2", 2, "random"), ("2", 3, "pooled"), ("2", 3, "random"),
@@ -229,61 +208,70 @@ def test_a_panel_without_treatment_has_columns_of_controls(tmp_path: Path) -> No
     assert [note for note in ledger.notes if "pilot is added to a treatment" in note]
 
 
-def test_a_panel_without_controls_has_no_column_2(tmp_path: Path) -> None:
-    keys = WHOLE.replace('controls = ["inv", "road"]\n', "")
-    ledger = tables_of(real_panel(tmp_path, frame(), keys))
+def test_a_panel_without_controls_has_no_column_2() -> None:
+    ledger = tables_of(real_panel(frame(), "controls"))
     assert {record.column for record in ledger.records if record.table == "2"} == {1, 3, 4, 5}
     assert not ledger.failures
 
 
-def test_a_panel_without_regressors_has_table_1_alone(tmp_path: Path) -> None:
-    real = real_panel(tmp_path, frame(), 'treatment = "eip"\ncapital = "is_capital"')
+def test_a_panel_without_regressors_has_table_1_alone() -> None:
+    real = real_panel(frame(), "controls", "mediators", "other_policy", "groups", "cluster")
     ledger = tables_of(replace(real, panel=replace(real.panel, roles=Roles("icr", None))))
     assert not ledger.records
     assert {item.table for item in ledger.statistics} == {"1"}
     assert ledger.notes == ["No table 2: the spec names neither a treatment nor controls."]
 
 
-def test_a_subsample_without_treatment_is_a_note(tmp_path: Path) -> None:
+def changed(column: str, value: object, of: str = "zone", where: object = None) -> pd.DataFrame:
+    """The panel with another value of a column, in a group or everywhere."""
     table = frame()
-    table.loc[table["zone"] == "east", "eip"] = 0
-    ledger = tables_of(real_panel(tmp_path, table))
-    assert "Table 4 has no column 1 (zone = east): variable 'did' is constant." in ledger.notes
-    assert {record.column for record in ledger.records if record.table == "4"} == {0, 2, 3, 4, 5}
-    assert list(column(ledger, "4", 0, "interaction", "iid", "zone")) == ["did", "did x west"]
+    rows = table[of].notna() if where is None else table[of] == where
+    return table.assign(**{column: table[column].mask(rows, table["year"] * 1.0 if value == "year" else value)})
+
+
+NO_COLUMN = {
+    "a group without treatment": (
+        changed("eip", 0, where="east"), "Table 4 has no column 1 (zone = east): variable 'did' is constant."),
+    "a group whose effects absorb a control": (
+        changed("road", "year", "grade", 2),
+        "Table 4 has no column 5 (grade = 2): variable 'road' is absorbed by the unit and time effects."),
+    "a group with a constant outcome": (
+        changed("icr", 3.0, where="west"), "Table 4 has no column 3 (zone = west): variable 'icr' is constant."),
+    "no capital": (changed("is_capital", 0), "Table 3 has no column 1: no unit is a capital (is_capital)."),
+    "capitals alone": (changed("is_capital", 1), "Table 3 has no column 1: every unit is a capital (is_capital)."),
+    "the same policy twice": (
+        frame().assign(pilot=lambda rows: rows["eip"]),
+        "Table 3 has no column 2 (all): variable 'pilot' is collinear with did and the effects."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NO_COLUMN)
+def test_a_column_that_cannot_be_fitted_is_a_note(case: str) -> None:
+    table, note = NO_COLUMN[case]
+    ledger = tables_of(real_panel(table))
+    assert note in ledger.notes
     assert not ledger.failures
+    if case == "a group without treatment":
+        assert {record.column for record in ledger.records if record.table == "4"} == {0, 2, 3, 4, 5}
+        assert list(column(ledger, "4", 0, "interaction", "iid", "zone")) == ["did", "did x west"]
+    few = "No test of equal effects by grade: it needs two values with an estimate."
+    assert (few in ledger.notes) == ("grade" in note)
 
 
-def test_a_subsample_that_absorbs_a_control_is_a_note(tmp_path: Path) -> None:
-    table = frame()
-    table.loc[table["grade"] == 2, "road"] = 1.0 * table["year"]
-    ledger = tables_of(real_panel(tmp_path, table))
-    absorbed = "variable 'road' is absorbed by the unit and time effects"
-    assert f"Table 4 has no column 5 (grade = 2): {absorbed}." in ledger.notes
-    assert "No test of equal effects by grade: it needs two values with an estimate." in ledger.notes
-
-
-def test_a_subsample_with_a_constant_outcome_is_a_note(tmp_path: Path) -> None:
-    table = frame()
-    table.loc[table["zone"] == "west", "icr"] = 3.0
-    ledger = tables_of(real_panel(tmp_path, table))
-    assert "Table 4 has no column 3 (zone = west): variable 'icr' is constant." in ledger.notes
-
-
-def test_a_subsample_of_two_cities_is_a_note(tmp_path: Path) -> None:
+def test_a_subsample_of_two_cities_is_a_note() -> None:
     table = frame()
     few = table["city"].isin(["城00", "城39"]) & table["year"].isin([2010, 2011, 2012])
     table = table[few | (table["zone"] != "east")].assign(zone=lambda x: np.where(few[x.index], "east", x["zone"]))
-    ledger = tables_of(real_panel(tmp_path, table))
+    ledger = tables_of(real_panel(table))
     assert [note for note in ledger.notes if note.startswith("Table 4 has no column 1 (zone = east): variable 'road'")]
     assert not ledger.failures
 
 
-def test_many_values_have_the_test_alone(tmp_path: Path) -> None:
+def test_many_values_have_the_test_alone() -> None:
     table = frame()
     table["lot"] = table["city"].str[1:].astype(int) % 10
     table.loc[table["lot"] == 3, "eip"] = 0
-    ledger = tables_of(real_panel(tmp_path, table, WHOLE.replace('["zone", "grade"]', '["lot"]')))
+    ledger = tables_of(real_panel(table, groups=["lot"]))
     (note,) = (note for note in ledger.notes if "by lot" in note)
     assert note.startswith("Table 4 has no columns by lot, which has 10 values; the test of equal effects leaves ")
     left = note.removesuffix(".").partition("leaves out those without an estimate or a clustered error: ")[2]
@@ -294,11 +282,11 @@ def test_many_values_have_the_test_alone(tmp_path: Path) -> None:
     assert {(record.table, record.column) for record in ledger.records if record.table == "4"} <= {("4", 0)}
 
 
-def test_eight_values_have_columns_and_three_units_enter_the_test(tmp_path: Path) -> None:
+def test_eight_values_have_columns_and_three_units_enter_the_test() -> None:
     """Of lot 7 cities 7, 15 and 23."""
     table = frame().assign(lot=lambda rows: rows["city"].str[1:].astype(int).map(lambda i: i % 8 if i < 24 else i % 7))
     ledger = Ledger(seed=1)
-    regressions.add_subsamples(real_panel(tmp_path, table, WHOLE.replace('["zone", "grade"]', '["lot"]')), ledger)
+    regressions.add_subsamples(real_panel(table, groups=["lot"]), ledger)
     assert {record.column for record in ledger.records} == set(range(9))
     assert list(column(ledger, "4", 0, "interaction", "iid", "lot"))[-1] == "did x 7"
 
@@ -307,19 +295,17 @@ FEW = "clustered errors tend to be too small with so few"
 
 
 @pytest.mark.parametrize(("treated", "said"), [(1, "1 treated unit"), (9, "9 treated units"), (10, "")])
-def test_few_treated_units_are_a_note_once(tmp_path: Path, treated: int, said: str) -> None:
+def test_few_treated_units_are_a_note_once(treated: int, said: str) -> None:
     table = frame()
     table["eip"] *= table["city"].isin(table["city"].unique()[:treated])
-    ledger = tables_of(real_panel(tmp_path, table, WHOLE.replace('groups = ["zone", "grade"]\n', "")))
+    ledger = tables_of(real_panel(table, "groups"))
     assert [note.partition(": ")[0] for note in ledger.notes if FEW in note] == (
         [f"The panel has {said}"] if said else []
     )
 
 
-def test_few_treated_clusters_are_a_note(tmp_path: Path) -> None:
-    """Sixteen treated units in four lots of four, of ten."""
-    lots = WHOLE.replace('cluster = "city"', 'cluster = "lot"').replace('groups = ["zone", "grade"]\n', "")
-    ledger = tables_of(real_panel(tmp_path, frame(), lots))
+def test_few_treated_clusters_are_a_note() -> None:
+    ledger = tables_of(real_panel(frame(), "groups", cluster="lot"))
     assert [
         note for note in ledger.notes if note.startswith(f"The panel has 16 treated units in 4 clusters by lot: {FEW}")
     ]
@@ -328,11 +314,8 @@ def test_few_treated_clusters_are_a_note(tmp_path: Path) -> None:
     assert statistic(ledger, "2", 4, "clusters:lot") == 10
 
 
-def test_few_clusters_all_of_them_treated_are_one_note(tmp_path: Path) -> None:
-    zones = WHOLE.replace('cluster = "city"', 'cluster = "zone"').replace('groups = ["zone", "grade"]\n', "")
-    ledger = tables_of(
-        real_panel(tmp_path, frame(), zones, 'draws = 99\nerrors = ["wild:zone", "cluster:unit+period"]')
-    )
+def test_few_clusters_all_of_them_treated_are_one_note() -> None:
+    ledger = tables_of(real_panel(frame(), "groups", cluster="zone", errors=("wild:zone", "cluster:unit+period")))
     assert not [note for note in ledger.notes if FEW in note]
     (note,) = (note for note in ledger.notes if note.startswith("Errors clustered by zone rest on 3 clusters"))
     assert "The wild cluster bootstrap is among the errors" in note
@@ -341,26 +324,13 @@ def test_few_clusters_all_of_them_treated_are_one_note(tmp_path: Path) -> None:
     assert statistic(ledger, "2", 5, "clusters:unit+period") == 7
 
 
-def test_forty_cities_sixteen_of_them_treated_are_not_few(tmp_path: Path) -> None:
-    ledger = tables_of(real_panel(tmp_path, frame(), WHOLE.replace('groups = ["zone", "grade"]\n', "")))
+def test_forty_cities_sixteen_of_them_treated_are_not_few() -> None:
+    ledger = tables_of(real_panel(frame(), "groups"))
     assert not [note for note in ledger.notes if FEW in note or "rest on" in note]
 
 
-@pytest.mark.parametrize(("value", "which"), [(0, "no"), (1, "every")])
-def test_capitals_must_be_some(tmp_path: Path, value: int, which: str) -> None:
-    ledger = tables_of(real_panel(tmp_path, frame().assign(is_capital=value)))
-    assert f"Table 3 has no column 1: {which} unit is a capital (is_capital)." in ledger.notes
-
-
-def test_the_same_policy_twice_is_a_note(tmp_path: Path) -> None:
-    table = frame()
-    ledger = tables_of(real_panel(tmp_path, table.assign(pilot=table["eip"])))
-    assert "Table 3 has no column 2 (all): variable 'pilot' is collinear with did and the effects." in ledger.notes
-
-
-def test_clusters_that_a_value_lacks(tmp_path: Path) -> None:
-    keys = WHOLE.replace('cluster = "city"', 'cluster = "zone"')
-    ledger = tables_of(real_panel(tmp_path, frame(), keys))
+def test_clusters_that_a_value_lacks() -> None:
+    ledger = tables_of(real_panel(frame(), cluster="zone"))
     note = "The test of equal effects by zone clusters by unit: cluster:zone has one cluster for some value."
     assert note in ledger.notes
     noted = [note for note in ledger.notes if "they need 2 clusters" in note]
@@ -370,63 +340,10 @@ def test_clusters_that_a_value_lacks(tmp_path: Path) -> None:
     assert not ledger.failures
 
 
-def test_the_real_city_panel(tmp_path: Path, shared_data: Path) -> None:
-    """282 cities: the subsamples' differences, and provinces that cannot be compared are named."""
-    keys = """
-        [panel]
-        unit = "city"
-        period = "year"
-        outcome = "fiscal_self_suff"
-        treatment = "lowcarbon_did"
-        controls = ["fiscal_exp_gdp", "deposit_gdp"]
-        other_policy = "opendata_did"
-        groups = ["region", "province"]
-        [inference]
-        draws = 99
-    """
-    (tmp_path / "spec.toml").write_text(keys, encoding="utf-8")
-    real = read_real_panel(shared_data / "city_panel.csv", read_spec(tmp_path / "spec.toml"))
-    ledger = tables_of(real)
-    effects = [
-        column(ledger, "4", 1 + i, "did", "iid", f"region = {v}")["did"][0]
-        for i, v in enumerate(["东部", "中部", "西部"])
-    ]
-    found = column(ledger, "4", 0, "interaction", "cluster:unit", "region")
-    np.testing.assert_allclose(found["did x 西部"][0], effects[2] - effects[0], rtol=1e-10)
-    assert statistic(ledger, "4", 0, "wald", sample="province") > 0
-    assert not ledger.failures
-
-
-def test_the_committed_panel(tmp_path: Path) -> None:
-    """Subsamples are linearmodels' regressions on their rows; their differences are the interactions; provinces."""
-    keys = (
-        made_cities.PANEL
-        + """
-        other_policy = "pilot"
-        groups = ["region", "province"]
-        [inference]
-        draws = 99
-    """
-    )
-    ledger, table = tables_of(made_cities.real_panel(tmp_path, keys)), made_cities.frame()
-    effects = {}
-    for i, region in enumerate(["east", "middle", "west"]):  # as sorted
-        rows = table[table["region"] == region].set_index(["city", "year"])
-        fit = PanelOLS(rows["y"], rows[["d", "road", "book"]], entity_effects=True, time_effects=True).fit()
-        found = column(ledger, "4", 1 + i, "did", "iid", f"region = {region}")
-        effects[region] = found["did"][0]
-        np.testing.assert_allclose(found["did"], (fit.params["d"], fit.std_errors["d"]), rtol=1e-8)
-    tested = column(ledger, "4", 0, "interaction", "cluster:unit", "region")
-    for region in ("middle", "west"):
-        np.testing.assert_allclose(tested[f"did x {region}"][0], effects[region] - effects["east"], rtol=1e-8)
-    assert statistic(ledger, "4", 0, "wald", sample="province") > 0
-    assert not ledger.failures
-
-
-def test_many_values_without_two_estimates_are_one_note(tmp_path: Path) -> None:
+def test_many_values_without_two_estimates_are_one_note() -> None:
     table = frame()
     table["alone"] = table["city"]
-    ledger = tables_of(real_panel(tmp_path, table, WHOLE.replace('["zone", "grade"]', '["alone"]')))
+    ledger = tables_of(real_panel(table, groups=["alone"]))
     (note,) = (note for note in ledger.notes if "alone" in note)
     assert note == (
         "Table 4 has no columns by alone, which has 40 values; there is no test of equal effects: none of them has an "

@@ -10,7 +10,6 @@ from unittest import mock
 import made_cities
 import made_twins
 import numpy as np
-import page_numbers
 import pytest
 from made_twins import ALONE, SERIAL
 from scipy import stats
@@ -43,9 +42,6 @@ from studies import quick_study
 CLUSTERED = made_twins.SPEC.replace('method = "parametric"', 'method = "parametric"\ndraws = 100')
 
 
-# Power
-
-
 def test_a_curve_through_exact_powers_is_found_again() -> None:
     effects = np.array([0.0, 0.5, 1.0, 1.5, 2.0])
     counts = np.full(5, 1000.0)
@@ -68,23 +64,6 @@ def test_the_interval_of_the_detectable_effect_covers_it() -> None:
         )
         hits += found.lower <= truth <= found.upper
     assert abs(hits / 400 - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 400)
-
-
-@pytest.mark.parametrize("count", [64.0, 1000.0, 20000.0])
-def test_effects_that_are_found_always_or_never_give_an_upper_end_alone(count: float) -> None:
-    """The likelihood has no maximum there: the fit passes through the shares and says nothing of the curve between.
-
-    An effect that is always found is not below the detectable one, so that the interval has an upper end and no lower.
-    """
-    effects = np.array([0.0, 0.0157])
-    curve = fitted_curve(effects, np.array([0.0, count]), np.full(2, count), 0.0028)
-    assert curve.at(effects) == pytest.approx([0.0, 1.0], abs=1e-6)
-    found = detectable(curve)
-    assert found.lower == 0.0
-    assert found.value < found.upper <= 0.0157 * (1 + 1e-3)
-
-
-# Budget
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("2m", 120), ("1h", 3600), ("7", 7), ("1.5 min", 90)])
@@ -113,9 +92,6 @@ def test_the_pilot_is_timed_after_a_first_round() -> None:
     assert [call.args[0].replications for call in made.call_args_list] == [64, 128]
 
 
-# Statistics and p values
-
-
 def test_a_calibrated_p_value_counts_statistics_as_large() -> None:
     null = np.array([-3.0, -1.0, 0.5, 2.0, np.nan])
     found = calibrated(-2.0, null)
@@ -124,7 +100,6 @@ def test_a_calibrated_p_value_counts_statistics_as_large() -> None:
 
 
 def test_errors_of_pages_allow_for_the_worlds_of_twins() -> None:
-    """Three of eight worlds have statistics as large, all or none of each: the error is that of eight numbers."""
     world = np.repeat(np.arange(8), 32)
     found = calibrated(2.0, np.where(world < 3, 3.0, 0.0), world)
     assert found.mcse == pytest.approx(np.sqrt(3 / 8 * 5 / 8 / 7), rel=0.01)
@@ -133,11 +108,6 @@ def test_errors_of_pages_allow_for_the_worlds_of_twins() -> None:
     _, rejected, counts = rejections(cast(SimulatedStudy, study), "iid")
     np.testing.assert_allclose(counts, 1000 / ((0.02**2 / (0.05 * 0.95 / 1000) + 1) / 2))
     np.testing.assert_allclose(rejected / counts, [0.05, 0.5])
-
-
-def test_as_large_counts_whatever_the_sign() -> None:
-    assert calibrated(2.0, np.array([-2.0, 2.0, 1.99])).value == (1 + 2) / 4
-    assert calibrated(-2.0, -np.array([-2.0, 2.0, 1.99])).value == (1 + 2) / 4
 
 
 def test_a_statistic_is_t_or_what_p_says() -> None:
@@ -152,22 +122,7 @@ def fits(estimate: Floats, se: Floats, dof: float, pvalue: Floats) -> TermFits:
     return TermFits(estimate, se, np.full(len(estimate), dof), pvalue)
 
 
-def test_p_values_of_moved_estimates() -> None:
-    """With an error by t; without one by the error that p of the unmoved estimate implies: 1 with p = .3173 is one
-    standard error, so that 3 is three."""
-    still = fits(np.array([1.0, 1.0, -1.0, 0.1]), np.array([0.5, np.nan, np.nan, np.nan]), 7.0,
-                 np.array([0.1, 0.31731051, 0.31731051, 1e-4]))  # fmt: skip
-    found = still.moved(2.0)
-    assert found.estimate.tolist() == pytest.approx([3.0, 3.0, 1.0, 2.1])
-    assert found.pvalue == pytest.approx(
-        [2 * stats.t.sf(6.0, 7), 2 * stats.norm.sf(3.0), 2 * stats.norm.sf(1.0), 1e-4], rel=1e-6
-    )
-    unmoved = still.moved(0.0).pvalue
-    assert unmoved == pytest.approx([2 * stats.t.sf(2.0, 7), *still.pvalue[1:]])
-
-
 def test_fits_of_a_store_by_hand() -> None:
-    """Two blocks, two terms, two error types: one by t, one with p values that are stored; a failed fit is NaN."""
     estimate = np.array([[0.0, 2.0], [0.0, -1.0], [0.0, 5.0]])
     se = np.array([[[9.0, 1.0], [9.0, np.nan]]] * 3)
     dof = np.array([[[9.0, 4.0], [9.0, 60.0]]] * 3)
@@ -205,9 +160,6 @@ def test_effects_of_a_negative_claim_are_negative() -> None:
     assert effects_of(SimpleNamespace(estimate=1.0), 0.1, -0.3) == tuple(-x for x in found)  # type: ignore[arg-type]
 
 
-# A whole page on panels of known worlds
-
-
 @pytest.fixture(scope="module")
 def spatial(tmp_path_factory: pytest.TempPathFactory) -> Trust:
     """60 units with W, 6 groups, an effect of 1 and spillovers on neighbours."""
@@ -227,32 +179,6 @@ def test_effects_of_the_grid(spatial: Trust) -> None:
 def did(y: Floats, dose: Floats) -> float:
     inner = [x - x.mean(axis=0) - x.mean(axis=1, keepdims=True) + x.mean() for x in (y, dose)]
     return float((inner[0] * inner[1]).sum() / np.square(inner[1]).sum())
-
-
-def test_the_estimate_without_a_group_is_that_of_the_estimator_on_the_rest(spatial: Trust) -> None:
-    check = next(one for one in spatial.checks if one.name == "leave-out:group")
-    groups = spatial.claim.panel.attributes["group"].astype(str)
-    kept = np.flatnonzero(groups != check.alternative.removeprefix("without group "))
-    assert 0 < len(kept) < 60
-    y, dose = (spatial.claim.panel.variables[one][0][:, kept] for one in ("y", "did"))
-    assert check.numbers["estimate"] == pytest.approx(did(y, dose), rel=1e-9)
-    assert check.difference == pytest.approx(did(y, dose) - spatial.claim.estimate, rel=1e-6)
-
-
-def test_numbers_that_a_check_says_are_its_own(spatial: Trust) -> None:
-    """Every number of a sentence is in the record, but for levels, names of groups and factors by convention."""
-    names = {one.name for one in spatial.checks}
-    assert {"unequal-trends", "placebo-in-time", "spillovers", "leave-out:group"} <= names
-    assert len(names) == len(spatial.checks)
-    conventions = {"5%", "10%", "1.3", "0", "1", "2", "3"}
-    counts, unknown = {"12", "6", "6,", "7"}, []  # periods, groups, neighbours, the number of a table
-    for one in spatial.checks:
-        values = [*(x for x in one.numbers.values() if x is not None),
-                  *(x for x in (one.difference, one.lower, one.upper, one.needed) if x is not None)]  # fmt: skip
-        written = page_numbers.numbers_in(one.sentence.replace("p .", "p 0.").replace("p < .", "p < 0."))
-        labels = {*page_numbers.numbers_in(one.alternative), *conventions, *counts}
-        unknown += [(x, one.sentence) for x in written if x not in labels and not page_numbers.is_shown(x, values)]
-    assert unknown == []
 
 
 @pytest.mark.parametrize("errors", ["cluster:unit", "cr2:province"])
@@ -293,7 +219,6 @@ def test_a_large_effect_without_threats_is_supported(spatial: Trust) -> None:
 
 
 def test_without_an_effect_none_is_claimed_and_a_drift_is_named(tmp_path: Path) -> None:
-    """With unequal trends, which a twin cannot represent, the page names the assumption and the trends."""
     none = trust(made_twins.drawn_panel(tmp_path, 1, SERIAL | {"effect": {"size": 0.0}}, ALONE), replications=128,
                  alone=True)  # fmt: skip
     assert verdict(none).answer == "no claim"
@@ -337,15 +262,3 @@ def test_the_very_estimator_is_studied(spatial: Trust) -> None:
     assert isinstance(studied, TwoWayDID)
     assert (own.regressors, own.effects, own.cluster_k) == (studied.regressors, studied.effects, studied.cluster_k)
     assert document(spatial)["claim"]["estimate"] == spatial.claim.estimate
-
-
-def test_a_confounder_is_measured_by_what_estimate_warns_of(tmp_path: Path) -> None:
-    """The robustness value by hand: of a t statistic with classical errors."""
-    real = made_cities.real_panel(tmp_path, made_cities.PANEL + '[twin]\nmethod = "parametric"\ndraws = 100\n')
-    found = trust(real, replications=64, benchmarks=0, race=False)
-    seen = {one.name: one for one in found.checks}
-    classical, panel = found.shown["iid"], found.claim.panel
-    dof = panel.nobs - (len(panel.units) + len(panel.periods) - 1) - len(panel.roles.regressors)
-    f2 = (classical.statistic or 0.0) ** 2 / dof
-    assert seen["robustness-value"].numbers["rv"] == pytest.approx(0.5 * (np.sqrt(f2**2 + 4 * f2) - f2), rel=1e-8)
-    assert np.isfinite(seen["oster-delta"].numbers["delta"] or 0.0)

@@ -21,8 +21,6 @@ from results.tables.records import SILENT, WEAKENS, Check
 from sim.panel import Panel
 from sim.schema import Roles
 
-# Who is treated alike
-
 
 def panel(treated: int, units: int, groups: Mapping[str, Any] | None = None, periods: int = 8) -> Panel:
     """The first units adopt half way; groups: labels of units by the name of their attribute."""
@@ -69,9 +67,6 @@ def test_groups_that_adopt_at_different_dates_are_whole_where_their_units_do_ali
     assert assigned_by(one.with_variables({"did": dose})) == ""
 
 
-# What an error type needs
-
-
 @pytest.mark.parametrize(
     ("error", "treated", "units", "words"),
     [
@@ -103,13 +98,6 @@ def test_what_an_error_type_needs(error: str, treated: int, units: int, words: s
     assert words in found
 
 
-def test_the_effective_number_of_clusters_by_hand() -> None:
-    """The 24.7 of the table: 20 treated units of 200."""
-    treated, others = 1 / 20**2, 1 / 180**2
-    total, squares = 20 * treated + 180 * others, 20 * treated**2 + 180 * others**2
-    assert f"{total**2 / squares:.1f}" == "24.7"
-
-
 def test_whole_groups_ask_for_clusters_of_groups() -> None:
     """60 provinces of 3 units, 30 of which adopt: what does not cluster by province is out, with the reason."""
     one = panel(90, 180, {"province": blocks(180, 3)})
@@ -130,9 +118,6 @@ def test_without_a_treatment_nothing_is_asked() -> None:
     one = panel(30, 60)
     free = Panel(one.units, one.periods, {"y": one.variables["y"], "x": one.variables["did"]}, Roles("y", None, ("x",)))
     assert forbidden_of(("iid", "cluster:unit"), free) == {}
-
-
-# Which one to print
 
 
 FEW = ("iid", "cluster:unit", "conley-taber", "ferman-pinto")
@@ -201,7 +186,6 @@ def test_one_rejection_of_128_is_no_wrong_size() -> None:
 
 
 def test_one_treated_unit_never_gets_homoskedastic_errors() -> None:
-    """Whatever the sizes: inference for few treated is allowed, and no other."""
     errors = ("cluster:unit", "iid", "hc1", "cr2:unit", "cv3:unit", "conley-taber", "ferman-pinto", "driscoll-kraay",
               "cluster:unit+period")  # fmt: skip
     forbidden = forbidden_of(errors, panel(1, 40))
@@ -210,9 +194,6 @@ def test_one_treated_unit_never_gets_homoskedastic_errors() -> None:
                                                             "ferman-pinto": MeasureWithError(0.09, 0.005)}  # fmt: skip
     assert advice(sizes, "cluster:unit", forbidden)[0] == "ferman-pinto"
     assert advice(sizes, "iid", forbidden)[0] == "ferman-pinto"
-
-
-# The verdict
 
 
 def record(p: float | None) -> Any:
@@ -335,7 +316,6 @@ def test_edges_of_the_rules(changes: dict[str, Any], answer: str) -> None:
 
 
 def test_the_first_rule_that_applies_answers_and_the_others_are_said() -> None:
-    """Each pair in the order of the rules: the reason is the first one's, the second one's is a sentence."""
     names = [name for name in ALONE if not name.startswith(("no effect", "no p", "calibrated by"))]
     for first, second in pairwise(names):
         changes = ALONE[first][0] | ALONE[second][0]

@@ -139,7 +139,6 @@ def test_the_effect_is_the_estimate_of_the_very_estimator(folder: Path, whole: T
 
 @pytest.mark.parametrize("method", ["parametric", "factor", "residual"])
 def test_did_is_unbiased_on_a_twin_with_the_real_calendar(whole: Twin, method: str) -> None:
-    """Levels are additive, and loadings on factors are drawn anew, whoever is treated."""
     one = next(item for item in whole.all if item.method == method)
     assert one.null is (method != "residual")  # whose 36 units are 4 blocks of neighbours: 16 different panels
     found = diagnose(run(one.study.resized(replications=1024))).frame
@@ -148,8 +147,6 @@ def test_did_is_unbiased_on_a_twin_with_the_real_calendar(whole: Twin, method: s
 
 
 def test_without_the_errors_kept_levels_are_the_real_ones(folder: Path) -> None:
-    """What a residual twin leaves of the panel is its paths before they are brought to size, and in treated
-    unit-periods the mean of the cohort, which is an effect."""
     real = pp.read_panel(folder / "panel.csv", folder / "spec.toml")
     one, held = twin(real, "residual"), Real.of(real)
     signal = _without_errors(one.design).draw(Streams(1)).panel.variables["y"][0]
@@ -179,22 +176,11 @@ def test_a_kept_signal_is_the_real_one_and_has_no_vote(folder: Path) -> None:
     assert twin(pp.read_panel(folder / "panel.csv", folder / "drawn.toml"), "factor").null
 
 
-def test_residuals_have_the_size_of_errors(tmp_path: Path) -> None:
-    """Drawn again and regressed again, residuals of independent errors are on average as large as the real ones: the
-    regression takes its part."""
-    real = made_twins.drawn_panel(tmp_path, 5, made_twins.SERIAL | {"units": 200}, made_twins.ALONE)
-    one, held = twin(real, "residual"), Real.of(real)
-    drawn = one.design.draw(Streams(1).tile(0, 200)).panel
-    squares = np.square(held.regression(drawn.variables["y"]).residuals).mean(axis=(1, 2))
-    assert squares.mean() == pytest.approx(np.square(held.parts.residuals).mean(), rel=0.004)
-
-
 def _without_errors(design: PanelDesign) -> PanelDesign:
     return replace(design, errors=replace(design.errors, scale=0.0))  # type: ignore[call-arg]
 
 
 def test_a_study_is_safe_from_its_files(folder: Path, tmp_path: Path) -> None:
-    """A store goes on, is replayed and is the same on workers after the panel's file is gone or another one."""
     shutil.copytree(folder / "out", tmp_path / "here")
     study = Study.from_toml(tmp_path / "here" / "design.toml")
     run(study, store=tmp_path / "s.zarr")
@@ -211,29 +197,6 @@ def test_a_study_is_safe_from_its_files(folder: Path, tmp_path: Path) -> None:
     assert other.fingerprint != study.fingerprint
     with pytest.raises(BadInput):
         run(other.resized(replications=128), store=tmp_path / "s.zarr")
-
-
-def test_a_report_names_the_panel_in_a_few_words(folder: Path, tmp_path: Path) -> None:
-    store = tmp_path / "s.zarr"
-    command = ["run", str(folder / "out" / "design.toml"), "--cluster", "serial", "--store", str(store)]
-    assert run_command([*command, "--html", str(tmp_path / "r.html")]) == 0
-    page = (tmp_path / "r.html").read_text(encoding="utf-8")
-    design = Study.from_toml(folder / "out" / "design.toml").design
-    assert isinstance(design, PanelDesign)
-    text = design.geography.panel  # type: ignore[attr-defined]
-    assert "in the store" in page
-    assert text[:40] not in page
-    assert text not in repr(design)
-    assert len(repr(design)) < 4000
-
-
-def test_workers_draw_the_same_bits(folder: Path, tmp_path: Path) -> None:
-    command = ["run", str(folder / "out" / "design.toml"), "--replications", "128", "--block", "64", "--store"]
-    assert run_command([*command, str(tmp_path / "a.zarr"), "--cluster", "serial"]) == 0
-    assert run_command([*command, str(tmp_path / "b.zarr"), "--cluster", "local", "--workers", "2"]) == 0
-    one, two = (ZarrStore.open(tmp_path / name) for name in ("a.zarr", "b.zarr"))
-    assert one.fingerprint == two.fingerprint
-    assert [one.digest(0, block) for block in range(2)] == [two.digest(0, block) for block in range(2)]
 
 
 @pytest.mark.parametrize(
@@ -255,45 +218,6 @@ def test_each_kept_thing_may_be_a_fitted_process(folder: Path, keep: str, kinds:
     share = panel.variables["did"].mean(axis=(1, 2))
     real = pp.read_panel(folder / "panel.csv", folder / "spec.toml").panel.variables["did"].mean()
     np.testing.assert_allclose(share, real, atol=1e-12)
-
-
-def test_real_city_panel(shared_data: Path, tmp_path: Path) -> None:
-    """All that was fitted lies inside its band; the autocorrelation is corrected upwards, as theory says."""
-    places = pd.read_csv(shared_data / "prefectures.csv")[["adcode", "lon_centroid", "lat_centroid"]]
-    table = pd.read_csv(shared_data / "city_panel.csv").merge(places, left_on="city_code", right_on="adcode")
-    table.dropna(subset=["lon_centroid"]).to_csv(tmp_path / "panel.csv", index=False)
-    shutil.copy(shared_data / "prefectures.geojson", tmp_path / "map.geojson")
-    (tmp_path / "spec.toml").write_text(CITIES, encoding="utf-8")
-    found = pp.twin(tmp_path / "panel.csv", tmp_path / "spec.toml")
-    by_dial = {item.dial: item for item in found.parameters}
-    serial = [by_dial["errors.serial 1"], by_dial["errors.serial 2"]]  # a first order does not bring the residuals'
-    assert 0.03 < sum(item.value - item.raw for item in serial) < 0.3
-    assert 0 < by_dial["errors.spatial"].value < 0.9
-    inside = {row.feature for row in found.fidelity if row.inside}
-    assert inside >= FITTED | {row.feature for row in found.fidelity if "AR(2)" in row.feature}
-
-
-CITIES = """
-[panel]
-unit = "city_code"
-period = "year"
-outcome = "fiscal_self_suff"
-first_treated = "lowcarbon_year"
-controls = ["ln_gdp", "deposit_gdp"]
-groups = ["province"]
-longitude = "lon_centroid"
-latitude = "lat_centroid"
-[transform]
-ln_gdp = { log = "gdp_100m" }
-[[weights]]
-kind = "contiguity"
-path = "map.geojson"
-unit = "adcode"
-islands = "nearest"
-[twin]
-method = "parametric"
-draws = 200
-"""
 
 
 def test_sentences_are_in_words() -> None:
@@ -395,7 +319,6 @@ def test_a_panel_with_gaps_says_what_to_do(tmp_path: Path, capsys: pytest.Captur
 
 @pytest.mark.parametrize("on", ["levels", "trends", "neighbours"])
 def test_a_propensity_is_fitted_to_who_is_treated(tmp_path: Path, on: str) -> None:
-    """The expected number of adopters is the real one (the score equation of a logit); dates are the real ones."""
     adoption = f'[twin.adoption]\nkind = "propensity"\non = "{on}"\n'
     real = made_cities.real_panel(tmp_path, SPEC.replace("rank = 2", 'method = "residual"') + adoption)
     design = twin(real).design

@@ -133,8 +133,6 @@ def of_cohorts(treatment: np.ndarray) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("rows", [1, R])
 def test_effects_of_cohorts_and_periods_are_dummies(y: np.ndarray, rows: int) -> None:
-    """Residuals, coefficients of controls and leverages against least squares with all dummies; some units are treated
-    from the first period on."""
     x = np.random.default_rng(5).standard_normal((1, T, N))
     d = calendar(rows)
     d[:, :, 10:] = 1
@@ -154,8 +152,6 @@ def test_effects_of_cohorts_and_periods_are_dummies(y: np.ndarray, rows: int) ->
 
 
 def test_unit_and_period_effects_are_those_of_imputation(y: np.ndarray) -> None:
-    """Period effects by the untreated unit-periods alone where cohorts are of one unit; any effect of treatment leaves
-    both as they are."""
     d = calendar()
     found = CohortRegression.of(d, [], controls_out=True)(y)
     moved = y + d * np.linspace(1.0, 9.0, T)[:, None] * (1 + d[0, 4])
@@ -248,7 +244,6 @@ def test_eigenvalues_and_quantiles(y: np.ndarray) -> None:
 
 
 def test_the_largest_deviation_is_that_from_the_other_twins() -> None:
-    """Each twin against the mean and the standard deviation of the others, in a loop."""
     rng = np.random.default_rng(8)
     twins = rng.standard_normal((30, 4)) * [1, 5, 0.1, 2] + 3
     twins[2, 1] = np.nan
