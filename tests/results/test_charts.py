@@ -19,7 +19,7 @@ from estimators.core.estimator import Status
 from results.diagnosis.claims import Claim
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import Diagnosis, diagnose
-from results.plots.chart import FORMATS, Axis, Chart, Facet, apart, figure, panel_svgs, percent, ticks
+from results.plots.chart import FORMATS, Axis, Chart, Facet, apart, panel_svgs, percent, ticks
 from results.plots.grid import (
     MEASURES,
     Value,
@@ -249,22 +249,6 @@ def test_contrasts_are_those_of_the_diagnosis(records: Any, diagnosis: Any) -> N
     first = contrast_chart(twice, diagnosis, most=DRAWS)
     assert first is not None
     assert "the first 115 of each cell" in first.caption  # of 120 in its first block five failed
-
-
-def test_figures_are_read_out_and_need_nothing_else(records: Any, diagnosis: Any) -> None:
-    charts = [measure_chart(diagnosis, MEASURES["coverage"]), nested_chart(diagnosis, MEASURES["power"]),
-              *replication_charts(records, diagnosis)]  # fmt: skip
-    for chart in charts:
-        assert chart is not None
-        html = str(figure(chart))
-        assert not re.search(r"https?:|url\(|href", html)
-        for svg in re.findall(r"<svg.*?</svg>", html, flags=re.S):
-            root = ET.fromstring(svg)
-            assert root.attrib["role"] == "img"
-            named = root.attrib["aria-labelledby"].split()
-            texts = {node.attrib["id"]: node.text for node in root if "id" in node.attrib}
-            assert all(texts[name] for name in named)
-            assert "Values: " in (texts[named[1]] or "")
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -50,16 +50,6 @@ def test_block_size_changes_nothing(fabricate: Any, sample_of: Any, block: int) 
     pd.testing.assert_frame_equal(whole, blocks, rtol=1e-10, atol=1e-13)
 
 
-def test_real_estimators_in_blocks_as_in_one(paper_records: Any) -> None:
-    whole = diagnose(type(paper_records)(paper_records.cells, paper_records.layouts, paper_records.draws, 128)).frame
-    blocks = diagnose(paper_records).frame
-    pd.testing.assert_frame_equal(whole, blocks, rtol=1e-9, atol=1e-13)
-    did = select(blocks, estimator="did", term="did", error="cluster:unit", measure="coverage", cell=0).iloc[0]
-    assert did["estimand"] == "att"
-    assert (did["effect"], did["spillover"]) == (0.0, "none")
-    assert 0.85 < did["value"] <= 1
-
-
 def test_failures_are_counted_and_left_out(fabricate: Any, sample_of: Any) -> None:
     truth, estimate, se = noisy(np.random.default_rng(6), 90)
     status = failing(90, {0: Status.SINGULAR, 1: Status.SINGULAR, 2: Status.ERROR, 89: Status.NOT_RUN})

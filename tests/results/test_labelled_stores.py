@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -123,30 +120,6 @@ def test_the_engine_is_the_entry_point_that_xarray_finds():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
     points = project["project"]["entry-points"]["xarray.backends"]
     assert points == {"panelproof": f"{StoreEngine.__module__}:{StoreEngine.__qualname__}"}
-
-
-def test_xarray_finds_it_by_itself_and_nothing_warns(tmp_path):
-    """In a process whose installed panelproof has the entry point of pyproject.toml."""
-    study = pp.Study("found", pp.Paper(), (pp.TwoWayDID(),), GRID, replications=64, block=64, worlds=1)
-    pp.run(study, store=tmp_path / "s.zarr")
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    installed = tmp_path / "site" / "panelproof-0.1.0.dist-info"
-    installed.mkdir(parents=True)
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: panelproof\nVersion: 0.1.0\n")
-    points = [f"{name} = {place}" for name, place in project["entry-points"]["xarray.backends"].items()]
-    (installed / "entry_points.txt").write_text("\n".join(["[xarray.backends]", *points, ""]))
-    code = (
-        "import xarray as xr; tree = xr.open_datatree('s.zarr'); print(tree['did/estimate'].dims); "
-        "one = xr.open_dataset('s.zarr', group='did'); print(float(one.estimate.sel(effect=0.01, sigma=0.04)[3, 0]))"
-    )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(REPOSITORY)])},
-                          timeout=120)  # fmt: skip
-    assert done.stderr == ""
-    dimensions, number = done.stdout.splitlines()
-    assert dimensions == "('effect', 'sigma', 'replication', 'term')"
-    wanted = pp.open_store(tmp_path / "s.zarr").sound(4, 0).estimates["did"].estimate[3, 0]
-    assert float(number) == wanted
 
 
 def test_other_folders_and_files_are_left_to_other_engines(tmp_path):

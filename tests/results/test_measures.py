@@ -144,16 +144,6 @@ def test_measures_of_a_negative_truth_mirror_those_of_a_positive_one(fabricate: 
     assert value_of(frames[0].frame, "bias")["value"] == pytest.approx(-value_of(frames[1].frame, "bias")["value"])
 
 
-def test_signs_are_those_of_each_draws_own_truth(fabricate: Any, sample_of: Any) -> None:
-    """Eight fits by hand: truths of both signs and zero, estimates of both signs, significant or not."""
-    theta = np.array([1.0, 1.0, -1.0, -1.0, -1.0, 0.0, 2.0, -2.0])[:, None]
-    estimate = np.array([5.0, -5.0, 5.0, -5.0, 0.1, 5.0, 4.0, -4.0])[:, None]
-    frame = diagnose(fabricate([({}, {"a": sample_of(theta, estimate, np.ones((8, 1, 1)), np.inf)})])).frame
-    wrong = value_of(frame, "type_s")
-    assert (wrong["value"], wrong["n"]) == (pytest.approx(2 / 6), 6)
-    assert value_of(frame, "type_m")["value"] == pytest.approx((4 * 5 + 4 + 4) / (4 * 1 + 2 + 2))
-
-
 def test_normal_inference_when_dof_is_infinite(fabricate: Any, sample_of: Any) -> None:
     x = draw(np.random.default_rng(1), (200, 1))
     sample = sample_of(x["theta"], x["estimate"], x["se"][:, None, :], np.inf)

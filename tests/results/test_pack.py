@@ -6,12 +6,10 @@ import shutil
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from experiments.cli import run_command
 from experiments.run.runner import run
-from results.diagnosis.diagnose import diagnose
 from results.store import StoreLocked, ZarrStore, locked
 from results.store.merge import merge, pack
 from results.store.repair import verified
@@ -59,16 +57,6 @@ def test_every_reader_says_of_the_zip_what_it_says_of_the_folder(
     folder, packed = of("x.zarr"), of("x.zarr.zip")
     assert folder[0] == 0
     assert packed == folder
-
-
-def test_a_zip_is_one_file_with_all_that_the_folder_holds(made: Path) -> None:
-    packed, store = ZarrStore.open(made / "x.zarr.zip"), ZarrStore.open(made / "x.zarr")
-    assert packed.done() == store.done()
-    assert packed.environments == store.environments
-    np.testing.assert_array_equal(packed.sound(1, 2).estimates["did"].se, store.sound(1, 2).estimates["did"].se)
-    assert diagnose(packed).frame.equals(diagnose(store).frame)
-    with zipfile.ZipFile(made / "x.zarr.zip") as archive:
-        assert len(archive.namelist()) == len([path for path in (made / "x.zarr").rglob("*") if path.is_file()])
 
 
 def test_nothing_writes_into_it(made: Path, tmp_path: Path) -> None:

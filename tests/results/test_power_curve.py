@@ -6,12 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from closed_forms import minimum_detectable_effect, power_at
 from scipy import optimize, stats
 
 from results.diagnosis.power import detectable, fitted_curve, power, told_effect
 from sim.arrays import Floats
-from sim.errors import BadInput
 
 SD, CRITICAL = 0.6, 1.96
 TRUTH = SD * (CRITICAL + stats.norm.ppf(0.8))
@@ -107,19 +105,3 @@ def test_what_simulated_effects_tell_of_the_detectable_one() -> None:
     assert told([0.0, 1.0, 2.0], [0.05, 1.0, 1.0]) is None  # found always: an upper end alone
     assert told([0.0, 0.0, 0.0], [0.05, 0.06, 0.04]) is None
     assert told([2.0, 3.0, 4.0], [0.97, 0.99, 1.0]) is None  # all beyond it
-
-
-def test_the_detectable_effect_has_its_power() -> None:
-    variance = 0.37
-    assert minimum_detectable_effect(1.0) == pytest.approx(0.8416212 + 1.9599640, abs=1e-6)
-    for wanted in (0.5, 0.8, 0.95):
-        for dof in (np.inf, 200.0):
-            effect = minimum_detectable_effect(variance, power=wanted, dof=dof)
-            assert power_at(effect, variance, dof=dof) == pytest.approx(wanted, abs=0.003 if dof < 1e9 else 1e-3)
-    assert power_at(0.0, variance) == pytest.approx(0.05)
-
-
-@pytest.mark.parametrize("wanted", [1.0, 0.04])
-def test_powers_that_cannot_be_are_bad_input(wanted: float) -> None:
-    with pytest.raises(BadInput, match="allowed: 0 < alpha < power < 1"):
-        minimum_detectable_effect(1.0, power=wanted)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +16,7 @@ from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.report.grids import ShortTable, short_table
 from results.report.terminal import MOST_LINES, _left_out_of
 from results.verdict.answer import answer, verdict_records
-from results.verdict.verdicts import Grade, Verdict, bias_table, grade_of, verdicts
+from results.verdict.verdicts import Grade, Verdict, grade_of, verdicts
 from sim.errors import BadInput
 
 FITS = 4000
@@ -344,32 +342,3 @@ def test_claims_go_to_plain_data_and_back() -> None:
     assert claim.settings == {"measure": "size", "terms": ["did"], "errors": ["iid", "hc1"], "over": "serial",
                               "tolerance": 0.02}  # fmt: skip
     assert Claim.of(claim.settings) == claim
-
-
-@pytest.mark.long
-def test_two_hundred_cells_and_ten_estimators_are_judged_in_half_the_time_of_their_diagnosis(
-    fabricate: Any, sample_of: Any
-) -> None:
-    rng = np.random.default_rng(4)
-    cells = []
-    for place in range(200):
-        theta = np.full((64, 3), 0.1 * (place % 4))
-        samples = {f"e{k}": sample_of(theta, theta + 0.1 * rng.standard_normal(theta.shape), np.full((64, 3, 3), 0.1))
-                   for k in range(10)}  # fmt: skip
-        cells.append(({"effect": 0.1 * (place % 4), "n": place // 4}, samples))
-    records = fabricate(cells)
-    begin = time.process_time()
-    diagnosis = diagnose(records)
-    diagnosing = time.process_time() - begin  # long enough for one turn; fewer cells would not do: judging has a base
-    table = bias_table(diagnosis)
-    assert _quickest(lambda: answer(diagnosis, table)) < diagnosing / 2
-
-
-def _quickest(work: Callable[[], object]) -> float:
-    """Processor seconds of the faster of two turns."""
-    times = []
-    for _ in range(2):
-        begin = time.process_time()
-        work()
-        times.append(time.process_time() - begin)
-    return min(times)

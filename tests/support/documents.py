@@ -200,8 +200,3 @@ def number_of(table: JournalTable) -> str:
 def cells(table: JournalTable, label: str, below: int = 0) -> tuple[str, ...]:
     """Cells of the row of a label, or of a row below it."""
     return table.rows[[row.label for row in table.rows].index(label) + below].cells
-
-
-def behind(words: str) -> JournalTable:
-    """The first table of the appendix whose title begins with these words."""
-    return next(table for table in journal_tables(full_document()) if table.appendix and table.title.startswith(words))
