@@ -149,21 +149,6 @@ def test_roles_of_dials(diagnosis: Any) -> None:
     assert measure_chart(diagnosis, MEASURES["size_adjusted_power"], term="nothing") is None
 
 
-def test_a_lone_line_makes_a_dial_the_lines(fabricate: Any, sample_of: Any) -> None:
-    rng = np.random.default_rng(5)
-    theta = np.zeros((40, 1))
-    cells = []
-    for serial in (0.0, 0.4, 0.8):
-        for units in (10, 20):
-            sample = sample_of(theta, rng.normal(size=(40, 1)), np.ones((40, 1, 1)))
-            cells.append(({"serial": serial, "units": units}, {"ols": sample}))
-    chart = measure_chart(diagnose(fabricate(cells)), MEASURES["size"])
-    assert chart is not None
-    assert [series.label for series in chart.panels[0].series] == ["units 10", "units 20"]
-    assert [point.at for point in chart.panels[0].series[0].points] == [0.0, 0.4, 0.8]
-    assert len(chart.panels) == 1
-
-
 def test_power_without_a_path_from_size_leaves_null_cells_out(fabricate: Any, sample_of: Any) -> None:
     rng = np.random.default_rng(6)
     cells = [({"effect": effect}, {name: sample_of(np.full((40, 1), effect), effect + rng.normal(size=(40, 1)),

@@ -382,7 +382,8 @@ def commands(store: Path) -> list[list[str]]:
     """Every command that reads a store."""
     here, other, out = str(store), str(store.with_name("other.zarr")), str(store.with_name("out.zarr"))
     return [["report", here], *(["store", word, here] for word in ("verify", "hash", "info")),
-            ["replay", here, "0", "0"], ["store", "merge", here, other, "--out", out], ["compare", here, here]]  # fmt: skip
+            ["replay", here, "0", "0"], ["store", "merge", here, other, "--out", out],
+            ["compare", here, here]]  # fmt: skip
 
 
 class Bomb:

@@ -26,23 +26,20 @@ from references.small_panels import names
 from references.staggered_panels import staggered_panel
 from results.plots import marginal_plot, moran_map, paper
 from results.plots.bacon_plot import BOX as BACON_BOX
-from results.plots.bacon_plot import COLOURS as BACON_COLOURS
 from results.plots.bacon_plot import SIZE as BACON_SIZE
 from results.plots.bacon_plot import WORDS as BACON_WORDS
 from results.plots.bacon_plot import bacon_figure
 from results.plots.event_plot import EventPath, event_figure, event_path
 from results.plots.marginal_plot import MarginalPlot, marginal_figure
 from results.plots.moran_map import COLOURS, MoranPlot, moran_figure
-from results.plots.placebo_plot import BOX, SIZE, PlaceboPlot, _density, _spread, placebo_figure
+from results.plots.placebo_plot import BOX, SIZE, PlaceboPlot, _density, placebo_figure
 from results.plots.power_plot import FrontierPoint, frontier_svg, power_figure
 from results.plots.specification_curve import curve_figure
 from results.plots.synthetic_plot import (
     SyntheticPlot,
     WeightsPlot,
     paths_figure,
-    paths_picture,
     weights_figure,
-    weights_picture,
 )
 from results.tables.records import Figure, Specification
 from results.text import number
@@ -102,18 +99,6 @@ def test_a_figure_is_one_svg_element_with_a_title_and_a_description_and_the_same
         assert labels[f"{name}-d"].startswith(figure.caption)
     assert "<metadata>" not in svg
     assert FIGURES[name]() == figure
-
-
-def test_every_comparison_is_a_marker_with_its_numbers() -> None:
-    found = decompose(staggered())
-    svg = bacon_figure(found, "y").svg
-    points = said(svg)
-    assert len(points) == len(found.comparisons)
-    one = found.comparisons[0]
-    assert points["comparison-0"].startswith(f"{one.treated}")
-    assert points["comparison-0"].endswith(f"weight {one.weight:.4f}")
-    for kind in KINDS:
-        assert svg.count(BACON_COLOURS[kind]) >= sum(each.kind == kind for each in found.comparisons) > 0
 
 
 def test_points_stand_at_their_weights_and_estimates() -> None:
@@ -398,34 +383,9 @@ def test_placebos_that_are_no_test_have_a_share_and_no_p() -> None:
     assert "permutation" not in svg
 
 
-def test_the_density_integrates_to_one() -> None:
-    shown = placebo_plot(2000, 8.0)
-    svg = placebo_figure(shown)
-    where = places(svg, "p-values")
-    per_point = float(np.polyfit(where[:, 0], shown.placebos[_spread(2000)], 1)[0])
-    foot, tick = ticks_of_density(svg)
-    curve = path(svg, "density")
-    density = (foot - curve[:, 1]) * tick
-    assert np.trapezoid(density, curve[:, 0] * per_point) == pytest.approx(1.0, abs=0.01)
-
-
 def test_the_density_has_the_bandwidth_of_silverman() -> None:
     grid, density = _density(few := np.array([-1.0, -1.0, 1.0, 1.0]), -3.0, 3.0)
     np.testing.assert_allclose(density, gaussian_kde(few, 0.9 * 4**-0.2)(grid))
-
-
-def ticks_of_density(svg: str) -> tuple[float, float]:
-    """Where zero stands on the left scale, in points from above, and density a point."""
-    groups = ET.fromstring(svg).iter(f"{SVG}g")
-    left = next(group for group in groups if group.get("id") == "placebo-matplotlib.axis_2")
-    found = []
-    for group in left.iter(f"{SVG}g"):
-        if (group.get("id") or "").startswith("placebo-ytick"):
-            (text,) = ("".join(item.itertext()) for item in group.iter(f"{SVG}text"))
-            (use,) = group.iter(f"{SVG}use")
-            found.append((float(text), float(use.get("y", "nan"))))
-    slope, foot = np.polyfit([value for value, _ in found], [y for _, y in found], 1)
-    return float(foot), float(-1 / slope)
 
 
 def test_an_axis_of_one_value_has_room() -> None:
@@ -581,14 +541,6 @@ def test_marks_stand_at_the_weights_and_zero_has_none() -> None:
     assert "Synthetic DID 0.200; Synthetic control 0.050" in figure.caption
     described = ET.fromstring(figure.svg).findtext(f"{SVG}desc") or ""
     assert "Synthetic control: b 0.900, c 0.050." in described
-
-
-def test_pictures_in_python_have_the_same_words() -> None:
-    drawn = plot({20: 8})
-    assert paths_picture(drawn).alt == drawn.alt
-    own = WeightsPlot({"synthetic-did": {"a": 1.0}}, {"synthetic-did": 0.0}, "packs")
-    assert weights_picture(own).alt == own.alt
-    assert 'alt="' in weights_picture(own)._repr_html_()
 
 
 def test_nothing_to_draw_is_bad_input() -> None:

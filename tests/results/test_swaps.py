@@ -54,14 +54,10 @@ def files(place: Place, what: str) -> list[str]:
 
 
 SWAPS: list[tuple[str, Place, Place, str]] = [
-    *(("own", here, there, what) for what in ("mark", "numbers", "both")
-      for here, there in [((0, 0), (1, 0)), ((0, 0), (0, 1)), ((1, 2), (0, 1))]),
+    ("own", (0, 0), (1, 0), "mark"), ("own", (0, 0), (0, 1), "numbers"), ("own", (1, 2), (0, 1), "both"),
     *((name, (1, 1), (1, 1), what) for name in ("seed", "study") for what in ("mark", "numbers", "both")),
-    *(("seed", (0, 2), (0, 2), part) for part in ("did", "plain")),
-    ("own", (0, 2), (1, 2), "truth"),
-    ("own", (0, 1), (0, 2), "did"),
-    ("study", (0, 0), (1, 2), "both"),
-    ("seed", (1, 0), (0, 0), "both"),
+    ("seed", (0, 2), (0, 2), "did"), ("seed", (0, 2), (0, 2), "plain"), ("own", (0, 2), (1, 2), "truth"),
+    ("own", (0, 1), (0, 2), "did"), ("seed", (1, 0), (0, 0), "both"),
 ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from results.report.grids import ReportFacts, glances, lead_of, opened_by
 from results.report.html import html_report
 from results.report.terminal import MOST_SAID, print_bias_table
 from results.verdict.answer import answer
-from results.verdict.verdicts import Grade, bias_table, failures, in_order, is_off, key_terms
+from results.verdict.verdicts import Grade, bias_table, in_order, is_off, key_terms
 
 FACTS = ReportFacts("toy", "Does it hold?", seed=42)
 
@@ -58,15 +58,6 @@ def test_head_rows_marks_and_legend(fabricate: Any, sample_of: Any) -> None:
     assert sum(" two   " in line for line in lines) == 2
     assert "! marks a bias more than 4 MCSE from 0" in text
     assert "- marks what is not defined" in text
-
-
-def test_failures_are_shown(fabricate: Any, sample_of: Any) -> None:
-    status = np.where(np.arange(400) < 5, Status.SINGULAR, Status.OK)
-    diagnosis = toy(fabricate, sample_of, status)
-    text = printed(diagnosis)
-    assert "395/400" in text
-    assert f"ols: 5 of 400 fits failed: {Status.SINGULAR.meaning} (5)" in text
-    assert failures(diagnosis)[0][:4] == (0, "ols", 5, 400)
 
 
 def test_nothing_usable_and_nothing_finished(fabricate: Any, sample_of: Any) -> None:
@@ -156,14 +147,6 @@ def test_the_legend_names_the_error_that_marks_use(fabricate: Any, sample_of: An
     n, share = 400, 0.90
     assert abs(share - 0.95) / np.sqrt(share * (1 - share) / n) < 4 < abs(share - 0.95) / np.sqrt(0.95 * 0.05 / n)
     assert is_off(covering(share, n), "coverage", 0.95)
-
-
-def test_shares_of_nothing_and_of_all_are_not_exact(fabricate: Any, sample_of: Any) -> None:
-    """Wilson's bounds: z^2/(n + z^2) with n = 30 is 11.4%."""
-    text = printed(few(fabricate, sample_of, 30))
-    assert "0.0 (<12)!" in text
-    assert "100.0 (>88)!" in text
-    assert "other end of Wilson's 95% interval" in text
 
 
 def test_all_cells_have_the_same_columns(fabricate: Any, sample_of: Any) -> None:

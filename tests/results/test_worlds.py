@@ -241,20 +241,6 @@ def test_the_share_between_worlds_is_that_of_an_analysis_of_variance() -> None:
     assert ratio == pytest.approx(1.0, abs=0.1)
 
 
-def test_what_no_world_shares_has_no_share_between_worlds() -> None:
-    """Equal worlds give 0, worlds without any spread of their own give 1, a lone world gives none."""
-    world = np.repeat([0, 1, 2], 4)
-
-    def share(x: np.ndarray, of: np.ndarray) -> float:
-        moments = RunningMoments((1,), worlds=3)
-        moments.add(x[:, None], np.ones((len(x), 1), dtype=bool), Grouping.of(of))
-        return float(between_worlds(moments).measured.value[0])
-
-    assert share(np.tile([1.0, 2.0, 3.0, 4.0], 3), world) == 0.0
-    assert share(np.array([1.0] * 4 + [2.0] * 4 + [5.0] * 4), world) == 1.0
-    assert np.isnan(share(np.arange(4.0), np.zeros(4, dtype=int)))
-
-
 def test_intervals_of_few_worlds_are_those_of_t() -> None:
     value, n, groups = np.array([0.3]), np.array([400.0]), np.array([5.0])
     low, high = interval(Measured(value, np.array([0.04]), n), True, groups)
@@ -480,16 +466,6 @@ def test_the_spread_of_worlds_of_different_sizes() -> None:
     found = variance_over_worlds(moments_of(np.array(x)[:, None], np.array(world), 6))
     msb, msw, _, _, size = components(x, world)
     assert found[0] == pytest.approx(msw + (msb - msw) / size)
-
-
-def test_a_lone_world_has_the_sample_variance() -> None:
-    x = np.random.default_rng(3).standard_normal((40, 2))
-    alone = RunningMoments((2,), 4)
-    alone.add(x, np.ones(x.shape, dtype=bool))
-    reached = moments_of(x, np.zeros(40, dtype=int), 8)  # of 8 worlds one is reached
-    for moments in (alone, reached):
-        np.testing.assert_allclose(variance_over_worlds(moments), x.var(axis=0, ddof=1), rtol=1e-12)
-        np.testing.assert_allclose(spread_over_worlds(moments).value, x.std(axis=0, ddof=1), rtol=1e-12)
 
 
 @pytest.mark.parametrize("worlds", [3, 5, 12])

@@ -30,7 +30,6 @@ from table_parsers import (
     from_rtf,
     from_terminal,
     from_word,
-    from_xlsx,
     joined,
     plain,
 )
@@ -41,7 +40,6 @@ from results.tables.journal_table import JournalTable, TableSetting
 from results.tables.latex import latex_tables
 from results.tables.records import Document, Fit, Record
 from results.tables.rtf import rtf_tables
-from results.tables.sheets import xlsx_tables
 from results.tables.terminal_tables import print_estimates
 from results.tables.word import word_tables
 
@@ -49,7 +47,7 @@ APPROVED = Path(__file__).resolve().parents[2] / "data/tables"
 WIDTHS = {"terminal": 2000, "narrow terminal": 100}
 PLAIN = ("terminal", "html")  # in every way of asking; the other formats in those that change columns and notes most
 PRINTED = [pytest.param(asked, kind, id=f"{asked}-{kind}") for asked in ASKED
-           for kind in ("terminal", "narrow terminal", "html", "latex", "word", "xlsx", "rtf")
+           for kind in ("terminal", "narrow terminal", "html", "latex", "word", "rtf")
            if kind in PLAIN or asked in ("usual", "wild", "unbalanced")]  # fmt: skip
 LABEL_ROOM = 30  # letters of a row's label in a terminal
 NOTES = ("The first note of the document: 5% of a_b.", "The second note.")
@@ -110,8 +108,6 @@ def printed(kind: str, asked: str) -> tuple[Printed, ...]:
         return tuple(from_html(html_tables(document, tables)))
     if kind == "latex":
         return tuple(from_latex(latex_tables(document, tables)))
-    if kind == "xlsx":
-        return tuple(from_xlsx(xlsx_tables(document, tables)))
     if kind == "rtf":
         return tuple(from_rtf(rtf_tables(document, tables)))
     return tuple(from_word(word_tables(document, tables)))

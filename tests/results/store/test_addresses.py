@@ -14,11 +14,9 @@ from object_server import BUCKET
 
 import panelproof as pp
 from experiments.cli import run_command
-from experiments.run.runner import run
 from results.store import bucket
 from results.store.bucket import ObjectPath, StoreUnreachable, client_of, store_path
 from sim.errors import BadInput
-from studies import quick_study
 
 STUDY = '[design]\nkind = "paper"\ncontrols = "none"\n[[estimators]]\nkind = "did"\n'
 Say = Callable[..., str]
@@ -41,12 +39,6 @@ Say = Callable[..., str]
 def test_a_place_is_a_path_or_an_address(given: Any, found: Any) -> None:
     assert store_path(given) == found
     assert store_path(str(found)) == found
-
-
-def test_names_beside_an_address() -> None:
-    place = ObjectPath("s3", "bucket", "runs/x.zarr")
-    assert (place.name, str(place.with_name("y"))) == ("x.zarr", "s3://bucket/runs/y")
-    assert str(ObjectPath("s3", "bucket", "x.zarr").with_name("y")) == "s3://bucket/y"
 
 
 @pytest.mark.parametrize(
@@ -154,12 +146,6 @@ def test_no_store_there(place: ObjectPath, refusal: Say) -> None:
         assert f"{place}; no such store" in refusal(*command, str(place))
     with pytest.raises(BadInput, match="no such store"):
         pp.open_store(str(place))
-
-
-def test_in_python_it_is_an_error_with_one_line(place: ObjectPath) -> None:
-    with pytest.raises(StoreUnreachable, match="there is no bucket nowhere") as caught:
-        run(quick_study(64), store="s3://nowhere/x.zarr")
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -308,25 +308,6 @@ def test_of_many_that_take_over_one_alone_does(store: Path) -> None:
         file_of(store).unlink(missing_ok=True)
 
 
-def test_who_takes_over_while_another_sweeps_has_lost(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the renaming and the second look another run may have the lease, and remove what was set aside."""
-    left_by(store)
-    mine, other = InFolder(store), InFolder(store)
-    held, rename = mine.look(), os.rename
-    assert held is not None
-
-    def renamed(*names: Any, **folders: Any) -> None:
-        rename(*names, **folders)
-        monkeypatch.setattr(os, "rename", rename)
-        assert other.make(b"{}") is not None
-
-    monkeypatch.setattr(os, "rename", renamed)
-    assert mine.take_over(held, b"{}") is None
-    assert other.is_own()
-    mine.close()
-    other.close()
-
-
 def test_who_lost_it_writes_no_further_mark(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def another_takes_over(step: Progress) -> None:
         if step.blocks == 6:
