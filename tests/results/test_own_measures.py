@@ -245,7 +245,8 @@ EFFECT = 0.5
 def nulls() -> Any:
     """Few units, so that t and the normal distribution differ."""
     design = PanelDesign(units=12, periods=6, adoption=Random(treated=6), effect=Effect(size=EFFECT))
-    return run(Study("nulls", design, (TwoWayDID(errors=("cluster:unit", "wild:unit"), draws=99),), replications=256))  # fmt: skip
+    fitted = TwoWayDID(errors=("cluster:unit", "wild:unit"), draws=99)
+    return run(Study("nulls", design, (fitted,), replications=256))
 
 
 def by_error(nulls: Any, measure: str, **choices: Any) -> dict[str, dict[str, Any]]:

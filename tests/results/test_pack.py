@@ -59,15 +59,6 @@ def test_every_reader_says_of_the_zip_what_it_says_of_the_folder(
     assert packed == folder
 
 
-def test_nothing_writes_into_it(made: Path, tmp_path: Path) -> None:
-    shutil.copy(made / "x.zarr.zip", tmp_path / "x.zip")
-    before = (tmp_path / "x.zip").read_bytes()
-    with pytest.raises(BadInput, match="is packed, and can only be read"):
-        run(quick_study(512), store=tmp_path / "x.zip")
-    assert (tmp_path / "x.zip").read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.zip"]
-
-
 def test_damage_in_it_is_named(made: Path, tmp_path: Path) -> None:
     target = tmp_path / "x.zip"
     with zipfile.ZipFile(made / "x.zarr.zip") as source, zipfile.ZipFile(target, "w") as archive:

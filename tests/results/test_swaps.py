@@ -91,16 +91,6 @@ def test_a_block_in_the_place_of_another_is_named_and_computed_again(
     check(store, {there: said}, ZarrStore.open(made / "own").content_hash())
 
 
-def test_two_blocks_that_change_places_with_their_marks_are_named(made: Path, tmp_path: Path) -> None:
-    store = tmp_path / "own.zarr"
-    shutil.copytree(made / "own", store)
-    for one, other in zip(files((0, 0), "both"), files((1, 1), "both"), strict=True):
-        (store / one).rename(tmp_path / "aside")
-        (store / other).rename(store / one)
-        (tmp_path / "aside").rename(store / other)
-    check(store, {(0, 0): FOREIGN, (1, 1): FOREIGN}, ZarrStore.open(made / "own").content_hash())
-
-
 @pytest.mark.parametrize("source", ["seed", "study"])
 def test_all_blocks_of_another_study_are_named(made: Path, tmp_path: Path, source: str) -> None:
     store = tmp_path / "own.zarr"

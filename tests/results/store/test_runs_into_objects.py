@@ -29,13 +29,6 @@ from studies import quick_study, small_study
 
 SUPPORT = Path(__file__).resolve().parents[2] / "support"
 STUDY = quick_study(192)
-SLOW = """
-import sys, time
-sys.path.insert(0, sys.argv[1])
-from experiments.run.runner import run
-from studies import quick_study
-run(quick_study(192), store=sys.argv[2], listen=lambda _: time.sleep(0.3))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -133,10 +126,6 @@ def killed_and_resumed(command: list[str], place: ObjectPath, study: Any) -> str
     assert computed(place, study) == len(store.places()) - done
     assert all(name.startswith("x.zarr/") for name in names_of(place)), "no lock, no token"
     return ZarrStore.open(place).content_hash()
-
-
-def test_a_killed_run_loses_nothing(place: ObjectPath, reference: str) -> None:
-    assert killed_and_resumed(["-c", SLOW, str(SUPPORT), str(place)], place, STUDY) == reference
 
 
 @pytest.mark.server
