@@ -20,31 +20,12 @@ from sim import BadInput
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GRID = {"effect": [0.0, 0.01], "sigma": [0.02, 0.04, 0.06]}
-RAGGED = """
-name = "ragged"
-replications = 70
-block = 64
-
-[design]
-kind = "panel"
-units = 24
-periods = 6
-
-[design.weights]
-kind = "knn"
-
-[[design.covariates]]
-name = "x"
-
-[grid]
-"geography.kind" = ["uniform", "grid"]
-"adoption.kind" = ["random", "never"]
-"adoption.share" = [0.25, 0.5]
-"errors.serial" = [0.0, [0.5, 0.2]]
-
-[[estimators]]
-kind = "did"
-"""
+RAGGED = {
+    "name": "ragged", "replications": 70, "block": 64, "estimators": [{"kind": "did"}],
+    "design": {"kind": "panel", "units": 24, "periods": 6, "weights": {"kind": "knn"}, "covariates": [{"name": "x"}]},
+    "grid": {"geography.kind": ["uniform", "grid"], "adoption.kind": ["random", "never"],
+             "adoption.share": [0.25, 0.5], "errors.serial": [0.0, [0.5, 0.2]]},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=["folder", "memory"])
@@ -135,8 +116,7 @@ def test_other_folders_and_files_are_left_to_other_engines(tmp_path):
 
 
 def test_a_grid_with_parts_that_lack_a_dial(tmp_path):
-    (tmp_path / "ragged.toml").write_text(RAGGED)
-    study = pp.Study.from_toml(tmp_path / "ragged.toml")
+    study = pp.Study.from_settings(RAGGED)
     assert len(study.cells) == 2 * (2 + 1) * 2  # "never" has no share
     store = pp.run(study, store=tmp_path / "s.zarr")
     tree = store.to_xarray()

@@ -18,7 +18,7 @@ from scipy.stats import gaussian_kde
 from svg_text import SVG, path, places, said, texts
 
 from estimators import DemeanedSyntheticControl, SyntheticControl, SyntheticDID, TwoWayDID
-from estimators.staggered.bacon import KINDS, decompose
+from estimators.staggered.bacon import decompose
 from estimators.staggered.dummy_regression import EventStudy, SunAbraham
 from estimators.staggered.imputation import Imputation
 from estimators.synthetic.synthetic_did import SyntheticEstimator
@@ -27,7 +27,6 @@ from references.staggered_panels import staggered_panel
 from results.plots import marginal_plot, moran_map, paper
 from results.plots.bacon_plot import BOX as BACON_BOX
 from results.plots.bacon_plot import SIZE as BACON_SIZE
-from results.plots.bacon_plot import WORDS as BACON_WORDS
 from results.plots.bacon_plot import bacon_figure
 from results.plots.event_plot import EventPath, event_figure, event_path
 from results.plots.marginal_plot import MarginalPlot, marginal_figure
@@ -112,17 +111,6 @@ def test_points_stand_at_their_weights_and_estimates() -> None:
     np.testing.assert_allclose(start + slope * found.estimates[0], where[:, 1], atol=1e-3)
     drawn = found.weights[[int(i) for i in re.findall(r'id="goodman-bacon-comparison-(\d+)"', svg)]]
     assert drawn.tolist() == sorted(drawn, reverse=True)  # light ones are not hidden
-
-
-def test_caption_and_legend_say_shares_and_means() -> None:
-    found = decompose(staggered())
-    figure = bacon_figure(found, "a<b & c")
-    shown = texts(figure.svg)
-    for kind in KINDS:
-        assert f"{BACON_WORDS[kind]} ({found.share(kind):.1%})" in shown
-        assert f"{BACON_WORDS[kind]}: weight {found.share(kind):.1%}" in figure.caption
-    assert any("a<b & c" in text for text in shown)
-    assert any(text.startswith("two-way coefficient") for text in shown)
 
 
 def test_several_outcomes_are_bad_input() -> None:

@@ -74,16 +74,6 @@ def test_a_terminal_is_never_overrun(paper_records: Any, width: int) -> None:
     assert "clustered by unit" in text
 
 
-def test_plain_output_has_every_column(paper_records: Any) -> None:
-    text = printed(diagnose(paper_records))
-    for head in ("truth", "mean", "bias (MCSE)", "emp. SE", "mean SE", "cover %", "reject %"):
-        assert head in text
-    assert "effect = 0.0157, spillover = paper" in text
-    assert "4 cells, 128 replications each" in text
-    assert "road" not in text
-    assert "road" in printed(diagnose(paper_records), all_terms=True)
-
-
 def test_wide_table_has_one_row_an_error_type(paper_records: Any) -> None:
     diagnosis = diagnose(paper_records)
     table = bias_table(diagnosis)

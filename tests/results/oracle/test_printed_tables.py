@@ -21,7 +21,6 @@ import pytest
 from known_tables import ASKED, UNBALANCED, known_document
 from rich.console import Console
 from table_parsers import (
-    Head,
     Line,
     Printed,
     from_html,
@@ -166,12 +165,6 @@ def test_tables_stand_in_order_and_there_are_no_others(asked: str, kind: str) ->
     assert list(dict.fromkeys(part.caption.removesuffix(CONTINUED) for part in printed(kind, asked))) == wanted
 
 
-def test_a_document_without_numbers_has_no_tables() -> None:
-    assert journal_tables(Document(ASKED["usual"][1], ())) == ()
-
-
-# The numeric oracle: whatever was approved, a number that is known stands under its column and beside its label.
-
 WITHOUT_STARS = ("sigma2", "proportion")
 
 
@@ -179,19 +172,17 @@ def stars(p: float | None) -> str:
     return "" if p is None or p >= 0.10 else "***" if p < 0.01 else "**" if p < 0.05 else "*"
 
 
-def cells_of(asked: str) -> Iterator[tuple[str, Head, str, str, str, str]]:
-    """Caption, column, heading above the row, label, cell and what stands under it, without the appendix."""
+def cells_of(asked: str) -> Iterator[tuple[str, str, str, str]]:
+    """Caption, label, cell and what stands under it, without the appendix."""
     for table in (table for _, table in approved(asked) if in_terminal(table.caption)):
-        heading = ""
         for (label, cells), (_, under) in pairwise([*table.lines, ("", None)]):
-            heading = label if cells is None else heading
-            below = under or [""] * len(table.heads)
-            for head, cell, beneath in zip(table.heads, cells or (), below, strict=cells is not None):
-                yield table.caption, head, heading, label.strip(), cell, beneath
+            for cell, below in zip(cells or (), under or [""] * len(table.heads), strict=cells is not None):
+                yield table.caption, label.strip(), cell, below
 
 
 @pytest.mark.parametrize("asked", ["usual", "hc1", "wild"])
 def test_a_standard_error_and_stars_are_those_of_the_estimate_above(asked: str) -> None:
+    """Whatever was approved."""
     document, error = made(asked)[0], ASKED[asked][0]
     estimates = {f"{record.estimate:.4f}": record for record in document.records if record.estimate is not None}
     errors = {f"({record.se:.4f})": record for record in document.records if record.se is not None}
@@ -201,7 +192,7 @@ def test_a_standard_error_and_stars_are_those_of_the_estimate_above(asked: str) 
     wild = next(item for item in document.records if item.se_type == "wild:unit")
     bootstrap = f"[{wild.lower:.4f}, {wild.upper:.4f}]"
     found = set()
-    for caption, _, _, label, cell, below in cells_of(asked):
+    for caption, label, cell, below in cells_of(asked):
         record, own = estimates.get(cell.rstrip("*")), errors.get(below)
         if record is None or record.table == "6":
             continue
