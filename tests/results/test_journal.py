@@ -360,6 +360,13 @@ def test_behind_the_tables_numbers_are_written_alike_too() -> None:
     ]  # fmt: skip
 
 
+def test_without_a_breakdown_table_s3_says_none() -> None:
+    fit = Fit(("S3", 1), "honest", "smoothness", "event(0)")
+    said = statistics(fit, original_lower=0.004, original_upper=0.027, scale=0.5, breakdown=None)
+    table = only("S3", document=document([], [*said, *statistics(fit, "0.5", lower=-0.01, upper=None)]))
+    assert [row.cells for row in table.rows if "breakdown" in row.label] == [("none",)]
+
+
 def test_none_is_explained_for_either_row_of_the_weights() -> None:
     table = weights_table(sensitivity=None, reversal=None)
     assert cells(table, "SD of effects, mean may be 0") == cells(table, "SD of effects, all reversed") == ("none",)

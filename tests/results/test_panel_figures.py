@@ -38,7 +38,9 @@ from results.plots.synthetic_plot import (
     SyntheticPlot,
     WeightsPlot,
     paths_figure,
+    paths_picture,
     weights_figure,
+    weights_picture,
 )
 from results.tables.records import Figure, Specification
 from results.text import number
@@ -529,6 +531,14 @@ def test_marks_stand_at_the_weights_and_zero_has_none() -> None:
     assert "Synthetic DID 0.200; Synthetic control 0.050" in figure.caption
     described = ET.fromstring(figure.svg).findtext(f"{SVG}desc") or ""
     assert "Synthetic control: b 0.900, c 0.050." in described
+
+
+def test_pictures_in_python_have_the_same_words() -> None:
+    drawn = plot({20: 8})
+    assert paths_picture(drawn).alt == drawn.alt
+    own = WeightsPlot({"synthetic-did": {"a": 1.0}}, {"synthetic-did": 0.0}, "packs")
+    assert weights_picture(own).alt == own.alt
+    assert 'alt="' in weights_picture(own)._repr_html_()
 
 
 def test_nothing_to_draw_is_bad_input() -> None:

@@ -150,19 +150,9 @@ def test_few_fits_have_no_mark(fabricate: Any, sample_of: Any) -> None:
     diagnosis = diagnose(fabricate([({}, {"ols": sample_of(theta, estimate, np.full((29, 1, 1), 0.01))})]))
     text = html_report(diagnosis, ReportFacts("few", done=1, blocks=3))
     assert "Too few replications to judge: at most 29 usable fits per cell; a verdict needs 30." in text
+    assert "Too few replications to judge where there are fewer than 30 usable fits" in printed(diagnosis)
     assert "incomplete: 1 of 3 blocks is finished; the same run command resumes the study" in text
     assert 'class="flag"' not in text
-
-
-def test_common_sample_has_its_own_table(fabricate: Any, sample_of: Any) -> None:
-    rng = np.random.default_rng(1)
-    theta = np.ones((50, 1))
-    status = np.where(np.arange(50) < 9, Status.NOT_CONVERGED, Status.OK)
-    samples = {"a": sample_of(theta, theta + rng.normal(size=(50, 1)), np.ones((50, 1, 1))),
-               "b": sample_of(theta, theta + rng.normal(size=(50, 1)), np.ones((50, 1, 1)), status=status)}  # fmt: skip
-    text = html_report(diagnose(fabricate([({}, samples)])), ReportFacts("failures"))
-    assert "On the draws where every estimator succeeded" in text
-    assert "41/50" in text
 
 
 def screened(fabricate: Any, sample_of: Any, cells: int, screens: str = "ab") -> Diagnosis:

@@ -70,6 +70,15 @@ def test_estimators_of_a_piece_are_judged_beside_each_other(tmp_path: Path, monk
     pd.testing.assert_frame_equal(frame(tmp_path / "store.zarr", monkeypatch, 2**28, 2), expected, check_exact=True)
 
 
+def test_numbers_do_not_depend_on_the_pieces_in_which_fits_are_judged(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = frame(path, monkeypatch, 2**28, 1)
+    monkeypatch.setattr(fits, "PIECE", 48)
+    found = frame(path, monkeypatch, 2**28, 1)
+    pd.testing.assert_frame_equal(found, expected, check_exact=False, rtol=1e-9, atol=1e-13)
+
+
 def test_items_are_got_ahead_in_order_and_errors_are_raised() -> None:
     """The second item is got while the first is used; the error comes after the items before it."""
     second = threading.Event()

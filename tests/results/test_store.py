@@ -15,7 +15,7 @@ import xarray as xr
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from estimators import SpatialPanel
+from estimators import SpatialPanel, TwoWayDID
 from experiments.cli import run_command
 from experiments.run.runner import run, schema_of
 from experiments.study import Study
@@ -99,8 +99,10 @@ def test_fewer_replications_leave_it_as_it_is(store_copy: Path) -> None:
 def test_what_differs_is_a_handful_of_short_lines(store_copy: Path, tmp_path: Path) -> None:
     """Another kind is one line; many settings are counted; a placebo test's panel is never shown."""
     before = ZarrStore.open(store_copy).content_hash()
-    with pytest.raises(BadInput, match="seed was 3, is now 4"):
-        run(did_study(seed=4), store=store_copy)
+    for changes, words in (({"seed": 4}, "seed was 3, is now 4"), ({"block": 128}, "block was 64, is now 128"),
+                           ({"estimators": (TwoWayDID(errors=("iid",)),)}, "estimators")):  # fmt: skip
+        with pytest.raises(BadInput, match=words):
+            run(did_study(**changes), store=store_copy)
     with pytest.raises(BadInput) as kind:
         run(did_study(estimators=(SpatialPanel("sar"),)), store=store_copy)
     assert [p.what for p in kind.value.problems] == [

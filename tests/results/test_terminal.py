@@ -15,6 +15,7 @@ from rich.console import Console
 
 from estimators.core.estimator import Layout, Status
 from experiments.run.reporting import open_page, print_chart
+from results.diagnosis.claims import Claim, terms_of
 from results.diagnosis.diagnose import diagnose
 from results.plots.chart import Facet, text_chart
 from results.plots.grid import MEASURES, measure_chart
@@ -41,23 +42,6 @@ def toy(fabricate: Any, sample_of: Any, status: np.ndarray | None = None) -> Any
     estimate = 0.0157 + np.array([0.005, 0.0]) + 0.01 * rng.standard_normal((400, 2))
     sample = sample_of(theta, estimate, np.full((400, 2, 2), 0.01), status=status)
     return diagnose(fabricate([({}, {"ols": sample})]))
-
-
-def test_head_rows_marks_and_legend(fabricate: Any, sample_of: Any) -> None:
-    text = printed(toy(fabricate, sample_of), 80, FACTS)
-    lines = text.splitlines()
-    assert lines[0] == "toy: Does it hold?"
-    assert lines[1] == "Synthetic data, 400 replications, seed 42"
-    assert "400 fits, all usable" in text
-    row = rows_of(text, "ols")[0]
-    assert row.split()[:3] == ["ols", "t0", "0.0157"]
-    error = 0.005 + 0.01 * np.random.default_rng(3).standard_normal((400, 2))[:, 0]  # as in `toy`
-    assert f"{error.mean():.4f} ({error.std(ddof=1) / 20:.4f})!" in row
-    unknown = next(line for line in lines if line.strip().startswith("t1"))
-    assert unknown.split()[1] == "-"
-    assert sum(" two   " in line for line in lines) == 2
-    assert "! marks a bias more than 4 MCSE from 0" in text
-    assert "- marks what is not defined" in text
 
 
 def test_nothing_usable_and_nothing_finished(fabricate: Any, sample_of: Any) -> None:
@@ -92,6 +76,8 @@ def test_key_terms_of_unknown_names() -> None:
     assert key_terms(layout) == ["eip", "size"]
     layout = Layout(("inv", "nie", "did"), ("iid",), (), {"inv": "beta(inv)", "nie": "nie", "did": "att"})
     assert key_terms(layout) == ["did", "nie"]
+    assert key_terms(Layout(("did", "x"), ("iid",), (), {"did": "att"})) == ["did"]
+    assert terms_of(Claim("bias"), layout, ["overall", "event(0)", "overall:cohort", "rho"]) == ("overall",)
     assert in_order(["z", "rho", "z"]) == ["rho", "z"]
     assert in_order(["nde", "total", "nie"]) == ["nie", "nde", "total"]
 
@@ -109,27 +95,12 @@ def covering(share: float, n: float, worlds: int = 1, wider: float = 1.0) -> dic
     return {"coverage": share, "coverage_mcse": mcse, "n": n, "n_error": n, "worlds": worlds}
 
 
-def few(fabricate: Any, sample_of: Any, fits: int) -> Any:
-    """Estimates far from the truth, whose intervals never hold it."""
-    theta = np.zeros((fits, 1))
-    estimate = theta + 1.0 + 0.001 * np.random.default_rng(3).standard_normal((fits, 1))
-    return diagnose(fabricate([({}, {"ols": sample_of(theta, estimate, np.full((fits, 1, 1), 0.01))})]))
-
-
-def test_few_fits_are_not_judged(fabricate: Any, sample_of: Any) -> None:
-    text = printed(few(fabricate, sample_of, 29))
-    row = rows_of(text, "ols")[0]
-    assert "!" not in row
-    assert "Too few replications to judge where there are fewer than 30 usable fits" in text
-    text = printed(few(fabricate, sample_of, 30))
-    row = rows_of(text, "ols")[0]
-    assert row.count("!") == 3
-    assert "Too few" not in text
-
-
 def test_the_legend_names_the_error_that_marks_use(fabricate: Any, sample_of: Any) -> None:
     """33.3 (27.2) is 2.3 of the errors in brackets from 95%, and 4.9 of those that 95% itself has with 3 fits."""
-    text = " ".join(printed(toy(fabricate, sample_of)).split())
+    text = " ".join(printed(toy(fabricate, sample_of), facts=FACTS).split())
+    assert text.startswith("toy: Does it hold? Synthetic data, 400 replications, seed 42 ")
+    for said in ("400 fits, all usable", "! marks a bias more than 4 MCSE from 0", "- marks what is not defined"):
+        assert said in text
     assert (
         "coverage more than 4 MCSE from 95%, or rejection of a true null hypothesis more than 4 MCSE from 5%. "
         "For coverage and rejection, this MCSE is that of the nominal level, not the one in brackets." in text

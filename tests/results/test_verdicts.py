@@ -78,6 +78,14 @@ def test_bias_is_judged_in_standard_errors(fabricate: Any, sample_of: Any, shift
     assert found.times == pytest.approx(abs(shift) / BIAS)
 
 
+def test_a_bias_that_does_not_matter_is_said(fabricate: Any, sample_of: Any) -> None:
+    found = answer(judged(fabricate, [({}, {"lee-yu": cell(sample_of, 0.12)})], Claim("bias")))
+    assert found.grade is Grade.HARMLESS
+    assert found.sentences == (
+        "Bias of t0: lee-yu is off by so little that it does not matter (at most 0.12 standard errors).",
+    )
+
+
 def test_an_own_tolerance_is_used(fabricate: Any, sample_of: Any) -> None:
     cells = [({}, {"ols": cell(sample_of, 0.12)})]
     assert only(judged(fabricate, cells, Claim("bias", tolerance=0.05))).grade is Grade.FAILS

@@ -14,9 +14,11 @@ from object_server import BUCKET
 
 import panelproof as pp
 from experiments.cli import run_command
+from experiments.run.runner import run
 from results.store import bucket
 from results.store.bucket import ObjectPath, StoreUnreachable, client_of, store_path
 from sim.errors import BadInput
+from studies import quick_study
 
 STUDY = '[design]\nkind = "paper"\ncontrols = "none"\n[[estimators]]\nkind = "did"\n'
 Say = Callable[..., str]
@@ -87,6 +89,8 @@ def test_a_bucket_that_is_not_there(place: ObjectPath, refusal: Say) -> None:
         said = refusal(*command, "s3://nowhere/x.zarr")
         assert "s3://nowhere/x.zarr; there is no bucket nowhere; allowed: a bucket that exists" in said
         assert said.endswith("make it, or correct the address\n")
+    with pytest.raises(StoreUnreachable, match="there is no bucket nowhere"):
+        run(quick_study(64), store="s3://nowhere/x.zarr")
 
 
 def test_nobody_listens(place: ObjectPath, refusal: Say, monkeypatch: pytest.MonkeyPatch) -> None:

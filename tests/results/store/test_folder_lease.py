@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -31,15 +29,6 @@ from results.store.repair import verified
 from results.store.tree import Folder
 from sim.errors import BadInput
 from studies import quick_study
-
-HOLD = """
-import sys
-from pathlib import Path
-from results.store import locked
-with locked(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
 
 
 @pytest.fixture
@@ -202,22 +191,6 @@ def test_it_is_renewed(store: Path, short: None, elsewhere: Callable[[], None]) 
             with pytest.raises(StoreLocked, match="in use by another run"), locked(store):
                 pass
             hold.check()
-
-
-def test_a_killed_holder_on_this_machine_is_taken_over_at_once(store: Path) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == b"held\n"
-    (store.parent / "x.zarr.lock").unlink()  # so that the lease alone is asked
-    with pytest.raises(StoreLocked, match=f"process {holder.pid} on .*block_mark/lease$"), locked(store):
-        pass
-    holder.kill()
-    holder.communicate()
-    said = list[str]()
-    with locked(store, said.append) as hold:
-        assert not hold.unclean
-    assert said == []
-    assert leases(store) == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}', "\xff", "[" * 4000, '{"expires": "soon", "pid": -1}'])
