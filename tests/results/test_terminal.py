@@ -28,13 +28,6 @@ from results.verdict.verdicts import Grade, bias_table, in_order, is_off, key_te
 FACTS = ReportFacts("toy", "Does it hold?", seed=42)
 
 
-def rows_of(text: str, beginning: str) -> list[str]:
-    """Lines of the tables that begin with a name."""
-    lines = text.splitlines()
-    first = next(place for place, line in enumerate(lines) if line.startswith("estimator"))
-    return [line for line in lines[first:] if line.startswith(beginning)]
-
-
 def toy(fabricate: Any, sample_of: Any, status: np.ndarray | None = None) -> Any:
     rng = np.random.default_rng(3)
     theta = np.full((400, 2), 0.0157)
