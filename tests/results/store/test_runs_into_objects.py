@@ -292,8 +292,14 @@ def damage(tree: Objects, name: str) -> None:
 
 def test_damage_is_named_and_a_run_repairs_it(place: ObjectPath, reference: str) -> None:
     run(STUDY, store=place)
-    tree = Objects(place)
-    for damaged in (DAMAGED_BLOCKS, DAMAGED_OTHERS, {"zarr.json": "zarr.json: "}):
+    tree, numbers, mark = Objects(place), files_of(0, 1, ("truth", "did")), "block_mark/c.0.1.0"
+    for names, what in ((numbers, DAMAGED), ([*numbers, mark], FOREIGN)):  # a block in the place of another
+        for name in names:
+            tree.put(name.replace("c.0.1.", "c.1.2."), tree.read(name))
+        assert f"cell 1 block 2: {what}" in verified(place).lines
+        run(STUDY, store=place)
+        assert ZarrStore.open(place).content_hash() == reference
+    for damaged in (DAMAGED_BLOCKS, {"zarr.json": "zarr.json: "}, DAMAGED_OTHERS):
         for name in damaged:
             damage(tree, name)
         found = verified(place)
@@ -304,10 +310,3 @@ def test_damage_is_named_and_a_run_repairs_it(place: ObjectPath, reference: str)
         assert verified(place).sound, damaged
         assert ZarrStore.open(place).content_hash() == reference
     assert not tree.has("did/term/c.7")
-    numbers, mark = files_of(0, 1, ("truth", "did")), "block_mark/c.0.1.0"
-    for names, what in ((numbers, DAMAGED), ([*numbers, mark], FOREIGN)):  # a block in the place of another
-        for name in names:
-            tree.put(name.replace("c.0.1.", "c.1.2."), tree.read(name))
-        assert f"cell 1 block 2: {what}" in verified(place).lines
-        run(STUDY, store=place)
-        assert ZarrStore.open(place).content_hash() == reference
