@@ -55,6 +55,7 @@ def files(place: Place, what: str) -> list[str]:
 
 SWAPS: list[tuple[str, Place, Place, str]] = [
     ("own", (0, 0), (1, 0), "mark"), ("own", (0, 0), (0, 1), "numbers"), ("own", (1, 2), (0, 1), "both"),
+    ("own", (0, 0), (0, 1), "mark"), ("own", (0, 0), (0, 1), "both"),
     *((name, (1, 1), (1, 1), what) for name in ("seed", "study") for what in ("mark", "numbers", "both")),
     ("seed", (0, 2), (0, 2), "did"), ("seed", (0, 2), (0, 2), "plain"), ("own", (0, 2), (1, 2), "truth"),
     ("own", (0, 1), (0, 2), "did"), ("seed", (1, 0), (0, 0), "both"),
