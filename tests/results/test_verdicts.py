@@ -300,20 +300,6 @@ def test_rows_of_a_table_that_is_left_out_do_not_count_twice() -> None:
     assert _left_out_of(tables, [3, 0], "show").startswith("Left out: 2 rows and 1 table of this page, and ")
 
 
-def test_the_short_table_shows_every_cell_of_a_small_study(fabricate: Any, sample_of: Any) -> None:
-    cells = [({"serial": serial}, {"did": with_scales(sample_of, (1.0, scale))})
-             for serial, scale in ((0.0, 1.0), (0.8, 0.5))]  # fmt: skip
-    diagnosis = judged(fabricate, cells, Claim("size", over="serial"))
-    found = {item.error: [100 * at.value for at in item.cells] for item in verdicts(diagnosis)}
-    rows = [
-        line.split()
-        for line in printed(diagnosis, 100, terminal=True, full=False).splitlines()
-        if line.startswith(("one ", "two "))
-    ]
-    assert rows == [["two", f"{found['two'][0]:.1f}", f"{found['two'][1]:.1f}\N{BALLOT X}"],
-                    ["one", f"{found['one'][0]:.1f}", f"{found['one'][1]:.1f}"]]  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

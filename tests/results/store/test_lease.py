@@ -13,7 +13,6 @@ from holders import most_at_once
 from experiments.run.runner import run
 from results.store import StoreLocked, lease, locked
 from results.store.bucket import ObjectPath
-from results.store.lock import check_free
 from results.store.zarr_store import ZarrStore
 from sim.errors import BadInput
 from studies import quick_study
@@ -37,22 +36,6 @@ def beside(place: ObjectPath) -> list[str]:
     from results.store.bucket import client_of
 
     return [held["path"] for page in listed(client_of(place.parent)) for held in page]
-
-
-def test_another_run_is_refused_and_told_who_holds_it_and_how_to_take_over(place: ObjectPath) -> None:
-    held_by(place)
-    for attempt in (lambda: run(quick_study(64), store=place), lambda: check_free(place)):
-        with pytest.raises(StoreLocked) as caught:
-            attempt()
-        said = str(caught.value)
-        assert f"{place} is in use by another run (process 7 on elsewhere, since 2026-01-01 10:00:00+01:00)" in said
-        assert "this command takes over in " in said
-        assert said.endswith(f"seconds, or at once if you delete {lock_of(place)}")
-        assert "\n" not in said
-    assert beside(place) == ["x.zarr.lock"], "nothing was written, and the probe of the time is gone"
-    lock_of(place).unlink()
-    with locked(place):
-        pass
 
 
 def test_a_lock_that_was_not_renewed_is_taken_over(place: ObjectPath) -> None:
