@@ -12,7 +12,7 @@ from real_parts import ROOT, by_command_line
 
 from studies import SHORT
 
-CRAFTED = "tests/results/test_doors.py"
+CRAFTED = "tests/results/test_links.py"
 
 
 def main() -> bool:

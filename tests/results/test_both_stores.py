@@ -224,9 +224,3 @@ def test_every_block_keeps_the_environment_that_computed_it(store: Store, again:
         (second,),
         (first,),
     ]
-
-
-def test_notes_are_kept(store: Store, again: Callable[[], Store]) -> None:
-    store.note("seconds", {"a": 1.5})
-    assert again().noted("seconds") == {"a": 1.5}
-    assert again().noted("nothing", 7) == 7

@@ -19,7 +19,7 @@ from estimators.core.estimator import Status
 from results.diagnosis.claims import Claim
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import Diagnosis, diagnose
-from results.plots.chart import FORMATS, Axis, Chart, Facet, apart, figure, panel_svgs, percent, ticks
+from results.plots.chart import FORMATS, Axis, Chart, Facet, apart, panel_svgs, percent, ticks
 from results.plots.grid import (
     MEASURES,
     Value,
@@ -148,21 +148,6 @@ def test_roles_of_dials(diagnosis: Any) -> None:
     assert measure_chart(diagnosis, MEASURES["size_adjusted_power"], term="nothing") is None
 
 
-def test_a_lone_line_makes_a_dial_the_lines(fabricate: Any, sample_of: Any) -> None:
-    rng = np.random.default_rng(5)
-    theta = np.zeros((40, 1))
-    cells = []
-    for serial in (0.0, 0.4, 0.8):
-        for units in (10, 20):
-            sample = sample_of(theta, rng.normal(size=(40, 1)), np.ones((40, 1, 1)))
-            cells.append(({"serial": serial, "units": units}, {"ols": sample}))
-    chart = measure_chart(diagnose(fabricate(cells)), MEASURES["size"])
-    assert chart is not None
-    assert [series.label for series in chart.panels[0].series] == ["units 10", "units 20"]
-    assert [point.at for point in chart.panels[0].series[0].points] == [0.0, 0.4, 0.8]
-    assert len(chart.panels) == 1
-
-
 def test_power_without_a_path_from_size_leaves_null_cells_out(fabricate: Any, sample_of: Any) -> None:
     rng = np.random.default_rng(6)
     cells = [({"effect": effect}, {name: sample_of(np.full((40, 1), effect), effect + rng.normal(size=(40, 1)),
@@ -249,22 +234,6 @@ def test_contrasts_are_those_of_the_diagnosis(records: Any, diagnosis: Any) -> N
     first = contrast_chart(twice, diagnosis, most=DRAWS)
     assert first is not None
     assert "the first 115 of each cell" in first.caption  # of 120 in its first block five failed
-
-
-def test_figures_are_read_out_and_need_nothing_else(records: Any, diagnosis: Any) -> None:
-    charts = [measure_chart(diagnosis, MEASURES["coverage"]), nested_chart(diagnosis, MEASURES["power"]),
-              *replication_charts(records, diagnosis)]  # fmt: skip
-    for chart in charts:
-        assert chart is not None
-        html = str(figure(chart))
-        assert not re.search(r"https?:|url\(|href", html)
-        for svg in re.findall(r"<svg.*?</svg>", html, flags=re.S):
-            root = ET.fromstring(svg)
-            assert root.attrib["role"] == "img"
-            named = root.attrib["aria-labelledby"].split()
-            texts = {node.attrib["id"]: node.text for node in root if "id" in node.attrib}
-            assert all(texts[name] for name in named)
-            assert "Values: " in (texts[named[1]] or "")
 
 
 @pytest.mark.parametrize("form", FORMATS)

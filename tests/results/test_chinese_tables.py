@@ -41,97 +41,18 @@ TERMS = {
     "描述性统计",
     "工具变量", "合成控制", "平行趋势", "调节效应", "三重差分", "聚类",
 }  # fmt: skip
-NAMES = {
-    "growth",
-    "park",
-    "rain",
-    "soil",
-    "county",
-    "year",
-    "fdi",
-    "patents",
-    "ring",
-    "queue",
-    "region",
-    "east",
-    "west",
-    "size",
-    "big",
-    "province",
-    "low_carbon",
-    "income",
-    "altitude",
-    "polluting",
-    "north",
-    "isle",
-    "south",
-    "cape",
-    "middle",
-    "bay",
-    "coast",
-    "hill",
-    "dale",
-    "moor",
-    "fen",
-    "did",
-    "icr",
-    "eip",
-    "inv",
-    "road_pc",
-    "city",
-    "gpat",
-    "ent",
-    "icr2",
-    "Beijing",
-    "Sanya",
-    "knn-6",
-    "queen",
-    "event",
-}  # of the user
-MODELS = {
-    "SEM",
-    "SAR",
-    "SDM",
-    "SLX",
-    "SDEM",
-    "SAC",
-    "OLS",
-    "DID_M",
-    "ATT",
-    "AIC",
-    "BIC",
-    "AR",
-    "CD",
-    "VIF",
-    "LR",
-    "LM",
-    "Wald",
-    "Pesaran",
-    "Sobel",
-    "Delta",
-    "Holm",
-    "Hotelling",
-    "Lee-Yu",
-    "Elhorst",
-    "Callaway-Sant'Anna",
-    "Sun-Abraham",
-    "Kleibergen-Paap",
-    "Anderson-Rubin",
-    "Sargan",
-    "Hansen",
-    "Logit",
-    "wild",
-    "iid",
-    "HC1",
-    "hc1",
-    "hessian",
-    "nie",
-    "nde",
-    "cluster",
-    "unit",
-    "linearmodels",
-    "spreg",
-}  # and what Chinese papers write in Latin letters too
+NAMES = {  # of the user
+    "growth", "park", "rain", "soil", "county", "year", "fdi", "patents", "ring", "queue", "region", "east", "west",
+    "size", "big", "province", "low_carbon", "income", "altitude", "polluting", "north", "isle", "south", "cape",
+    "middle", "bay", "coast", "hill", "dale", "moor", "fen", "did", "icr", "eip", "inv", "road_pc", "city", "gpat",
+    "ent", "icr2", "Beijing", "Sanya", "knn-6", "queen", "event",
+}  # fmt: skip
+MODELS = {  # and what Chinese papers write in Latin letters too
+    "SEM", "SAR", "SDM", "SLX", "SDEM", "SAC", "OLS", "DID_M", "ATT", "AIC", "BIC", "AR", "CD", "VIF", "LR", "LM",
+    "Wald", "Pesaran", "Sobel", "Delta", "Holm", "Hotelling", "Lee-Yu", "Elhorst", "Callaway-Sant'Anna",
+    "Sun-Abraham", "Kleibergen-Paap", "Anderson-Rubin", "Sargan", "Hansen", "Logit", "wild", "iid", "HC1", "hc1",
+    "hessian", "nie", "nde", "cluster", "unit", "linearmodels", "spreg",
+}  # fmt: skip
 
 
 def english(text: str) -> set[str]:
@@ -200,15 +121,14 @@ def test_every_error_type_has_chinese_words_and_notes(kind: str) -> None:
             assert not english(sentence(note, NAMES)), note
 
 
-@pytest.mark.parametrize("measure", ["moran", "geary", "moran-residuals"])
 @pytest.mark.parametrize("kind", ["normality", "randomisation", "permutation", "projection", "simulation"])
-def test_table_6_says_in_chinese_how_its_rows_are_tested(measure: str, kind: str) -> None:
-    fit = Fit(("6", 1), measure, weights="knn-6")
-    rows = [[replace(fit, year=2006), fit], [fit], [replace(fit, year=2006)]]
-    for fits in rows:
-        found = [one for each in fits for one in records(each, {measure.partition("-")[0]: 0.1}, (kind,))]
-        (note, *_) = journal_tables(Document(FACTS, tuple(found), style=CHINESE))[0].notes
-        assert not english(note), note
+def test_table_6_says_in_chinese_how_its_rows_are_tested(kind: str) -> None:
+    for measure in ("moran", "geary", "moran-residuals"):
+        fit = Fit(("6", 1), measure, weights="knn-6")
+        for fits in ([replace(fit, year=2006), fit], [fit], [replace(fit, year=2006)]):
+            found = [one for each in fits for one in records(each, {measure.partition("-")[0]: 0.1}, (kind,))]
+            (note, *_) = journal_tables(Document(FACTS, tuple(found), style=CHINESE))[0].notes
+            assert not english(note), note
 
 
 def test_robustness_checks_have_chinese_names() -> None:
@@ -255,25 +175,21 @@ class Page(HTMLParser):
         self.texts += [] if self.away else [data]
 
 
-@pytest.mark.parametrize("synthetic", [False, True])
-@pytest.mark.parametrize("severities", [(), (0,), (2,), (0, 0, 1, 2, 3)])
+@pytest.mark.parametrize(
+    ("synthetic", "severities"), [(False, ()), (True, (0,)), (False, (2,)), (True, (0, 0, 1, 2, 3))]
+)
 def test_the_page_around_the_tables_is_in_chinese(synthetic: bool, severities: tuple[int, ...]) -> None:
     checks = tuple(Check.fact(f"check-{number}", one, "Said.") for number, one in enumerate(severities))
     document = replace(full_document(), style=CHINESE, failed=len(severities), warnings=checks)
     document = replace(document, panel={**document.panel, "synthetic": synthetic})
     page = html_tables(document, journal_tables(document))
-    assert "285个个体，18个时期，2006至2023" in page
+    for said in ('<html lang="zh">', "285个个体，18个时期，2006至2023", "eip对icr的效应：", "<h2>表格</h2>"):
+        assert said in page
     assert not english(" ".join(Page(page).texts)) - {"panelproof", "aa", "bb"}
     chart = effect_chart(document)
     assert chart is not None
-    said = [
-        chart.title,
-        chart.caption,
-        chart.places.label,
-        chart.values.label,
-        *(text for _, text in chart.places.ticks),
-    ]
-    assert not english(" ".join(said))
+    ticks = [text for _, text in chart.places.ticks]
+    assert not english(" ".join([chart.title, chart.caption, chart.places.label, chart.values.label, *ticks]))
 
 
 def test_a_name_of_the_user_is_never_translated_and_an_unknown_sentence_stays_whole() -> None:
@@ -290,18 +206,12 @@ def test_warnings_stay_english_in_the_terminal() -> None:
     """No part of a sentence is taken for a label: "A and B", "A by B"."""
     said = "Weights bias the mean effect of 0.36 by 0.39, which may be chance, and may be as much as 0.5 (first: x)."
     document = replace(full_document(), style=CHINESE, warnings=(Check.fact("a", 2, said),))
-    file = io.StringIO()
-    print_estimates(document, journal_tables(document), Console(file=file, width=200, highlight=False), None)
-    assert f"- {said}" in file.getvalue()
+    assert f"- {said}" in in_terminal(document)
 
 
-def test_the_page_says_its_language_and_wide_letters_count_twice() -> None:
+def test_wide_letters_count_twice() -> None:
     document = replace(full_document(), style=CHINESE)
     tables = journal_tables(document)
-    page = html_tables(document, tables)
-    assert '<html lang="zh">' in page
-    assert "eip对icr的效应：" in page
-    assert "<h2>表格</h2>" in page
     assert tables[1].lengths[0] == max(cell_len(row.label) for row in tables[1].rows if row.kind != "head")
     assert "ctex" in latex_tables(document, tables)
 
@@ -353,19 +263,18 @@ def test_what_is_said_of_a_cleaned_panel_is_chinese_in_chinese_tables() -> None:
 def test_notes_behind_the_tables_are_in_their_language() -> None:
     notes = ("5 rows with missing values left out (by column: y 1, x 4).", "An unusual note.")
     document = replace(full_document(), style=CHINESE, notes=notes)
-    tables, file = journal_tables(document), io.StringIO()
-    print_estimates(document, tables, Console(file=file, width=200, highlight=False), None, ["all"])
-    word = b"".join(
-        zipfile.ZipFile(io.BytesIO(word_tables(document, tables))).read(name) for name in ["word/document.xml"]
-    )
-    rich_text = rtf_tables(document, tables)
+    tables = journal_tables(document)
+    word = zipfile.ZipFile(io.BytesIO(word_tables(document, tables))).read("word/document.xml").decode()
     said = "剔除5行含缺失值的数据（按列：y 1, x 4）。"
-    for text in (file.getvalue(), html_tables(document, tables), latex_tables(document, tables), word.decode()):
+    for text in (in_terminal(document), html_tables(document, tables), latex_tables(document, tables), word):
         assert said in text
         assert "An unusual note." in text
         assert "missing values left out" not in text
-    assert "missing values left out" not in rich_text
-    english_file = io.StringIO()
-    plain = replace(document, style=Style())
-    print_estimates(plain, journal_tables(plain), Console(file=english_file, width=200, highlight=False), None, ["all"])
-    assert notes[0] in english_file.getvalue()
+    assert "missing values left out" not in rtf_tables(document, tables)
+    assert notes[0] in in_terminal(replace(document, style=Style()))
+
+
+def in_terminal(document: Document) -> str:
+    file = io.StringIO()
+    print_estimates(document, journal_tables(document), Console(file=file, width=200, highlight=False), None, ["all"])
+    return file.getvalue()

@@ -130,18 +130,6 @@ def test_draws_that_differ_in_fact_are_not_paired() -> None:
     assert [pair.why for pair in found.cells] == ["their draws differ (att), as those of other code may", ""]
 
 
-def test_coverage_and_rejection_are_shares_of_the_same_fits() -> None:
-    a, b = run(STUDY), run(replace(STUDY, estimators=(TwoWayDID(errors=("iid",)),)))
-    found = compare(a, b, alpha=0.2)
-    frame = found.frame[(found.frame["measure"] == "coverage") & (found.frame["estimator"] == "did")]
-    block = [*a.blocks(0)]
-    held = np.concatenate([one.estimates["did"].estimate[:, 0] - one.truth["att"] for one in block])
-    width = np.concatenate([one.estimates["did"].se[:, 0, 0] for one in block])
-    share = row(found, measure="coverage", cell=0, error="iid")["a"]
-    assert share == pytest.approx((np.abs(held) < 1.2816 * width).mean(), abs=2 / 320)
-    assert frame["difference"].eq(0).all()
-
-
 def test_only_differences_with_an_error_are_marked_and_only_exact_zeros_are_the_same() -> None:
     sides = [(1.0, np.nan), (1.0, 0.3), (1.0, 0.2), (0.0, 0.1), (0.0, 0.0)]
     rows = [(0, "did", "did", "", "bias", 1.0, 2.0, *pair, 9, 9, True) for pair in sides]

@@ -116,42 +116,38 @@ def test_one_error_that_is_missing_is_left_out_and_counted(fabricate: Any, sampl
     assert "all usable" not in "".join(text)
 
 
-def test_an_error_type_without_any_error_is_missing(fabricate: Any, sample_of: Any) -> None:
-    """A term that alone has no errors of a type is not: it has none by its nature."""
-    fits = sample(sample_of, 64, terms=2)
-    fits.se[:, 0, :] = np.nan
-    fits.se[:, 1, 1] = np.nan
-    assert notices(bias_table(diagnose(fabricate([({}, {"ols": fits})])))) == [
-        "Missing in usable fits: one errors of ols (64 of 64)."
-    ]
+def harmed(sample_of: Any, terms: int = 2, **slots: Any) -> Any:
+    """Fits of which standard errors (fits, error types, terms) or estimates (fits, terms) in some slots are missing."""
+    fits = sample(sample_of, 64, terms=terms)
+    for name, places in slots.items():
+        for place in places:
+            getattr(fits, name)[place] = np.nan
+    return fits
 
 
-def test_of_an_error_type_the_fits_that_lack_it_for_some_term_are_missing(fabricate: Any, sample_of: Any) -> None:
-    """Five lack it for the first term, three of them for the second too."""
-    fits = sample(sample_of, 64, terms=2)
-    fits.se[:5, 0, 0] = fits.se[:3, 0, 1] = np.nan
-    assert notices(bias_table(diagnose(fabricate([({}, {"ols": fits})])))) == [
-        "Missing in usable fits: one errors of ols (5 of 64)."
-    ]
+ALL, FIVE, THREE = slice(None), slice(5), slice(3)
+
+
+@pytest.mark.parametrize(
+    ("slots", "said"),
+    [({"se": [(ALL, 0), (ALL, 1, 1)]}, "one errors of ols (64 of 64)"),  # t1 alone has no errors two by its nature
+     ({"se": [(FIVE, 0, 0), (THREE, 0, 1)]}, "one errors of ols (5 of 64)"),
+     ({"estimate": [(THREE, 1)], "se": [(THREE, ALL, 1)]}, "the estimate of t1 by ols (3 of 64)")],
+)  # fmt: skip
+def test_of_an_error_type_the_fits_that_lack_it_for_some_term_are_missing(
+    fabricate: Any, sample_of: Any, slots: dict[str, Any], said: str
+) -> None:
+    diagnosis = diagnose(fabricate([({}, {"ols": harmed(sample_of, **slots)})]))
+    assert notices(bias_table(diagnosis)) == [f"Missing in usable fits: {said}."]
+    assert value(diagnosis, "convergence") == 1.0
 
 
 def test_an_error_type_that_has_intervals_alone_is_not_missing(fabricate: Any, sample_of: Any) -> None:
-    fits = sample(sample_of, 64)
-    shape = fits.se.shape
-    fits.se[:, 0] = np.nan
-    stored = {"lower": np.full(shape, -9.0), "upper": np.full(shape, 9.0)}
+    fits = harmed(sample_of, terms=1, se=[(ALL, 0)])
+    stored = {"lower": np.full(fits.se.shape, -9.0), "upper": np.full(fits.se.shape, 9.0)}
     table = bias_table(diagnose(fabricate([({}, {"ols": replace(fits, stored=stored)})])))
     assert list(table["n_error"]) == [64, 64]
     assert notices(table) == []
-
-
-def test_a_term_that_some_fits_lack_is_missing(fabricate: Any, sample_of: Any) -> None:
-    fits = sample(sample_of, 64, terms=2)
-    fits.estimate[:3, 1] = np.nan
-    fits.se[:3, :, 1] = np.nan
-    diagnosis = diagnose(fabricate([({}, {"ols": fits})]))
-    assert notices(bias_table(diagnosis)) == ["Missing in usable fits: the estimate of t1 by ols (3 of 64)."]
-    assert value(diagnosis, "convergence") == 1.0
 
 
 def test_terms_without_a_truth_are_named(fabricate: Any, sample_of: Any) -> None:

@@ -1,22 +1,24 @@
-"""Estimates as pandas objects: every number is that of its record, under an index that says which."""
+"""Records and pandas objects of estimates: every number is that of its term and error type, tests by quadrature."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 
 import made_cities
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import integrate, special, stats
 
 import panelproof as pp
 from estimators import Estimates, TwoWayDID
-from estimators.core.estimator import usual_error
+from estimators.core.estimator import critical_values, p_values, usual_error
 from experiments.estimation import Tables
 from experiments.panel_spec.spec import spec_of
 from results.tables.journal_table import fit_columns
-from results.tables.records import Record
+from results.tables.records import Fit, Record, records_of, statistics_of
 from sim import BadInput
 
 NUMBERS = {"params": "estimate", "std_errors": "se", "tstats": "statistic", "pvalues": "pvalue"}
@@ -51,10 +53,13 @@ def key_of(names: list[str], key: object, place: dict[str, object]) -> dict[str,
     return place | values
 
 
-@pytest.mark.parametrize("kind", [None, "iid", "information"])
-@pytest.mark.parametrize("chosen", [(), ("2",), ("2", 5), ("7",), ("7", 3), ("5", 2), ("6",), ("4",)])
+@pytest.mark.parametrize(
+    ("chosen", "kind"),
+    [(("2",), None), (("2", 5), "iid"), (("7",), "information"), (("7", 3), None), (("5", 2), "iid"), (("6",), None),
+     (("4",), "information")],
+)  # fmt: skip
 def test_every_number_is_that_of_its_record(document: Tables, chosen: tuple[str | int, ...], kind: str | None):
-    part = document if not chosen else document[chosen if len(chosen) == 2 else str(chosen[0])]  # type: ignore[index]
+    part = document[chosen if len(chosen) == 2 else str(chosen[0])]  # type: ignore[index]
     part = part if kind is None or kind not in {one.se_type for one in part.records} else part.with_errors(kind)
     place = dict(zip(("table", "column"), chosen, strict=False))
     records = by_index(part, part.errors)
@@ -91,12 +96,6 @@ def test_a_part_is_a_document_that_prints_its_tables_alone(document: Tables, cap
     assert "Table 2" not in printed
     assert document["3"].summary().split() == printed.split()  # lines are as long as there is room for
     assert len(document["3"].frame) == (document.frame["table"] == "3").sum()
-
-
-def test_a_table_of_statistics_alone_has_no_estimates(document: Tables):
-    assert document["1"].params.empty
-    assert document["1"].params.index.names == ["column", "term"]
-    assert document["1"].conf_int().empty
 
 
 def test_a_summary_of_one_column_holds_its_numbers(document: Tables):
@@ -199,3 +198,75 @@ def test_a_table_of_pandas_is_read_as_its_file_is(tmp_path):
     assert spec_of(spec).panel.outcome == "y"
     with pytest.raises(BadInput, match="outcom"):
         pp.read_panel(frame, {"panel": {"unit": "city", "period": "year", "outcom": "y"}})
+
+
+TERMS, ERRORS = ("did", "long_total:did", "sigma2", "indirect:did"), ("iid", "hc1", "wild:unit")
+ESTIMATE = np.array([[0.31, -0.47, 0.83, 0.59], [9.0, 9.1, 9.2, 9.3]])
+SE = np.array([[[0.11, 0.13, 0.17, 0.19], [0.23, 0.29, 0.37, 0.41], [np.nan] * 4], np.full((3, 4), 7.0)])
+DOF = np.array([[[5.0, 8.0, 13.0, 21.0], [np.inf] * 4, [3.0] * 4], np.full((3, 4), 2.0)])
+STORED = {"pvalue": 0.021, "lower": -0.8, "upper": 1.7}
+
+
+def answer() -> Estimates:
+    """Two panels; the first one alone is printed. The last error type stores its tests and has no errors."""
+    stored = {name: np.full((2, 3, 4), np.nan) for name in STORED}
+    for name, value in STORED.items():
+        stored[name][0, 2] = value + 0.001 * np.arange(4)
+    status = np.ones(2, dtype=np.uint8)
+    statistics = {"r2": np.array([0.93, 0.1]), "loglik": np.array([np.nan, 3.0])}
+    return Estimates(TERMS, ERRORS, ESTIMATE, SE, DOF, status, statistics, **stored)
+
+
+def tail(t: float, dof: float) -> float:
+    """P(|T| > |t|) by integration of the density."""
+    if math.isinf(dof):
+        return math.erfc(abs(t) / math.sqrt(2))
+    scale = math.exp(special.gammaln((dof + 1) / 2) - special.gammaln(dof / 2)) / math.sqrt(dof * math.pi)
+    inside, _ = integrate.quad(lambda x: scale * (1 + x * x / dof) ** (-(dof + 1) / 2), 0, abs(t))
+    return 1 - 2 * inside
+
+
+def test_every_record_of_an_answer() -> None:
+    fit = Fit(("7", 3), "sdm", "lee-yu", "east", "ring", 2004, "fdi")
+    found = {(item.se_type, item.term): item for item in records_of(fit, answer(), 279, 31, 9)}
+    assert set(found) == set(itertools.product(ERRORS, TERMS))
+    for (error, term), item in found.items():
+        e, k = ERRORS.index(error), TERMS.index(term)
+        assert item.estimate == ESTIMATE[0, k]
+        assert (item.nobs, item.units, item.periods) == (279, 31, 9)
+        assert (item.table, item.column, item.model, item.transform) == ("7", 3, "sdm", "lee-yu")
+        assert (item.sample, item.weights, item.year, item.mediator) == ("east", "ring", 2004, "fdi")
+        assert item.effects_method == ("delta" if ":" in term else None)
+        if error == "wild:unit":
+            assert (item.se, item.statistic) == (None, None)
+            assert (item.lower, item.upper) == pytest.approx((-0.8 + 0.001 * k, 1.7 + 0.001 * k))
+            assert item.pvalue == (None if term == "sigma2" else pytest.approx(0.021 + 0.001 * k))
+            continue
+        se, dof = SE[0, e, k], DOF[0, e, k]
+        assert item.se == se
+        t = ESTIMATE[0, k] / se
+        assert item.statistic == (None if term == "sigma2" else pytest.approx(t))
+        assert item.pvalue == (None if term == "sigma2" else pytest.approx(tail(t, dof), rel=1e-7))
+        assert item.lower is not None
+        assert item.upper is not None
+        assert item.lower + item.upper == pytest.approx(2 * item.estimate)
+        assert tail((item.upper - item.estimate) / se, dof) == pytest.approx(0.05, rel=1e-7)
+        assert item.lower < item.upper
+
+
+def test_statistics_of_an_answer() -> None:
+    fit = Fit(("2", 5), "did", sample="east", year=2004, mediator="fdi", weights="ring", transform="direct")
+    first, second = statistics_of(fit, answer())
+    assert (first.name, first.value, second.name, second.value) == ("r2", 0.93, "loglik", None)
+    for item in (first, second):
+        assert (item.table, item.column, item.model, item.transform) == ("2", 5, "did", "direct")
+        assert (item.sample, item.weights, item.year, item.mediator) == ("east", "ring", 2004, "fdi")
+
+
+@pytest.mark.parametrize("dof", [1.0, 4.0, 30.0, np.inf])
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.1])
+def test_p_values_and_critical_values_fit_together(dof: float, alpha: float) -> None:
+    critical = float(critical_values(np.array([dof, 7.0]), alpha)[0])
+    assert tail(critical, dof) == pytest.approx(alpha, rel=1e-7)
+    for t in (critical, -critical):
+        assert float(p_values(np.array(t), np.array(dof))) == pytest.approx(alpha, rel=1e-7)

@@ -1,18 +1,56 @@
-"""The layout of tables: which numbers stand where, with which errors, under which notes."""
+"""Tables beyond the approved ones: what is asked of them, errors and stars of columns, digits, notes, breaks."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
-from documents import CONTROLS, FACTS, behind, cells, full_document, number_of, only, records, statistics
+from documents import FACTS, cells, full_document, only, record, records, statistics
+from known_tables import ASKED, known_document
+from rich.console import Console
+from table_parsers import Printed, from_html
 
 import experiments.tables
-from experiments.tables.ledger import journal_tables, layouts, table_modules
-from results.tables.journal_table import Heading, JournalTable, Row
-from results.tables.records import BASELINE, ROBUSTNESS, SPATIAL, Agreement, Document, Fit
+from estimators.staggered.dcdh import coefficient_weights
+from experiments.estimation import check_tables
+from experiments.tables.adoption_checks import _add_weights
+from experiments.tables.ledger import Ledger, journal_tables, layouts, table_modules
+from results.plots.specification_curve import effect_chart
+from results.tables.html_tables import html_tables
+from results.tables.journal_table import (
+    FLOORED,
+    FRAGILE,
+    UNBOUNDED,
+    UNBOUNDED_NOTE,
+    FitColumn,
+    Heading,
+    JournalTable,
+    Row,
+    TableSetting,
+    coefficient_rows,
+)
+from results.tables.records import (
+    BASELINE,
+    EQUAL_EFFECTS,
+    PLAIN,
+    ROBUSTNESS,
+    SPATIAL,
+    Agreement,
+    Document,
+    Fit,
+    Record,
+    Style,
+)
+from results.tables.terminal_tables import print_estimates
 from results.tables.typography import (
+    decimals,
+    digits,
     error_label,
     error_note,
     figures,
@@ -22,117 +60,13 @@ from results.tables.typography import (
     term_label,
     with_minus,
 )
+from sim import Panel, Roles
 from sim.errors import BadInput
-
-
-def test_every_table_in_the_order_of_the_paper() -> None:
-    tables = journal_tables(full_document())
-    names = [table.name for table in tables]
-    assert list(dict.fromkeys(map(number_of, tables)))[:8] == ["1", "2", "3", "4", "5", "6", "7", "R"]
-    assert names[:5] == ["1", "2", "3", "4", "5"]
-    assert names[5:12] == ["6a", "6b", "7a", "7b", "7c", "7d", "7e"]
-    assert len(set(names)) == len(names)
-    behind = [table.name for table in tables if table.appendix]
-    assert behind == [f"A{number}" for number in range(1, len(behind) + 1)]
-    assert names[-len(behind) :] == behind
-    for table in tables:
-        assert table.rows
-        for row in table.rows:
-            assert row.kind == "head" or len(row.cells) == len(table.columns), (table.caption, row)
-
-
-def test_table_1_has_the_parts_between_and_within() -> None:
-    table = only("1")
-    assert [row.label for row in table.rows[:3]] == ["icr", "  between", "  within"]
-    assert cells(table, "icr") == ("0.4402", "0.1091", "0.2003", "0.8402", "5,130")
-    assert cells(table, "icr", 1) == ("", "0.1000", "0.2500", "0.8000", "")
-    assert "eip" in [row.label for row in table.rows]
-
-
-def test_table_2_prints_pooled_and_random_side_by_side_and_says_which() -> None:
-    table = only("2")
-    assert table.groups == (("Pooled OLS", 3), ("Random effects", 3), ("Fixed effects", 2))
-    assert [column.number for column in table.columns] == ["(1)", "(2)", "(3)", "(1)", "(2)", "(3)", "(4)", "(5)"]
-    assert cells(table, "eip")[7] == "0.0157***"
-    assert cells(table, "eip", 1)[7] == "(0.0040)"  # clustered, the third error type
-    assert cells(table, "inv")[0] == ""
-    assert cells(table, "Unit effects") == ("no", "no", "no", "random", "random", "random", "yes", "yes")
-    assert cells(table, "Period effects") == ("no", "no", "yes", "no", "no", "yes", "no", "yes")
-    assert cells(table, "R² overall")[3:6] == ("0.3530",) * 3
-    assert any("pooled least squares and by random effects" in note for note in table.notes)
-    assert any("clustered by unit: factor G/(G - 1)" in note for note in table.notes)
-
-
-def test_the_errors_asked_for_are_shown_and_named() -> None:
-    table = only("2", "hc1")
-    assert cells(table, "eip", 1)[7] == "(0.0030)"
-    assert any("HC1" in note for note in table.notes)
-    assert not any("clustered" in note for note in table.notes if not note.startswith("The stars of "))
-    spatial = only("7", "hessian")
-    assert cells(spatial, "eip", 1)[0] == "(0.0030)"
-    assert any("observed Hessian" in note for note in spatial.notes)
-    assert any("clustered" in note for note in only("2", "hessian").notes)
-
-
-def test_errors_that_only_some_columns_have_are_named_column_by_column() -> None:
-    table = only("2", "wild:unit")
-    assert cells(table, "Standard errors")[6:] == ("cluster:unit", "wild:unit")
-    assert cells(table, "eip", 1)[7] == "[0.0012, 0.0301]"
-    assert cells(table, "eip")[7] == "0.0157**"
-    assert cells(table, "inv", 1)[7] == "(0.0040)"  # of which the bootstrap says nothing
-    assert any("not standard errors" in note for note in table.notes)
 
 
 def test_an_error_type_that_no_fit_has_is_refused() -> None:
     with pytest.raises(BadInput, match=r"hc9.*cluster:unit"):
         journal_tables(full_document(), "hc9")
-
-
-def test_table_3_names_the_sample_and_the_other_policy() -> None:
-    table = only("3")
-    assert [column.label for column in table.columns] == ["without capitals", "with low_carbon"]
-    assert cells(table, "Units (city)") == ("260", "285")
-    assert cells(table, "low_carbon")[0] == ""
-    assert cells(table, "Correlation with eip") == ("", "0.2856")
-
-
-def test_table_4_has_the_test_of_equal_effects_under_its_columns() -> None:
-    table = only("4")
-    assert [(column.group, column.label) for column in table.columns] == [
-        ("region", "east"), ("region", "west"), ("province", "test alone"),
-    ]  # fmt: skip
-    assert cells(table, "Difference to the first") == ("", "0.0015", "")
-    assert cells(table, "Difference to the first", 1) == ("", "(0.0040)", "")
-    assert cells(table, "Wald χ²") == ("0.100", "", "31.500")
-    assert cells(table, "p (F)") == ("0.7500", "", "<0.0001")
-    assert cells(table, "p by permutation", 1) == ("0.0130", "", "")
-
-
-def test_table_5_has_the_indirect_effect_with_every_interval() -> None:
-    table = only("5")
-    assert table.groups == (("Mediator gpat", 2), ("Mediator ent", 2))
-    assert [column.label for column in table.columns] == ["gpat", "icr", "ent", "icr"]
-    indirect = [row.label for row in table.rows].index("Indirect effect (a × b)")
-    assert table.rows[indirect].cells == ("", "0.00067", "", "0.00067")
-    methods = [row.label.strip() for row in table.rows[indirect + 1 : indirect + 9]]
-    assert methods == ["delta method", "", "Sobel", "", "Monte Carlo", "", "unit bootstrap", ""]
-    assert table.rows[indirect + 2].cells[1] == "[-0.0033, 0.0046]"
-    assert cells(table, "Share of the total")[1] == "0.0420"
-    assert cells(table, "ρ at which a × b is 0")[3] == "0.0700"
-
-
-def test_table_5_says_what_errors_the_effects_have_where_others_stand_above() -> None:
-    said = "Effects through the mediator: clustered by unit; each method's standard error"
-    for asked in (None, "cluster:unit"):
-        table = only("5", asked)
-        assert "Standard errors" not in [row.label for row in table.rows]
-        assert any(note.startswith(said) for note in table.notes)
-    table = only("5", "iid")
-    labels = [row.label for row in table.rows]
-    assert labels.index("Standard errors") == labels.index("Effects through the mediator") + 1
-    assert cells(table, "Standard errors") == ("", "cluster:unit", "", "cluster:unit")
-    assert any("homoskedastic" in note for note in table.notes)
-    assert any(note.startswith(said) for note in table.notes)
 
 
 def test_table_5_names_the_bootstrap_by_its_cluster() -> None:
@@ -141,76 +75,6 @@ def test_table_5_names_the_bootstrap_by_its_cluster() -> None:
     table = only("5", document=replace(document, records=tuple(renamed)))
     assert "  province bootstrap" in [row.label for row in table.rows]
     assert any("Effects through the mediator: clustered by province; " in note for note in table.notes)
-
-
-def test_table_6_has_a_row_a_year_and_a_table_a_w() -> None:
-    tables = [table for table in journal_tables(full_document()) if number_of(table) == "6"]
-    assert ["knn-6" in tables[0].title, "queen" in tables[1].title] == [True, True]
-    assert [row.label for row in tables[0].rows] == ["2006", "2007", "All periods"]
-    assert tables[0].rows[0].cells[:4] == ("0.4320", "13.318", "<0.0001", "0.0002")
-    assert tables[0].rows[2].cells == ("",) * 8 + ("0.0500", "5.000", "0.0010")
-    assert "Moran's I of residuals under projected normal errors" in tables[0].notes[0]
-
-
-def test_table_7_direct_before_lee_yu_for_every_w() -> None:
-    tables = [table for table in journal_tables(full_document()) if number_of(table) == "7"]
-    order = [("knn-6", "direct"), ("knn-6", "Lee and Yu"), ("queen", "direct"), ("queen", "Lee and Yu")]
-    assert [all(word in table.title for word in words) for table, words in zip(tables, order, strict=False)] == [
-        True
-    ] * 4
-    table = tables[0]
-    assert [column.label for column in table.columns] == ["SEM", "SAR", "SDM", "SLX", "SDEM", "SAC"]
-    assert cells(table, "W × eip")[2] == "0.0124***"
-    assert cells(table, "σ²")[0] == "0.00090"  # a variance is not tested
-    assert cells(table, "Log-likelihood")[0] == "10,954.386"
-    labels = [row.label for row in table.rows]
-    assert labels.index("Direct effects") < labels.index("Indirect effects") < labels.index("Total effects")
-    assert cells(table, "LR against SAR, χ²") == ("", "", "66.600", "", "", "")
-    assert cells(table, "LR against SAR, χ²", 1)[2] == "[p = 0.0123]"
-    assert cells(table, "Wald against SAR, χ²", 1)[2] == "[p < 0.0001]"
-    assert any("direct" in note for note in table.notes)
-    assert any("delta method" in note for note in table.notes)
-    assert any("(N - 1)(T - 1)" in note for note in tables[1].notes)
-    tests = next(table for table in tables if table.title.startswith("Lagrange multiplier"))
-    assert [column.group for column in tests.columns][::2] == [
-        "W knn-6, exact", "W knn-6, Elhorst's form", "W queen, exact", "W queen, Elhorst's form",
-    ]  # fmt: skip
-    assert cells(tests, "LM lag")[:4] == ("60.330", "<0.0001", "46.900", "<0.0001")
-
-
-def test_the_appendix_has_the_treatment_under_every_standard_error() -> None:
-    table = next(table for table in journal_tables(full_document()) if table.appendix)
-    assert [row.label for row in table.rows] == [
-        "Fixed effects: eip 0.0157", "homoskedastic", "heteroskedasticity-robust (HC1)", "clustered by unit",
-        "wild cluster bootstrap by unit",
-    ]  # fmt: skip
-    assert table.rows[1].cells == ("0.0020", "7.850", "0.0010", "0.0118", "0.0196")
-    assert table.rows[4].cells == ("", "", "0.0200", "0.0012", "0.0301")
-    spatial = next(t for t in journal_tables(full_document()) if t.appendix and "knn-6, direct" in t.title)
-    assert "SDM: indirect effect of eip 0.0131" in [row.label for row in spatial.rows]
-
-
-def test_the_appendix_has_z_by_every_method_and_the_clusters() -> None:
-    moments = behind("Moran's I, icr, by every method")
-    assert moments.groups == (("normality", 4), ("randomisation", 4), ("permutation", 4))
-    assert cells(moments, "2006")[:4] == ("0.0324", "13.318", "<0.0001", "0.0002")
-    clusters = behind("Local Moran clusters of icr, 2007")
-    assert [row.label for row in clusters.rows] == ["High among high", "Beijing", "Low among low", "Sanya"]
-    assert cells(clusters, "Sanya") == ("1.5000", "0.0200", "0.0400")
-
-
-def test_the_appendix_has_confounded_mediation_and_the_balance_of_matching() -> None:
-    assert behind("Indirect effect through gpat").rows == (Row("ρ = -0.5", ("0.0010", "-0.0020", "0.0040")),)
-    matched = behind("Balance of covariates")
-    assert [(column.group, column.label) for column in matched.columns] == [
-        ("Before matching", "bias"), ("After matching", "bias"), ("Logit of treatment", "logit se"),
-    ]  # fmt: skip
-    assert cells(matched, "inv") == ("40.0000", "3.0000", "1.0000")
-
-
-def test_floored_covariances_are_confessed() -> None:
-    assert any("eigenvalues" in note for note in only("2", "hc1").notes)
-    assert not any("eigenvalues" in note for note in only("2").notes)
 
 
 def test_effects_by_simulation_stand_beside_those_by_the_delta_method() -> None:
@@ -228,12 +92,12 @@ def test_effects_by_simulation_stand_beside_those_by_the_delta_method() -> None:
 def test_a_document_with_a_single_fit_and_no_treatment() -> None:
     fit = Fit(BASELINE["controls, units, periods"], "did")
     facts = {**FACTS, "treatment": None, "treatment_column": None}
-    document = Document(facts, tuple(records(fit, {"inv": 0.07})), tuple(statistics(fit, r2=None)))
+    document = Document(facts, tuple(records(fit, {"rain": 0.07})), tuple(statistics(fit, r2=None)))
     first, behind = journal_tables(document)
     assert first.caption == "Table 2. Regressions of icr on its regressors"
     assert [column.number for column in first.columns] == ["(5)"]
     assert "eip" not in " ".join([row.label for row in first.rows] + list(first.notes))
-    assert behind.rows[0].label == "Fixed effects: inv 0.0700"
+    assert behind.rows[0].label == "Fixed effects: rain 0.0700"
 
 
 def test_a_treatment_is_said_to_be_1_from_the_period_on_that_a_column_holds() -> None:
@@ -249,21 +113,9 @@ def test_statistics_without_records_and_empty_documents_do_no_harm() -> None:
     assert journal_tables(Document(FACTS, (), tuple(statistics(fit, r2=0.5)))) == ()
 
 
-def test_agreement_with_other_programs_is_a_table() -> None:
-    document = replace(full_document(), cross_check=(Agreement("2", "linearmodels", "estimates", 36, 2.4e-14),))
-    table = next(table for table in journal_tables(document) if table.caption.startswith("Agreement"))
-    assert table.rows[1] == Row("linearmodels: estimates", ("36", "2.4e-14"))
-    assert table.notes[-1].startswith("The other programs do not recompute ")
-
-
-def test_synthetic_data_are_called_so_under_every_table() -> None:
-    tables = journal_tables(full_document({**FACTS, "synthetic": True}))
-    assert all("Synthetic data" in table.notes[-1] for table in tables if table.name)
-
-
 def test_controls_keep_their_names_whatever_they_look_like() -> None:
     named = {"did": "eip"}
-    assert term_label("w_did", CONTROLS, lambda name: named.get(name, name)) == "W × eip"
+    assert term_label("w_did", ("inv", "road_pc"), lambda name: named.get(name, name)) == "W × eip"
     assert term_label("w_rain", ("w_rain",)) == "w_rain"
     assert term_label("w_w_rain", ("w_rain",)) == "W × w_rain"
     assert term_label("indirect:did", (), lambda name: named.get(name, name)) == "eip"
@@ -308,101 +160,6 @@ def test_long_tables_break_above_headings() -> None:
     assert parts[0].notes == ()
 
 
-def _adoption() -> Document:
-    """Tables S to S4 with a column of every kind."""
-    averages = {"overall": 0.012, "overall:event": 0.013, "overall:cohort": 0.014, "overall:calendar": 0.015}
-    events = {f"event({k})": 0.01 * k for k in (-3, -2, 0, 1)}
-    kinds = ("cluster:unit", "cluster:province")
-    study, robust, fitted = Fit(("S", 2), "event-study"), Fit(("S", 3), "callaway-santanna", "never"), Fit(
-        ("S", 6), "callaway-santanna", "not-yet, dr")  # fmt: skip
-    imputed = Fit(("S", 7), "imputation")
-    found = records(Fit(("S", 1), "did"), {"did": 0.0157}, kinds)
-    found += records(study, {"overall": 0.01, "overall:event": 0.011, **events}, kinds)
-    found += records(robust, averages | events, kinds) + records(fitted, averages | events, kinds)
-    found += records(imputed, averages | events | {"event(-1)": 0.002}, kinds)
-    found += records(Fit(("S2", 4), "dcdh"), {"event(0)": 0.011, "placebo": 0.001}, kinds)
-    near = {"did": 0.0144, "w_did": 0.0191, "untreated:0-100": 0.004, "att": 0.0173, "spill:untreated": 0.0016,
-            "did_bias": 0.0013}  # fmt: skip
-    found += records(Fit(("S4", 1), "spatial-did", weights="knn-6"), near, kinds)
-    said = statistics(robust, pretrend_p=0.0123, pretrend_hotelling_p=0.0345, uniform=2.61, cohorts=13.0, cells=130.0)
-    bacon = Fit(("S2", 1), "goodman-bacon")
-    for kind, weight in (("treated v never", 0.9), ("later v earlier", 0.1)):
-        said += statistics(bacon, kind, weight=weight, mean=0.015, comparisons=13.0)
-    said += statistics(bacon, twfe=0.0152)
-    for column, controls in ((2, None), (3, "controls")):
-        said += statistics(Fit(("S2", column), "dcdh-weights", controls), coefficient=0.0152, cells=396.0,
-                           negative_share=0.05, negative_sum=-0.01, sensitivity=0.03,
-                           reversal=0.4 if controls else None)  # fmt: skip
-    power = Fit(("S2", 5), "roth")
-    said += statistics(power, size=0.1473, before=4.0, after=6.0, mean_effect=0.0137)
-    for share, slope in (("0.5", 0.0029), ("0.8", 0.0044)):
-        said += statistics(power, share, slope=slope, bias_untested=0.01, bias_passed=0.013, bayes_factor=0.58,
-                           likelihood_ratio=0.3)  # fmt: skip
-    for column, label in ((1, "event(0)"), (2, "mean of event(0) to event(5)")):
-        for restriction, scale in (("relative magnitudes", 1.0), ("smoothness", 0.5)):
-            fit = Fit(("S3", column), "honest", restriction, label)
-            said += statistics(fit, original_lower=0.004, original_upper=0.027, scale=scale,
-                               breakdown=0.4 if column == 1 else None)  # fmt: skip
-            said += statistics(fit, "0.5", lower=-0.01, upper=0.03 if column == 1 else None)
-    return Document(FACTS, tuple(found), tuple(said))
-
-
-def test_table_s_has_an_estimator_a_column_and_what_it_compares() -> None:
-    table = only("S", document=_adoption())
-    assert [column.label for column in table.columns] == [
-        "Two-way DID", "Event study", "never treated", "not yet treated, doubly robust", "Imputation",
-    ]  # fmt: skip
-    assert table.groups == (("", 2), ("Callaway-Sant'Anna", 2), ("", 1))
-    assert cells(table, "ATT, unit-periods alike") == ("0.0157***", "0.0100***", "0.0120***", "0.0120***", "0.0120***")
-    assert cells(table, "ATT, unit-periods alike", 1)[0] == "(0.0020)"
-    assert cells(table, "ATT, cohorts by size")[:3] == ("", "", "0.0140***")
-    events = [row.label.strip() for row in table.rows if row.label.strip().lstrip("+-").isdigit()]
-    assert events == ["-3", "-2", "-1", "0", "+1"]
-    assert cells(table, "  -1") == ("", "ref.", "ref.", "ref.", "0.0020")
-    assert cells(table, "Compared with") == ("all", "all", "never", "not yet", "untreated")
-    assert cells(table, "Controls") == ("yes", "yes", "no", "yes", "yes")
-    assert cells(table, "Pre-trends, p (Hotelling)")[2] == "0.0345"
-    assert cells(table, "Cohort-periods used")[2] == "130"
-    assert sum(note.startswith("Standard errors") for note in table.notes) == 1
-    assert any("clustered by province" in note for note in only("S", "cluster:province", _adoption()).notes)
-
-
-def test_tables_s2_say_what_the_coefficient_averages_and_what_the_test_sees() -> None:
-    bacon, weights, switch, power = (table for table in journal_tables(_adoption()) if number_of(table) == "S2")
-    assert cells(bacon, "Treated v never treated") == ("0.9000", "0.0150", "13")
-    assert cells(bacon, "Two-way coefficient") == ("1.0000", "0.0152", "26")
-    assert [row.label for row in bacon.rows] == [
-        "Treated v never treated", "Later v earlier cohort", "Two-way coefficient",
-    ]  # fmt: skip
-    assert [column.label for column in weights.columns] == ["without controls", "with controls"]
-    assert cells(weights, "SD of effects, all reversed") == ("none", "0.4000")
-    assert cells(switch, "One period before") == ("0.0010",)
-    assert any("clusters that contain a switch" in note for note in switch.notes)
-    assert cells(power, "Slope per period") == ("0.0029", "0.0044")
-    assert "4 event times before" in power.notes[0]
-    assert "0.0137" in power.notes[0]
-
-
-def test_table_s3_has_a_block_a_restriction_and_m_in_its_own_unit() -> None:
-    table = only("S3", document=_adoption())
-    assert [column.label for column in table.columns] == ["event(0)", "mean of event(0) to event(5)"]
-    assert table.rows[0].cells == ("[0.0040, 0.0270]",) * 2
-    assert [row.label for row in table.rows if row.kind == "head"] == ["Relative magnitudes", "Smoothness"]
-    assert cells(table, "  M = 0.5") == ("[-0.0100, 0.0300]", "none")
-    assert [row.cells for row in table.rows if "breakdown" in row.label] == [("0.4000", "none"), ("0.8000", "none")]
-
-
-def test_table_s4_names_spillovers_and_the_document_has_none_without_them() -> None:
-    table = only("S4", document=_adoption())
-    assert table.groups == (("Neighbours' treatment", 1),)
-    labels = [row.label for row in table.rows if row.kind == "value"]
-    assert labels[:6] == [
-        "eip", "W × eip", "Untreated, other at 0-100 km", "Effect on the treated", "Spillover on the untreated",
-        "Bias of DID without it",
-    ]  # fmt: skip
-    assert not [table for table in journal_tables(full_document()) if table.name.startswith("S")]
-
-
 def test_every_table_is_found_and_no_two_share_a_place() -> None:
     places = [place for module in table_modules() for place in module.LAYOUTS]
     assert len(places) == len(set(places))
@@ -410,3 +167,397 @@ def test_every_table_is_found_and_no_two_share_a_place() -> None:
     assert {module.__name__.rpartition(".")[2] for module in table_modules()} == files - {"__init__", "ledger"}
     assert {layout for module in table_modules() for layout in module.LAYOUTS.values()} == set(layouts())
     assert [layout.__name__ for layout in layouts()][:3] == ["descriptives", "baseline", "checks"]
+
+
+WHOLE = Fit(BASELINE["controls, units, periods"], "did")
+BRACKETS = "rackets hold 95% intervals, not standard errors"
+
+
+def wild_fit(lower: float | None, upper: float | None, *, pvalue: float) -> Document:
+    """A fit that is clear of zero with errors clustered by unit, and not by the wild bootstrap."""
+    wild = record(WHOLE, "did", 1.5749, None, "wild:region", pvalue=pvalue, lower=lower, upper=upper)
+    return Document(FACTS, (*records(WHOLE, {"did": 1.5749}), wild), ())
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(None, None), (0.2, None), (None, 3.0)])
+def test_a_test_without_a_bounded_interval_lends_no_other_errors(lower: float | None, upper: float | None) -> None:
+    document = wild_fit(lower, upper, pvalue=0.21)
+    table = only("2", "wild:region", document)
+    assert cells(table, "eip") == ("1.5749",)
+    assert cells(table, "eip", 1) == (UNBOUNDED,)
+    assert UNBOUNDED_NOTE in table.notes
+    assert cells(only("2", "cluster:unit", document), "eip", 1) == ("(0.0040)",)
+    assert UNBOUNDED_NOTE not in only("2", "cluster:unit", document).notes
+
+
+@pytest.mark.parametrize(
+    "kinds", [("hc1", "information", "hessian"), ("information", "qmle"), ("hessian", "information")]
+)
+def test_without_clusters_a_likelihood_shows_the_information_matrix(kinds: tuple[str, ...]) -> None:
+    fit = Fit(SPATIAL["sar"], "sar", "direct", weights="knn-6")
+    column = FitColumn(**fit.identity, records=[record(fit, "rho", 0.3, 0.1, kind) for kind in kinds])
+    assert column.shown_error(None) == "information"
+    assert column.shown_error(kinds[0]) == kinds[0]
+    assert column.shown_error("cluster:unit") == "information"
+
+
+def test_its_stars_are_by_its_own_p_value() -> None:
+    assert cells(only("2", "wild:region", wild_fit(None, None, pvalue=0.03)), "eip") == ("1.5749**",)
+    bounded = only("2", "wild:region", wild_fit(0.2, 3.0, pvalue=0.03))
+    assert cells(bounded, "eip", 1) == ("[0.2000, 3.0000]",)
+    assert UNBOUNDED_NOTE not in bounded.notes
+
+
+def test_notes_on_several_error_types_say_of_which_columns_they_are() -> None:
+    pooled, random = Fit(("2", 1), "pooled"), Fit(("2", 1), "random")
+    drawn = {"se_type": "wild:region", "se": None, "lower": 0.1, "upper": 0.9}
+    found = [item for fit in (pooled, random, WHOLE) for item in records(fit, {"did": 0.5})]
+    found += [replace(record(fit, "did", 0.5, None, "wild:region"), **drawn) for fit in (pooled, WHOLE)]  # type: ignore[arg-type]
+    notes = only("2", "wild:region", Document(FACTS, tuple(found), ())).notes
+    assert any(note.startswith(f"Pooled OLS (1), Fixed effects (5): b{BRACKETS}") for note in notes)
+    assert any(note.startswith("Random effects (1): standard errors in brackets, clustered by unit") for note in notes)
+    alone = only("2", "cluster:unit", Document(FACTS, tuple(found), ())).notes
+    assert any(note.startswith("Standard errors in brackets, clustered by unit") for note in alone)
+
+
+def test_columns_of_a_note_are_named_by_number_where_numbers_are_their_own() -> None:
+    fits = [Fit((ROBUSTNESS, number), "did", sample=str(number)) for number in (1, 2, 3, 5, 6)]
+    found = [item for fit in fits for item in records(fit, {"did": 0.5})]
+    found += [record(fit, "did", 0.5, None, "wild:unit", lower=0.1, upper=0.9) for fit in fits[:4]]
+    notes = only(ROBUSTNESS, "wild:unit", Document(FACTS, tuple(found), ())).notes
+    assert any(note.startswith(f"Columns (1) to (3), (5): b{BRACKETS}") for note in notes)
+    assert any(note.startswith("Column (6): standard errors in brackets") for note in notes)
+
+
+@pytest.mark.parametrize("name", [ROBUSTNESS, "S", "S4"])
+def test_columns_are_numbered_as_in_the_document(name: str) -> None:
+    """A column that could not be leaves its number out, which notes may name."""
+    kind = {ROBUSTNESS: "did", "S": "imputation", "S4": "spatial-did"}[name]
+    found = [item for number in (1, 3) for item in records(Fit((name, number), kind, sample=str(number)), {"did": 1.0})]
+    table = only(name, document=Document(FACTS, tuple(found), ()))
+    assert [column.number for column in table.columns] == ["(1)", "(3)"]
+
+
+@pytest.mark.parametrize(("failed", "largest", "code"), [(0, 0.0, 0), (2, 0.0, 3), (0, 0.1, 1), (2, 0.1, 1)])
+def test_the_exit_code_of_a_document(failed: int, largest: float, code: int) -> None:
+    agreement = Agreement("2", "linearmodels", "estimates", 36, largest)
+    assert replace(full_document(), failed=failed, cross_check=(agreement,)).exit_code == code
+
+
+def test_a_floored_test_of_equal_effects_says_so() -> None:
+    """The matrix of the interacted model can have negative eigenvalues where those of the subsamples have none."""
+    document = full_document()
+    test = next(found for found in document.statistics if found.model == "interaction")
+    floored = replace(test, name="floored:cluster:unit", estimate=1.0)
+    said = only("4", document=replace(document, statistics=(*document.statistics, floored))).notes
+    assert sum(note.startswith(FLOORED) for note in said) == 1
+    assert not any(note.startswith(FLOORED) for note in only("4").notes)
+
+
+def fragile(fit: Fit, pvalues: dict[str, float], term: str = "did") -> list[str]:
+    """The sentences on stars under the table of one fit, whose term has these p values by error type."""
+    found = [record(fit, term, 0.01, 0.004, kind, pvalue=p) for kind, p in pvalues.items()]
+    table = only(fit.table, document=Document(FACTS, tuple(found)))
+    return [note for note in table.notes if note.startswith(FRAGILE)]
+
+
+def test_stars_that_depend_on_the_error_type_are_said() -> None:
+    fit = Fit(BASELINE["controls, units, periods"], "did")
+    assert fragile(fit, {"iid": 0.004, "hc1": 0.03, "cluster:unit": 0.2, "conley:100": 0.009}) == [
+        "The stars of eip depend on the error type: column (5) *** (homoskedastic / Conley, 100 km) ** "
+        "(heteroskedasticity-robust (HC1)) none (clustered by unit)."
+    ]
+    assert fragile(fit, {"iid": 0.004, "hc1": 0.009}) == []
+    assert fragile(fit, {"iid": 0.004, "hc1": 0.2}, term="inv") == []
+
+
+def test_a_test_of_equal_effects_is_no_column_of_the_table() -> None:
+    """The fit behind it has the effect in the first group once more, under the number 0, which no column has."""
+    pvalues = {"iid": 0.004, "cluster:unit": 0.2}
+    fits = (Fit(("4", 1), "did", sample="region = east"), Fit(EQUAL_EFFECTS, "interaction", sample="region"))
+    found = [record(fit, "did", 0.01, 0.004, kind, pvalue=p) for fit in fits for kind, p in pvalues.items()]
+    document = Document(FACTS, tuple(found), tuple(statistics(fits[1], wald=3.0, wald_p=0.1)))
+    notes = only("4", document=document).notes
+    assert [note for note in notes if note.startswith(FRAGILE)] == [
+        "The stars of eip depend on the error type: column (1) *** (homoskedastic) none (clustered by unit)."
+    ]
+    assert not any("(0)" in note for note in notes)
+    hc1 = record(fits[1], "did", 0.01, 0.004, "hc1")
+    mixed = replace(document, records=(*(one for one in found if one.model == "did"), hc1))
+    assert any(note.startswith("Test of equal effects: standard errors") for note in only("4", document=mixed).notes)
+
+
+def test_stars_of_effects_are_those_of_the_durbin_model() -> None:
+    pvalues = {"information": 0.004, "cluster:unit": 0.2}
+    sdm, sar = (Fit(SPATIAL[model], model, "direct", weights="knn-6") for model in ("sdm", "sar"))
+    assert fragile(sdm, pvalues, term="indirect:did") == [
+        "The stars of the indirect effect of eip depend on the error type: column (3) *** (from the information "
+        "matrix) none (clustered by unit)."
+    ]
+    assert fragile(sar, pvalues, term="indirect:did") == []
+
+
+FIT = Fit(("2", 5), "did")
+LARGE = (1.2345678e12, 3.6878866e11)  # an estimate and its error
+NONE_ALIKE, NONE_NEGATIVE = "(none: all weights are equal", "(none: no weight is negative)"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0157, "0.0157"), (0.0, "0.0000"), (0.00067, "0.00067"), (0.000999, "0.0010"), (-0.00001, "-0.000010"),
+     (1.23e-7, "1.230e-7"), (31.5, "31.5000"), (123456.78, "123,456.8"), (9876543.21, "9,876,543.2"),
+     (-1.23456e7, "-1.235e7"), (839339345772.5, "8.393e11"), (None, ""), (float("nan"), ""), (float("-inf"), "")],
+)  # fmt: skip
+def test_digits(value: float | None, text: str) -> None:
+    assert digits(value) == text
+    if not text:
+        assert (decimals(value), probability(value)) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("estimate", "error", "written"),
+    [(1.2345678e12, 3.6878866e11, ("1.235e12", "3.688e11")),
+     (1.2e7, 3.7e6, ("1.200e7", "3.700e6")),
+     (9.9e6, 3.7e6, ("9,900,000.0", "3,700,000.0")),
+     (2.34e-5, 3.21e-6, ("2.340e-5", "3.210e-6")),
+     (0.00067, 0.00021, ("0.00067", "0.00021")),
+     (0.0123, 4e-6, ("1.230e-2", "4.000e-6")),  # four decimals show three digits of the estimate
+     (0.5, 1.5e-15, ("0.5000", "1.500e-15")),
+     (8e-6, 0.25, ("8.000e-6", "0.2500")),
+     (0.0157, 0.00067, ("0.0157", "0.00067"))],
+)  # fmt: skip
+def test_an_estimate_and_its_error_are_written_alike(estimate: float, error: float, written: tuple[str, str]) -> None:
+    value, below = coefficient_rows("x", [record(FIT, "x", estimate, error, "iid", pvalue=0.5)])
+    assert (*value.cells, below.cells[0].strip("()")) == written
+
+
+def test_a_row_is_written_alike_as_far_as_its_numbers_are_of_a_size() -> None:
+    found = [record(FIT, "x", *pair, "iid", pvalue=0.5) for pair in ((1.2e12, 3e11), (8.1e6, 2e6), (0.5, 0.25))]
+    value, below = coefficient_rows("x", found)
+    assert value.cells == ("1.200e12", "8.100e6", "0.5000")
+    assert below.cells == ("(3.000e11)", "(2.000e6)", "(0.2500)")
+    usual = [record(FIT, "x", *pair, "iid", pvalue=0.5) for pair in ((0.00033, 0.00096), (-0.0406, 0.0386))]
+    assert coefficient_rows("x", usual)[0].cells == ("0.00033", "-0.0406")
+
+
+def test_an_interval_and_a_variable_are_written_alike() -> None:
+    wild = record(FIT, "x", 2e7, None, "wild:unit", pvalue=0.5, lower=-5e5, upper=4e7)
+    assert coefficient_rows("x", [wild])[1].cells == ("[-5.000e5, 4.000e7]",)
+    values = {"mean": 1.04e13, "sd": 1.4e12, "min": 0.0, "max": 3e13, "nobs": 400.0, "sd_within": 839339345772.5}
+    (table,) = journal_tables(document([], statistics(Fit(("1", 0), "descriptive"), "icr", **values)))
+    assert [row.cells for row in table.rows] == [
+        ("1.040e13", "1.400e12", "0.0000", "3.000e13", "400"), ("", "8.393e11", "", "", ""),
+    ]  # fmt: skip
+
+
+def test_behind_the_tables_numbers_are_written_alike_too() -> None:
+    found = [replace(record(FIT, "did", LARGE[0], error, kind), lower=9e11, upper=1.5e12)
+             for error, kind in ((LARGE[1], "iid"), (9.1e6, "hc1"))]  # fmt: skip
+    appendix = next(table for table in journal_tables(document(found)) if table.appendix)
+    assert appendix.rows[0].label.endswith("eip 1.235e12")
+    assert [(row.cells[0], *row.cells[3:]) for row in appendix.rows[1:]] == [
+        ("3.688e11", "9.000e11", "1.500e12"), ("9.100e6", "9.000e11", "1.500e12"),
+    ]  # fmt: skip
+
+
+def test_without_a_breakdown_table_s3_says_none() -> None:
+    fit = Fit(("S3", 1), "honest", "smoothness", "event(0)")
+    said = statistics(fit, original_lower=0.004, original_upper=0.027, scale=0.5, breakdown=None)
+    table = only("S3", document=document([], [*said, *statistics(fit, "0.5", lower=-0.01, upper=None)]))
+    assert [row.cells for row in table.rows if "breakdown" in row.label] == [("none",)]
+
+
+def test_none_is_explained_for_either_row_of_the_weights() -> None:
+    table = weights_table(sensitivity=None, reversal=None)
+    assert cells(table, "SD of effects, mean may be 0") == cells(table, "SD of effects, all reversed") == ("none",)
+    mean, others = table.notes[0].split("mean could be zero ")[1].split("all effects could have the other sign ")
+    assert mean.startswith(NONE_ALIKE)
+    assert others.startswith(NONE_NEGATIVE)
+
+
+def test_weights_in_large_units_are_written_alike() -> None:
+    table = weights_table(coefficient=1.2e7, sensitivity=9e6, reversal=2.5e8, negative_share=0.05)
+    assert [cells(table, label)[0] for label in ("Two-way coefficient", "SD of effects, mean may be 0",
+            "SD of effects, all reversed", "Share with a negative weight")] == [
+        "1.200e7", "9.000e6", "2.500e8", "0.0500"]  # fmt: skip
+
+
+@pytest.mark.parametrize(("units", "periods", "treated", "date"), [(5, 4, 3, 1), (5, 17, 1, 3), (5, 17, 3, 3)])
+def test_equal_weights_have_no_spread_whatever_the_rounding(units: int, periods: int, treated: int, date: int) -> None:
+    """In these designs the weights' standard deviation is 1e-16, and the ratio to it would be printed as a number."""
+    did = np.zeros((1, periods, units))
+    did[0, date:, :treated] = 1.0
+    y = np.random.default_rng(1).standard_normal(did.shape)
+    panel = Panel(tuple("abcde"), tuple(range(periods)), {"y": y, "did": did}, Roles(outcome="y", treatment="did"))
+    found, ledger = coefficient_weights(panel), Ledger(seed=1)
+    assert np.ptp(found.weights[found.treated]) < 1e-12
+    _add_weights(panel, ledger, 1, ())
+    values = {item.name: item.value for item in ledger.statistics}
+    assert values["sensitivity"] is None
+    assert values["reversal"] is None
+    assert values["coefficient"] == pytest.approx(float(found.coefficient[0]))
+
+
+def document(found: list[Record], said: list[Record] | None = None) -> Document:
+    return Document(FACTS, tuple(found), tuple(said or ()))
+
+
+def weights_table(**values: float | None) -> JournalTable:
+    given = {"coefficient": 0.9, "cells": 4.0, "negative_share": 0.0, "negative_sum": 0.0, "sensitivity": 0.3,
+             "reversal": 0.4, **values}  # fmt: skip
+    said = statistics(Fit(("S2", 2), "dcdh-weights"), None, **given)
+    return next(table for table in journal_tables(document([], said)) if table.title.startswith("Weights"))
+
+
+STYLES = {
+    "t": Style(brackets="t"), "p": Style(brackets="p", stars=()), "ci": Style(brackets="ci", digits=2),
+    "levels": Style(stars=(0.05, 0.01), digits=6),
+}  # fmt: skip
+LABELS = {"park": "Eco-park", "growth": "GDP", "rain": "Rainfall", "fdi": "Foreign capital", "income": "Wealth"}
+
+
+@cache
+def known() -> Document:
+    return known_document(ASKED["usual"][1])
+
+
+def tables_in(style: Style) -> tuple[JournalTable, ...]:
+    return journal_tables(replace(known(), style=style))
+
+
+def by_texts() -> dict[tuple[str, str], Record]:
+    """Records by the estimate and the standard error that a table prints in the usual style."""
+    return {(f"{one.estimate:.4f}", f"({one.se:.4f})"): one for one in known().records
+            if one.estimate is not None and one.se is not None}  # fmt: skip
+
+
+def with_below(table: Printed) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """Labelled rows, each with the cells of the row without a label under it."""
+    lines = [(label, texts) for label, texts in table.lines if texts is not None]
+    return [(label, texts, under if not below_label else ("",) * len(texts))
+            for (label, texts), (below_label, under) in pairwise([*lines, ("end", ())]) if label]  # fmt: skip
+
+
+def below(record: Record, style: Style) -> str:
+    """What stands in brackets, from the record alone."""
+    if style.brackets == "ci":
+        return f"[{record.lower:.{style.digits}f}, {record.upper:.{style.digits}f}]"
+    if record.term == "proportion" and style.brackets != "se":
+        return ""
+    if style.brackets == "p":
+        p = record.pvalue
+        return "" if p is None else "(<0.0001)" if p < 0.00005 else f"({p:.4f})"
+    if style.brackets == "t":
+        return "" if record.statistic is None else f"({record.statistic:,.3f})"
+    return f"({record.se:.{style.digits}f})"
+
+
+def marks(record: Record, style: Style) -> str:
+    if record.pvalue is None or record.term in ("sigma2", "proportion"):
+        return ""
+    return "*" * sum(record.pvalue < level for level in style.stars)
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_every_estimate_has_the_brackets_digits_and_stars_that_are_asked_for(name: str) -> None:
+    """Read back from the page, beside the record that the usual table shows in the same place."""
+    style, records, seen = STYLES[name], by_texts(), 0
+    usual = from_html(html_tables(known(), tables_in(PLAIN)))
+    asked = from_html(html_tables(replace(known(), style=style), tables_in(style)))
+    for one, other in zip(usual, asked, strict=True):
+        for (label, texts, under), (own, written, beneath) in zip(with_below(one), with_below(other), strict=True):
+            assert (one.caption, label) == (other.caption, own)
+            for cell, error, text, bracket in zip(texts, under, written, beneath, strict=True):
+                record = records.get((cell.rstrip("*"), error))
+                if record is not None:
+                    seen += 1
+                    starred = "" if one.caption.startswith("Table T.") else marks(record, style)
+                    assert text == f"{record.estimate:.{style.digits}f}{starred}", (label, record)
+                    assert bracket == below(record, style), (label, record)
+    assert seen > 400
+
+
+def test_notes_say_what_brackets_and_stars_are() -> None:
+    said = {
+        name: " ".join(note for table in tables_in(style) for note in table.notes) for name, style in STYLES.items()
+    }
+    assert "t statistics in brackets; standard errors clustered by unit" in said["t"]
+    assert "p values in brackets" in said["p"]
+    assert "95% intervals in brackets" in said["ci"]
+    assert not any("Standard errors in brackets" in said[name] for name in ("t", "p", "ci"))
+    assert "** p < 0.01, * p < 0.05." in said["levels"]
+    assert "***" not in said["levels"]
+    assert "* p <" not in said["p"]
+    assert "stars of park depend" not in said["p"]
+
+
+def test_labels_stand_in_place_of_names_everywhere() -> None:
+    tables = tables_in(Style(labels=LABELS))
+    for table, usual in zip(tables, tables_in(PLAIN), strict=True):
+        said = [table.title, *(text for one in table.columns for text in (one.group, one.label)),
+                *(row.label for row in table.rows if table.name != "T"), *table.notes]  # fmt: skip
+        words = {word.strip(".,:;()") for text in said for word in text.split()}
+        assert not words & {"park", "growth", "rain", "fdi", "DID,"}, table.caption
+        assert [row.cells for row in table.rows] == [row.cells for row in usual.rows]
+    assert "Effect of Eco-park on GDP" in TableSetting(replace(known(), style=Style(labels=LABELS))).headline
+    assert tables_in(Style(labels={"did": "Eco-park"}))[1].title == "Regressions of growth on Eco-park"
+
+
+def test_the_effect_in_a_sentence_is_that_of_table_2() -> None:
+    one = next(r for r in known().records
+               if (r.place, r.model, r.term, r.se_type) == (("2", 5), "did", "did", "cluster:unit"))  # fmt: skip
+    said = TableSetting(known()).headline
+    ends = f"{one.lower:.4f} to {one.upper:.4f}"
+    assert said == (f"Effect of park on growth: {one.estimate:.4f}, 95% interval {ends}, "
+                    f"p = {one.pvalue:.4f} (two-way fixed effects with controls; errors: "
+                    "clustered by unit).")  # fmt: skip
+    other = TableSetting(known(), "hc1").headline
+    assert "errors: heteroskedasticity-robust (HC1)" in other
+    chart = effect_chart(known())
+    assert chart is not None
+    (filled,) = [point for point in chart.panels[0].points if point.clear]
+    assert (filled.value, filled.low, filled.high) == (one.estimate, one.lower, one.upper)
+    assert [text for _, text in chart.places.ticks][-1] == "(5) controls, both effects"
+    assert TableSetting(Document({**known().panel, "treatment": None}, known().records)).headline == ""
+
+
+def shown(document: Document, tables: Sequence[JournalTable], names: Sequence[str] = ()) -> str:
+    file = io.StringIO()
+    console = Console(file=file, width=80, color_system=None, highlight=False)
+    print_estimates(document, tables, console, None, names)
+    return " ".join(file.getvalue().split())
+
+
+def test_a_terminal_shows_the_effect_then_the_tables_that_are_asked_for() -> None:
+    document = replace(known(), notes=("Table 5: of interest.", "For all."))
+    text = shown(document, tables_in(PLAIN))
+    assert text.startswith("Effect of park on growth: ")
+    assert "Table 2. Regressions" in text
+    assert "Table T." in text
+    assert "Table 7" not in text
+    assert "more tables: 1, 3, 4, 5, 6a" in text
+    assert "Table 5: of interest." not in text
+    assert "For all." in text
+    assert "Neither panel" not in text
+    text = shown(document, tables_in(PLAIN), ["7", "A1", "9", "11"])
+    assert "Neither panel nor spec gives a table 9, 11." in text
+    assert "Table 7a." in text
+    assert "Table 7h." in text
+    assert "Table A1." in text
+    assert "Table 2." not in text
+    assert "Table 7b." not in shown(document, tables_in(PLAIN), ["7A"])
+    assert "Table 1." in shown(document, [table for table in tables_in(PLAIN) if table.name == "1"])
+
+
+def test_only_the_tables_of_the_style_are_made() -> None:
+    names = [table.name for table in tables_in(Style(tables=("7", "1")))]
+    assert names == ["1", *(f"7{letter}" for letter in "abcdefgh")]
+
+
+def test_a_table_that_no_panel_has_is_refused_by_name() -> None:
+    assert check_tables("2, 7b,a3,S2") == ("2", "7b", "a3", "S2")
+    assert check_tables("C2,c3") == ("C2", "c3")  # weights beside table C
+    assert check_tables(None) == ()
+    for text in ("9", "two", "", "Q2"):
+        with pytest.raises(BadInput, match="--tables"):
+            check_tables(text)

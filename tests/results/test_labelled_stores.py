@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -23,31 +20,12 @@ from sim import BadInput
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GRID = {"effect": [0.0, 0.01], "sigma": [0.02, 0.04, 0.06]}
-RAGGED = """
-name = "ragged"
-replications = 70
-block = 64
-
-[design]
-kind = "panel"
-units = 24
-periods = 6
-
-[design.weights]
-kind = "knn"
-
-[[design.covariates]]
-name = "x"
-
-[grid]
-"geography.kind" = ["uniform", "grid"]
-"adoption.kind" = ["random", "never"]
-"adoption.share" = [0.25, 0.5]
-"errors.serial" = [0.0, [0.5, 0.2]]
-
-[[estimators]]
-kind = "did"
-"""
+RAGGED = {
+    "name": "ragged", "replications": 70, "block": 64, "estimators": [{"kind": "did"}],
+    "design": {"kind": "panel", "units": 24, "periods": 6, "weights": {"kind": "knn"}, "covariates": [{"name": "x"}]},
+    "grid": {"geography.kind": ["uniform", "grid"], "adoption.kind": ["random", "never"],
+             "adoption.share": [0.25, 0.5], "errors.serial": [0.0, [0.5, 0.2]]},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=["folder", "memory"])
@@ -125,30 +103,6 @@ def test_the_engine_is_the_entry_point_that_xarray_finds():
     assert points == {"panelproof": f"{StoreEngine.__module__}:{StoreEngine.__qualname__}"}
 
 
-def test_xarray_finds_it_by_itself_and_nothing_warns(tmp_path):
-    """In a process whose installed panelproof has the entry point of pyproject.toml."""
-    study = pp.Study("found", pp.Paper(), (pp.TwoWayDID(),), GRID, replications=64, block=64, worlds=1)
-    pp.run(study, store=tmp_path / "s.zarr")
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    installed = tmp_path / "site" / "panelproof-0.1.0.dist-info"
-    installed.mkdir(parents=True)
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: panelproof\nVersion: 0.1.0\n")
-    points = [f"{name} = {place}" for name, place in project["entry-points"]["xarray.backends"].items()]
-    (installed / "entry_points.txt").write_text("\n".join(["[xarray.backends]", *points, ""]))
-    code = (
-        "import xarray as xr; tree = xr.open_datatree('s.zarr'); print(tree['did/estimate'].dims); "
-        "one = xr.open_dataset('s.zarr', group='did'); print(float(one.estimate.sel(effect=0.01, sigma=0.04)[3, 0]))"
-    )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(REPOSITORY)])},
-                          timeout=120)  # fmt: skip
-    assert done.stderr == ""
-    dimensions, number = done.stdout.splitlines()
-    assert dimensions == "('effect', 'sigma', 'replication', 'term')"
-    wanted = pp.open_store(tmp_path / "s.zarr").sound(4, 0).estimates["did"].estimate[3, 0]
-    assert float(number) == wanted
-
-
 def test_other_folders_and_files_are_left_to_other_engines(tmp_path):
     xr.Dataset({"x": ("a", [1.0])}).to_zarr(tmp_path / "other.zarr", consolidated=False)
     (tmp_path / "broken.zarr").mkdir()
@@ -162,8 +116,7 @@ def test_other_folders_and_files_are_left_to_other_engines(tmp_path):
 
 
 def test_a_grid_with_parts_that_lack_a_dial(tmp_path):
-    (tmp_path / "ragged.toml").write_text(RAGGED)
-    study = pp.Study.from_toml(tmp_path / "ragged.toml")
+    study = pp.Study.from_settings(RAGGED)
     assert len(study.cells) == 2 * (2 + 1) * 2  # "never" has no share
     store = pp.run(study, store=tmp_path / "s.zarr")
     tree = store.to_xarray()

@@ -1,18 +1,21 @@
-"""What another may put into a store or beside it: links, pipes, folders, names and bytes that open to more."""
+"""What another may put into a store or beside it: links, pipes, names, bytes that open to more, pickles and code."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,27 +36,15 @@ from sim.errors import BadInput
 from studies import quick_study
 
 NOBODY = 65534
+HOW = ("pipe", "folder or file")
 PARTS = ["zarr.json", "did", "did/zarr.json", "provenance/zarr.json", "truth", "truth/c.0.1.0",
          "did/inference", "did/inference/c.1.0.0.0.0", "block_mark", "block_mark/c.1.1.0", "effect",
          "effect/c.0"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("made") / "x.zarr"
-    run(quick_study(128), store=path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def reference(made: Path) -> str:
     return ZarrStore.open(made).content_hash()
-
-
-@pytest.fixture
-def store(made: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made, tmp_path / "x.zarr")
-    return tmp_path / "x.zarr"
 
 
 @pytest.fixture(autouse=True)
@@ -75,8 +66,11 @@ def bytes_below(place: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("how", ["link", "pipe", "folder or file"])
+@pytest.mark.parametrize(
+    ("part", "how"),
+    [*((part, "link") for part in PARTS),
+     *((part, how) for part in ("zarr.json", "did", "truth/c.0.1.0", "block_mark/c.1.1.0") for how in HOW)],
+)  # fmt: skip
 def test_what_is_no_file_is_never_sound_and_a_run_puts_files_in_its_place(
     store: Path, tmp_path: Path, part: str, how: str, reference: str
 ) -> None:
@@ -106,7 +100,7 @@ def test_what_is_no_file_is_never_sound_and_a_run_puts_files_in_its_place(
     assert bytes_below(away) == before
 
 
-@pytest.mark.parametrize("stray", ["key", "did/key", "truth/key", "did/estimate/c.9"])
+@pytest.mark.parametrize("stray", ["key", "did/estimate/c.9"])
 def test_a_stray_link_is_named_and_what_it_leads_to_is_not_packed(
     store: Path, tmp_path: Path, stray: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,7 +141,7 @@ def edit(store: Path, **changes: object) -> None:
 
 
 @pytest.mark.parametrize("key", ["files", "layouts"])
-@pytest.mark.parametrize("name", ["../victim", "did/../../victim", "{tmp}/victim"])
+@pytest.mark.parametrize("name", ["did/../../victim", "{tmp}/victim"])
 def test_names_in_a_store_lead_to_nothing_outside(
     store: Path, tmp_path: Path, key: str, name: str, reference: str
 ) -> None:
@@ -376,3 +370,148 @@ def test_a_folder_that_is_a_link_is_said_to_be_one(tmp_path: Path) -> None:
     (tmp_path / "x.zarr" / "did").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(NotPlain, match=LINK):
         Folder(tmp_path / "x.zarr").read("did/zarr.json")
+
+
+EVIL = """
+from pathlib import Path
+Path({mark!r}).write_text("ran")
+"""
+
+
+def commands(store: Path) -> list[list[str]]:
+    """Every command that reads a store."""
+    here, other, out = str(store), str(store.with_name("other.zarr")), str(store.with_name("out.zarr"))
+    return [["report", here], *(["store", word, here] for word in ("verify", "hash", "info")),
+            ["replay", here, "0", "0"], ["store", "merge", here, other, "--out", out],
+            ["compare", here, here]]  # fmt: skip
+
+
+class Bomb:
+    """What a pickle of it runs when it is read."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.write_text, (self.mark, "ran")
+
+
+@pytest.mark.parametrize("name", ["did/term", "block_mark"])
+def test_a_store_of_format_2_with_pickles_runs_nothing(
+    store: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An array of objects, whose filter is pickle, in the place of one that every reader reads; then a whole store."""
+    mark = tmp_path / "mark"
+    shutil.copytree(store, store.with_name("other.zarr"))
+    shutil.rmtree(store / name)
+    (store / name).mkdir(parents=True)
+    array = {"zarr_format": 2, "shape": [2], "chunks": [2], "dtype": "|O", "compressor": None, "fill_value": None,
+             "order": "C", "filters": [{"id": "pickle", "protocol": 5}]}  # fmt: skip
+    (store / name / ".zarray").write_text(json.dumps(array))
+    (store / name / "0").write_bytes(pickle.dumps([Bomb(mark), Bomb(mark)]))
+    pickle.loads((store / name / "0").read_bytes())
+    assert mark.read_text() == "ran", "the bomb is one"
+    mark.unlink()
+    for command in commands(store):
+        run_command(command)
+    (store / META).unlink()
+    (store / ".zgroup").write_text('{"zarr_format": 2}')
+    for command in commands(store):
+        assert run_command(command) in (1, 2), command
+        assert "Traceback" not in capsys.readouterr().err
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"codecs": [{"name": "numcodecs.pickle"}]}, "names the codec 'numcodecs.pickle'"),
+        ({"codecs": ["pickle"]}, "names the codec 'pickle'"),
+        ({"zarr_format": 2}, "is of zarr format 2"),
+        ({"storage_transformers": [{"name": "x"}]}, "holds an array of another kind"),
+        ({"data_type": "variable_length_bytes"}, "holds an array of another kind"),
+        ({"codecs": []}, "holds an array of another kind"),
+        ({"consolidated_metadata": {"kind": "inline", "metadata": {}}}, "holds metadata of other files"),
+    ],
+)
+def test_other_codecs_are_refused_before_zarr_sees_them(
+    store: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], said: str
+) -> None:
+    """The last one in the root, in the place of the metadata of arrays."""
+    file = store / (META if "consolidated_metadata" in changes else f"did/inference/{META}")
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    monkeypatch.setattr("zarr.open_group", lambda *_, **__: pytest.fail("zarr opened it"))
+    with pytest.raises(BadInput, match=said):
+        ZarrStore.open(store)
+
+
+@pytest.mark.parametrize("place", ["estimators", "design"])
+def test_a_module_that_a_store_names_is_imported_only_when_it_is_trusted(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mark = tmp_path / "mark"
+    (tmp_path / "made_up_evil.py").write_text(EVIL.format(mark=str(mark)))
+    monkeypatch.syspath_prepend(tmp_path)
+    study = json.loads((store / META).read_text())["attributes"]["study"]
+    evil = {"kind": "made_up_evil:Thing"}
+    edit(store, study=study | {place: [evil] if place == "estimators" else evil})
+    shutil.copytree(store, store.with_name("other.zarr"))
+    for command in commands(store):
+        run_command(command)
+        assert not mark.exists(), command
+    assert "its study names code that would be imported: made_up_evil:Thing" in capsys.readouterr().err
+    assert run_command(["replay", str(store), "0", "0", "--load-code"]) == 2
+    assert mark.exists(), "what is trusted is imported"
+    sys.modules.pop("made_up_evil", None)
+
+
+def test_measures_that_a_store_names_are_loaded_only_when_it_is_trusted(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mark = tmp_path / "mark"
+    (tmp_path / "evil.py").write_text(EVIL.format(mark=str(mark)) + "def half(estimate):\n    return 0.5, 0.1\n")
+    ZarrStore(store, "a").note("measures", [f"{tmp_path}/evil.py:half"])
+    for options in ([], ["--json"], ["--html", str(tmp_path / "x.html")]):
+        assert run_command(["report", str(store), *options]) == 0
+        said = capsys.readouterr()
+        assert "the store names measures of its own (evil.py:half); --load-code loads them" in said.err
+        assert not mark.exists()
+    assert run_command(["report", str(store), "--load-code"]) == 0
+    assert "half (MCSE)" in capsys.readouterr().out
+    assert mark.exists()
+
+
+@pytest.mark.parametrize("address", ["https://host/x.zarr", "file:///x.zarr"])
+def test_addresses_are_refused_and_no_folder_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.toml").write_text('[design]\nkind = "paper"\ncontrols = "none"\n[[estimators]]\nkind = "did"\n')
+    scheme = address.partition(":")[0]
+    for command in (["run", "s.toml", "--cluster", "serial", "--store", address], ["report", address],
+                    ["store", "verify", address], ["replay", address, "0", "0"], ["compare", address, address],
+                    ["store", "merge", address, "b.zarr", "--out", "c.zarr"],
+                    ["store", "merge", "a.zarr", "b.zarr", "--out", address]):  # fmt: skip
+        assert run_command(command) == 2, command
+        said = capsys.readouterr().err
+        if "no such store" not in said:
+            assert f"{scheme}:// is no place for a store" in said, command
+        assert said.count("\n") == 1
+    with pytest.raises(BadInput, match="is no place for a store"):
+        run(quick_study(64), store=address)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.toml"]
+
+
+def test_markup_in_names_is_text_on_the_page(store: Path, tmp_path: Path) -> None:
+    held = json.loads((store / META).read_text())["attributes"]
+    bad = "<script>alert(1)</script>"
+    study = held["study"] | {"name": bad, "question": f"q{bad}", "expected": f"e{bad}"}
+    text = json.dumps(held["layouts"]["did"]).replace('"did"', json.dumps(bad)).replace('"iid"', json.dumps(f"i{bad}"))
+    layouts = {"did": json.loads(text)}
+    cells = [{bad: f"v{bad}"}, {bad: f"w{bad}"}]
+    edit(store, study=study, layouts=layouts, cells=cells)
+    page = tmp_path / "x.html"
+    assert run_command(["report", str(store), "--html", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "<script>alert" not in text
+    assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 5

@@ -1,14 +1,15 @@
-"""Every measure and its Monte Carlo error against brute force, and the errors against simulation."""
+"""Every measure, its Monte Carlo error and the detectable effect: by brute force and against simulation."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from fits_of_worlds import value_of
-from scipy import stats
+from scipy import optimize, stats
 
 from estimators.core.estimator import Status
 from results.diagnosis.diagnose import diagnose
@@ -26,7 +27,8 @@ from results.diagnosis.measures import (
     variance_without,
     wilson,
 )
-from results.diagnosis.power import Exceedances, UpperTail, adjusted
+from results.diagnosis.power import Exceedances, UpperTail, adjusted, detectable, fitted_curve, power, told_effect
+from sim.arrays import Floats
 
 Arrays = dict[str, np.ndarray]
 
@@ -106,35 +108,20 @@ def moved_coverage(low: np.ndarray, high: np.ndarray, e: np.ndarray) -> tuple[fl
     return share, np.sqrt(scatter / n)
 
 
-def test_each_measure_and_its_error_agree_with_brute_force(fabricate: Any, sample_of: Any) -> None:
-    rng = np.random.default_rng(5)
-    x = draw(rng, (173, 2))
-    status = np.full(173, Status.OK)
-    status[[3, 90, 150]] = Status.SINGULAR
-    sample = sample_of(x["theta"], x["estimate"], x["se"][:, None, :], 9.0, status)
-    frame = diagnose(fabricate([({}, {"a": sample})], block=50)).frame
-    ok = status == Status.OK
-    for k in range(2):
-        expected = brute(x["theta"][ok, k], x["estimate"][ok, k], x["se"][ok, k], 9.0)
-        for name, (value, mcse) in expected.items():
-            row = value_of(frame, name, term=f"t{k}", sample="own")
-            np.testing.assert_allclose([row["value"], row["mcse"]], [value, mcse], rtol=1e-9, err_msg=name)
-            assert row["attempted"] == 173
-            assert row["n"] == (170 if name not in {"type_s", "type_m"} else row["n"])
-
-
 def test_measures_of_a_negative_truth_mirror_those_of_a_positive_one(fabricate: Any, sample_of: Any) -> None:
     """Negative truths: signs are wrong where estimates are positive; sizes are compared in absolute value."""
     x = draw(np.random.default_rng(6), (600, 1))
     x["estimate"] = x["theta"] + 3 * (x["estimate"] - x["theta"])  # some significant estimates have the wrong sign
-    frames = [
-        diagnose(fabricate([({}, {"a": sample_of(sign * x["theta"], sign * x["estimate"], x["se"][:, None, :], 9.0)})]))
-        for sign in (1.0, -1.0)
-    ]
-    expected = brute(-x["theta"][:, 0], -x["estimate"][:, 0], x["se"][:, 0], 9.0)
+    status = np.where(np.isin(np.arange(600), [3, 90, 150]), Status.SINGULAR, Status.OK)
+    samples = [sample_of(sign * x["theta"], sign * x["estimate"], x["se"][:, None, :], 9.0, status) for sign in (1, -1)]
+    frames = [diagnose(fabricate([({}, {"a": sample})], block=50)) for sample in samples]
+    ok = status == Status.OK
+    expected = brute(-x["theta"][ok, 0], -x["estimate"][ok, 0], x["se"][ok, 0], 9.0)
     for name, (value, mcse) in expected.items():
-        row = value_of(frames[1].frame, name)
+        row = value_of(frames[1].frame, name, sample="own")
         np.testing.assert_allclose([row["value"], row["mcse"]], [value, mcse], rtol=1e-9, err_msg=name)
+        assert row["attempted"] == 600
+        assert row["n"] == (597 if name not in {"type_s", "type_m"} else row["n"])
     positive, negative = (value_of(item.frame, "type_s")["value"] for item in frames)
     assert positive == negative
     assert 0.02 < negative < 0.5
@@ -142,16 +129,6 @@ def test_measures_of_a_negative_truth_mirror_those_of_a_positive_one(fabricate: 
         both = [value_of(item.frame, name)["value"] for item in frames]
         assert both[0] == pytest.approx(both[1], rel=1e-12), name
     assert value_of(frames[0].frame, "bias")["value"] == pytest.approx(-value_of(frames[1].frame, "bias")["value"])
-
-
-def test_signs_are_those_of_each_draws_own_truth(fabricate: Any, sample_of: Any) -> None:
-    """Eight fits by hand: truths of both signs and zero, estimates of both signs, significant or not."""
-    theta = np.array([1.0, 1.0, -1.0, -1.0, -1.0, 0.0, 2.0, -2.0])[:, None]
-    estimate = np.array([5.0, -5.0, 5.0, -5.0, 0.1, 5.0, 4.0, -4.0])[:, None]
-    frame = diagnose(fabricate([({}, {"a": sample_of(theta, estimate, np.ones((8, 1, 1)), np.inf)})])).frame
-    wrong = value_of(frame, "type_s")
-    assert (wrong["value"], wrong["n"]) == (pytest.approx(2 / 6), 6)
-    assert value_of(frame, "type_m")["value"] == pytest.approx((4 * 5 + 4 + 4) / (4 * 1 + 2 + 2))
 
 
 def test_normal_inference_when_dof_is_infinite(fabricate: Any, sample_of: Any) -> None:
@@ -265,14 +242,6 @@ def test_a_spread_has_an_error_from_three_fits_on() -> None:
     np.testing.assert_allclose(found.mcse, [np.nan, np.sqrt(0.5 / 12)])
 
 
-def test_type_s_of_nothing_seen_has_an_error(fabricate: Any, sample_of: Any) -> None:
-    theta = np.ones((50, 1))
-    frame = diagnose(fabricate([({}, {"a": sample_of(theta, 9 * theta, np.ones((50, 1, 1)))})])).frame
-    row = value_of(frame, "type_s")
-    assert (row["value"], row["n"]) == (0.0, 50)
-    assert 0.01 < row["mcse"] < row["upper"] < 0.1
-
-
 def test_the_interval_of_a_share_follows_its_error() -> None:
     """Half the error is that of four times the cases. Of .15 of them fewer than ten are too few for a normal one."""
     value, n = np.array([0.95, 0.15]), np.array([400.0, 16.0])
@@ -349,3 +318,99 @@ def test_size_adjusted_power_and_its_bootstrap() -> None:
         power_by_hand(rng.choice(null[:, 0, 0], 2000), rng.choice(other[:, 0, 0], 1500), 0.05) for _ in range(2000)
     ]
     assert power.mcse[0, 0] == pytest.approx(np.std(resampled), rel=4 * np.sqrt(1 / 4000 + 1 / 4000))
+
+
+SD, CRITICAL = 0.6, 1.96
+TRUTH = SD * (CRITICAL + stats.norm.ppf(0.8))
+
+
+def slow_interval(effects: Floats, rejected: Floats, counts: Floats) -> tuple[float, float]:
+    """Ends of the likelihood ratio interval by scipy's root and minimum searches over (log m, c), one at a time."""
+
+    def loss(effect: float, c: float) -> float:
+        u = optimize.brentq(lambda x: stats.norm.cdf(x - c) + stats.norm.cdf(-x - c) - 0.8, 0.0, 30.0)
+        p = 1e-12 + (1 - 2e-12) * np.array(
+            [stats.norm.cdf(d * u / effect - c) + stats.norm.cdf(-d * u / effect - c) for d in effects]
+        )
+        return -float(stats.binom.logpmf(rejected, counts, p).sum())
+
+    def least(effect: float) -> float:
+        found = optimize.minimize_scalar(lambda c: loss(effect, c), bounds=(0.3, 4.0), method="bounded",
+                                         options={"xatol": 1e-7})  # fmt: skip
+        return float(found.fun)
+
+    best = optimize.minimize_scalar(lambda log: least(math.exp(log)), bounds=(-1.5, 2.0), method="bounded",
+                                    options={"xatol": 1e-7})  # fmt: skip
+    distance = lambda log: least(math.exp(log)) - best.fun - stats.chi2.ppf(0.95, 1) / 2  # noqa: E731
+    return (math.exp(optimize.brentq(distance, best.x - 1.5, best.x, xtol=1e-6)),
+            math.exp(optimize.brentq(distance, best.x, best.x + 1.5, xtol=1e-6)))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("effects", "rejected", "n"),
+    [([0.0, 1.2], [14.0, 150.0], 300.0), ([0.0, 1.0, 2.0], [3.0, 20.0, 46.0], 50.0)],
+)
+def test_the_interval_is_that_of_a_slow_program(effects: list[float], rejected: list[float], n: float) -> None:
+    data = np.array(effects), np.array(rejected), np.full(len(effects), n)
+    found = detectable(fitted_curve(*data, 0.5))
+    lower, upper = slow_interval(*data)
+    assert (found.lower, found.upper) == pytest.approx((lower, upper), rel=2e-4)
+    assert lower < found.value < upper
+
+
+@pytest.mark.parametrize(("effects", "n"), [([0.0, 2.5], 50), ([0.0, 3.0, 4.0], 300), ([0.0, 0.5], 50)])
+def test_intervals_of_few_effects_hold_the_truth(effects: list[float], n: int) -> None:
+    """At least 95% of 200, within 4 standard errors; those of the delta method hold it in 50%, 23% and 87%."""
+    rng, at, counts = np.random.default_rng(20250401), np.array(effects), np.full(len(effects), float(n))
+    hits = 0
+    for _ in range(200):
+        rejected = rng.binomial(n, power(at, SD, CRITICAL)).astype(float)
+        found = detectable(fitted_curve(at, rejected, counts, 0.5))
+        hits += found.lower <= TRUTH <= found.upper
+    assert hits / 200 > 0.95 - 4 * math.sqrt(0.95 * 0.05 / 200)
+
+
+def test_an_effect_that_is_always_found_gives_an_upper_end_alone() -> None:
+    """All of 64 panels at an effect of 2: what is detected may be any smaller effect, and hardly a larger one."""
+    effects, counts = np.array([0.0, 2.0]), np.full(2, 64.0)
+    found = detectable(fitted_curve(effects, np.array([3.0, 64.0]), counts, 0.5))
+    assert found.lower == 0.0
+    assert 0.5 < found.upper < 2.0
+
+
+def test_effects_that_are_hardly_found_give_a_lower_end_alone() -> None:
+    effects, counts = np.array([0.0, 0.1]), np.full(2, 64.0)
+    found = detectable(fitted_curve(effects, np.array([3.0, 4.0]), counts, 0.5))
+    assert found.upper == math.inf
+    assert found.lower > 0.1
+
+
+def test_scale_and_sign_of_effects_do_not_matter() -> None:
+    effects, rejected, counts = np.array([0.0, 0.8, 1.6]), np.array([15.0, 100.0, 240.0]), np.full(3, 300.0)
+    one = detectable(fitted_curve(effects, rejected, counts, 0.5))
+    for factor in (-1.0, 1e-4, 1e3):
+        other = detectable(fitted_curve(factor * effects, rejected, counts, 0.5 * abs(factor)))
+        for name in ("value", "lower", "upper"):
+            assert getattr(other, name) == pytest.approx(abs(factor) * getattr(one, name), rel=1e-5), name
+
+
+def test_a_test_that_rejects_without_an_effect_detects_every_effect() -> None:
+    effects, rejected, counts = np.array([0.0, 1.0]), np.array([90.0, 95.0]), np.full(2, 100.0)
+    found = detectable(fitted_curve(effects, rejected, counts, 0.5))
+    assert (found.value, found.lower, found.upper) == (0.0, 0.0, 0.0)
+    assert told_effect(effects, rejected / counts, counts, 0.5) is None
+
+
+def test_what_simulated_effects_tell_of_the_detectable_one() -> None:
+    counts = np.full(3, 1000.0)
+
+    def told(effects: list[float], shares: list[float]) -> float | None:
+        found = told_effect(np.array(effects), np.array(shares), counts, 0.5)
+        return None if found is None else found.value
+
+    exact = power(np.array([0.0, 1.0, 2.0]), SD, CRITICAL)
+    assert told([0.0, 1.0, 2.0], list(exact)) == pytest.approx(TRUTH, rel=1e-3)
+    assert told([0.0, 0.1, 0.2], list(power(np.array([0.0, 0.1, 0.2]), SD, CRITICAL))) == math.inf
+    assert told([0.0, 1.0, 2.0], [0.05, 1.0, 1.0]) is None  # found always: an upper end alone
+    assert told([0.0, 0.0, 0.0], [0.05, 0.06, 0.04]) is None
+    assert told([2.0, 3.0, 4.0], [0.97, 0.99, 1.0]) is None  # all beyond it

@@ -5,21 +5,28 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
+from estimators import TwoWayDID
 from experiments.cli import run_command
 from experiments.run.runner import run
-from experiments.study import Study
+from experiments.study import Study, load_measures
 from results.diagnosis.diagnose import diagnose
+from results.diagnosis.own_measures import Equivalence, RejectionAt
 from results.report.grids import ReportFacts
 from results.report.html import html_report
 from results.store import ZarrStore
 from sim.errors import BadInput
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.adoption import Random
+from sim.world.parts.effect import Effect
 from studies import quick_study
 
 Floats = NDArray[np.float64]
@@ -42,10 +49,6 @@ def covers(lower: Floats, upper: Floats, truth: Floats) -> Any:
     return (lower <= truth) & (truth <= upper)
 
 
-def rejects(pvalue: Floats) -> Any:
-    return pvalue <= 0.05
-
-
 def spread(estimate: Floats, truth: Floats) -> float:
     return float(np.std(estimate - truth, ddof=1))
 
@@ -54,21 +57,14 @@ def mean_error(estimate: Floats, truth: Floats) -> float:
     return float(np.mean(estimate - truth))
 
 
-@pytest.fixture(scope="module")
-def frame() -> Any:
-    records = run(quick_study(1024))
-    functions = {"covers": covers, "rejects": rejects, "spread": spread, "mean_error": mean_error}
-    return diagnose(records, measures=functions).frame
-
-
 def rows(frame: Any, measure: str) -> list[dict[str, Any]]:
     return list(frame[(frame["measure"] == measure) & (frame["term"] == "did")].to_dict("records"))
 
 
-@pytest.mark.parametrize(("own", "built"), [("covers", "coverage"), ("rejects", "rejection")])
-def test_one_value_a_fit_is_a_mean(frame: Any, own: str, built: str) -> None:
+def test_one_value_a_fit_is_a_mean() -> None:
     """Shares have the values of the built-in measures, and MCSEs that differ as n and n - 1 do."""
-    mine, theirs = rows(frame, own), rows(frame, built)
+    frame = diagnose(run(quick_study(1024)), measures={"covers": covers}).frame
+    mine, theirs = rows(frame, "covers"), rows(frame, "coverage")
     assert [(row["cell"], row["error"]) for row in mine] == [(row["cell"], row["error"]) for row in theirs]
     assert len(mine) == 6
     for a, b in zip(mine, theirs, strict=True):
@@ -76,16 +72,6 @@ def test_one_value_a_fit_is_a_mean(frame: Any, own: str, built: str) -> None:
         assert (a["n"], a["attempted"], a["estimand"]) == (b["n"], b["attempted"], b["estimand"])
         if 0 < a["value"] < 1:
             assert a["mcse"] == pytest.approx(b["mcse"] * math.sqrt(1024 / 1023))
-
-
-def test_a_statistic_has_the_jackknifes_error(frame: Any) -> None:
-    """The jackknife over 32 runs of a mean and of a standard deviation, against their formulas: 4 of its own errors."""
-    for own, built in (("mean_error", "bias"), ("spread", "empirical_se")):
-        for mine, theirs in zip(rows(frame, own), rows(frame, built), strict=True):
-            assert mine["error"] == ""
-            assert mine["value"] == pytest.approx(theirs["value"], abs=1e-15)
-            assert abs(mine["mcse"] / theirs["mcse"] - 1) < 4 / math.sqrt(2 * 31)
-            assert mine["lower"] < mine["value"] < mine["upper"]
 
 
 def test_the_jackknife_over_runs_by_hand() -> None:
@@ -130,8 +116,10 @@ def test_intervals_count_the_worlds_that_were_reached() -> None:
 
 def test_a_function_may_give_its_own_error() -> None:
     records = run(quick_study(128, grid=()))
-    (row,) = rows(diagnose(records, measures={"half": lambda estimate: (0.5, 0.125)}).frame, "half")
+    found = diagnose(records, measures={"half": lambda estimate: (0.5, 0.125)})
+    (row,) = rows(found.frame, "half")
     assert (row["value"], row["mcse"], row["n"]) == (0.5, 0.125, 128)
+    assert "<td>0.5 (0.1)</td>" in html_report(found, ReportFacts("x"))
 
 
 def test_values_that_do_not_count_are_left_out() -> None:
@@ -209,12 +197,6 @@ def test_measures_of_a_study_file_are_shown_everywhere(folder: Path, capsys: pyt
     assert "wide (MCSE)" in capsys.readouterr().out
 
 
-def test_numbers_on_the_page_are_those_of_the_measure(folder: Path) -> None:
-    records = run(quick_study(128, grid=()))
-    diagnosis = diagnose(records, measures={"half": lambda estimate: (0.5, 0.125)})
-    assert "<td>0.5 (0.1)</td>" in html_report(diagnosis, ReportFacts("x"))
-
-
 def test_measures_change_no_result(folder: Path) -> None:
     assert run_here(folder) == 0
     digest = ZarrStore.open(folder / "x.zarr").content_hash()
@@ -254,3 +236,88 @@ def test_measures_that_cannot_be_loaded(folder: Path, capsys: pytest.CaptureFixt
     printed = capsys.readouterr().err
     assert said in printed
     assert printed.count("\n") == 1
+
+
+EFFECT = 0.5
+
+
+@pytest.fixture(scope="module")
+def nulls() -> Any:
+    """Few units, so that t and the normal distribution differ."""
+    design = PanelDesign(units=12, periods=6, adoption=Random(treated=6), effect=Effect(size=EFFECT))
+    fitted = TwoWayDID(errors=("cluster:unit", "wild:unit"), draws=99)
+    return run(Study("nulls", design, (fitted,), replications=256))
+
+
+def by_error(nulls: Any, measure: str, **choices: Any) -> dict[str, dict[str, Any]]:
+    frame = diagnose(nulls, **choices).frame
+    found = frame[(frame["measure"] == measure) & (frame["term"] == "did")]
+    return {row["error"]: row for row in found.to_dict("records")}
+
+
+def arrays(nulls: Any) -> Any:
+    found = [block.estimates["did"] for block in nulls.blocks(0)]
+    return (np.concatenate([getattr(one, name)[..., 0] for one in found]) for name in ("estimate", "se", "dof"))
+
+
+def test_rejection_at_a_null_is_that_of_t(nulls: Any) -> None:
+    estimate, se, dof = arrays(nulls)
+    for null in (0.0, EFFECT, 0.8):
+        found = by_error(nulls, "rejects", measures={"rejects": RejectionAt({"did": null})})
+        wanted = np.abs(estimate - null) / se[:, 0] >= stats.t.ppf(0.975, dof[:, 0])
+        assert found["cluster:unit"]["value"] == wanted.mean()
+        assert found["cluster:unit"]["n"] == 256
+        if null == EFFECT:  # of stored intervals too, which invert the bootstrap's test
+            assert found["wild:unit"]["value"] == pytest.approx(1 - by_error(nulls, "coverage")["wild:unit"]["value"])
+
+
+def test_equivalence_is_two_one_sided_tests(nulls: Any) -> None:
+    estimate, se, dof = arrays(nulls)
+    found = by_error(nulls, "same", measures={"same": Equivalence({"did": (-0.2, 1.2)})})
+    both = [stats.t.sf((estimate + 0.2) / se[:, 0], dof[:, 0]), stats.t.sf((1.2 - estimate) / se[:, 0], dof[:, 0])]
+    assert found["cluster:unit"]["value"] == (np.maximum(*both) < 0.05).mean()
+    assert "wild:unit" not in found  # it has no standard error
+    stricter = by_error(nulls, "same", alpha=0.01, measures={"same": Equivalence({"did": (-0.2, 1.2)})})
+    assert stricter["cluster:unit"]["value"] == (np.maximum(*both) < 0.01).mean()
+
+
+def test_the_normal_distribution_rejects_more_often_and_leaves_what_is_stored(nulls: Any) -> None:
+    estimate, se, _ = arrays(nulls)
+    usual, normal = by_error(nulls, "rejection"), by_error(nulls, "rejection", normal=True)
+    assert normal["cluster:unit"]["value"] == (np.abs(estimate) / se[:, 0] >= stats.norm.ppf(0.975)).mean()
+    assert normal["wild:unit"]["value"] == usual["wild:unit"]["value"]
+    coverage = by_error(nulls, "coverage", normal=True)["cluster:unit"]["value"]
+    assert coverage == (np.abs(estimate - EFFECT) <= stats.norm.ppf(0.975) * se[:, 0]).mean()
+    assert coverage < by_error(nulls, "coverage")["cluster:unit"]["value"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [*((text, "write it so") for text in ("null:did", "null:=0", "null:did=x", "null:did=inf", "equivalence:did<0.1",
+                                          "equivalence:0.1<did<x")),
+     ("equivalence:0.1<did<-0.1", "the lower bound is not below the upper"), ("nul:did=0", "nul cannot be imported")],
+)  # fmt: skip
+def test_null_and_equivalence_written_wrong_are_one_line(text: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said) as caught:
+        load_measures([text], "--measure")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_term_that_no_estimator_has_is_refused(nulls: Any) -> None:
+    with pytest.raises(BadInput, match=r"no estimator has the term 'dit'.*did you mean 'did'"):
+        diagnose(nulls, measures={"rejects": RejectionAt({"dit": 0.0})})
+
+
+def test_the_command_line_and_a_study_take_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = str(tmp_path / "s.zarr")
+    study = replace(quick_study(128, grid=()), measures=("null:did=0.0157",))
+    run(study, store=tmp_path / "s.zarr")
+    words = ["report", store, "--json", "--normal", "--measure", "equivalence:-1<did<1"]
+    assert run_command(words) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["study"]["critical_values"] == "normal"
+    found = {(row["measure"], row["term"]): row["value"] for row in document["measures"]
+             if row["measure"] in ("rejection_at_null", "equivalence")}  # fmt: skip
+    assert found["equivalence", "did"] == 1.0
+    assert set(found) == {("equivalence", "did"), ("rejection_at_null", "did")}
+    assert run_command(["report", store, "--measure", "null:dit=0"]) == 2

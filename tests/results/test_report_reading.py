@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from many_blocks import BLOCK, fabricated, many_blocks
 
 from estimators import TwoWayDID
+from experiments.run.resume import read_log
 from experiments.run.runner import run
 from experiments.study import Study
 from results.diagnosis import fits
@@ -20,6 +24,7 @@ from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import FirstPass
 from results.diagnosis.power import Exceedances, UpperTail
 from results.store import ZarrStore
+from results.store.repair import verified
 from sim.errors import BadInput
 from sim.presets import Paper
 
@@ -65,12 +70,11 @@ def test_estimators_of_a_piece_are_judged_beside_each_other(tmp_path: Path, monk
     pd.testing.assert_frame_equal(frame(tmp_path / "store.zarr", monkeypatch, 2**28, 2), expected, check_exact=True)
 
 
-@pytest.mark.parametrize("piece", [1, 48])
 def test_numbers_do_not_depend_on_the_pieces_in_which_fits_are_judged(
-    path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = frame(path, monkeypatch, 2**28, 1)
-    monkeypatch.setattr(fits, "PIECE", piece)
+    monkeypatch.setattr(fits, "PIECE", 48)
     found = frame(path, monkeypatch, 2**28, 1)
     pd.testing.assert_frame_equal(found, expected, check_exact=False, rtol=1e-9, atol=1e-13)
 
@@ -91,17 +95,6 @@ def test_items_are_got_ahead_in_order_and_errors_are_raised() -> None:
     assert next(got) == 1
     with pytest.raises(OSError, match="gone"):
         next(got)
-
-
-def test_arrays_are_those_that_zarr_reads(path: Path) -> None:
-    store = ZarrStore.open(path)
-    for index in range(store.block_count):
-        for name in ("truth", "did/estimate", "did/inference", "did/fit"):
-            direct = store._blocks.read(1, index, store.block_rows(index), [name])[name]
-            by_zarr = np.asarray(store._array(name)[1, store.block_rows(index)])
-            assert direct.dtype == by_zarr.dtype
-            np.testing.assert_array_equal(direct, by_zarr)
-    assert all(chunks is not None for chunks in store._blocks._chunks.values())
 
 
 def test_a_block_that_changes_between_two_readings_is_named(path: Path, tmp_path: Path) -> None:
@@ -143,3 +136,64 @@ def test_a_tail_of_many_blocks_and_what_reaches_it() -> None:
         reached = [np.count_nonzero(cell[:, e, k] >= value) for value in values[::-1, e, k]]
         np.testing.assert_array_equal(above.counts[:, e, k], reached if k != 1 else 0)
     np.testing.assert_array_equal(above.n, (~np.isnan(cell)).sum(axis=0))
+
+
+def work_of_a_resume(path: Path, blocks: int, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """What a run into a store with one block missing of two cells does with files of the store."""
+    study, counts = many_blocks(2, blocks), Counter[str]()
+    fabricated(study, path, without=[(1, 3)])
+    with monkeypatch.context() as patch:
+        opening, listing = os.open, os.scandir
+
+        def opened(name: Any, *others: Any, **more: Any) -> int:
+            if str(name).startswith(str(path)):
+                inner = str(name).removeprefix(f"{path}/")
+                kind = "others" if "/c." not in inner else "marks" if inner.startswith("block_mark/") else "numbers"
+                counts[kind if inner.count(".") > 2 or kind == "marks" else "others"] += 1
+            return opening(name, *others, **more)
+
+        def listed(name: Any = ".") -> Any:
+            counts[f"listing of {os.path.relpath(name, path)}"] += 1
+            return listing(name)
+
+        patch.setattr(os, "open", opened)
+        patch.setattr(os, "scandir", listed)
+        run(study, store=path)
+    commits = [(line["cell"], line["block"]) for line in read_log(path) if line["event"] == "commit"]
+    assert commits == [(1, 3)]
+    return counts
+
+
+@pytest.mark.long
+def test_a_resume_opens_each_mark_once_a_look_and_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = work_of_a_resume(tmp_path / "few.zarr", 50, monkeypatch)
+    many = work_of_a_resume(tmp_path / "many.zarr", 300, monkeypatch)
+    assert (few.pop("marks"), many.pop("marks")) == (2 * 50 - 1, 2 * 300 - 1)
+    assert few == many, "all else is the same whatever the number of blocks"
+    assert not many["numbers"]
+    assert many["listing of block_mark"] == 1, "for the marks"
+    assert all(many[f"listing of {name}"] == 1 for name in ("truth", "did/estimate", "did/inference", "did/fit"))
+    assert verified(tmp_path / "many.zarr").lines == ("600 of 600 blocks sound, 0 not run, 0 poisoned, 0 damaged",)
+
+
+def test_small_blocks_are_judged_together_but_never_over_a_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = fabricated(many_blocks(1, 140), tmp_path / "x.zarr", without=[(0, 5)])
+    pieces = list(fits.Reading(store).pieces(0))
+    assert [(piece.start, piece.replications) for piece in pieces] == [
+        (0, 5 * BLOCK), (6 * BLOCK, 128 * BLOCK), (134 * BLOCK, 6 * BLOCK)
+    ]  # fmt: skip
+    joined = np.concatenate([piece.truth["att"] for piece in pieces])
+    np.testing.assert_array_equal(joined, np.concatenate([block.truth["att"] for block in store.blocks(0)]))
+    together = diagnose(store).frame
+    monkeypatch.setattr(fits, "JOINED", 1)
+    pd.testing.assert_frame_equal(diagnose(store).frame, together, rtol=1e-9, check_exact=False)
+
+
+def test_what_is_kept_of_a_block_that_was_sound_is_a_number(tmp_path: Path) -> None:
+    """Readers keep nothing else of the blocks that they have read."""
+    store = fabricated(many_blocks(1, 40), tmp_path / "x.zarr")
+    before = len(store._blocks._last)
+    store.content_hash()
+    assert len(store._blocks._last) <= before + 1
+    assert np.count_nonzero(store._sound) == 40
+    assert isinstance(store, ZarrStore)

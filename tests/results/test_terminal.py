@@ -15,6 +15,7 @@ from rich.console import Console
 
 from estimators.core.estimator import Layout, Status
 from experiments.run.reporting import open_page, print_chart
+from results.diagnosis.claims import Claim, terms_of
 from results.diagnosis.diagnose import diagnose
 from results.plots.chart import Facet, text_chart
 from results.plots.grid import MEASURES, measure_chart
@@ -22,16 +23,9 @@ from results.report.grids import ReportFacts, glances, lead_of, opened_by
 from results.report.html import html_report
 from results.report.terminal import MOST_SAID, print_bias_table
 from results.verdict.answer import answer
-from results.verdict.verdicts import Grade, bias_table, failures, in_order, is_off, key_terms
+from results.verdict.verdicts import Grade, bias_table, in_order, is_off, key_terms
 
 FACTS = ReportFacts("toy", "Does it hold?", seed=42)
-
-
-def rows_of(text: str, beginning: str) -> list[str]:
-    """Lines of the tables that begin with a name."""
-    lines = text.splitlines()
-    first = next(place for place, line in enumerate(lines) if line.startswith("estimator"))
-    return [line for line in lines[first:] if line.startswith(beginning)]
 
 
 def toy(fabricate: Any, sample_of: Any, status: np.ndarray | None = None) -> Any:
@@ -41,32 +35,6 @@ def toy(fabricate: Any, sample_of: Any, status: np.ndarray | None = None) -> Any
     estimate = 0.0157 + np.array([0.005, 0.0]) + 0.01 * rng.standard_normal((400, 2))
     sample = sample_of(theta, estimate, np.full((400, 2, 2), 0.01), status=status)
     return diagnose(fabricate([({}, {"ols": sample})]))
-
-
-def test_head_rows_marks_and_legend(fabricate: Any, sample_of: Any) -> None:
-    text = printed(toy(fabricate, sample_of), 80, FACTS)
-    lines = text.splitlines()
-    assert lines[0] == "toy: Does it hold?"
-    assert lines[1] == "Synthetic data, 400 replications, seed 42"
-    assert "400 fits, all usable" in text
-    row = rows_of(text, "ols")[0]
-    assert row.split()[:3] == ["ols", "t0", "0.0157"]
-    error = 0.005 + 0.01 * np.random.default_rng(3).standard_normal((400, 2))[:, 0]  # as in `toy`
-    assert f"{error.mean():.4f} ({error.std(ddof=1) / 20:.4f})!" in row
-    unknown = next(line for line in lines if line.strip().startswith("t1"))
-    assert unknown.split()[1] == "-"
-    assert sum(" two   " in line for line in lines) == 2
-    assert "! marks a bias more than 4 MCSE from 0" in text
-    assert "- marks what is not defined" in text
-
-
-def test_failures_are_shown(fabricate: Any, sample_of: Any) -> None:
-    status = np.where(np.arange(400) < 5, Status.SINGULAR, Status.OK)
-    diagnosis = toy(fabricate, sample_of, status)
-    text = printed(diagnosis)
-    assert "395/400" in text
-    assert f"ols: 5 of 400 fits failed: {Status.SINGULAR.meaning} (5)" in text
-    assert failures(diagnosis)[0][:4] == (0, "ols", 5, 400)
 
 
 def test_nothing_usable_and_nothing_finished(fabricate: Any, sample_of: Any) -> None:
@@ -81,16 +49,6 @@ def test_a_terminal_is_never_overrun(paper_records: Any, width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     assert "clustered by unit" in text
-
-
-def test_plain_output_has_every_column(paper_records: Any) -> None:
-    text = printed(diagnose(paper_records))
-    for head in ("truth", "mean", "bias (MCSE)", "emp. SE", "mean SE", "cover %", "reject %"):
-        assert head in text
-    assert "effect = 0.0157, spillover = paper" in text
-    assert "4 cells, 128 replications each" in text
-    assert "road" not in text
-    assert "road" in printed(diagnose(paper_records), all_terms=True)
 
 
 def test_wide_table_has_one_row_an_error_type(paper_records: Any) -> None:
@@ -111,6 +69,8 @@ def test_key_terms_of_unknown_names() -> None:
     assert key_terms(layout) == ["eip", "size"]
     layout = Layout(("inv", "nie", "did"), ("iid",), (), {"inv": "beta(inv)", "nie": "nie", "did": "att"})
     assert key_terms(layout) == ["did", "nie"]
+    assert key_terms(Layout(("did", "x"), ("iid",), (), {"did": "att"})) == ["did"]
+    assert terms_of(Claim("bias"), layout, ["overall", "event(0)", "overall:cohort", "rho"]) == ("overall",)
     assert in_order(["z", "rho", "z"]) == ["rho", "z"]
     assert in_order(["nde", "total", "nie"]) == ["nie", "nde", "total"]
 
@@ -128,27 +88,12 @@ def covering(share: float, n: float, worlds: int = 1, wider: float = 1.0) -> dic
     return {"coverage": share, "coverage_mcse": mcse, "n": n, "n_error": n, "worlds": worlds}
 
 
-def few(fabricate: Any, sample_of: Any, fits: int) -> Any:
-    """Estimates far from the truth, whose intervals never hold it."""
-    theta = np.zeros((fits, 1))
-    estimate = theta + 1.0 + 0.001 * np.random.default_rng(3).standard_normal((fits, 1))
-    return diagnose(fabricate([({}, {"ols": sample_of(theta, estimate, np.full((fits, 1, 1), 0.01))})]))
-
-
-def test_few_fits_are_not_judged(fabricate: Any, sample_of: Any) -> None:
-    text = printed(few(fabricate, sample_of, 29))
-    row = rows_of(text, "ols")[0]
-    assert "!" not in row
-    assert "Too few replications to judge where there are fewer than 30 usable fits" in text
-    text = printed(few(fabricate, sample_of, 30))
-    row = rows_of(text, "ols")[0]
-    assert row.count("!") == 3
-    assert "Too few" not in text
-
-
 def test_the_legend_names_the_error_that_marks_use(fabricate: Any, sample_of: Any) -> None:
     """33.3 (27.2) is 2.3 of the errors in brackets from 95%, and 4.9 of those that 95% itself has with 3 fits."""
-    text = " ".join(printed(toy(fabricate, sample_of)).split())
+    text = " ".join(printed(toy(fabricate, sample_of), facts=FACTS).split())
+    assert text.startswith("toy: Does it hold? Synthetic data, 400 replications, seed 42 ")
+    for said in ("400 fits, all usable", "! marks a bias more than 4 MCSE from 0", "- marks what is not defined"):
+        assert said in text
     assert (
         "coverage more than 4 MCSE from 95%, or rejection of a true null hypothesis more than 4 MCSE from 5%. "
         "For coverage and rejection, this MCSE is that of the nominal level, not the one in brackets." in text
@@ -156,14 +101,6 @@ def test_the_legend_names_the_error_that_marks_use(fabricate: Any, sample_of: An
     n, share = 400, 0.90
     assert abs(share - 0.95) / np.sqrt(share * (1 - share) / n) < 4 < abs(share - 0.95) / np.sqrt(0.95 * 0.05 / n)
     assert is_off(covering(share, n), "coverage", 0.95)
-
-
-def test_shares_of_nothing_and_of_all_are_not_exact(fabricate: Any, sample_of: Any) -> None:
-    """Wilson's bounds: z^2/(n + z^2) with n = 30 is 11.4%."""
-    text = printed(few(fabricate, sample_of, 30))
-    assert "0.0 (<12)!" in text
-    assert "100.0 (>88)!" in text
-    assert "other end of Wilson's 95% interval" in text
 
 
 def test_all_cells_have_the_same_columns(fabricate: Any, sample_of: Any) -> None:

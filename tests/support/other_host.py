@@ -101,13 +101,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("store", type=Path)
     parser.add_argument("--name", default="")
-    parser.add_argument("--boot", default="")
     parser.add_argument("--flock", choices=("seen", "local", "none"), default="local")
     parser.add_argument("--expires", type=float, default=60.0)
     parser.add_argument("--behind", type=float, default=0.0, help="seconds that the clock of this host is behind")
-    parser.add_argument("--coarse", type=float, default=0.0, help="seconds to which times of files are rounded down")
-    parser.add_argument("--replications", type=int, default=640)
-    parser.add_argument("--effects", type=float, nargs="+", default=[0.0, 0.02])
     parser.add_argument("--pause", type=int, default=0, help="blocks after which it waits for a line")
     ask = parser.parse_args()
     put_elsewhere(ask)
@@ -116,7 +112,7 @@ def main() -> None:
     from sim.errors import BadInput
     from studies import quick_study
 
-    study = quick_study(ask.replications, grid=(("effect", tuple(ask.effects)),))
+    study = quick_study(640)
 
     def listen(step: Progress) -> None:
         say(f"blocks {step.blocks}")
@@ -138,8 +134,6 @@ def put_elsewhere(ask: Any) -> None:
     lease.EXPIRES, lease.RENEWED = ask.expires, ask.expires / 4
     if ask.name:
         socket.gethostname = lambda: ask.name
-    if ask.boot:
-        lease._boot = lambda: ask.boot
 
     def flock(descriptor: int, how: int) -> None:
         if ask.flock == "none":
@@ -148,11 +142,10 @@ def put_elsewhere(ask: Any) -> None:
     if ask.flock != "seen":
         lock.fcntl = type("fcntl", (), {**vars(fcntl), "flock": staticmethod(flock)})
     real = os.utime
-    if ask.behind or ask.coarse:
+    if ask.behind:
 
         def utime(descriptor: int) -> None:
             now = time.time() - ask.behind
-            now -= now % ask.coarse if ask.coarse else 0.0
             real(descriptor, (now, now))
 
         lease.os = type("os", (), {**vars(os), "utime": staticmethod(utime)})

@@ -1,4 +1,4 @@
-"""Tables read back from a terminal, a page, a LaTeX file, a Word file, a workbook and an RTF file."""
+"""Tables read back from a terminal, a page, a LaTeX file, a Word file and an RTF file; a cell of a workbook."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
-
-import openpyxl
 
 Head = tuple[str, str, str]  # group, number, label
 Line = tuple[str, tuple[str, ...] | None]  # label and cells; None: a heading inside the table
@@ -272,28 +270,6 @@ def _word_table(caption: str, table: ElementTree.Element, notes: str) -> Printed
         (head if row.find(f"{WORD}trPr/{WORD}tblHeader") is not None else body).append(cells)
     heads = [[text for text, span in row for _ in range(span)][1:] for row in head]
     return Printed(caption, heads_of(heads), _lines(body), notes)
-
-
-def from_xlsx(content: bytes) -> list[Printed]:
-    """Tables of a workbook, each cell as a spreadsheet shows its number."""
-    book = openpyxl.load_workbook(io.BytesIO(content))
-    return [_sheet_table(sheet) for sheet in book.worksheets]
-
-
-def _sheet_table(sheet: Any) -> Printed:
-    first = int(sheet.freeze_panes.lstrip("B"))
-    rows = list(sheet.iter_rows())
-    heads = [[str(cell.value or "") for cell in row[1:]] for row in rows[1 : first - 1]]
-    for merged in sheet.merged_cells.ranges:
-        start, end = merged.min_col - 2, merged.max_col - 1
-        heads[0][start:end] = [heads[0][start]] * (end - start)
-    body = [row for row in rows[first - 1 :] if row[0].font.i or row[1].number_format != "General"]
-    notes = [str(row[0].value) for row in rows[first - 1 + len(body) :]]
-    lines: list[Line] = [
-        (plain(str(row[0].value or "")), None if row[0].font.i else tuple(plain(displayed(cell)) for cell in row[1:]))
-        for row in body
-    ]
-    return Printed(str(sheet["A1"].value), heads_of(heads), tuple(lines), plain(" ".join(notes)))
 
 
 def displayed(cell: Any) -> str:

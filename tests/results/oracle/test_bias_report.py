@@ -1,4 +1,4 @@
-"""The bias report, terminal and page: every printed cell against a slow count over the fits, one by one."""
+"""The bias report, terminal and page: every printed cell is the number of the frame under its heading."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Callable
 from functools import cache
-from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,11 @@ from results.diagnosis.diagnose import diagnose
 from results.report.grids import ReportFacts
 from results.report.html import html_report
 
-DRAWS, DOF = 200, 12.0
+DRAWS = 200
 ERRORS = ("one", "two")
 NAMES = ("alpha", "beta")
-BOUND = float(stats.t.ppf(0.975, DOF))
 Z = float(stats.norm.ppf(0.975))
 Numbers = dict[str, tuple[float, float | None]]
-Fit = tuple[float, float, float, bool]  # estimate, truth, standard error, whether it is usable
 
 
 @cache
@@ -45,7 +42,7 @@ def arrays() -> dict[tuple[int, str], dict[str, Any]]:
             if (cell, name) == (1, "alpha"):
                 status[3:8], status[90:93] = Status.NOT_CONVERGED, Status.SINGULAR
                 estimate[status != Status.OK], se[status != Status.OK] = 900.0, 0.001
-            found[cell, name] = {"theta": theta, "estimate": estimate, "se": se, "status": status, "dof": DOF}
+            found[cell, name] = {"theta": theta, "estimate": estimate, "se": se, "status": status}
     return found
 
 
@@ -56,87 +53,30 @@ def diagnosis(fabricate: Callable[..., Any], sample_of: Callable[..., Any]) -> A
     return diagnose(fabricate(cells))
 
 
-def fits(cell: int, name: str, term: int, error: int, common: bool = False) -> list[Fit]:
-    """The fits of a term under an error type; common: usable where those of both estimators are."""
-    found = arrays()[cell, name]
-    bad = [arrays()[cell, other]["status"] != Status.OK for other in (NAMES if common else (name,))]
-    return [(float(found["estimate"][r, term]), float(found["theta"][r, term]), float(found["se"][r, error, term]),
-             not any(one[r] for one in bad)) for r in range(DRAWS)]  # fmt: skip
+HEADS = {
+    "truth": ("truth", 1), "mean": ("mean_estimate", 1), "bias": ("bias", 1), "emp. SE": ("empirical_se", 1),
+    "mean SE": ("mean_se", 1), "RMSE": ("rmse", 1), "SE error %": ("se_error", 1), "type M": ("type_m", 1),
+    "coverage": ("coverage", 100), "rejected": ("rejection", 100), "bias-elim.": ("bias_eliminated_coverage", 100),
+    "type S": ("type_s", 100), "relative bias": ("relative_bias", 100),
+    "size-adj. power": ("size_adjusted_power", 100),
+}  # how headings begin: measure of the frame and what its numbers are multiplied by  # fmt: skip
+SHARES = ("coverage", "rejected", "bias-elim.", "type S")
+WITHOUT_ERROR = ("truth", "mean", "mean SE", "size-adj. power")
 
 
-def share(hits: list[bool]) -> tuple[float, float]:
-    """Share in % and its error; of 0 or 100% the other end of Wilson's interval, which is printed as a bound."""
-    p, n = sum(hits) / len(hits), len(hits)
-    if p in (0.0, 1.0):
-        return 100 * p, 100 * abs(p - Z * Z / (n + Z * Z))
-    return 100 * p, 100 * math.sqrt(p * (1 - p) / n)
+def counted(diagnosis: Any, cell: int, name: str, term: int, error: int, common: bool = False) -> Numbers:
+    """The numbers of the frame by heading, each with its Monte Carlo error (None: not checked).
 
-
-def moved_coverage(gaps: list[float], standard_errors: list[float]) -> tuple[float, float]:
-    """Share in % of intervals that cover once moved by the mean error, and its error, by the influence of every fit.
-
-    The mean moves with every fit: the share then gains the lower ends that it passes and loses the upper ends, whose
-    numbers are counted in a window around it.
+    Of a share of 0 or 100% the other end of its interval stands in the place of the error: it is printed as a bound.
     """
-    n, bias, spread = len(gaps), fmean(gaps), stdev(gaps)
-    half = spread * n**-0.2 / 2
-    lower = [gap - BOUND * se for gap, se in zip(gaps, standard_errors, strict=True)]
-    upper = [gap + BOUND * se for gap, se in zip(gaps, standard_errors, strict=True)]
-    hits = [low <= bias <= high for low, high in zip(lower, upper, strict=True)]
-    passed = sum(abs(low - bias) <= half for low in lower) - sum(abs(high - bias) <= half for high in upper)
-    slope, p = passed / n / (2 * half), sum(hits) / n
-    together = fmean((gap - bias) * hit for gap, hit in zip(gaps, hits, strict=True))
-    error = 100 * math.sqrt((p * (1 - p) + 2 * slope * together + slope**2 * spread**2) / n)
-    return share(hits) if p in (0.0, 1.0) else (100 * p, error)
-
-
-def jackknife(measure: Callable[[list[Any]], float], items: list[Any]) -> tuple[float, float]:
-    """A measure with its jackknife error, by leaving out one item after another."""
-    without = [measure(items[:j] + items[j + 1 :]) for j in range(len(items))]
-    middle, n = fmean(without), len(items)
-    return measure(items), math.sqrt((n - 1) / n * sum((value - middle) ** 2 for value in without))
-
-
-def se_error(items: list[tuple[float, float]]) -> float:
-    """100 (root mean square of standard errors / spread of the errors - 1), of (error, standard error)."""
-    return 100 * (math.sqrt(fmean(se * se for _, se in items)) / stdev(gap for gap, _ in items) - 1)
-
-
-def exaggeration(items: list[tuple[float, float]]) -> float:
-    """Mean size of estimates over that of truths, of (estimate, truth)."""
-    return fmean(abs(b) for b, _ in items) / fmean(abs(theta) for _, theta in items)
-
-
-@cache
-def counted(cell: int, name: str, term: int, error: int, common: bool = False) -> Numbers:
-    """Every measure with its Monte Carlo error where it is simple (None: not checked), from fits one by one."""
-    usable = [(b, theta, se) for b, theta, se, ok in fits(cell, name, term, error, common) if ok]
-    n = len(usable)
-    gaps = [b - theta for b, theta, _ in usable]
-    bias, spread = fmean(gaps), stdev(gaps)
-    truth, size = fmean(theta for _, theta, _ in usable), math.sqrt(fmean(gap * gap for gap in gaps))
-    clear = [(b, theta) for b, theta, se in usable if abs(b) / se >= BOUND and theta != 0]
-    numbers: Numbers = {
-        "truth": (truth, None),
-        "mean": (fmean(b for b, _, _ in usable), None),
-        "bias": (bias, spread / math.sqrt(n)),
-        "emp. SE": (spread, spread * math.sqrt((stats.kurtosis(gaps, fisher=False) - 1) / (4 * n))),
-        "mean SE": (fmean(se for *_, se in usable), None),
-        "RMSE": (size, stdev(gap * gap for gap in gaps) / math.sqrt(n) / (2 * size)),
-        "SE error %": jackknife(se_error, [(b - theta, se) for b, theta, se in usable]),
-        "coverage": share([abs(b - theta) <= BOUND * se for b, theta, se in usable]),
-        "rejected": share([abs(b) / se >= BOUND for b, _, se in usable]),
-        "bias-elim.": moved_coverage(gaps, [se for *_, se in usable]),
-    }
-    if clear:
-        numbers["type S"] = share([(b > 0) != (theta > 0) for b, theta in clear])
-        numbers["type M"] = jackknife(exaggeration, clear)
-        relative = [100 * gap / theta for gap, (_, theta, _) in zip(gaps, usable, strict=True)]
-        numbers["relative bias"] = fmean(relative), stdev(relative) / math.sqrt(n)
-    if (cell, term) == (1, 0) and not common:
-        null = sorted((abs(b) / se for b, _, se, _ in fits(0, name, term, error)), reverse=True)
-        critical = null[math.floor(0.05 * (len(null) + 1)) - 1]
-        numbers["size-adj. power"] = share([abs(b) / se >= critical for b, _, se in usable])[0], None
+    where = {"cell": cell, "estimator": name, "term": f"t{term}", "sample": "common" if common else "own"}
+    rows = diagnosis.frame[(diagnosis.frame[list(where)] == list(where.values())).all(axis=1)]
+    rows = rows[rows["error"].isin(("", ERRORS[error]))].set_index("measure")
+    numbers: Numbers = {}
+    for head, (measure, scale) in HEADS.items():
+        if measure in rows.index and math.isfinite((row := rows.loc[measure])["value"]):
+            end = {0.0: "upper", 1.0: "lower"}.get(row["value"], "mcse") if head in SHARES else "mcse"
+            numbers[head] = scale * row["value"], None if head in WITHOUT_ERROR else scale * row[end]
     return numbers
 
 
@@ -181,10 +121,10 @@ def usable_of(cell: int, name: str) -> int:
     return DRAWS - 8 * ((cell, name) == (1, "alpha"))
 
 
-def check_row(heads: list[str], row: list[str], cell: int, common: bool = False) -> None:
+def check_row(diagnosis: Any, heads: list[str], row: list[str], cell: int, common: bool = False) -> None:
     """Every cell of a row by the head above it."""
     name, term, error = row[0], int(row[1][1:]), ERRORS.index(row[heads.index("errors")])
-    numbers, n = counted(cell, name, term, error, common), usable_of(cell, "alpha" if common else name)
+    numbers, n = counted(diagnosis, cell, name, term, error, common), usable_of(cell, "alpha" if common else name)
     for head, text in zip(heads[2:], row[2:], strict=True):
         key = max((key for key in numbers if head.startswith(key)), key=len, default="")
         if head == "errors":
@@ -211,7 +151,7 @@ def test_every_cell_of_the_page(diagnosis: Any) -> None:
         (dial, *heads), *lines = tables[caption]
         assert (dial, len(lines)) == ("size", rows)
         for size, *row in lines:
-            check_row(heads, row, {"0": 0, "-0.8": 1}[size], common=caption == common)
+            check_row(diagnosis, heads, row, {"0": 0, "-0.8": 1}[size], common=caption == common)
     assert {row[1] for row in tables[common][1:]} == {"beta"}  # the sample of alpha does not change
 
 
@@ -245,13 +185,13 @@ def test_every_cell_of_the_terminal(diagnosis: Any) -> None:
             row, names = [above[0], *words], heads
         else:
             row, names = [*above, *words], [*heads[:2], *heads[6:10]]
-        check_row(names, row, cell)
+        check_row(diagnosis, names, row, cell)
     assert seen == 16
 
 
 def test_what_the_verdicts_say(diagnosis: Any) -> None:
     text = " ".join(re.sub(r"<[^>]+>|\s+", " ", html_report(diagnosis, ReportFacts("study"))).split())
-    bias = counted(1, "alpha", 1, 0)
+    bias = counted(diagnosis, 1, "alpha", 1, 0)
     amount = r"([\d.]+) \(([\d.]+) standard errors, ([\d.]+)% of the true ([\d.]+); t0 too\)"
     said = re.search(rf"t1 of alpha is too (\w+) by {amount} when size = -0.8", text)
     assert said is not None
@@ -260,7 +200,7 @@ def test_what_the_verdicts_say(diagnosis: Any) -> None:
     near(said[3], -bias["bias"][0] / bias["emp. SE"][0])
     near(said[4], -100 * bias["bias"][0] / bias["truth"][0])
     near(said[5], bias["truth"][0])
-    size = {name: counted(0, name, 0, j)["rejected"] for name, j in (("alpha", 0), ("beta", 1))}
+    size = {name: counted(diagnosis, 0, name, 0, j)["rejected"] for name, j in (("alpha", 0), ("beta", 1))}
     # sizes of 12.5% in 200 draws are more than 7.5% alone (p = .0085), and not by Holm over 28 numbers
     sizes = re.search(
         r"cannot be told for alpha with one errors, beta with two errors.* \(Monte Carlo interval "
@@ -275,4 +215,4 @@ def test_what_the_verdicts_say(diagnosis: Any) -> None:
     near(sizes[2], share + Z * error)
     covered = re.search(r"t1 of alpha with one errors covers ([\d.]+)%", text)
     assert covered is not None
-    near(covered[1], min(counted(cell, "alpha", 1, 0)["coverage"][0] for cell in (0, 1)))
+    near(covered[1], min(counted(diagnosis, cell, "alpha", 1, 0)["coverage"][0] for cell in (0, 1)))

@@ -1,4 +1,4 @@
-"""Pivot tables: every cell in every format against a slow count over the fits, one by one."""
+"""Pivot tables: every cell in every format is a number of the frame."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import io
 import re
 import zipfile
-from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ import openpyxl
 import pytest
 from reports import tables_of
 from rich.console import Console
-from scipy import stats
 
 from estimators.core.estimator import Status
 from results.diagnosis.diagnose import diagnose
@@ -35,53 +33,36 @@ from results.tables.records import Document
 from results.tables.word import word_tables
 from sim.errors import BadInput
 
-DRAWS, DOF = 150, 12.0
-BOUND = float(stats.t.ppf(0.975, DOF))
+DRAWS = 150
 EFFECTS, TREATED = (0.0, 0.3, 0.9), (5, 20)
 NAMES, ERRORS = ("plain", "wide"), ("one", "two")
 Place = tuple[float, int, str, str]
 
 
 @pytest.fixture(scope="module")
-def arrays() -> dict[tuple[float, int, str], dict[str, Any]]:
-    rng = np.random.default_rng(77)
-    found = {}
+def diagnosis(fabricate: Any, sample_of: Any) -> Any:
+    rng, cells = np.random.default_rng(77), []
     for effect in EFFECTS:
         for treated in TREATED:
+            theta, samples = np.full((DRAWS, 1), effect), {}
+            status = np.where(np.arange(DRAWS) < treated, Status.REFUSED, Status.OK)
             for name in NAMES:
-                theta = np.full((DRAWS, 1), effect)
                 estimate = theta + rng.standard_normal((DRAWS, 1)) * (0.5 if name == "plain" else 0.9) + 0.1
-                se = np.abs(rng.normal(0.45, 0.05, (DRAWS, 2, 1)))
-                status = np.where(np.arange(DRAWS) < treated, Status.REFUSED, Status.OK)
                 estimate[status != Status.OK] = 500.0
-                found[effect, treated, name] = {"theta": theta, "estimate": estimate, "se": se, "status": status,
-                                                "dof": DOF}  # fmt: skip
-    return found
-
-
-@pytest.fixture(scope="module")
-def diagnosis(arrays: Any, fabricate: Any, sample_of: Any) -> Any:
-    cells = [({"effect.size": effect, "treated": treated},
-              {name: sample_of(**arrays[effect, treated, name]) for name in NAMES})
-             for effect in EFFECTS for treated in TREATED]  # fmt: skip
+                samples[name] = sample_of(theta, estimate, np.abs(rng.normal(0.45, 0.05, (DRAWS, 2, 1))), status=status)
+            cells.append(({"effect.size": effect, "treated": treated}, samples))
     return diagnose(fabricate(cells))
 
 
-def counted(arrays: Any, measure: str, place: Place) -> tuple[float, float]:
-    """A measure and its Monte Carlo error, from fits one by one: in percent of a share, NaN where it is a bound."""
+def counted(diagnosis: Any, measure: str, place: Place) -> tuple[float, float]:
+    """A measure and its Monte Carlo error in the frame: in percent of a share, NaN where it is a bound."""
     effect, treated, name, error = place
-    found = arrays[effect, treated, name]
-    rows = [r for r in range(DRAWS) if found["status"][r] == Status.OK]
-    gaps = [float(found["estimate"][r, 0]) - effect for r in rows]
+    wanted = {"effect.size": effect, "treated": treated, "estimator": name, "error": error, "sample": "own",
+              "measure": MEASURES[measure].column}  # fmt: skip
+    (row,) = diagnosis.frame[(diagnosis.frame[list(wanted)] == list(wanted.values())).all(axis=1)].itertuples()
     if measure == "bias":
-        return fmean(gaps), stdev(gaps) / len(rows) ** 0.5
-    bounds = [BOUND * float(found["se"][r, ERRORS.index(error), 0]) for r in rows]
-    if measure == "power":
-        hits = [abs(gap + effect) >= bound for gap, bound in zip(gaps, bounds, strict=True)]
-    else:
-        hits = [abs(gap) <= bound for gap, bound in zip(gaps, bounds, strict=True)]
-    p = sum(hits) / len(hits)
-    return 100 * p, 100 * (p * (1 - p) / len(hits)) ** 0.5 if 0 < p < 1 else float("nan")
+        return row.value, row.mcse
+    return 100 * row.value, 100 * row.mcse if 0 < row.value < 1 else float("nan")
 
 
 def same(number: str, mcse: str, wanted: tuple[float, float]) -> None:
@@ -102,7 +83,7 @@ def pairs(cells: list[str]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("measure", ["power", "coverage", "bias"])
-def test_every_cell_of_every_format(diagnosis: Any, arrays: Any, measure: str) -> None:
+def test_every_cell_of_every_format(diagnosis: Any, measure: str) -> None:
     table = pivot_by(diagnosis, MEASURES[measure], ["size", "treated"])
     assert table is not None
     errors = () if measure == "bias" else ("error",)
@@ -110,7 +91,9 @@ def test_every_cell_of_every_format(diagnosis: Any, arrays: Any, measure: str) -
     expected = {}
     for keys in table.rows:
         effect, name, error = float(keys[0]), keys[1], keys[2] if errors else ""
-        expected[keys] = [counted(arrays, measure, (effect, int(treated), name, error)) for (treated,) in table.columns]
+        expected[keys] = [
+            counted(diagnosis, measure, (effect, int(treated), name, error)) for (treated,) in table.columns
+        ]
     assert len(expected) == len(EFFECTS) * len(NAMES) * (len(ERRORS) if errors else 1)
     document = Document({"outcome": "study"}, ())
     width = len(table.heads)

@@ -189,20 +189,3 @@ def test_a_look_at_the_time_before_prints_a_share(real: RealPanel) -> None:
     assert "95% interval" not in lines
     assert found.document["permutation_pvalue"] is None
     assert "no p value" in text_of(found)
-
-
-def test_each_field_has_its_line(real: RealPanel) -> None:
-    """Distinct numbers put straight into the answer."""
-    found, _ = asked(real, "studentised")
-    known = replace(found, estimate=0.1234567, se=0.0456789, pvalue=0.23456, permutation_p=0.3456, mcse=0.0567,
-                    lower=-0.456789, upper=0.678901, own_error="iid", error="hc1")  # fmt: skip
-    lines = lines_of(known)
-    assert lines["real estimate"] == "0.123457"
-    assert lines["its own test"] == "se 0.04568 (iid), p = 0.2346"
-    said = "0.3456 (Monte Carlo error 0.0567), two-sided on the t statistic with hc1 errors, as for the placebos"
-    assert lines["permutation p"] == said
-    assert lines["95% interval"] == "-0.456789 to 0.678901, by inversion of the test"
-    exact = replace(known, question=replace(known.question, study=replace(
-        known.question.study, design=replace(known.question.design, exact=True))))  # fmt: skip
-    assert "(every assignment used)" in lines_of(exact)["permutation p"]
-    assert "has no Monte Carlo error" in text_of(exact)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -19,10 +18,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from known_tables import ASKED, EFFECTS, UNBALANCED, known_document
+from known_tables import ASKED, UNBALANCED, known_document
 from rich.console import Console
 from table_parsers import (
-    Head,
     Line,
     Printed,
     from_html,
@@ -30,7 +28,6 @@ from table_parsers import (
     from_rtf,
     from_terminal,
     from_word,
-    from_xlsx,
     joined,
     plain,
 )
@@ -39,9 +36,8 @@ from experiments.tables.ledger import journal_tables, layouts
 from results.tables.html_tables import html_tables
 from results.tables.journal_table import JournalTable, TableSetting
 from results.tables.latex import latex_tables
-from results.tables.records import Document, Fit, Record
+from results.tables.records import Document, Fit
 from results.tables.rtf import rtf_tables
-from results.tables.sheets import xlsx_tables
 from results.tables.terminal_tables import print_estimates
 from results.tables.word import word_tables
 
@@ -49,7 +45,7 @@ APPROVED = Path(__file__).resolve().parents[2] / "data/tables"
 WIDTHS = {"terminal": 2000, "narrow terminal": 100}
 PLAIN = ("terminal", "html")  # in every way of asking; the other formats in those that change columns and notes most
 PRINTED = [pytest.param(asked, kind, id=f"{asked}-{kind}") for asked in ASKED
-           for kind in ("terminal", "narrow terminal", "html", "latex", "word", "xlsx", "rtf")
+           for kind in ("terminal", "narrow terminal", "html", "latex", "word", "rtf")
            if kind in PLAIN or asked in ("usual", "wild", "unbalanced")]  # fmt: skip
 LABEL_ROOM = 30  # letters of a row's label in a terminal
 NOTES = ("The first note of the document: 5% of a_b.", "The second note.")
@@ -110,8 +106,6 @@ def printed(kind: str, asked: str) -> tuple[Printed, ...]:
         return tuple(from_html(html_tables(document, tables)))
     if kind == "latex":
         return tuple(from_latex(latex_tables(document, tables)))
-    if kind == "xlsx":
-        return tuple(from_xlsx(xlsx_tables(document, tables)))
     if kind == "rtf":
         return tuple(from_rtf(rtf_tables(document, tables)))
     return tuple(from_word(word_tables(document, tables)))
@@ -171,120 +165,24 @@ def test_tables_stand_in_order_and_there_are_no_others(asked: str, kind: str) ->
     assert list(dict.fromkeys(part.caption.removesuffix(CONTINUED) for part in printed(kind, asked))) == wanted
 
 
-def test_a_document_without_numbers_has_no_tables() -> None:
-    assert journal_tables(Document(ASKED["usual"][1], ())) == ()
-
-
-# The numeric oracle: whatever was approved, a number that is known stands under its column and beside its label.
-
-LABELS = {
-    "did": "park", "constant": "Constant", "rho": "ρ", "lambda": "λ", "sigma2": "σ²", "att": "Effect on the treated",
-    "spill:treated": "of it through others", "spill:untreated": "Spillover on the untreated",
-    "did_bias": "Bias of DID without it", "untreated:0-100": "Untreated, other at 0-100 km",
-    "treated:0-100": "Treated, other at 0-100 km", "overall": "ATT, unit-periods alike",
-    "overall:event": "ATT, event times alike", "overall:cohort": "ATT, cohorts by size",
-    "overall:calendar": "ATT, periods alike", "nie": "Indirect effect (a × b)", "nde": "Direct effect",
-    "total": "Total effect", "proportion": "Share of the total", "did x west": "Difference to the first",
-    "placebo": "One period before", "event(-2)": "-2", "event(-1)": "-1", "event(1)": "+1",
-}  # fmt: skip
-SAID = {
-    "r2": "R²", "r2_adjusted": "R² adjusted", "r2_within": "R² within", "r2_between": "R² between",
-    "r2_overall": "R² overall", "r2_corr": "R² squared correlation", "sigma_u": "σ(unit)", "sigma_e": "σ(error)",
-    "theta": "θ (mean)", "ar1_raw": "Residuals: AR(1)", "ar1": "corrected for T", "pesaran_cd": "Pesaran's CD",
-    "residual_moran": "Moran's I", "loglik": "Log-likelihood", "aic": "AIC", "bic": "BIC", "wald": "Wald χ²",
-    "lr_sar": "LR against SAR, χ²", "lr_sem": "LR against SEM, χ²", "wald_sar": "Wald against SAR, χ²",
-    "wald_sem": "Wald against SEM, χ²", "lm_lag": "LM lag", "lm_err": "LM error", "rlm_lag": "Robust LM lag",
-    "rlm_err": "Robust LM error", "pretrend_p": "Pre-trends, p", "pretrend_hotelling_p": "Pre-trends, p (Hotelling)",
-    "uniform": "Uniform critical value", "rho_at_zero": "ρ at which a × b is 0", "correlation": "Correlation with park",
-    "correlation_within": "net of the effects", "twfe": "Two-way coefficient", "vif:did": "VIF of park",
-    "unexposed": "Untreated unexposed, share", "slope": "Slope per period", "permutation_p": "p by permutation",
-    "bias_untested": "Mean bias, without a test", "bias_passed": "Mean bias, test passed",
-    "bayes_factor": "Bayes factor of passing", "coefficient": "Two-way coefficient", "cells": "Cohort-periods used",
-    "negative_share": "Share with a negative weight", "treated_units": "Treated units", "cohorts": "Cohorts",
-    "treated_matched": "Treated, matched", "controls_matched": "Controls, matched",
-    "left_out": "Cohort-periods left out",
-}  # fmt: skip
 WITHOUT_STARS = ("sigma2", "proportion")
-
-
-OF_ONE_ROW = {
-    "T": {}, "I2": {},
-    "D": {"did": "park, polluting = 0", "did in 1": "park, polluting = 1", "did x 1": "Triple difference"},
-}  # labels of terms of tables that have them to themselves  # fmt: skip
-UNDER_EVERY_W = "One model under every W"
-
-
-def label_of(record: Record) -> set[str]:
-    term = str(record.term)
-    if term.startswith("event(0)"):
-        return {"0", "Period of the switch"}
-    own = {"did": "park"}
-    if record.table in OF_ONE_ROW:
-        return {OF_ONE_ROW[record.table].get(term, f"{record.sample}: {term}" if record.table == "T" else term)}
-    if record.table == "M":
-        share = term.partition(" at p")[2]
-        of_products = (
-            "park × moderator" if term.startswith("did x ") else f"park at the {share}% quantile" if share else term
-        )
-        return {"park, at the moderator's mean" if term == "did" else of_products}
-    if term == "did" and record.table == "S":
-        return {LABELS["overall"]}
-    if term.startswith("w_"):
-        return {f"W × {own.get(term[2:], term[2:])}"}
-    name = term.partition(":")[2] if term.partition(":")[0] in ("direct", "indirect", "total") else ""
-    beside = {f"{term.partition(':')[0].capitalize()} effect of {own.get(name, name)}"} if name else set()
-    return {own.get(name, name) or LABELS.get(term, term)} | beside
 
 
 def stars(p: float | None) -> str:
     return "" if p is None or p >= 0.10 else "***" if p < 0.01 else "**" if p < 0.05 else "*"
 
 
-def cells_of(asked: str) -> Iterator[tuple[str, Head, str, str, str, str]]:
-    """Caption, column, heading above the row, label, cell and what stands under it, without the appendix."""
+def cells_of(asked: str) -> Iterator[tuple[str, str, str, str]]:
+    """Caption, label, cell and what stands under it, without the appendix."""
     for table in (table for _, table in approved(asked) if in_terminal(table.caption)):
-        heading = ""
         for (label, cells), (_, under) in pairwise([*table.lines, ("", None)]):
-            heading = label if cells is None else heading
-            below = under or [""] * len(table.heads)
-            for head, cell, beneath in zip(table.heads, cells or (), below, strict=cells is not None):
-                yield table.caption, head, heading, label.strip(), cell, beneath
+            for cell, below in zip(cells or (), under or [""] * len(table.heads), strict=cells is not None):
+                yield table.caption, label.strip(), cell, below
 
 
-@pytest.mark.parametrize("asked", ASKED)
-def test_a_number_stands_under_its_column_beside_its_label(asked: str) -> None:
-    document = made(asked)[0]
-    known = {f"{record.estimate:.4f}": record for record in document.records if record.estimate is not None}
-    for record in (item for item in document.statistics if item.name in SAID and item.estimate is not None):
-        whole = record.estimate > 1000 and record.estimate.is_integer()
-        known |= {(f"{record.estimate:{form}}"): record for form in ([",.0f"] if whole else [".4f", ",.3f"])}
-    seen = 0
-    for caption, (group, column, _), heading, label, cell, _ in cells_of(asked):
-        record = known.get(cell.rstrip("*"))
-        if record is None:
-            continue
-        seen += 1
-        told, effect = (caption, label, cell), str(record.term).partition(":")[0]
-        side_by_side = UNDER_EVERY_W in caption
-        of = "7" if side_by_side and record.place == ("2", 5) else record.table
-        assert re.fullmatch(rf"Table {of}[a-z]?", caption.partition(".")[0]), told
-        assert column in ("", f"({record.column})") or record.model == "interaction", told
-        assert record.weights is None or f"W {record.weights}" in f"{caption}, {group}, {heading}" or (
-            record.table in ("S4", "K")), told  # fmt: skip
-        if record.name:
-            of_weights = (record.model, record.name) == ("dcdh-weights", "cells")
-            assert label == ("Treated unit-periods" if of_weights else SAID[record.name]), told
-        elif record.table == "6":
-            assert label == str(record.year or "All periods"), told
-        else:
-            assert label in label_of(record), told
-            alone = side_by_side or record.table != "7"
-            assert effect not in EFFECTS or alone or heading == f"{effect.capitalize()} effects", told
-    assert seen > 500
-
-
-@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("asked", ["usual", "hc1", "wild"])
 def test_a_standard_error_and_stars_are_those_of_the_estimate_above(asked: str) -> None:
+    """Whatever was approved."""
     document, error = made(asked)[0], ASKED[asked][0]
     estimates = {f"{record.estimate:.4f}": record for record in document.records if record.estimate is not None}
     errors = {f"({record.se:.4f})": record for record in document.records if record.se is not None}
@@ -294,7 +192,7 @@ def test_a_standard_error_and_stars_are_those_of_the_estimate_above(asked: str) 
     wild = next(item for item in document.records if item.se_type == "wild:unit")
     bootstrap = f"[{wild.lower:.4f}, {wild.upper:.4f}]"
     found = set()
-    for caption, _, _, label, cell, below in cells_of(asked):
+    for caption, label, cell, below in cells_of(asked):
         record, own = estimates.get(cell.rstrip("*")), errors.get(below)
         if record is None or record.table == "6":
             continue

@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -31,15 +29,6 @@ from results.store.repair import verified
 from results.store.tree import Folder
 from sim.errors import BadInput
 from studies import quick_study
-
-HOLD = """
-import sys
-from pathlib import Path
-from results.store import locked
-with locked(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
 
 
 @pytest.fixture
@@ -204,22 +193,6 @@ def test_it_is_renewed(store: Path, short: None, elsewhere: Callable[[], None]) 
             hold.check()
 
 
-def test_a_killed_holder_on_this_machine_is_taken_over_at_once(store: Path) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == b"held\n"
-    (store.parent / "x.zarr.lock").unlink()  # so that the lease alone is asked
-    with pytest.raises(StoreLocked, match=f"process {holder.pid} on .*block_mark/lease$"), locked(store):
-        pass
-    holder.kill()
-    holder.communicate()
-    said = list[str]()
-    with locked(store, said.append) as hold:
-        assert not hold.unclean
-    assert said == []
-    assert leases(store) == []
-
-
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}', "\xff", "[" * 4000, '{"expires": "soon", "pid": -1}'])
 def test_one_that_does_not_say_who_holds_it_holds_all_the_same(store: Path, text: str) -> None:
     left_by(store, age=30.0, text=text)
@@ -306,25 +279,6 @@ def test_of_many_that_take_over_one_alone_does(store: Path) -> None:
         for place in places:
             place.close()
         file_of(store).unlink(missing_ok=True)
-
-
-def test_who_takes_over_while_another_sweeps_has_lost(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the renaming and the second look another run may have the lease, and remove what was set aside."""
-    left_by(store)
-    mine, other = InFolder(store), InFolder(store)
-    held, rename = mine.look(), os.rename
-    assert held is not None
-
-    def renamed(*names: Any, **folders: Any) -> None:
-        rename(*names, **folders)
-        monkeypatch.setattr(os, "rename", rename)
-        assert other.make(b"{}") is not None
-
-    monkeypatch.setattr(os, "rename", renamed)
-    assert mine.take_over(held, b"{}") is None
-    assert other.is_own()
-    mine.close()
-    other.close()
 
 
 def test_who_lost_it_writes_no_further_mark(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
-import sys
 import time
 from typing import Any
 
 import pytest
 from holders import most_at_once
 
-from experiments.cli import run_command
 from experiments.run.runner import run
 from results.store import StoreLocked, lease, locked
 from results.store.bucket import ObjectPath
-from results.store.lock import check_free
 from results.store.zarr_store import ZarrStore
 from sim.errors import BadInput
 from studies import quick_study
-
-HOLD = """
-import sys
-from results.store import locked
-from results.store.bucket import store_path
-with locked(store_path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
 
 
 def lock_of(place: ObjectPath) -> ObjectPath:
@@ -50,39 +36,6 @@ def beside(place: ObjectPath) -> list[str]:
     from results.store.bucket import client_of
 
     return [held["path"] for page in listed(client_of(place.parent)) for held in page]
-
-
-def test_nothing_is_left_when_it_is_released(place: ObjectPath) -> None:
-    with locked(place):
-        assert beside(place) == ["x.zarr.lock"]
-        said = json.loads(lock_of(place).read_text())
-        assert (said["host"], said["pid"]) == (socket.gethostname(), os.getpid())
-    assert beside(place) == []
-    with pytest.raises(ZeroDivisionError), locked(place):
-        raise ZeroDivisionError
-    assert beside(place) == []
-
-
-def test_another_run_is_refused_and_told_who_holds_it_and_how_to_take_over(place: ObjectPath) -> None:
-    held_by(place)
-    for attempt in (lambda: run(quick_study(64), store=place), lambda: check_free(place)):
-        with pytest.raises(StoreLocked) as caught:
-            attempt()
-        said = str(caught.value)
-        assert f"{place} is in use by another run (process 7 on elsewhere, since 2026-01-01 10:00:00+01:00)" in said
-        assert "this command takes over in " in said
-        assert said.endswith(f"seconds, or at once if you delete {lock_of(place)}")
-        assert "\n" not in said
-    assert beside(place) == ["x.zarr.lock"], "nothing was written, and the probe of the time is gone"
-    lock_of(place).unlink()
-    with locked(place):
-        pass
-
-
-def test_the_command_exits_with_75(place: ObjectPath, capsys: pytest.CaptureFixture[str]) -> None:
-    held_by(place)
-    assert run_command(["store", "merge", str(place), f"{place}2", "--out", f"{place}3"]) == 75
-    assert "is in use by another run" in capsys.readouterr().err
 
 
 def test_a_lock_that_was_not_renewed_is_taken_over(place: ObjectPath) -> None:
@@ -112,20 +65,6 @@ def test_a_lock_that_is_renewed_is_not_taken_over(place: ObjectPath, monkeypatch
                 pass
             hold.check()
         assert json.loads(lock_of(place).read_text())["count"] > 5
-
-
-def test_a_killed_holder_on_this_machine_is_taken_over_at_once(place: ObjectPath) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == b"held\n"
-    with pytest.raises(StoreLocked, match=f"process {holder.pid} on"), locked(place):
-        pass
-    holder.kill()
-    holder.communicate()
-    assert beside(place) == ["x.zarr.lock"]
-    with locked(place):
-        pass
-    assert beside(place) == []
 
 
 @pytest.mark.parametrize("machine", ["elsewhere 1 2", None])
@@ -170,13 +109,6 @@ def test_an_object_store_without_conditions_is_refused(place: ObjectPath, monkey
     with pytest.raises(BadInput, match="does not support conditional writes"), locked(place):
         pass
     assert beside(place) == []
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}'])
-def test_a_lock_that_does_not_say_who_holds_it_holds_all_the_same(place: ObjectPath, text: str) -> None:
-    lock_of(place).write_text(text)
-    with pytest.raises(StoreLocked, match=r"in use by another run \(process \? on"), locked(place):
-        pass
 
 
 def test_there_is_never_more_than_one_holder(place: ObjectPath) -> None:

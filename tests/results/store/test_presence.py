@@ -97,7 +97,7 @@ def test_a_run_notices_before_its_next_mark(how: str, tmp_path: Path) -> None:
         listen(step)
 
     with pytest.raises(StoreGone, match=words) as gone:
-        run(quick_study(1600), store=store, listen=watched)
+        run(quick_study(640), store=store, listen=watched)
     assert "\n" not in str(gone.value)
     assert seen[-1].blocks == 4, "no block was acknowledged after the harm"
     moved = tmp_path / "moved.zarr"
@@ -105,27 +105,23 @@ def test_a_run_notices_before_its_next_mark(how: str, tmp_path: Path) -> None:
         assert not store.exists(), "nothing is written where there is no store any more"
     if moved.exists():
         assert len(ZarrStore.open(moved).done()) == 4
-        run(quick_study(1600), store=moved)
+        run(quick_study(640), store=moved)
         assert verified(moved).sound
     if how in ("another", "overwritten"):
         assert ZarrStore.open(store).content_hash() == hash_of_other
         assert verified(store).sound, "the other study's store is as it was"
 
 
-@pytest.mark.parametrize("how", ["removed", "another"])
-def test_workers_write_into_no_other_store(how: str, tmp_path: Path, local_workers: Callable[[int], Executor]) -> None:
-    harm, words = HARMS[how]
+def test_workers_write_into_no_other_store(tmp_path: Path, local_workers: Callable[[int], Executor]) -> None:
+    harm, words = HARMS["another"]
     store, other = tmp_path / "x.zarr", tmp_path / "other.zarr"
-    run(quick_study(1600, seed=12), store=other)
+    run(quick_study(320, seed=12), store=other)
     hash_of_other = ZarrStore.open(other).content_hash()
     with pytest.raises(StoreGone, match=words):
-        run(quick_study(6400), store=store, executor=local_workers(2), listen=harmed_after(4, store, harm))
+        run(quick_study(3200), store=store, executor=local_workers(2), listen=harmed_after(4, store, harm))
     time.sleep(0.5)  # of workers that still write
-    if how == "removed":
-        assert not (store / "zarr.json").exists()
-    else:
-        assert ZarrStore.open(store).content_hash() == hash_of_other
-        assert verified(store).sound
+    assert ZarrStore.open(store).content_hash() == hash_of_other
+    assert verified(store).sound
 
 
 def test_a_worker_leaves_a_store_of_another_study_alone(tmp_path: Path) -> None:
