@@ -88,21 +88,12 @@ COUNTERPARTS = {
         "::test_estimates_in_such_worlds_are_those_of_a_plain_program",
     "experiments/test_twin_published.py::test_published_simulations_of_womens_wages":
         "::test_the_five_steps_as_a_plain_program",
-    "experiments/test_warnings.py::test_the_real_city_panel":
-        "::test_specifications_of_the_committed_panel",
     "estimators/test_spatial_panel_effects.py::test_likelihoods_of_least_squares_on_the_cigarette_panel":
         "::test_every_model_equals_dummies_and_transformed_data",
     "estimators/test_spatial_panel_effects.py::test_unit_effects_on_the_cigarette_panel":
         "::test_unit_effects_equal_spreg",
     "estimators/test_spatial_random_effects.py::test_the_lag_model_on_the_cigarette_panel":
         "::test_the_lag_model_is_spregs",
-    "sim/test_files.py::test_the_real_city_panel": "::test_the_committed_panels",
-    "sim/test_frames.py::test_the_published_two_way_did_is_slightly_unbalanced":
-        "::test_the_committed_panel_with_gaps_lacks_what_its_file_lacks",
-    "sim/test_index.py::test_diversification_of_the_real_cities": "::test_diversification_of_the_committed_cities",
-    "sim/test_neighbours.py::test_real_islands_of_the_city_panel_are_named":
-        "::test_the_island_of_the_committed_map_is_named",
-    "sim/test_neighbours.py::test_the_cigarette_panels_square_csv": "::test_the_committed_square_csv",
 }  # fmt: skip
 
 

@@ -151,11 +151,6 @@ def test_missing_files_and_directories(tmp_path: Path) -> None:
         read_frame(tmp_path / "folder.csv")
 
 
-def test_the_real_city_panel(shared_data: Path) -> None:
-    frame = read_frame(shared_data / "city_panel.csv")
-    assert frame.shape == (5076, 57)
-
-
 def test_the_committed_panels() -> None:
     frame = read_frame(made_cities.DATA / "cities.csv")
     assert frame.shape == (36 * 9, 25)

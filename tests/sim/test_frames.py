@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import made_cities
@@ -205,15 +204,6 @@ def test_every_role_is_kept() -> None:
     assert panel.roles == Roles("y", "did", ("x",), ("m",), instruments=("z",), weight="people")
     assert set(panel.variables) == {"y", "did", "x", "m", "z", "people"}
     np.testing.assert_array_equal(panel.variables["z"][0].T.ravel(), frame["z"])
-
-
-def test_the_published_two_way_did_is_slightly_unbalanced(shared_data: Path) -> None:
-    frame = read_frame(shared_data / "lowcarbon_did.csv")
-    panel = panel_from_frame(
-        frame, unit="city_name", period="year", roles=Roles("ln_carbon_intensity", "did", ("ln_pgdp",))
-    )
-    assert (len(panel.units), len(panel.periods), panel.nobs) == (215, 17, 3623)
-    assert not panel.balanced
 
 
 def test_the_committed_panel_with_gaps_lacks_what_its_file_lacks() -> None:

@@ -16,7 +16,6 @@ import scipy.sparse as sp
 from libpysal.graph import Graph
 
 from sim.errors import BadInput
-from sim.panel_files import read_frame
 from sim.weights import (
     Coordinates,
     among_nearest,
@@ -367,23 +366,6 @@ def test_wrong_maps_are_refused(tmp_path: Path) -> None:
         contiguity(UNITS, write(tmp_path / "bad.geojson", "{"), unit="名称")
     with pytest.raises(BadInput, match="there is no such file"):
         contiguity(UNITS, tmp_path / "none.geojson", unit="名称")
-
-
-def test_real_islands_of_the_city_panel_are_named(shared_data: Path) -> None:
-    frame = read_frame(shared_data / "city_panel.csv")
-    codes = tuple(frame["city_code"].astype(str).unique())
-    edges = pd.read_csv(shared_data / "queen_edges.csv")
-    assert len(codes) == 282
-    assert set(edges.columns) == {"a", "b"}
-    with pytest.raises(BadInput, match=r"units without neighbours: .*460100"):
-        contiguity(codes, shared_data / "prefectures.geojson", unit="adcode")
-
-
-def test_the_cigarette_panels_square_csv(shared_data: Path) -> None:
-    names = tuple(pd.read_csv(shared_data / "cigarettes_w46.csv", index_col=0).index)
-    weights = from_file(shared_data / "cigarettes_w46.csv", names)
-    assert weights.row_stochastic
-    assert weights.matrix.nnz == 188
 
 
 def test_the_island_of_the_committed_map_is_named() -> None:
