@@ -191,12 +191,3 @@ def test_no_other_helper_reaches_the_data() -> None:
     for path in TESTS.rglob("conftest.py"):
         if path.parent != TESTS:
             assert FIXTURE not in path.read_text(encoding="utf-8"), f"{path}: fixtures there are not followed"
-
-
-def test_the_scan_sees_fixtures_arguments_and_names_asked_for_at_run_time() -> None:
-    assert needs_data("estimators/test_bacon.py", "test_teen_employment")  # an argument
-    assert needs_data("experiments/test_table_7.py", "test_lm_tests_of_cigarettes")  # a fixture of a fixture
-    chains = list(needs("experiments/test_table_5.py", "test_cities_equal_linearmodels"))  # request.getfixturevalue
-    assert chains
-    assert not needs_data("experiments/test_table_5.py", "test_cities_equal_linearmodels")
-    assert not any(needs("experiments/test_table_5.py", "test_intervals_of_draws_are_kept"))

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from scripts import named
 
 ROOMS = ("sim", "estimators", "results", "cluster", "experiments")
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -59,14 +58,6 @@ def test_no_registry_host_is_named() -> None:
     tracked = [REPOSITORY / name for name in ("constraints.txt", "pyproject.toml", "Makefile", ".ci/run", "README.md")]
     named = [(file.name, host) for file in tracked for host in hosts if host in file.read_text(encoding="utf-8")]
     assert named == []
-
-
-def test_a_script_of_the_tests_refuses_a_name_that_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
-    assert named(("one", "two"), [], None) == ["one", "two"]
-    assert named(("one", "two"), ["two"], None) == ["two"]
-    with pytest.raises(SystemExit, match="2"):
-        named(("one", "two"), ["two", "three"], None)
-    assert "error: no three; there are one, two" in capsys.readouterr().err
 
 
 def _functions(file: Path) -> list[tuple[str, int]]:

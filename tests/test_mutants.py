@@ -102,24 +102,3 @@ def test_make_test_sees_nearly_all_faults(
     share = 1 - len(unseen) / len(faults)
     record_property("faults", f"make test sees {len(faults) - len(unseen)} of {len(faults)} ({share:.1%})")
     assert share >= 0.95, unseen
-
-
-def test_the_list_of_long_tests_is_the_shortest_that_fits() -> None:
-    report = """
-    slowest durations
-    9.00s call     tests/a.py::test_long[x y]
-    1.00s setup    tests/a.py::test_long[x y]
-    6.00s call     tests/a.py::test_killer
-    7.00s call     tests/a.py::test_slow_killer
-    2.00s call     tests/a.py::test_cases[1]
-    3.00s call     tests/a.py::test_cases[2]
-    1.00s call     tests/a.py::test_short
-    """
-    seconds = tiers.measured(report)
-    assert seconds["tests/a.py::test_long[x y]"] == 10.0
-    killers = {"tests/a.py::test_killer", "tests/a.py::test_slow_killer"}
-    left_out = tiers.chosen(seconds, killers, budget=8.0, killer=6.5)
-    assert left_out == [f"tests/a.py::test_{name}" for name in ("slow_killer", "long[x y]", "cases[2]", "cases[1]")]
-    assert tiers.shortened(left_out, [*seconds, "tests/a.py::test_long[z]"]) == [
-        "tests/a.py::test_cases", "tests/a.py::test_long[x y]", "tests/a.py::test_slow_killer"]  # fmt: skip
-    assert tiers.matching("tests/a.py::test_cases", seconds) == [f"tests/a.py::test_cases[{n}]" for n in (1, 2)]
