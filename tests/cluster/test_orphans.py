@@ -221,7 +221,7 @@ def test_a_scheduler_that_is_killed_under_a_run_is_one_line(tmp_path: Path) -> N
         command = [sys.executable, "-c", code, "run", "bias", "--cluster", cluster.where, "--replications", "20000",
                    "--block", "64", "--store", str(store), "-q"]  # fmt: skip
         process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
-        wait_until(lambda: log.exists() and '"commit"' in log.read_text(), 60, "the first block")
+        wait_until(lambda: log.exists() and '"commit"' in log.read_text(), 120, "the first block")
         cluster.processes["scheduler"].kill()
         _, said = process.communicate(timeout=120)
         assert process.returncode == 3, said
