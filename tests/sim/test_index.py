@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import made_cities
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -195,12 +194,3 @@ def test_diversification_with_missing_or_impossible_shares() -> None:
             hhi_diversification(np.array([[[0.5, wrong]], [[0.5, 1]]]))
     with pytest.raises(BadInput, match=r"shares are \[0\.0, 0\.0\]"):
         hhi_diversification(np.zeros((2, 3)))
-
-
-def test_diversification_of_the_committed_cities() -> None:
-    """One over the sum of squared shares, row by row; the file's shares are percents that sum to 100 within .0001."""
-    table = made_cities.frame()
-    shares = table[["farms_pct", "plants_pct", "services_pct"]].to_numpy()
-    expected = [sum(row) ** 2 / sum(share**2 for share in row) for row in shares.tolist()]
-    np.testing.assert_allclose(hhi_diversification(list(shares.T)), expected, rtol=1e-5)
-    assert 1 < min(expected) < max(expected) < 3

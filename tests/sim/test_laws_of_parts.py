@@ -93,10 +93,10 @@ def test_lambda_is_none_of_a_moving_average() -> None:
 # Mediators
 
 
-def slopes(panel: Panel, names: tuple[str, ...], transform: Any = within) -> np.ndarray:
+def slopes(panel: Panel, names: tuple[str, ...]) -> np.ndarray:
     """Least squares of y on mediators without unit and period means, (R, M)."""
-    y = transform(panel.variables["y"]).reshape(panel.replications, -1)
-    x = np.stack([transform(panel.variables[name]).reshape(panel.replications, -1) for name in names], axis=2)
+    y = within(panel.variables["y"]).reshape(panel.replications, -1)
+    x = np.stack([within(panel.variables[name]).reshape(panel.replications, -1) for name in names], axis=2)
     return np.array([np.linalg.lstsq(a, b)[0] for a, b in zip(x, y, strict=True)])
 
 
@@ -143,15 +143,6 @@ def test_two_mediators_within_totals_have_theirs_together_and_alone(name: str) -
     both = slopes(panel, ("m", "n"))
     for got, expected in ((both[:, 0], 0.5), (both[:, 1], -0.4), (slopes(panel, ("n",))[:, 0], -0.4)):
         assert_close(got, expected)
-
-
-@pytest.mark.parametrize("kind", ["ar", "ma"])
-def test_a_mediator_within_spread_totals_has_its_coefficient_once_they_are_filtered(kind: str) -> None:
-    """As spatial error models do: the inverse of the errors' filter, on both sides."""
-    panel = panel_of(mediators=[M], errors={"spatial": 0.6, "spatial_kind": kind}, **SILENT)
-    w = panel.weights["knn-6"].dense
-    back = np.eye(UNITS) - 0.6 * w if kind == "ar" else np.linalg.inv(np.eye(UNITS) + 0.6 * w)
-    assert_close(slopes(panel, ("m",), lambda x: within(x @ back.T))[:, 0], 0.5)
 
 
 def test_a_mediator_within_totals_has_its_sd_and_leaves_theirs() -> None:

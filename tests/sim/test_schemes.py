@@ -215,12 +215,6 @@ def test_relabelled_variables_move_together() -> None:
             np.testing.assert_array_equal(values[row], of.variables[name][0][:, order])
 
 
-def test_mediators_move_and_nothing_else() -> None:
-    found, codes = drawn(panel(), "mediator", 3)
-    assert set(found.paths) == {"m"}
-    np.testing.assert_array_equal(np.sort(codes, axis=1), np.tile(np.arange(24), (3, 1)))
-
-
 @pytest.mark.parametrize("text", ["space", "strata:province", "blocks:ring:2", "mixed", "mixed:restricted", "time"])
 def test_enumerations_hold_every_assignment_once(text: str) -> None:
     of = with_ring(small_panel(6, 4, seed=5, model="none"))
