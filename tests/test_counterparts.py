@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -97,57 +96,53 @@ COUNTERPARTS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Function:
-    """A test or fixture of a file: names that it asks for (arguments and strings), what it calls, its text."""
-
-    asks: frozenset[str]
-    calls: frozenset[str]
-    committed: bool
-    asserts: bool
-
-
 @cache
-def functions(file: str) -> dict[str, Function]:
+def functions(file: str) -> dict[str, ast.FunctionDef]:
     """All functions of a test file by name, those of classes too."""
     tree = ast.parse((TESTS / file).read_text(encoding="utf-8"))
-    return {node.name: _function(node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    return {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
-def _function(node: ast.FunctionDef) -> Function:
-    arguments = {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
-    strings = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
-    decorators = {part.value for decorator in node.decorator_list for part in ast.walk(decorator)
-                  if isinstance(part, ast.Constant) and isinstance(part.value, str)}  # fmt: skip
+def texts(node: ast.AST) -> set[str]:
+    return {part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+
+
+def asks(node: ast.FunctionDef) -> set[str]:
+    """Names that a test or fixture may ask for: arguments and strings."""
+    return {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)} | texts(node)
+
+
+def has_committed(node: ast.FunctionDef) -> bool:
+    return any(COMMITTED in texts(decorator) for decorator in node.decorator_list)
+
+
+def calls(node: ast.FunctionDef) -> set[str]:
+    """Names of what it calls, and of the marks above it."""
     called = {part.func.attr if isinstance(part.func, ast.Attribute) else getattr(part.func, "id", "")
               for part in ast.walk(node) if isinstance(part, ast.Call)}  # fmt: skip
-    attributes = {part.attr for decorator in node.decorator_list for part in ast.walk(decorator)
-                  if isinstance(part, ast.Attribute)}  # fmt: skip
-    asserts = any(isinstance(part, ast.Assert) for part in ast.walk(node))
-    compares = any(name.startswith("assert") or name == "raises" for name in called)
-    return Function(
-        frozenset(arguments | strings), frozenset(called | attributes), COMMITTED in decorators, asserts or compares
-    )
+    marks = (part for mark in node.decorator_list for part in ast.walk(mark) if isinstance(part, ast.Attribute))
+    return called | {part.attr for part in marks}
 
 
 def needs(file: str, name: str, seen: frozenset[str] = frozenset()) -> Iterator[list[str]]:
     """Chains of fixtures of the same file, the function first, that end at FIXTURE."""
-    function = functions(file)[name]
-    if FIXTURE in function.asks:
+    asked_for = asks(functions(file)[name])
+    if FIXTURE in asked_for:
         yield [name]
-    for asked in sorted((function.asks & functions(file).keys()) - seen - {name}):
+    for asked in sorted((asked_for & functions(file).keys()) - seen - {name}):
         for chain in needs(file, asked, seen | {name}):
             yield [name, *chain]
 
 
 def needs_data(file: str, name: str) -> bool:
     """Whether a test or fixture cannot do without the data: no fixture on some way to them has another source."""
-    return any(not any(functions(file)[step].committed for step in chain) for chain in needs(file, name))
+    return any(not any(has_committed(functions(file)[step]) for step in chain) for chain in needs(file, name))
 
 
 def users() -> dict[str, bool]:
     """All tests that ask for the data in some way, and whether they cannot do without."""
-    files = sorted(str(path.relative_to(TESTS).as_posix()) for path in TESTS.rglob("test_*.py"))
+    files = [path.relative_to(TESTS).as_posix() for path in sorted(TESTS.rglob("test_*.py"))
+             if FIXTURE in path.read_text(encoding="utf-8")]  # fmt: skip
     return {
         f"{file}::{name}": needs_data(file, name)
         for file in files
@@ -175,10 +170,12 @@ def test_counterparts_exist_compare_something_and_neither_need_data_nor_skip() -
         file, name = counterpart(test)
         assert (TESTS / file).is_file(), f"{test}: no file {file}"
         assert name in functions(file), f"{test}: {file} has no {name}"
-        function = functions(file)[name]
+        node = functions(file)[name]
+        called = calls(node)
         assert not needs_data(file, name), f"{file}::{name} needs {FIXTURE}"
-        assert function.asserts, f"{file}::{name} asserts nothing"
-        assert not function.calls & SKIPS, f"{file}::{name} may skip"
+        asserts = any(isinstance(part, ast.Assert) for part in ast.walk(node))
+        assert asserts or any(call.startswith("assert") or call == "raises" for call in called), f"{file}::{name}"
+        assert not called & SKIPS, f"{file}::{name} may skip"
 
 
 def test_no_other_helper_reaches_the_data() -> None:
