@@ -66,7 +66,6 @@ bench: $(STAMP)
 >$(BIN)/python tests/benchmarks/bench.py
 >$(BIN)/python tests/benchmarks/costs_bench.py
 >$(BIN)/python tests/benchmarks/placebo_bench.py
->$(BIN)/python tests/benchmarks/report_bench.py
 >$(BIN)/python tests/benchmarks/cluster_bench.py
 >$(BIN)/python tests/benchmarks/staggered_bench.py
 >$(BIN)/python tests/benchmarks/synthetic_bench.py

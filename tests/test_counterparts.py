@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -68,73 +67,62 @@ COUNTERPARTS = {
         "estimators/test_synthetic.py::test_estimates_and_jackknife_are_those_of_the_slow_program",
     "experiments/test_twin_published.py::test_published_simulations_of_womens_wages":
         "::test_the_five_steps_as_a_plain_program",
-    "experiments/test_warnings.py::test_the_real_city_panel":
-        "::test_specifications_of_the_committed_panel",
+    "estimators/test_spatial_panel_effects.py::test_likelihoods_of_least_squares_on_the_cigarette_panel":
+        "::test_every_model_equals_dummies_and_transformed_data",
     "estimators/test_spatial_panel_effects.py::test_unit_effects_on_the_cigarette_panel":
         "::test_unit_effects_equal_spreg",
     "estimators/test_spatial_panel_effects.py::test_the_lag_model_on_the_cigarette_panel":
         "::test_the_lag_model_is_spregs",
-    "sim/test_files.py::test_the_real_city_panel": "::test_the_committed_panels",
-    "sim/test_frames.py::test_the_published_two_way_did_is_slightly_unbalanced":
-        "::test_the_committed_panel_with_gaps_lacks_what_its_file_lacks",
-    "sim/test_index.py::test_diversification_of_the_real_cities": "::test_diversification_of_the_committed_cities",
-    "sim/test_neighbours.py::test_real_islands_of_the_city_panel_are_named":
-        "::test_the_island_of_the_committed_map_is_named",
-    "sim/test_neighbours.py::test_the_cigarette_panels_square_csv": "::test_the_committed_square_csv",
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Function:
-    """A test or fixture of a file: names that it asks for (arguments and strings), what it calls, its text."""
-
-    asks: frozenset[str]
-    calls: frozenset[str]
-    committed: bool
-    asserts: bool
-
-
 @cache
-def functions(file: str) -> dict[str, Function]:
+def functions(file: str) -> dict[str, ast.FunctionDef]:
     """All functions of a test file by name, those of classes too."""
     tree = ast.parse((TESTS / file).read_text(encoding="utf-8"))
-    return {node.name: _function(node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    return {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
-def _function(node: ast.FunctionDef) -> Function:
-    arguments = {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
-    strings = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
-    decorators = {part.value for decorator in node.decorator_list for part in ast.walk(decorator)
-                  if isinstance(part, ast.Constant) and isinstance(part.value, str)}  # fmt: skip
+def texts(node: ast.AST) -> set[str]:
+    return {part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+
+
+def asks(node: ast.FunctionDef) -> set[str]:
+    """Names that a test or fixture may ask for: arguments and strings."""
+    return {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)} | texts(node)
+
+
+def has_committed(node: ast.FunctionDef) -> bool:
+    return any(COMMITTED in texts(decorator) for decorator in node.decorator_list)
+
+
+def calls(node: ast.FunctionDef) -> set[str]:
+    """Names of what it calls, and of the marks above it."""
     called = {part.func.attr if isinstance(part.func, ast.Attribute) else getattr(part.func, "id", "")
               for part in ast.walk(node) if isinstance(part, ast.Call)}  # fmt: skip
-    attributes = {part.attr for decorator in node.decorator_list for part in ast.walk(decorator)
-                  if isinstance(part, ast.Attribute)}  # fmt: skip
-    asserts = any(isinstance(part, ast.Assert) for part in ast.walk(node))
-    compares = any(name.startswith("assert") or name == "raises" for name in called)
-    return Function(
-        frozenset(arguments | strings), frozenset(called | attributes), COMMITTED in decorators, asserts or compares
-    )
+    marks = (part for mark in node.decorator_list for part in ast.walk(mark) if isinstance(part, ast.Attribute))
+    return called | {part.attr for part in marks}
 
 
 def needs(file: str, name: str, seen: frozenset[str] = frozenset()) -> Iterator[list[str]]:
     """Chains of fixtures of the same file, the function first, that end at FIXTURE."""
-    function = functions(file)[name]
-    if FIXTURE in function.asks:
+    asked_for = asks(functions(file)[name])
+    if FIXTURE in asked_for:
         yield [name]
-    for asked in sorted((function.asks & functions(file).keys()) - seen - {name}):
+    for asked in sorted((asked_for & functions(file).keys()) - seen - {name}):
         for chain in needs(file, asked, seen | {name}):
             yield [name, *chain]
 
 
 def needs_data(file: str, name: str) -> bool:
     """Whether a test or fixture cannot do without the data: no fixture on some way to them has another source."""
-    return any(not any(functions(file)[step].committed for step in chain) for chain in needs(file, name))
+    return any(not any(has_committed(functions(file)[step]) for step in chain) for chain in needs(file, name))
 
 
 def users() -> dict[str, bool]:
     """All tests that ask for the data in some way, and whether they cannot do without."""
-    files = sorted(str(path.relative_to(TESTS).as_posix()) for path in TESTS.rglob("test_*.py"))
+    files = [path.relative_to(TESTS).as_posix() for path in sorted(TESTS.rglob("test_*.py"))
+             if FIXTURE in path.read_text(encoding="utf-8")]  # fmt: skip
     return {
         f"{file}::{name}": needs_data(file, name)
         for file in files
@@ -162,10 +150,12 @@ def test_counterparts_exist_compare_something_and_neither_need_data_nor_skip() -
         file, name = counterpart(test)
         assert (TESTS / file).is_file(), f"{test}: no file {file}"
         assert name in functions(file), f"{test}: {file} has no {name}"
-        function = functions(file)[name]
+        node = functions(file)[name]
+        called = calls(node)
         assert not needs_data(file, name), f"{file}::{name} needs {FIXTURE}"
-        assert function.asserts, f"{file}::{name} asserts nothing"
-        assert not function.calls & SKIPS, f"{file}::{name} may skip"
+        asserts = any(isinstance(part, ast.Assert) for part in ast.walk(node))
+        assert asserts or any(call.startswith("assert") or call == "raises" for call in called), f"{file}::{name}"
+        assert not called & SKIPS, f"{file}::{name} may skip"
 
 
 def test_no_other_helper_reaches_the_data() -> None:
@@ -178,12 +168,3 @@ def test_no_other_helper_reaches_the_data() -> None:
     for path in TESTS.rglob("conftest.py"):
         if path.parent != TESTS:
             assert FIXTURE not in path.read_text(encoding="utf-8"), f"{path}: fixtures there are not followed"
-
-
-def test_the_scan_sees_fixtures_arguments_and_names_asked_for_at_run_time() -> None:
-    assert needs_data("estimators/test_bacon.py", "test_teen_employment")  # an argument
-    assert needs_data("experiments/test_table_7.py", "test_lm_tests_of_cigarettes")  # a fixture of a fixture
-    itself = ("experiments/test_table_7.py", "test_cities_equal_spreg_with_time_dummies")
-    assert list(needs(*itself))  # request.getfixturevalue
-    assert not needs_data(*itself)
-    assert not any(needs("experiments/test_table_5.py", "test_intervals_of_draws_are_kept"))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from scripts import named
 
 ROOMS = ("sim", "estimators", "results", "cluster", "experiments")
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -23,36 +23,29 @@ def test_room_resolves_to_this_repository(room: str) -> None:
     assert Path(module.__file__).resolve() == REPOSITORY / room / "__init__.py"
 
 
-def test_command_line_starts_without_the_numerical_packages() -> None:
-    code = "import sys, experiments.cli; print(sorted({'numpy', 'pandas', 'scipy', 'dask', 'zarr'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+RUN = ["run", "size", "--cluster", "serial", "--replications", "64", "--block", "64", "--store", "x.zarr"]
+TABLES = ["estimate", "made/panel.csv", "--spec", "made/spec.toml"]
+WITHOUT: dict[str, tuple[str, set[str]]] = {  # what runs, and what it takes longer to load than to run
+    "one name": ("import panelproof", {"numpy", "pandas", "scipy", "dask", "zarr", *ROOMS}),
+    "the command line": ("import experiments.cli", {"numpy", "pandas", "scipy", "dask", "zarr"}),
+    "trust and placebos": ("import experiments.trust.trust, experiments.placebo", {"matplotlib"}),
+    "a worker": ("import experiments.run.tasks, sim.world.context as context; context.cities()", {"pandas"}),
+    "a run without workers": (f"import experiments.cli as cli; cli.run_command({RUN})",
+                              {"distributed", "libpysal", "geopandas", "sklearn", "scipy.stats", "matplotlib"}),
+    "tables": (f"from experiments.cli import run_command as run; run(['panel', 'example', 'made']); run({TABLES})",
+               {"matplotlib", "zarr", "xarray", "dask"}),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("code", "slow"),
-    [
-        ("import experiments.trust.trust, experiments.placebo", "matplotlib"),  # figures of tables: where asked for
-        ("import experiments.run.tasks, sim.world.context as context; context.cities()", "pandas"),  # as a worker does
-    ],
-)
-def test_what_needs_no_slow_library_does_without_it(code: str, slow: str) -> None:
-    """Each takes as long to load as a table to fit, or a worker to start."""
-    done = subprocess.run([sys.executable, "-c", f"import sys; {code}; print({slow!r} in sys.modules)"],
-                          capture_output=True, text=True, check=True)  # fmt: skip
-    assert done.stdout.strip() == "False"
-
-
-def test_tables_are_printed_without_what_stores_and_pictures_need(tmp_path: Path) -> None:
-    """A figure is drawn where it is written, a store is opened where there is one."""
-    code = (
-        "import sys, experiments.cli as cli; cli.run_command(['panel', 'example', 'made']);"
-        "cli.run_command(['estimate', 'made/panel.csv', '--spec', 'made/spec.toml']);"
-        "print('loaded', sorted({'matplotlib', 'zarr', 'xarray', 'dask'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert "Table 2" in done.stdout
+@pytest.mark.parametrize("what", WITHOUT)
+def test_what_needs_no_slow_library_does_without_it(what: str, tmp_path: Path) -> None:
+    code, slow = WITHOUT[what]
+    own = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", f"import sys; {code}; print('loaded', sorted({slow} & set(sys.modules)))"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=own)
     assert done.stdout.splitlines()[-1] == "loaded []"
+    assert what != "tables" or "Table 2" in done.stdout
+    assert what != "a run without workers" or (tmp_path / "x.zarr").exists()
 
 
 def test_no_package_imports_the_one_name_for_users():
@@ -65,14 +58,6 @@ def test_no_registry_host_is_named() -> None:
     tracked = [REPOSITORY / name for name in ("constraints.txt", "pyproject.toml", "Makefile", ".ci/run", "README.md")]
     named = [(file.name, host) for file in tracked for host in hosts if host in file.read_text(encoding="utf-8")]
     assert named == []
-
-
-def test_a_script_of_the_tests_refuses_a_name_that_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
-    assert named(("one", "two"), [], None) == ["one", "two"]
-    assert named(("one", "two"), ["two"], None) == ["two"]
-    with pytest.raises(SystemExit, match="2"):
-        named(("one", "two"), ["two", "three"], None)
-    assert "error: no three; there are one, two" in capsys.readouterr().err
 
 
 def _functions(file: Path) -> list[tuple[str, int]]:

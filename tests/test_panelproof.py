@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import made_cities
 import numpy as np
-import pandas as pd
 import pytest
 
 import estimators
@@ -30,40 +28,13 @@ def python(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=folder, env=surroundings)
 
 
-@pytest.fixture(params=["sim.py", "results.py", "cluster.py", "estimators/__init__.py"])
+@pytest.fixture(params=["sim.py", "estimators/__init__.py"])
 def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A user's folder with a module or a folder of the same name as one of ours."""
     file: Path = tmp_path / request.param
     file.parent.mkdir(exist_ok=True)
     file.write_text(FOREIGN)
     return tmp_path
-
-
-def run_block_of(page: str, words: str, changes: dict[str, str], names: dict[str, object]) -> dict[str, object]:
-    """Run the one Python example of a page that holds these words, with smaller numbers and the names before it."""
-    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / page).read_text(encoding="utf-8"), re.DOTALL)
-    (block,) = (block for block in blocks if words in block)
-    for old, new in changes.items():
-        assert old in block
-        block = block.replace(old, new)
-    exec(block, names)
-    return names
-
-
-def test_import_loads_no_numerical_package_and_no_room():
-    names = "{'numpy', 'pandas', 'scipy', 'dask', 'zarr', 'sim', 'estimators', 'results', 'experiments'}"
-    done = python("-c", f"import sys, panelproof; print(sorted({names} & set(sys.modules)))", folder=REPOSITORY)
-    assert done.stdout.strip() == "[]"
-
-
-def test_a_run_without_workers_loads_no_library_that_it_does_not_need(tmp_path):
-    """They take longer to load than a small study to run."""
-    names = "{'distributed', 'libpysal', 'geopandas', 'sklearn', 'scipy.stats', 'matplotlib'}"
-    command = "['run', 'size', '--cluster', 'serial', '--replications', '64', '--block', '64', '--store', 'x.zarr']"
-    code = f"import sys; from experiments.cli import run_command; assert run_command({command}) == 0"
-    done = python("-c", f"{code}; print(sorted({names} & set(sys.modules)))", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_every_public_name_resolves_and_is_listed():
@@ -87,42 +58,6 @@ def test_every_discovered_class_is_there_under_its_name():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="'panelproof' has no attribute 'TwoWayDid'"):
         pp.TwoWayDid  # noqa: B018
-
-
-def test_the_study_of_the_page_of_studies_runs():
-    changes = {"replications=2000": "replications=64, block=64"}
-    names = run_block_of("docs/monte-carlo.md", "pp.Study(", changes, {})
-    records = names["records"]
-    assert isinstance(names["study"], pp.Study)
-    assert set(pp.diagnose(records).frame["estimator"]) == {"did", "sdm-lee-yu"}  # type: ignore[arg-type]
-
-
-def test_the_functions_of_the_page_of_studies_are_a_study():
-    changes = {"[0.0, 1.0]}": "[0.0, 1.0]}, replications=128, block=64"}
-    names = run_block_of("docs/monte-carlo.md", "from_functions(", changes, {"pp": pp})
-    frame = pp.diagnose(pp.run(names["own"])).frame  # type: ignore[arg-type]
-    bias = frame[frame["measure"] == "bias"]
-    assert set(bias["estimator"]) == {"fit", "did"}
-    assert (bias["value"].abs() < 4 * bias["mcse"]).all()
-
-
-def test_the_panel_of_the_page_of_tables_is_estimated_and_tested(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    pd.read_csv(made_cities.DATA / "cities.csv").to_stata(tmp_path / "mypanel.dta", write_index=False)
-    Path("SPEC.toml").write_text(made_cities.PANEL)
-    changes = {"draws=9999": "draws=99", "example/panel.csv": "mypanel.dta", "example/spec.toml": "SPEC.toml"}
-    names = run_block_of("docs/estimates.md", "panel = pp.read_panel(", changes, {})
-    printed = capsys.readouterr().out
-    assert "Table 2" in printed
-    assert "Placebo test of did:" in printed
-    frame = names["tables"].frame  # type: ignore[attr-defined]
-    assert len(frame) == len(names["tables"].records)  # type: ignore[attr-defined]
-    row = frame[
-        (frame["table"] == "2") & (frame["column"] == 5) & (frame["term"] == "did") & (frame["se_type"] == "iid")
-    ]
-    real = names["panel"].panel  # type: ignore[attr-defined]
-    fitted = pp.TwoWayDID(errors=("iid",))(real)
-    assert row["estimate"].item() == pytest.approx(fitted.estimate[0, fitted.terms.index("did")], rel=1e-12)
 
 
 def test_a_placebo_gives_the_numbers_of_the_command_and_its_store_resumes(tmp_path, capsys):
@@ -150,15 +85,10 @@ def test_a_panel_file_without_a_spec_is_a_type_error():
         pp.estimate("panel.csv")
 
 
-def test_the_command_line_runs_beside_a_foreign_module(foreign):
-    done = python("-m", "experiments", "studies", "bias", folder=foreign)
-    assert done.returncode == 0, done.stderr
-    assert "two-way DID" in done.stdout
-
-
 @pytest.mark.long
 def test_local_workers_run_beside_a_foreign_module(tmp_path):
-    (tmp_path / "sim.py").write_text(FOREIGN)
+    for name in ("sim.py", "results.py", "cluster.py"):
+        (tmp_path / name).write_text(FOREIGN)
     command = ("run", "size", "--cluster", "local", "--workers", "1", "--replications", "64", "--block", "64")
     done = python("-m", "experiments", *command, "--store", "x.zarr", folder=tmp_path)
     assert done.returncode == 0, done.stderr

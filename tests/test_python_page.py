@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import blocks
 import pytest
 import xarray as xr
 
@@ -25,8 +26,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     names: dict[str, Any] = {"folder": tmp_path_factory.mktemp("page")}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(names["folder"])
-        for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
-            exec(block, names)
+        for block in blocks.blocks_of(PAGE.read_text(encoding="utf-8")):
+            if block.language == "python":
+                exec(block.shortened(), names)
     return names
 
 

@@ -16,11 +16,8 @@ from scripts import named  # noqa: E402
 
 CAMPAIGNS = {
     "twins": "recovered_twins",
-    "seeds": "reported_errors",
-    "completion": "completed_rows",
     "synthetic": "published_synthetic",
     "searches": "searches",
-    "pages": "trusted_pages",
     "verdicts": "verdicts",
     "races": "races",
     "plugins": "plug_ins",

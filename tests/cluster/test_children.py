@@ -8,15 +8,18 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from distributed import KilledWorker
+from slow_jobs import RAISES, double
 
-from cluster import ClusterLost, JobDied, child
+from cluster import ClusterLost, JobDied, Serial, child
 from cluster.child import Child, Guarded
 from cluster.dask_pool import DaskPool, _Task, _Work, worded
-from cluster.executor import FIRST_LIMIT, MOST_JOBS, PILOT_FACTOR, TASK_SECONDS, Pace
+from cluster.executor import FACTOR, FIRST_LIMIT, LEAST_LIMIT, MOST_JOBS, PILOT_FACTOR, TASK_SECONDS, Pace
 from cluster.group import Answers
 
 
@@ -73,14 +76,6 @@ def test_a_task_holds_as_many_jobs_as_fill_its_time_and_no_more_than_so_many() -
         pace = Pace()
         pace.saw(1, seconds)
         assert pace.jobs == jobs
-
-
-def test_what_is_learnt_of_a_job_is_by_its_size_and_nothing_of_one_that_says_so() -> None:
-    pace = Pace()
-    pace.saw(SimpleNamespace(kind="trial", size=10, timed=False), 1e-6)
-    assert (pace.jobs, pace.seconds(SimpleNamespace(kind="pilot", size=10))) == (1, FIRST_LIMIT)
-    pace.saw(SimpleNamespace(kind="pilot", size=10), 10.0)
-    assert pace.seconds(SimpleNamespace(kind="smaller", size=5)) == PILOT_FACTOR * 5
 
 
 def stopped(_: object) -> None:
@@ -151,6 +146,47 @@ def test_each_run_computes_with_what_the_process_is_then() -> None:
     assert found == [1, 2]
 
 
+def test_serial_reports_errors_as_outcomes() -> None:
+    outcomes = list(Serial().run(double, [1, RAISES, 2]))
+    assert [outcome.result for outcome in outcomes] == [2, None, 4]
+    assert isinstance(outcomes[1].error, ValueError)
+
+
+def test_the_time_of_a_job_follows_what_was_seen_of_its_kind() -> None:
+    class OfKind(int):
+        kind = "dear"
+
+    pace = Pace()
+    assert pace.seconds(1) == pace.seconds(OfKind(1)) == FIRST_LIMIT
+    pace.saw(1, 0.1)
+    assert pace.seconds(1) == LEAST_LIMIT
+    assert pace.seconds(OfKind(1)) == LEAST_LIMIT, "a first job of another kind, by the pilot"
+    pace.saw(1, 4.0)
+    assert pace.seconds(OfKind(1)) == PILOT_FACTOR * 4
+    pace.saw(OfKind(1), 50.0)
+    pace.saw(OfKind(1), 10.0)
+    assert pace.seconds(OfKind(2)) == FACTOR * 50
+    assert Pace(3.0).seconds(1) == 3
+
+
+def test_the_first_limit_of_a_cell_follows_from_the_pilot_and_its_size() -> None:
+    @dataclass(frozen=True)
+    class Sized:
+        kind: str
+        size: int
+        timed: bool = True
+
+    pace = Pace()
+    pace.saw(Sized("trial", 1, timed=False), 1e-6)
+    assert (pace.jobs, pace.seconds(Sized("pilot", 10))) == (1, FIRST_LIMIT), "nothing is known before the pilot"
+    pace.saw(Sized("pilot", 10), 0.1)
+    assert pace.seconds(Sized("as large", 10)) == LEAST_LIMIT
+    assert pace.seconds(Sized("larger", 11)) == FIRST_LIMIT, "costs may grow faster than sizes"
+    pace.saw(Sized("pilot", 10), 20.0)
+    assert pace.seconds(Sized("smaller", 5)) == PILOT_FACTOR * 10
+    assert pace.seconds(Sized("larger", 20)) == PILOT_FACTOR * 40
+
+
 # What a pool of Dask does with tasks, without a cluster
 
 
@@ -211,3 +247,24 @@ def test_a_scheduler_that_drops_task_after_task_is_lost() -> None:
 def test_a_reason_is_said_once_with_three_workers_and_a_word_on_more() -> None:
     for names, said in (("abc", "a, b, c"), ("abcd", "a, b, c and others")):
         assert worded(dict.fromkeys(names, "why")) == f"no worker may compute; {said}: why"
+
+
+def killed(timeout: float) -> None:
+    """As where a future was done, and its worker and the next one are gone when its result is asked for."""
+    raise KilledWorker("task", None, 0)
+
+
+def test_a_result_that_left_with_its_worker_and_killed_another_runs_carefully() -> None:
+    (pool, _), work = pool_of("a"), work_of(0)
+    future: Any = SimpleNamespace(status="finished", result=killed)
+    assert list(pool._ended(future, _Task([3, 4], careful=False, workers=None), work)) == []
+    assert [(task.jobs, task.careful) for task in work.again] == [([3], True), ([4], True)]
+
+
+def test_a_death_beside_others_is_none_of_a_job_s_own() -> None:
+    """The job is given up at the third death of its careful runs."""
+    (pool, _), work, job, given_up = pool_of("a"), work_of(0), object(), []
+    for careful in (False, True, True, True):
+        task = _Task([job], careful=careful, workers=None)
+        given_up.append(bool([*pool._failed(KilledWorker("task", None, 0), task, work)]))
+    assert given_up == [False, False, False, True]

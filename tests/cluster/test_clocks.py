@@ -6,24 +6,17 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
-from distributed import KilledWorker
 from real_parts import Cluster, by_command_line
 from slow_jobs import double_slowly
 
 from cluster import ClusterLost, back_end, dask_cluster, dask_pool
-from cluster.dask_pool import DaskPool
-from cluster.executor import FACTOR, FIRST_LIMIT, LEAST_LIMIT, PILOT_FACTOR, Pace
 
 pytestmark = pytest.mark.long
-IN_CHILD = partial(dask_pool.in_child, double_slowly)
 
 
 @pytest.fixture
@@ -101,67 +94,3 @@ def test_a_client_that_loses_its_connection_gets_another_and_goes_on(machines: C
     finally:
         pool.close()
     assert sorted(outcome.result for outcome in found) == [2 * job for job in range(30)]
-
-
-def test_the_time_of_a_job_follows_what_was_seen_of_its_kind() -> None:
-    class OfKind(int):
-        kind = "dear"
-
-    pace = Pace()
-    assert pace.seconds(1) == pace.seconds(OfKind(1)) == FIRST_LIMIT
-    pace.saw(1, 0.1)
-    assert pace.seconds(1) == LEAST_LIMIT
-    assert pace.seconds(OfKind(1)) == LEAST_LIMIT, "a first job of another kind, by the pilot"
-    pace.saw(1, 4.0)
-    assert pace.seconds(OfKind(1)) == PILOT_FACTOR * 4
-    pace.saw(OfKind(1), 50.0)
-    pace.saw(OfKind(1), 10.0)
-    assert pace.seconds(OfKind(2)) == FACTOR * 50
-    assert Pace(3.0).seconds(1) == 3
-
-
-def test_the_first_limit_of_a_cell_follows_from_the_pilot_and_its_size() -> None:
-    @dataclass(frozen=True)
-    class Sized:
-        kind: str
-        size: int
-        timed: bool = True
-
-    pace = Pace()
-    pace.saw(Sized("trial", 1, timed=False), 1e-6)
-    assert pace.seconds(Sized("pilot", 10)) == FIRST_LIMIT, "nothing is known before the pilot"
-    pace.saw(Sized("pilot", 10), 0.1)
-    assert pace.seconds(Sized("as large", 10)) == LEAST_LIMIT
-    assert pace.seconds(Sized("larger", 11)) == FIRST_LIMIT, "costs may grow faster than sizes"
-    pace.saw(Sized("pilot", 10), 20.0)
-    assert pace.seconds(Sized("smaller", 5)) == PILOT_FACTOR * 10
-    assert pace.seconds(Sized("larger", 20)) == PILOT_FACTOR * 40
-
-
-class Ended:
-    """A future that was done, and whose worker and the next one are gone when its result is asked for."""
-
-    status = "finished"
-
-    def result(self, timeout: float) -> None:
-        raise KilledWorker("task", None, 0)
-
-
-def test_a_result_that_left_with_its_worker_and_killed_another_runs_carefully(machines: Cluster) -> None:
-    pool: Any = back_end(machines.where).open()
-    try:
-        work = dask_pool._Work(double_slowly, IN_CHILD, iter(()))
-        assert list(pool._ended(Ended(), dask_pool._Task([3, 4], careful=False, workers=None), work)) == []
-        assert [(task.jobs, task.careful) for task in work.again] == [([3], True), ([4], True)]
-    finally:
-        pool.close()
-
-
-def test_a_death_beside_others_is_none_of_a_job_s_own() -> None:
-    """The job is given up at the third death of its careful runs."""
-    pool: Any = SimpleNamespace(_told_left=tuple)
-    work, job, given_up = dask_pool._Work(double_slowly, IN_CHILD, iter(())), object(), []
-    for careful in (False, True, True, True):
-        task = dask_pool._Task([job], careful=careful, workers=None)
-        given_up.append(bool([*DaskPool._failed(pool, KilledWorker("task", None, 0), task, work)]))
-    assert given_up == [False, False, False, True]

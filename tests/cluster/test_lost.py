@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from distributed import Client, LocalCluster
 
-from cluster import ClusterLost, dask_cluster, dask_pool
+from cluster import ClusterLost, back_end, dask_cluster, dask_pool, is_loopback
 from cluster import survey as survey_of
 from cluster.backends import local
 from cluster.dask_cluster import client_of, reaching
@@ -173,3 +173,17 @@ def test_a_client_whose_connection_broke_at_the_start_is_made_anew_and_one_that_
     monkeypatch.setattr(dask_cluster, "Client", Waiting)
     assert client_of(SimpleNamespace(close=lambda timeout: None), 1, "a cluster", seconds=5.0) is made[-1]
     assert len(made) == clients
+
+
+def test_an_address_where_nobody_listens_is_lost_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask_cluster, "CONNECT_SECONDS", 1.0)
+    with pytest.raises(ClusterLost, match=r"127\.0\.0\.1:9"):
+        back_end("tcp://127.0.0.1:9").open()
+
+
+@pytest.mark.parametrize(
+    ("address", "loopback"),
+    [("tcp://127.0.0.1:1", True), ("tcp://[::1]:1", True), ("tls://localhost:1", True), ("tcp://192.0.2.1:1", False)],
+)
+def test_loopback(address: str, loopback: bool) -> None:
+    assert is_loopback(address) is loopback

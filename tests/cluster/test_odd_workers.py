@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from distributed import Client
-from odd_workers import SAID, edited_copy, panelproof, refused
+from odd_workers import edited_copy, panelproof
 from real_parts import by_command_line, start
 
 from results.store import ZarrStore
@@ -81,17 +81,3 @@ def test_code_is_sent_where_it_is_all_that_differs(folder: Path, tmp_path_factor
     assert panelproof(folder, "run", "study.toml", "--cluster", "serial", "--store", "alone.zarr").returncode == 0
     one, two = (ZarrStore.open(folder / name).content_hash() for name in ("x.zarr", "alone.zarr"))
     assert one == two
-
-
-def test_other_code_threads_and_numpy_are_refused_with_the_difference_in_words(tmp_path: Path) -> None:
-    (tmp_path / "study.toml").write_text(STUDY.replace("made_up_plug_in:Mine", "did"))
-    with by_command_line(tmp_path, workers=0) as cluster:
-        found = refused(tmp_path, cluster, "study.toml")
-    assert found.why.keys() == SAID.keys()
-    for name, said in SAID.items():
-        assert said in found.why[name]
-        assert said in words(found.errors)
-        assert not any(said in found.why[other] for other in SAID.keys() - {name}), "it differs in one way"
-    assert found.code == 2
-    assert "Traceback" not in found.errors
-    assert not (tmp_path / "refused.zarr").exists()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -19,9 +17,7 @@ import psutil
 import pytest
 from real_parts import ENVIRONMENT, PARTS, NotHere, by_command_line, start, wait_until
 
-from cluster import ClusterLost, back_end, orphans
-from cluster.dask_pool import DaskPool
-from cluster.survey import survey
+from cluster import back_end, orphans
 
 GONE_SECONDS = 30.0  # in which all members must be gone
 CLIENT = """
@@ -77,10 +73,9 @@ def mark(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("job", ["double_slowly", pytest.param("hold", marks=pytest.mark.long)])
-def test_a_killed_client_of_a_local_cluster_leaves_nobody(tmp_path: Path, mark: str, job: str) -> None:
-    """Nor a worker that is in a call of C which lets no other thread run."""
-    process = client_of(tmp_path, "local", {"workers": 2}, job)
+def test_a_killed_client_of_a_local_cluster_leaves_nobody(tmp_path: Path, mark: str) -> None:
+    """Not even a worker that is in a call of C which lets no other thread run."""
+    process = client_of(tmp_path, "local", {"workers": 2}, "hold")
     wait_until(lambda: len(members(mark)) >= 3, 20, "the start of workers")
     time.sleep(1.0)
     killed(process)
@@ -217,32 +212,16 @@ def test_an_input_that_is_closed_ends_a_member_and_a_file_does_not(kind: str, tm
 
 
 @pytest.mark.long
-def test_a_scheduler_that_is_gone_is_said_in_words_by_whoever_asks(tmp_path: Path) -> None:
-    """Also after Dask has closed the client, which then knows no address any more."""
-    with by_command_line(tmp_path, workers=1) as cluster:
-        pool = back_end(cluster.where).open()
-        assert isinstance(pool, DaskPool)
-        address = pool.address
-        cluster.processes["scheduler"].send_signal(signal.SIGKILL)
-        pool.client.close(timeout=2)
-        assert pool.address == address
-        with pytest.raises(ClusterLost, match=f"the scheduler at {address} is gone"):
-            list(pool.run(os.getenv, ["HOME"]))
-        with pytest.raises(ClusterLost, match=f"the scheduler at {address} is gone"):
-            survey(pool, (), ())
-        pool.close()
-
-
-@pytest.mark.long
 def test_a_scheduler_that_is_killed_under_a_run_is_one_line(tmp_path: Path) -> None:
-    """What Dask logs about it meanwhile is not printed."""
+    """What Dask logs about it meanwhile is not printed; a lost connection is tried again for 3 s here."""
+    store, log = tmp_path / "x.zarr", tmp_path / "x.zarr.log.jsonl"
+    code = ("import sys; from cluster import dask_cluster; from experiments.cli import run_command; "
+            "dask_cluster.CONNECT_SECONDS = 3.0; sys.exit(run_command(sys.argv[1:]))")  # fmt: skip
     with by_command_line(tmp_path, workers=1) as cluster:
-        store = tmp_path / "x.zarr"
-        command = [sys.executable, "-m", "experiments", "run", "bias", "--cluster", cluster.where, "--replications",
-                   "200000", "--store", str(store), "-q"]  # fmt: skip
+        command = [sys.executable, "-c", code, "run", "bias", "--cluster", cluster.where, "--replications", "20000",
+                   "--block", "64", "--store", str(store), "-q"]  # fmt: skip
         process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
-        log = tmp_path / "x.zarr.log.jsonl"
-        wait_until(lambda: log.exists() and '"commit"' in log.read_text(), 60, "the first block")
+        wait_until(lambda: log.exists() and '"commit"' in log.read_text(), 120, "the first block")
         cluster.processes["scheduler"].kill()
         _, said = process.communicate(timeout=120)
         assert process.returncode == 3, said
@@ -252,8 +231,7 @@ def test_a_scheduler_that_is_killed_under_a_run_is_one_line(tmp_path: Path) -> N
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("after", [0.0, 0.2])
-def test_a_worker_that_dies_at_the_start_is_one_line(tmp_path: Path, after: float) -> None:
+def test_a_worker_that_dies_at_the_start_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "experiments", "run", "bias", "--workers", "2", "--replications", "64", "-q",
                "--store", str(tmp_path / "x.zarr")]  # fmt: skip
     process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -265,7 +243,6 @@ def test_a_worker_that_dies_at_the_start_is_one_line(tmp_path: Path, after: floa
         return []
 
     wait_until(workers, 60, "the start of a worker")
-    time.sleep(after)
     workers()[0].kill()
     _, said = process.communicate(timeout=120)
     assert process.returncode == 3, said

@@ -365,23 +365,6 @@ def test_certificates_of_a_killed_run_go_with_the_next(place: Path) -> None:
     assert valued(place)
 
 
-@pytest.mark.long
-def test_a_run_that_is_killed_leaves_nothing_for_long(place: Path) -> None:
-    """The real one: a local cluster whose client is killed, and the next."""
-    script = "from cluster import back_end\nback_end('local', {'workers': 1}).open()\nprint('up', flush=True)\ninput()"
-    settings = ENVIRONMENT | {"TMPDIR": str(place)}
-    for _ in range(2):
-        process = subprocess.Popen([sys.executable, "-c", script], env=settings, stdin=-1, stdout=-1, cwd=place)
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"up\n"
-        (folder,) = place.glob("panelproof-*")
-        assert json.loads((folder / "owner.json").read_text())["pid"] == process.pid
-        process.kill()
-        process.communicate()
-    own_folder()
-    assert len(list(place.glob("panelproof-*"))) == 1, "ours"
-
-
 def test_members_on_hosts_of_ssh_work_in_that_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     """What their configuration says, which travels with the command that starts them."""
     pytest.importorskip("asyncssh", reason="SSH IS NOT TESTED HERE: asyncssh is not installed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,11 @@ pytestmark = pytest.mark.documents
 
 COUNTED = ("run", "skip", "same", "file")
 PAGES = blocks.pages()
-PARTS = {"docs": {"docs"}, "studies": {"studies"}}
+STUDIES = [page for page in PAGES if page.parent.name == "studies" and page.name != "README.md"]
 ELSEWHERE = {"python.md": "tests/test_python_page.py"}  # pages whose blocks all run in a test of their own
-PARTS["others"] = {page.parent.name for page in PAGES} - PARTS["docs"] - PARTS["studies"]
+RUN = [page for page in PAGES if page not in STUDIES[1:] and page.name not in ELSEWHERE]
+PARTS = {"docs": [page for page in RUN if page.parent.name == "docs"],
+         "others": [page for page in RUN if page.parent.name != "docs"]}  # fmt: skip
 
 
 @pytest.mark.timeout(900)
@@ -22,9 +25,8 @@ PARTS["others"] = {page.parent.name for page in PAGES} - PARTS["docs"] - PARTS["
 def test_every_block_of_the_documents_runs(
     part: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    pages = [page for page in PAGES if page.parent.name in PARTS[part] and page.name not in ELSEWHERE]
     failed = []
-    for page, ran in zip(pages, blocks.in_process(pages, tmp_path), strict=True):
+    for page, ran in zip(PARTS[part], blocks.in_process(PARTS[part], tmp_path), strict=True):
         name = page.relative_to(blocks.REPOSITORY)
         found = [block for block in blocks.blocks_of(page.read_text("utf-8")) if block.kind in COUNTED]
         failed += [f"{name}:{result.line}\n{result.printed}" for result in ran if result.kind == "failed"]
@@ -45,6 +47,17 @@ def test_pages_that_run_elsewhere_have_python_alone_and_skip_nothing() -> None:
         found = [block for block in blocks.blocks_of(page.read_text("utf-8")) if block.kind in COUNTED]
         assert {(block.kind, block.language) for block in found} == {("run", "python")}
         assert name in (blocks.REPOSITORY / test).read_text("utf-8")
+
+
+def test_pages_of_studies_have_the_commands_of_the_one_that_runs() -> None:
+    """tests/experiments/test_claims.py runs every built-in study."""
+    texts = set()
+    for page in STUDIES:
+        (block,) = (block for block in blocks.blocks_of(page.read_text("utf-8")) if block.kind in COUNTED)
+        assert block.kind == "run"
+        text = block.text.replace(page.stem.removeprefix("study-"), "NAME")
+        texts.add(re.sub(r" --replications \d+", "", text))
+    assert len(texts) == 1, texts
 
 
 def test_a_block_that_is_skipped_says_why() -> None:

@@ -130,9 +130,3 @@ def test_the_picture_of_a_study_is_small_and_is_there(name: str) -> None:
     assert len(pictures) == 1, "the page has one picture, with words that say what it shows"
     size = (study_pages.PAGES.parent / "images" / pictures[0][1]).stat().st_size
     assert 2_000 < size <= (study_pages.MOST if pictures[0][1].endswith("svg") else screen.MOST)
-
-
-def test_the_pictures_of_all_studies_are_small_together() -> None:
-    found = list((study_pages.PAGES.parent / "images").glob("study-*"))
-    assert {path.stem.removeprefix("study-") for path in found} == set(builtin_names())
-    assert sum(path.stat().st_size for path in found) < 1_200_000

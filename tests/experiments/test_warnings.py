@@ -24,19 +24,6 @@ from sim.panel import part
 KEYS = ["code", "severity", "sentence", "numbers", "alternative", "difference", "se", "lower", "upper", "needed",
         "unit", "benchmark", "answer", "false_alarm", "power", "remedy"]  # fmt: skip
 COUNTED = ("specifications", "same_sign", "significant_5", "significant_10")
-CITIES = """
-[panel]
-unit = "city_code"
-period = "year"
-outcome = "ln_co2"
-treatment = "lowcarbon_did"
-controls = ["road_pc_m2_interp", "fiscal_exp_gdp", "ln_gdp", "ln_deposits"]
-groups = ["province"]
-[transform]
-ln_gdp = { log = "real_gdp_2000_100m" }
-ln_deposits = { log = "deposit_balance_100m" }
-ln_co2 = { log = "co2_t_edgar" }
-"""
 
 
 @pytest.fixture(scope="module")
@@ -83,36 +70,6 @@ def test_leaving_out_a_province_counts_the_effects_that_are_left(tmp_path: Path,
         fit = TwoWayDID(errors=("cluster:unit",), cluster_k=cluster_k)(kept)
         assert found.estimate[group] == pytest.approx(fit.estimate[0, 0], rel=1e-9)
         assert found.se[group] == pytest.approx(fit.se[0, 0, 0], rel=1e-9)
-
-
-def test_the_real_city_panel(tmp_path: Path, shared_data: Path) -> None:
-    """It vanishes with province-by-year effects, its breakdown value is 0, residuals are almost a random walk."""
-    (tmp_path / "spec.toml").write_text(CITIES, encoding="utf-8")
-    document = estimate(read_real_panel(shared_data / "city_panel.csv", read_spec(tmp_path / "spec.toml")))
-    assert not [warning for warning in document.warnings if warning.severity == OVERTURNS]
-    by_year = of(document, "specification:province-by-year effects")
-    assert by_year.sentence.startswith("With province-by-year effects the effect is -0.0004 instead of 0.0477: ")
-    assert (by_year.answer, by_year.severity) == ("cannot tell", WEAKENS)  # its t is 2.7, that of the family 2.8
-    assert of(document, "honest-breakdown").severity == WEAKENS
-    assert of(document, "honest-breakdown").numbers["breakdown"] == 0
-    serial = of(document, "residual-ar1")
-    assert serial.sentence.startswith("Residuals of table 2 have AR(1) 0.77 (0.92 corrected for 18 periods)")
-    assert serial.severity == INFORMS  # clustered errors allow for it, and there is no table 7
-    assert of(document, "pre-trend").severity == WEAKENS
-    assert of(document, "leave-out:province").answer == "cannot tell"
-    groups = of(document, "residual-groups:province")
-    assert groups.severity == WEAKENS
-    assert 'set cluster = "province" (30 clusters)' in groups.sentence
-    frame = pd.read_csv(shared_data / "city_panel.csv")
-    for column, source in (("ln_gdp", "real_gdp_2000_100m"), ("ln_deposits", "deposit_balance_100m")):
-        frame[column] = np.log(frame[source])
-    frame["pair"] = frame["province"] + frame["year"].astype(str)
-    frame = frame.assign(y=np.log(frame["co2_t_edgar"]), city=frame["city_code"], d=frame["lowcarbon_did"])
-    names = ("d", "road_pc_m2_interp", "fiscal_exp_gdp", "ln_gdp", "ln_deposits")
-    expected = dummies(frame, "city", "pair", regressors=names)
-    assert of(document, "specification:province-by-year effects").numbers["estimate"] == pytest.approx(
-        expected, abs=1e-9
-    )
 
 
 def test_specifications_of_the_committed_panel(committed: Document) -> None:
@@ -195,13 +152,10 @@ def test_residuals_of_tables_2_5_and_7(committed: Document, tmp_path: Path) -> N
     for name, term in (("d", "did"), ("road", "road"), ("book", "book")):
         y = y - slopes[term] * column[name] - slopes[f"w_{term}"] * lagged[name]
     assert found.numbers["ar1_raw:table 7, sdm, w"] == pytest.approx(ar1(left(y)))
+    assert of(committed, "residual-moran:sdm:w").severity == SILENT, "its W is true"
     moran = of(committed, "residual-moran:w").numbers["moran"]
     assert moran == pytest.approx(36 / w.sum() * (e * (e @ w.T)).sum() / np.square(e).sum())
     assert found.numbers["ar1"] > found.numbers["ar1_raw"]
-
-
-def test_a_model_whose_w_is_true_leaves_no_spatial_correlation(committed: Document) -> None:
-    assert of(committed, "residual-moran:sdm:w").severity == SILENT
 
 
 def walks(seed: int, shared: float) -> pd.DataFrame:
@@ -309,11 +263,6 @@ def test_tests_of_several_outcomes(committed: Document) -> None:
     assert found["together:second"] >= found["alone:second"] - 4 * np.sqrt(0.25 / 999)
 
 
-def test_one_outcome_alone_is_not_adjusted(tmp_path: Path) -> None:
-    document = made(tmp_path, made_cities.PANEL)
-    assert not [warning for warning in document.warnings if warning.name == "romano-wolf"]
-
-
 def test_a_group_that_carries_the_effect(tmp_path: Path) -> None:
     frame = made_cities.frame()
     treated = frame.groupby("city")["d"].transform("max") == 1
@@ -332,7 +281,7 @@ def test_a_panel_with_gaps_keeps_what_it_can_have(tmp_path: Path) -> None:
     document = made(tmp_path, spec, made_cities.frame_with_gaps())
     codes = {warning.name for warning in document.warnings}
     assert {"residual-ar1", "robustness-value", "negative-weights", "leave-out:cohort", "not-checked:trends"} <= codes
-    assert "pesaran-cd" not in codes
+    assert not {"pesaran-cd", "romano-wolf"} & codes, "CD asks for no gaps, an adjustment for several outcomes"
     assert of(document, "not-checked:trends").severity == SILENT
 
 
@@ -372,17 +321,12 @@ def test_the_feet_of_tables_2_5_and_7_hold_the_same_numbers(committed: Document)
     assert kept["5", 1, "mediator", None, "ar1"] == numbers["ar1:table 5, patents, mediator"]
     assert kept["5", 2, "outcome", None, "ar1"] == numbers["ar1:table 5, patents, outcome"]
     assert kept["7", 2, "sar", "direct", "ar1_raw"] == numbers["ar1_raw:table 7, sar, w"]
+    of_table_7 = {name for name in numbers if name.startswith("ar1:table 7")}
+    assert of_table_7 == {"ar1:table 7, sar, w", "ar1:table 7, sdm, w"}, "no other model"
     assert {key[:4] for key in kept if key[4] == "pesaran_cd"} == {
         ("2", 5, "did", None), ("5", 1, "mediator", None), ("5", 2, "outcome", None), ("7", 2, "sar", "direct"),
         ("7", 3, "sdm", "direct"),
     }  # fmt: skip
-
-
-def test_direct_sar_and_sdm_are_looked_at_and_no_other_model(committed: Document) -> None:
-    labels = {
-        name.partition(":")[2] for name in of(committed, "residual-ar1").numbers if name.startswith("ar1:table 7")
-    }
-    assert labels == {"table 7, sar, w", "table 7, sdm, w"}
 
 
 def test_without_a_significant_effect_none_is_taken_away(tmp_path: Path) -> None:

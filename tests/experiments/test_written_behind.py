@@ -12,7 +12,7 @@ import pytest
 from experiments.run.resume import read_log
 from experiments.run.runner import Progress, one_behind, run
 from results.store import ZarrStore
-from studies import small_study
+from studies import quick_study
 
 SECONDS = 30.0  # within which a thread must have come so far
 
@@ -83,7 +83,7 @@ def test_a_block_counts_as_soon_as_it_is_written(tmp_path: Path) -> None:
             heard.append(progress.blocks)
             assert len(ZarrStore.open(path).done()) == progress.blocks
 
-    run(small_study(), store=path, listen=listen)
+    run(quick_study(256), store=path, listen=listen)
     assert heard == list(range(1, 9))
 
 
@@ -97,7 +97,7 @@ def test_a_run_that_cannot_write_keeps_what_is_committed(tmp_path: Path, monkeyp
         plain(self, *place_and_block)
         written.append(place_and_block[:2])
 
-    path, study = tmp_path / "x.zarr", small_study()
+    path, study = tmp_path / "x.zarr", quick_study(256)
     monkeypatch.setattr(ZarrStore, "write", full)
     with pytest.raises(OSError, match="No space left"):
         run(study, store=path)
@@ -109,7 +109,7 @@ def test_a_run_that_cannot_write_keeps_what_is_committed(tmp_path: Path, monkeyp
 
 
 def test_the_log_says_how_long_each_block_was_drawn_and_fitted(tmp_path: Path) -> None:
-    run(small_study(), store=tmp_path / "x.zarr")
+    run(quick_study(256), store=tmp_path / "x.zarr")
     commits = [event for event in read_log(tmp_path / "x.zarr") if event["event"] == "commit"]
     assert len(commits) == 8
     assert all(0 < event["computing"] <= event["seconds"] + 0.05 for event in commits)

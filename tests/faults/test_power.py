@@ -327,8 +327,7 @@ def test_a_block_is_logged_as_committed_after_a_flush(tmp_path: Path, monkeypatc
     assert sum(event["event"] == "commit" for event in read_log(path)) == 20
 
 
-@pytest.mark.parametrize(("number", "code"), [(errno.EIO, 2), (errno.ENOSPC, 3)])
-@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize(("number", "code", "at"), [(errno.EIO, 2, 0), (errno.ENOSPC, 3, 1)])
 def test_a_disk_that_fails_to_flush_ends_the_run_in_one_line(
     number: int, code: int, at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,10 +30,9 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
         lambda folder, reference: recipes.killed_clients(folder, reference, 2),
         recipes.full_disk,
         recipes.file_size_limit,
-        lambda folder, reference: recipes.damaged_files(folder, reference, 0),
         recipes.silent_damage,
     ],
-    ids=["client", "disk", "limit", "files", "silent"],
+    ids=["client", "disk", "limit", "silent"],
 )
 def test_a_fault_loses_nothing(recipe, reference: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     found = recipe(tmp_path, reference)

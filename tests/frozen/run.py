@@ -171,12 +171,7 @@ def digests(folder: Path) -> Iterator[tuple[str, str]]:
     """(file, SHA-256) of all that commands wrote, stores left out; of packed files what is in them."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if (
-            not path.is_file()
-            or ".zarr" in name
-            or "/stores/" in name
-            or path.suffix in (".png", ".pdf", ".parquet", ".jsonl")
-        ):
+        if not path.is_file() or ".zarr" in name or "/stores/" in name or path.suffix in UNSTEADY_FILES:
             continue
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as packed:

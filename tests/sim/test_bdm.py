@@ -19,15 +19,6 @@ def drawn(design: Design, replications: int, seed: int = 2004) -> Panel:
     return design.settle(Streams(seed)).draw(Streams(seed, "", 0, replications), EVERYTHING).panel
 
 
-@pytest.mark.parametrize("serial", [-0.4, 0.0, 0.8])
-def test_errors_are_stationary_and_serially_correlated(serial: float) -> None:
-    y = drawn(BertrandDufloMullainathan(serial), 400).variables["y"]
-    np.testing.assert_allclose(y.var(axis=(0, 2)), 1.0, atol=4 * np.sqrt(2 / 20_000))
-    for lag in (1, 3):
-        got = (y[:, lag:] * y[:, :-lag]).mean()
-        assert got == pytest.approx(serial**lag, abs=0.02)
-
-
 def test_half_of_the_units_get_the_law_in_one_year_from_1985_to_1995() -> None:
     panel = drawn(BertrandDufloMullainathan(), 2200)
     did, years = panel.variables["did"], np.array(panel.periods)
@@ -40,28 +31,6 @@ def test_half_of_the_units_get_the_law_in_one_year_from_1985_to_1995() -> None:
     assert (np.abs(counts - 200) < 4 * np.sqrt(200)).all()
     treated = did.any(axis=1).sum(axis=0)
     assert (np.abs(treated - 1100) < 4 * np.sqrt(550)).all()
-
-
-def test_every_effect_is_zero_where_there_is_one() -> None:
-    design = BertrandDufloMullainathan()
-    names = ("att", "event(0)", "event(18)", "att_cohort", "beta(did)", "sigma2", "rho", "beta(x)")
-    truth = design.settle(Streams(1)).draw(Streams(1, "", 0, 50), Wanted(frozenset(), names)).truth
-    for name in ("att", "event(0)", "att_cohort", "beta(did)"):
-        np.testing.assert_array_equal(truth[name], 0.0)
-    np.testing.assert_array_equal(truth["sigma2"], 1.0)
-    for name in ("event(18)", "rho", "beta(x)"):
-        assert np.isnan(truth[name]).all()
-
-
-def test_half_of_the_variance_is_common_to_a_group() -> None:
-    panel = drawn(Clustered(groups=40, effect=2.0), 200)
-    x = panel.variables["x"][:, 0].reshape(200, 40, 30)
-    u = (panel.variables["y"] - 2.0 * panel.variables["x"])[:, 0].reshape(200, 40, 30)
-    for values in (x, u):
-        assert values.var() == pytest.approx(2.0, abs=0.08)
-        assert values.mean(axis=2).var() == pytest.approx(1 + 1 / 30, abs=0.07)
-    assert abs((x.mean(axis=2) * u.mean(axis=2)).mean()) < 0.05
-    assert panel.attributes["group"].tolist() == np.repeat(np.arange(40), 30).tolist()
 
 
 def test_bad_dials_are_bad_input() -> None:

@@ -70,10 +70,6 @@ def row(panel: Panel, name: str, index: int) -> np.ndarray:
     return values[0] if values.shape[0] == 1 else values[index]
 
 
-def test_designs_are_found() -> None:
-    assert {"paper", "observed"} <= set(designs())
-
-
 def test_dials_are_frozen_values(design: Design) -> None:
     field = dataclasses.fields(design)[0].name  # type: ignore[arg-type]
     with pytest.raises(dataclasses.FrozenInstanceError):

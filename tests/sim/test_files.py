@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import made_cities
 import numpy as np
 import pandas as pd
 import pytest
@@ -151,22 +150,6 @@ def test_missing_files_and_directories(tmp_path: Path) -> None:
         read_frame(tmp_path / "none" / "panel.csv")
     with pytest.raises(BadInput, match="is a directory"):
         read_frame(tmp_path / "folder.csv")
-
-
-def test_the_real_city_panel(shared_data: Path) -> None:
-    frame = read_frame(shared_data / "city_panel.csv")
-    assert frame.shape == (5076, 57)
-
-
-def test_the_committed_panels() -> None:
-    frame = read_frame(made_cities.DATA / "cities.csv")
-    assert frame.shape == (36 * 9, 25)
-    assert frame.attrs == {"file": "cities.csv", "first_row": 2}
-    assert frame["city"].iloc[-1] == "C36"
-    assert frame["year"].dtype == np.int64
-    gaps = read_frame(made_cities.DATA / "cities_with_gaps.csv")
-    assert gaps.shape == (36 * 9 - 18, 8)
-    assert gaps.isna().sum().sum() == 9
 
 
 # Names that look like numbers or like a missing value, letters of Western files, indices and empty columns.

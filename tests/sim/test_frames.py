@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import made_cities
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +12,7 @@ from long_tables import panel_from_frame
 
 from sim.errors import BadInput
 from sim.panel import Panel
-from sim.panel_files import kind_of_treatment, read_frame, read_table
+from sim.panel_files import kind_of_treatment, read_table
 from sim.schema import Roles
 
 CITIES = ("北京市", "上海市", "广州市")
@@ -205,29 +203,6 @@ def test_every_role_is_kept() -> None:
     assert panel.roles == Roles("y", "did", ("x",), ("m",), instruments=("z",), weight="people")
     assert set(panel.variables) == {"y", "did", "x", "m", "z", "people"}
     np.testing.assert_array_equal(panel.variables["z"][0].T.ravel(), frame["z"])
-
-
-def test_the_published_two_way_did_is_slightly_unbalanced(shared_data: Path) -> None:
-    frame = read_frame(shared_data / "lowcarbon_did.csv")
-    panel = panel_from_frame(
-        frame, unit="city_name", period="year", roles=Roles("ln_carbon_intensity", "did", ("ln_pgdp",))
-    )
-    assert (len(panel.units), len(panel.periods), panel.nobs) == (215, 17, 3623)
-    assert not panel.balanced
-
-
-def test_the_committed_panel_with_gaps_lacks_what_its_file_lacks() -> None:
-    """18 rows are not in the file; of the others 9 have an empty cell, one each, and are left out on request."""
-    frame = read_frame(made_cities.DATA / "cities_with_gaps.csv")
-    keys: dict[str, Any] = {"unit": "city", "period": "year", "roles": Roles("y", "d", ("road", "book"))}
-    with pytest.raises(BadInput, match=r"'y'"):
-        panel_from_frame(frame, **keys)
-    panel = panel_from_frame(frame, missing="drop", **keys)
-    assert (len(panel.units), len(panel.periods), panel.nobs) == (36, 9, 36 * 9 - 18 - 9)
-    assert panel.observed is not None
-    whole = frame.dropna().set_index(["city", "year"])["y"]
-    for place in zip(*np.nonzero(panel.observed[0]), strict=True):
-        assert panel.variables["y"][0][place] == whole[panel.units[place[1]], panel.periods[place[0]]]
 
 
 def test_annual_periods_of_pandas_are_their_years() -> None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
-import made_cities
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +13,7 @@ from numpy.typing import NDArray
 
 from references.small_panels import small_panel
 from sim.errors import BadInput
-from sim.index import CellNames, EntropyIndex, entropy, entropy_index, hhi_diversification, min_max, panel_index
+from sim.index import CellNames, EntropyIndex, entropy, entropy_index, hhi_diversification, panel_index
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -75,13 +72,6 @@ def test_a_single_row_above_all_others_has_entropy_zero_and_equal_rows_entropy_o
     assert entropy(np.ones((1, 2, 3)), seen).tolist() == pytest.approx([1.0], abs=1e-15)
 
 
-def test_one_indicator_is_the_index_scaled() -> None:
-    a = drawn()["a"]
-    index = entropy_index({"a": a})
-    assert index.weights.tolist() == [[1.0]]
-    np.testing.assert_array_equal(index.score, (a - a.min()) / (a.max() - a.min()))
-
-
 @pytest.mark.parametrize("gaps", [0, 5])
 def test_loops_give_the_same(gaps: int) -> None:
     values = drawn(3)
@@ -106,19 +96,6 @@ def test_a_batch_is_its_replications_to_the_bit() -> None:
         np.testing.assert_array_equal(one.weights[0], batch.weights[r])
         np.testing.assert_array_equal(one.entropies[0], batch.entropies[r])
         np.testing.assert_array_equal(one.score[0], batch.score[r])
-
-
-def test_what_is_the_same_in_every_replication_is_computed_once() -> None:
-    index = index_of(drawn())
-    assert (index.weights.shape, index.score.shape) == ((1, 3), (1, 4, 7))
-
-
-def test_the_order_of_units_and_periods_does_not_matter() -> None:
-    values, order = drawn(2), np.random.default_rng(3).permutation(7)
-    index = index_of(values)
-    other = index_of({name: x[:, ::-1][:, :, order] for name, x in values.items()})
-    np.testing.assert_allclose(other.weights, index.weights, rtol=1e-12)
-    np.testing.assert_allclose(other.score, index.score[:, ::-1][:, :, order], rtol=1e-12)
 
 
 def test_the_unit_of_an_indicator_does_not_matter_and_its_sign_is_its_side() -> None:
@@ -156,13 +133,6 @@ def test_weights_sum_to_one_and_scores_stay_between_zero_and_one(rows: list[list
     assert (index.weights > 0).all()
     assert index.score.min() >= 0
     assert index.score.max() <= 1 + 1e-12
-
-
-def test_scaling_turns_negative_indicators_round() -> None:
-    seen = np.ones((1, 1, 3), dtype=bool)
-    x = np.array([[[2.0, 3, 6]]])
-    assert min_max(x, seen).tolist() == [[[0, 0.25, 1]]]
-    assert min_max(x, seen, negative=True).tolist() == [[[1, 0.75, 0]]]
 
 
 X = np.arange(6.0).reshape(1, 2, 3)
@@ -224,19 +194,3 @@ def test_diversification_with_missing_or_impossible_shares() -> None:
             hhi_diversification(np.array([[[0.5, wrong]], [[0.5, 1]]]))
     with pytest.raises(BadInput, match=r"shares are \[0\.0, 0\.0\]"):
         hhi_diversification(np.zeros((2, 3)))
-
-
-def test_diversification_of_the_real_cities(shared_data: Path) -> None:
-    table = pd.read_csv(shared_data / "city_panel.csv")
-    shares = [table[f"{sector}_share_pct"].to_numpy() for sector in ("primary", "secondary", "tertiary")]
-    total = np.sum(shares, axis=0) / 100  # within 0.4% of one; that column takes the shares as they are
-    np.testing.assert_allclose(hhi_diversification(shares), total**2 * table["div_inv_hhi_3sector"], rtol=1e-9)
-
-
-def test_diversification_of_the_committed_cities() -> None:
-    """One over the sum of squared shares, row by row; the file's shares are percents that sum to 100 within .0001."""
-    table = made_cities.frame()
-    shares = table[["farms_pct", "plants_pct", "services_pct"]].to_numpy()
-    expected = [sum(row) ** 2 / sum(share**2 for share in row) for row in shares.tolist()]
-    np.testing.assert_allclose(hhi_diversification(list(shares.T)), expected, rtol=1e-5)
-    assert 1 < min(expected) < max(expected) < 3

@@ -163,11 +163,6 @@ def test_what_a_panel_lacks_is_named(parts: dict[str, Any], words: str) -> None:
         settled(design(**parts))
 
 
-def test_a_world_without_weights() -> None:
-    panel = draw(design(weights={"kind": "none"}))
-    assert not panel.weights
-
-
 def context(unit: np.ndarray, loadings: np.ndarray) -> WorldContext:
     zeros = np.zeros(len(unit))
     places = Places(tuple(map(str, range(len(unit)))), zeros, zeros, zeros.astype(np.intp), zeros)

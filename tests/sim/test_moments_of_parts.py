@@ -44,33 +44,6 @@ def assert_close(statistic: np.ndarray, expected: float) -> None:
     assert abs(statistic.mean() - expected) <= 4 * mcse
 
 
-def lagged(e: np.ndarray, lag: int) -> np.ndarray:
-    """Autocovariance of each replication, (R,)."""
-    return np.asarray((e[:, lag:] * e[:, : e.shape[1] - lag]).mean(axis=(1, 2)))
-
-
-@pytest.mark.parametrize("distribution", ["normal", "t5", "lognormal"])
-def test_the_standard_deviation_of_errors_is_sd_times_scale(distribution: str) -> None:
-    e = errors(sd=1.5, scale=0.5, distribution=distribution)
-    assert_close(np.square(e).mean(axis=(1, 2)), 0.75**2)
-    assert_close(e.mean(axis=(1, 2)), 0.0)
-    assert_close(lagged(e, 1), 0.0)
-    skew = (e**3).mean(axis=(1, 2)) / 0.75**3
-    assert (skew.mean() > 1) == (distribution == "lognormal")
-
-
-def test_serial_correlations_are_those_of_the_process() -> None:
-    for ar, expected in ((0.7, [0.7, 0.49]), ([0.5, 0.3], [5 / 7, 0.5 * 5 / 7 + 0.3])):
-        e = errors(serial=ar)
-        assert_close(np.square(e).mean(axis=(1, 2)), 1.0)
-        for lag, value in enumerate(expected, 1):
-            assert_close(lagged(e, lag), value)
-    e = errors(moving=[0.6])
-    assert_close(np.square(e).mean(axis=(1, 2)), 1.0)
-    assert_close(lagged(e, 1), 0.6 / (1 + 0.36))
-    assert_close(lagged(e, 2), 0.0)
-
-
 @pytest.mark.parametrize("kind", ["ar", "ma"])
 def test_spatial_covariances_are_those_of_the_filter(kind: str) -> None:
     settings = {"errors": {"spatial": 0.5, "spatial_kind": kind}, **SILENT}
@@ -124,17 +97,14 @@ def test_units_keep_the_share_of_their_mean_error() -> None:
 
 def test_levels_have_their_spread() -> None:
     """Unit effects, period effects and trends of 400 worlds."""
-    units, periods, trends, factors = [], [], [], []
+    units, periods, trends = [], [], []
     for number in range(400):
         design = design_of(levels={"unit_sd": 2.0, "period_sd": 0.5, "trends_sd": 0.3})
         levels = design.levels.settle(_ground(design, number), Streams(SEED, f"world {number}"))
         units.append(np.square(levels.unit).mean())
         periods.append(np.square(levels.period).mean())
         trends.append(np.square(levels.trend).mean())
-        shared = design_of(levels={"unit_sd": 2.0, "period_sd": 0.0, "factors": 2, "factor_share": 0.5})
-        own = shared.levels.settle(_ground(shared, number), Streams(SEED, f"world {number}"))
-        factors.append(np.square(own.total - own.unit).mean())
-    for values, expected in ((units, 4.0), (periods, 0.25), (trends, 0.09), (factors, 2.0)):
+    for values, expected in ((units, 4.0), (periods, 0.25), (trends, 0.09)):
         assert_close(np.array(values), expected)
 
 
@@ -189,20 +159,6 @@ def _ground(design: PanelDesign, number: int) -> Any:
 
     places = design.geography.places(Streams(SEED, f"world {number}"), design.size)
     return WorldContext(places, design.labels, design.weights.build(places))
-
-
-def test_covariates_have_their_moments() -> None:
-    x = {"name": "x", "mean": 2.0, "sd": 3.0, "between": 0.4, "serial": 0.5}
-    within, ends = [], []
-    for number in range(60):
-        values = panel_of(20, covariates=[x], redraw=["covariates"], scope=f"w{number}").variables["x"]
-        unit = np.array(values - values.mean(axis=0))  # the part of units is fixed in a world
-        within.append(np.square(unit).mean() * 20 / 19)
-        ends.append((unit[:, 1:] * unit[:, :-1]).mean() * 20 / 19)
-    assert_close(np.array(within), 9 * 0.6)
-    assert_close(np.array(ends), 9 * 0.6 * 0.5)
-    binary = panel_of(1, covariates=[{"name": "b", "distribution": "binary"}]).variables["b"]
-    assert set(np.unique(binary)) == {0.0, 1.0}
 
 
 COUNTS: dict[str, tuple[dict[str, Any], float]] = {  # adoption: units that are ever treated, of 40
@@ -303,37 +259,6 @@ def test_adding_a_part_changes_no_numbers_of_the_others() -> None:
         np.testing.assert_array_equal(plain.variables[name], more.variables[name])
     with_z = panel_of(5, covariates=[{"name": "x"}, {"name": "z"}], mediators=[{"name": "m"}])
     np.testing.assert_array_equal(plain.variables["y"], with_z.variables["y"])
-
-
-HUGE: dict[str, dict[str, Any]] = {
-    "units differ": {"effect": {"size": 0.5, "unit_sd": 1.0}},
-    "neighbours": {"effect": {"size": 0.5}, "spillover": {"w_effect": 0.4, "rho": 0.3}, "weights": {"kind": "knn"}},
-    "a channel": {"effect": {"size": 0.5}, "mediators": [{"name": "m", "a": 0.5, "b": 0.6}]},
-    "a radius": {"effect": {"size": 0.5}, "spillover": {"w_effect": 0.4, "radius": 90.0}},
-    "growing": {"effect": {"size": 0.5, "shape": "growing"}},
-}
-
-
-@pytest.mark.parametrize("name", HUGE)
-def test_the_truth_is_what_a_huge_world_without_noise_shows(name: str) -> None:
-    """1,200 units without errors: outcomes of the world with the treatment less those of the one without it."""
-    silent = {"units": 1200, "periods": 4, "errors": {"scale": 0.0}}
-    shown, effects = [], []
-    for effect in (1.0, 0.0):
-        settings = {**silent, **HUGE[name]}
-        if not effect:
-            settings |= {"effect": {}, "spillover": {"rho": HUGE[name].get("spillover", {}).get("rho", 0.0)}}
-            settings["mediators"] = [{**item, "a": 0.0} for item in HUGE[name].get("mediators", [])]
-        design, streams = design_of(**settings), Streams(SEED)
-        draw = design.settle(streams).draw(streams.tile(0, 1), Wanted(frozenset({"y", "did"}), ("att", "spill(never)")))
-        shown.append(draw)
-    did = shown[0].panel.variables["did"][0] > 0
-    effects = (shown[0].panel.variables["y"] - shown[1].panel.variables["y"])[0]
-    assert shown[0].truth["att"][0] == pytest.approx(effects[did].mean(), abs=1e-10)
-    never = ~did.any(axis=0)
-    late = did.any(axis=1)
-    assert shown[0].truth["spill(never)"][0] == pytest.approx(effects[late][:, never].mean(), abs=1e-10)
-    assert shown[1].truth["att"][0] == 0.0
 
 
 @pytest.mark.long

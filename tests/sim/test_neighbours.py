@@ -16,21 +16,19 @@ import scipy.sparse as sp
 from libpysal.graph import Graph
 
 from sim.errors import BadInput
-from sim.panel_files import read_frame
 from sim.weights import (
     Coordinates,
     among_nearest,
     band,
     contiguity,
     economic,
-    great_circle_km,
     inverse_distance,
     knn,
     nested,
     touching_cells,
 )
 from sim.weights_files import FileLayout, from_file
-from sim.world.context import Places, WorldContext, cities
+from sim.world.context import Places, WorldContext
 from sim.world.parts.spillover import Neighbours
 
 # Four places on the equator, one degree (111.195 km) apart, the last ten degrees away.
@@ -41,16 +39,7 @@ DEGREE = 6371.0088 * np.pi / 180
 PLACES = Coordinates(UNITS, LONGITUDE, LATITUDE)
 
 
-def test_knn_takes_the_nearest_by_great_circle() -> None:
-    table = cities()
-    weights = knn(table.names, table.longitude, table.latitude, k=4)
-    distance = great_circle_km(table.longitude, table.latitude) + np.diag(np.full(len(table.names), np.inf))
-    nearest = np.sort(np.argsort(distance, axis=1)[:, :4], axis=1)
-    np.testing.assert_array_equal(weights.matrix.indices.reshape(-1, 4), nearest)
-    assert weights.name == "knn-4"
-
-
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_knn_are_those_of_libpysal(seed: int) -> None:
     rng = np.random.default_rng(seed)
     longitude, latitude = rng.uniform(-179, 179, 80), rng.uniform(-89, 89, 80)
@@ -369,23 +358,6 @@ def test_wrong_maps_are_refused(tmp_path: Path) -> None:
         contiguity(UNITS, tmp_path / "none.geojson", unit="名称")
 
 
-def test_real_islands_of_the_city_panel_are_named(shared_data: Path) -> None:
-    frame = read_frame(shared_data / "city_panel.csv")
-    codes = tuple(frame["city_code"].astype(str).unique())
-    edges = pd.read_csv(shared_data / "queen_edges.csv")
-    assert len(codes) == 282
-    assert set(edges.columns) == {"a", "b"}
-    with pytest.raises(BadInput, match=r"units without neighbours: .*460100"):
-        contiguity(codes, shared_data / "prefectures.geojson", unit="adcode")
-
-
-def test_the_cigarette_panels_square_csv(shared_data: Path) -> None:
-    names = tuple(pd.read_csv(shared_data / "cigarettes_w46.csv", index_col=0).index)
-    weights = from_file(shared_data / "cigarettes_w46.csv", names)
-    assert weights.row_stochastic
-    assert weights.matrix.nnz == 188
-
-
 def test_the_island_of_the_committed_map_is_named() -> None:
     """Squares on a grid; the last is drawn too small to touch: the others' queen neighbours differ by one step."""
     path, names = made_cities.DATA / "cities_map.geojson", tuple(made_cities.frame()["city"].unique())
@@ -396,17 +368,6 @@ def test_the_island_of_the_committed_map_is_named() -> None:
     row, column = np.divmod(np.arange(35), 6)
     apart = np.maximum(np.abs(row[:, None] - row), np.abs(column[:, None] - column))
     np.testing.assert_array_equal(weights.dense, apart == 1)
-
-
-def test_the_committed_square_csv() -> None:
-    """Neighbours on a 6 by 6 grid: 60 sides, two links each."""
-    names = tuple(made_cities.frame()["city"].unique())
-    weights = from_file(made_cities.DATA / "cities_w.csv", names)
-    assert weights.row_stochastic
-    assert weights.matrix.nnz == 120
-    row, column = np.divmod(np.arange(36), 6)
-    links = np.abs(row[:, None] - row) + np.abs(column[:, None] - column) == 1
-    np.testing.assert_allclose(weights.dense, links / links.sum(axis=1, keepdims=True), rtol=1e-14)
 
 
 LINKS = "a,b,2\nb,c,1\nc,d,3\nd,a,1\n"

@@ -7,7 +7,6 @@ from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from references.small_panels import names, small_panel, small_weights
@@ -115,12 +114,6 @@ def test_faulty_variables_are_refused(variables: dict[str, np.ndarray], message:
         Panel(("a", "b", "c"), (2001, 2002), variables)
 
 
-def test_added_variables_must_have_the_panels_replications() -> None:
-    panel = small_panel(replications=4)
-    with pytest.raises(BadInput, match="numbers of replications differ"):
-        panel.with_variables({"z": np.zeros((3, 6, 30))})
-
-
 @pytest.mark.parametrize("axis", ["units", "periods"])
 def test_repeated_labels_are_refused(axis: str) -> None:
     labels = {"units": ("a", "b", "a"), "periods": (2001, 2002)}
@@ -147,17 +140,3 @@ def test_weights_must_be_for_the_panels_units_in_order() -> None:
     shuffled = panel.weights["knn"].reordered(tuple(reversed(names(30))))
     with pytest.raises(BadInput, match="another order"):
         panel.with_weights("shuffled", shuffled)
-
-
-def test_a_long_table_becomes_the_panel_it_was_made_of() -> None:
-    panel = small_panel(12, 5)
-    rows = [
-        {"city": unit, "year": period, **{name: values[0, t, i] for name, values in panel.variables.items()}}
-        for t, period in enumerate(panel.periods)
-        for i, unit in enumerate(panel.units)
-    ]
-    frame = pd.DataFrame(rows).sample(frac=1, random_state=1).sort_values("city", kind="stable")
-    again = Panel.from_frame(frame, unit="city", period="year", roles=panel.roles)
-    assert (again.units, again.periods) == (panel.units, panel.periods)
-    for name, values in panel.variables.items():
-        np.testing.assert_array_equal(again.variables[name], values)

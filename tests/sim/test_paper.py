@@ -1,16 +1,14 @@
-"""The `paper` design: published facts, its truths as differences of potential outcomes, its mediation."""
+"""The `paper` design: published facts, whom it treats, and what it has no truth of."""
 
 from __future__ import annotations
-
-from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
 
-from estimators import TwoWayDID
 from sim import BadInput, Draw, Streams, Wanted
-from sim.presets import COHORTS, Paper
+from sim.design import Estimand
+from sim.presets import COHORTS, Paper, cohort_sizes
+from sim.world.draw import DrawnAdoption
 
 SEED = 42
 SEEDS = range(100, 124)
@@ -29,14 +27,6 @@ def draw(design: Paper, replications: int = 1, estimands: tuple[str, ...] = (), 
     streams = Streams(seed, "paper")
     world = design.settle(streams)
     return world.draw(streams.tile(0, replications), Wanted(frozenset(design.schema.variables), estimands))
-
-
-@cache
-def moments(name: str) -> tuple[float, float]:
-    """Mean and sd of a variable, averaged over worlds."""
-    design = Paper(mediator="ent" if name == "ent" else "gpat")
-    values = [draw(design, seed=seed).panel.variables[name] for seed in SEEDS]
-    return float(np.mean([x.mean() for x in values])), float(np.mean([x.std() for x in values]))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -63,18 +53,15 @@ def test_a_single_date_treats_the_same_cities_at_once() -> None:
     assert len(np.unique(single.argmax(axis=0)[single.any(axis=0)])) == 1
 
 
-@pytest.mark.parametrize("name", ["icr", "inv", "road", "book", "tech"])
+@pytest.mark.parametrize("name", MOMENTS)
 def test_moments_of_table_1(name: str) -> None:
-    mean, sd = moments(name)
-    assert mean == pytest.approx(MOMENTS[name][0], abs=0.03 * MOMENTS[name][1])
-    assert sd == pytest.approx(MOMENTS[name][1], rel=0.03)
-
-
-@pytest.mark.parametrize("name", ["gpat", "ent"])
-def test_mediators_have_about_table_1s_moments(name: str) -> None:
-    mean, sd = moments(name)
-    assert mean == pytest.approx(MOMENTS[name][0], abs=0.05 * MOMENTS[name][1])
-    assert sd == pytest.approx(MOMENTS[name][1], rel=0.05)
+    """Averaged over worlds; those of mediators are a little further away."""
+    design = Paper(mediator="ent" if name == "ent" else "gpat")
+    values = [draw(design, seed=seed).panel.variables[name] for seed in SEEDS]
+    mean, sd, *_ = MOMENTS[name]
+    near = 0.05 if name in ("gpat", "ent") else 0.03
+    assert np.mean([x.mean() for x in values]) == pytest.approx(mean, abs=near * sd)
+    assert np.mean([x.std() for x in values]) == pytest.approx(sd, rel=near)
 
 
 @pytest.mark.parametrize("name", ["inv", "road", "book", "tech"])
@@ -95,135 +82,10 @@ def test_levels_are_clustered_in_space() -> None:
     assert 0.28 <= np.mean(found) <= 0.45
 
 
-def test_treatment_favours_rich_eastern_cities() -> None:
-    shares = []
-    for seed in SEEDS:
-        panel = draw(Paper(), seed=seed).panel
-        treated = panel.variables["did"][0].any(axis=0)
-        shares.append((panel.attributes["region"][treated] == "east").mean())
-    assert np.mean(shares) > (panel.attributes["region"] == "east").mean() + 0.1
-
-
-WORLDS = {
-    "no spillover": Paper(),
-    "lag": Paper(spillover="lag"),
-    "error": Paper(spillover="error"),
-    "Durbin": Paper(spillover="paper", rho=0.5),
-    "growing": Paper(shape="growing", spillover="paper"),
-    "fading": Paper(shape="fading"),
-    "anticipated": Paper(anticipation=2, spillover="lag"),
-    "redrawn calendar": Paper(spillover="paper", redraw=("calendar",)),
-    "redrawn controls": Paper(spillover="paper", redraw=("controls",)),
-    "unequal trends": Paper(trend_gap=0.002, serial=0.5),
-}
-
-
-@pytest.mark.parametrize("name", WORLDS)
-def test_att_is_the_mean_difference_of_potential_outcomes(name: str) -> None:
-    """The same world without an effect draws the same numbers: Y(d) - Y(0) city-year by city-year."""
-    design = WORLDS[name]
-    with_policy = draw(design, 3, ("att", "att(2012,2015)", "att(2016,2016)"))
-    without = draw(replace(design, effect=0.0), 3, ("att",))
-    gain = with_policy.panel.variables["icr"] - without.panel.variables["icr"]
-    did = np.broadcast_to(with_policy.panel.variables["did"], gain.shape)
-    att = (gain * did).sum(axis=(1, 2)) / did.sum(axis=(1, 2))
-    np.testing.assert_allclose(with_policy.truth["att"], att, rtol=1e-9)
-    np.testing.assert_array_equal(without.truth["att"], 0.0)
-    years = np.array(with_policy.panel.periods)
-    cohort = years[did.argmax(axis=1)] * did.any(axis=1)
-    for first, year in ((2012, 2015), (2016, 2016)):
-        among = (cohort == first)[:, None, :] & (years == year)[:, None]
-        expected = (gain * among).sum(axis=(1, 2)) / among.sum(axis=(1, 2))
-        np.testing.assert_allclose(with_policy.truth[f"att({first},{year})"], expected, rtol=1e-8)
-
-
-def test_heterogeneous_effects_are_redrawn_and_their_att_follows() -> None:
-    design = Paper(heterogeneity=0.5)
-    with_policy, without = draw(design, 6, ("att",)), draw(replace(design, effect=0.0), 6)
-    gain = with_policy.panel.variables["icr"] - without.panel.variables["icr"]
-    did = with_policy.panel.variables["did"]
-    np.testing.assert_allclose(with_policy.truth["att"], (gain * did).sum(axis=(1, 2)) / did.sum(), rtol=1e-9)
-    assert np.unique(with_policy.truth["att"]).size == 6
-
-
-@pytest.mark.parametrize("spillover", ["none", "lag", "error", "paper"])
-def test_impacts_are_those_of_the_matrix_of_all_derivatives(spillover: str) -> None:
-    design = Paper(spillover=spillover)  # type: ignore[arg-type]
-    names = [f"{kind}({x})" for x in ("did", "inv") for kind in ("direct", "indirect", "total")]
-    drawn = draw(design, 2, tuple(names))
-    c, w = design.coefficients, drawn.panel.weights["knn-6"].dense
-    s = np.linalg.inv(np.eye(285) - c.rho * w)
-    for x, own, lagged in (("did", c.did, c.w_did), ("inv", c.controls[0], c.w_controls[0])):
-        matrix = s @ (own * np.eye(285) + lagged * w)
-        direct, total = np.trace(matrix) / 285, matrix.sum() / 285
-        for kind, value in (("direct", direct), ("total", total), ("indirect", total - direct)):
-            np.testing.assert_allclose(drawn.truth[f"{kind}({x})"], value, rtol=1e-12, atol=1e-15)
-
-
-def test_parameters_are_their_own_truths() -> None:
-    names = ("beta(did)", "beta(w_did)", "beta(inv)", "beta(w_tech)", "rho", "lambda", "sigma2")
-    truth = draw(Paper(spillover="paper"), 2, names).truth
-    values = [float(truth[name][0]) for name in names]
-    assert values == pytest.approx([0.0128, 0.0124, 0.0774, 0.0048, 0.1492, 0.0, 0.029**2])
-
-
 def test_errors_that_last_leave_sigma2_without_a_truth() -> None:
     """Effects take up a part of them: two-way residuals hold less than their variance."""
     assert np.isnan(draw(Paper(serial=0.6), 2, ("sigma2", "rho")).truth["sigma2"]).all()
     assert (draw(Paper(serial=0.6), 2, ("sigma2", "rho")).truth["rho"] == 0).all()
-
-
-def test_errors_have_the_dialled_sd_and_autocorrelation() -> None:
-    design = Paper(serial=0.6, controls="none", effect=0.0)
-    with_errors, without = draw(design, 40), draw(replace(design, sigma=0.0), 1)
-    errors = with_errors.panel.variables["icr"] - without.panel.variables["icr"]
-    assert errors.std() == pytest.approx(0.029, rel=0.01)
-    later, earlier = errors[:, 1:].ravel(), errors[:, :-1].ravel()
-    assert np.corrcoef(later, earlier)[0, 1] == pytest.approx(0.6, abs=0.01)
-    np.testing.assert_allclose(errors.std(axis=(0, 2)), 0.029, rtol=0.05)
-
-
-@pytest.mark.parametrize("spillover", ["none", "lag", "paper"])
-@pytest.mark.parametrize("mediator", ["gpat", "ent"])
-def test_direct_and_indirect_effects_add_up_to_the_att(spillover: str, mediator: str) -> None:
-    truth = draw(Paper(spillover=spillover, mediator=mediator), 3, ("att", "nde", "nie")).truth  # type: ignore[arg-type]
-    np.testing.assert_allclose(truth["nde"] + truth["nie"], truth["att"], rtol=0, atol=1e-12)
-    assert (truth["nie"] > 0).all()
-
-
-def mediation(mediator: str, confounding: float, serial: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Policy -> mediator, mediator -> outcome and policy -> outcome given the mediator, (R,) each."""
-    design = Paper(mediator=mediator, confounding=confounding, serial=serial)  # type: ignore[arg-type]
-    panel = draw(design, 200).panel
-    first = TwoWayDID(outcome=mediator, regressors=("did",), errors=("iid",))(panel)
-    second = TwoWayDID(regressors=("did", *panel.roles.controls, mediator), errors=("iid",))(panel)
-    return first.estimate[:, 0], second.estimate[:, -1], second.estimate[:, 0]
-
-
-def is_at(estimates: np.ndarray, truth: float) -> bool:
-    """Whether the mean is within 4 Monte Carlo errors of the truth."""
-    return bool(abs(estimates.mean() - truth) <= 4 * estimates.std(ddof=1) / np.sqrt(estimates.size))
-
-
-@pytest.mark.parametrize(("mediator", "a", "b"), [("gpat", 0.0925, 0.0072), ("ent", -0.0478, -0.0148)])
-@pytest.mark.parametrize("serial", [0.0, 0.8, -0.5])
-def test_mediation_regressions_recover_both_paths_without_confounding(
-    mediator: str, a: float, b: float, serial: float
-) -> None:
-    """Also with serial correlation: the mediator's own errors have that of the outcome's."""
-    to_mediator, to_outcome, direct = mediation(mediator, 0.0, serial)
-    assert is_at(to_mediator, a)
-    assert is_at(to_outcome, b)
-    assert is_at(direct, 0.0157 - a * b)
-
-
-@pytest.mark.parametrize(("mediator", "a", "b"), [("gpat", 0.0925, 0.0072), ("ent", -0.0478, -0.0148)])
-@pytest.mark.parametrize("confounding", [-0.5, 0.5])
-def test_confounding_biases_the_mediators_path_alone(mediator: str, a: float, b: float, confounding: float) -> None:
-    to_mediator, to_outcome, _ = mediation(mediator, confounding)
-    assert is_at(to_mediator, a)  # the first step does not see it
-    assert not is_at(to_outcome, b)
-    assert np.sign(to_outcome.mean() - b) == np.sign(confounding)
 
 
 @pytest.mark.parametrize(
@@ -237,6 +99,7 @@ def test_confounding_biases_the_mediators_path_alone(mediator: str, a: float, b:
         ({"treated": 285}, "allowed: 1 to 284"),
         ({"anticipation": 18}, "allowed: 0 to 17"),
         ({"confounding": 2.0}, "allowed: more than -1, less than 1"),
+        ({"assignment": "poor"}, "design paper"),
     ],
 )
 def test_impossible_dials_are_refused(dials: dict[str, object], message: str) -> None:
@@ -248,3 +111,58 @@ def test_no_controls_means_none_in_schema_and_draws() -> None:
     design = Paper(controls="none")
     assert design.schema.roles.controls == ()
     assert set(draw(design).panel.variables) == {"icr", "did", "gpat"}
+
+
+NOWHERE = (
+    "event(-1)", "event(16)", "event(1.5)", "event", "event(1,2)", "cohort(2006)", "cohort(2021)", "calendar(2007)",
+    "calendar(x)", "att(2016,2010)", "att(2016)", "att_event(1)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("redraw", [(), ("calendar",)])
+def test_what_a_world_lacks_is_nan(redraw: tuple[str, ...]) -> None:
+    for heterogeneity in (0.0, 0.5):
+        truth = draw(Paper(heterogeneity=heterogeneity, redraw=redraw), 2, NOWHERE).truth  # type: ignore[arg-type]
+        assert {name for name, values in truth.items() if np.isnan(values).all() and len(values) == 2} == set(NOWHERE)
+
+
+def test_a_draw_without_a_treated_unit_has_no_effect_on_the_treated() -> None:
+    did = np.zeros((2, 4, 3))
+    did[1, 2:, 0] = 1.0
+    adoption = DrawnAdoption(did, np.arange(4.0))
+    gain = np.arange(24.0).reshape(2, 4, 3)
+    for name in ("att", "att_event", "att_cohort", "att_calendar"):
+        values = adoption.mean_effect(gain, Estimand(name, ()))
+        assert np.isnan(values[0])
+        assert values[1] == pytest.approx(gain[1, 2:, 0].mean(), rel=1e-15)
+
+
+def test_cohorts_keep_their_proportions() -> None:
+    assert cohort_sizes(48).tolist() == list(COHORTS.values())
+    assert cohort_sizes(96).tolist() == [2 * n for n in COHORTS.values()]
+    for treated in (1, 14, 29, 71, 142, 284):
+        sizes = cohort_sizes(treated)
+        assert sizes.sum() == treated
+        assert (np.abs(sizes - np.array(list(COHORTS.values())) * treated / 48) < 1).all()
+
+
+def test_random_assignment_has_no_favourites() -> None:
+    """Eastern cities among the treated: as many as among all, where the rich are favoured 15 points more."""
+    shares = {}
+    for assignment in ("rich", "random"):
+        design = Paper(assignment=assignment, redraw=("calendar",))  # type: ignore[arg-type]
+        panel = draw(design, 400).panel
+        treated = panel.variables["did"].any(axis=1)
+        east = panel.attributes["region"] == "east"
+        shares[assignment] = (treated & east).sum() / treated.sum() - east.mean()
+    sd = np.sqrt(0.25 / (400 * 48))
+    assert abs(shares["random"]) < 4 * sd
+    assert shares["rich"] > 0.10
+
+
+def test_new_dials_leave_the_numbers_of_the_defaults_alone() -> None:
+    """The published calendar at any share of treated cities: the 14 are among the 48, these among the 142."""
+    few, some, many = (draw(Paper(treated=n), 1).panel.variables["did"][0].any(axis=0) for n in (14, 48, 142))
+    assert (few <= some).all()
+    assert (some <= many).all()
+    assert draw(Paper(), 2).panel.digest == draw(Paper(assignment="rich", treated=48), 2).panel.digest

@@ -89,9 +89,12 @@ def certificates(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def by_command_line(folder: Path, *, workers: int = 2, tls: bool = False, path: str = PATH,
-                    nanny: bool = True) -> Iterator[Cluster]:  # fmt: skip
-    """A scheduler and workers started by `dask scheduler` and `dask worker`; `path`: where workers look for modules."""
+def by_command_line(folder: Path, *, workers: int = 2, tls: bool = False, path: str = PATH, nanny: bool = True,
+                    **settings: str) -> Iterator[Cluster]:  # fmt: skip
+    """A scheduler and workers started by `dask scheduler` and `dask worker`; `path`: where workers look for modules.
+
+    settings: further variables of their environment.
+    """
     files, options = [], {}
     if tls:
         options["tls"] = certificates(folder)
@@ -102,7 +105,7 @@ def by_command_line(folder: Path, *, workers: int = 2, tls: bool = False, path: 
     here = ("--host", "127.0.0.1", "--no-dashboard", "--protocol", protocol, *files)
     dask = (sys.executable, "-m", "dask")
     scheduler = (*dask, "scheduler", *here, "--port", "0", "--scheduler-file", str(file))
-    processes = {"scheduler": start(folder, *scheduler, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")}
+    processes = {"scheduler": start(folder, *scheduler, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0", **settings)}
     try:
         wait_until(lambda: file.exists() and file.read_text(), 60, "the start of a scheduler")
         address = json.loads(file.read_text())["address"]
@@ -110,7 +113,8 @@ def by_command_line(folder: Path, *, workers: int = 2, tls: bool = False, path: 
         if tls and nanny:
             kind += ("--preload-nanny", "cluster.steady_tls")
         for number in range(workers):
-            processes[f"worker {number}"] = start(folder, *dask, "worker", address, *kind, *here, PYTHONPATH=path)
+            own = {"PYTHONPATH": path, **settings}
+            processes[f"worker {number}"] = start(folder, *dask, "worker", address, *kind, *here, **own)
         yield Cluster(address, options, processes)
     finally:
         for process in reversed(processes.values()):
