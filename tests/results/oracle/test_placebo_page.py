@@ -189,3 +189,6 @@ def test_a_look_at_the_time_before_prints_a_share(real: RealPanel) -> None:
     assert "95% interval" not in lines
     assert found.document["permutation_pvalue"] is None
     assert "no p value" in text_of(found)
+    study = found.question.study
+    exact = replace(found.question, study=replace(study, design=replace(found.question.design, exact=True)))
+    assert "the share has no Monte Carlo error" in text_of(replace(found, question=exact))
