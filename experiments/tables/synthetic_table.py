@@ -7,7 +7,6 @@ as the estimate is. Figures show the paths of each estimator and the weights of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -286,9 +285,18 @@ def effects(setting: TableSetting) -> list[JournalTable]:
     return [JournalTable(SYNTHETIC_TABLE, f"Synthetic controls: {setting.about}", heads, tuple(rows), notes)]
 
 
-def weights_table(setting: TableSetting, sort: str, number: str, what: str) -> list[JournalTable]:
-    """Tables C2 and C3: weights of units, the heaviest first, or of periods, where an estimator fits them; a row each
-    and one for the rest."""
+def unit_weights(setting: TableSetting) -> list[JournalTable]:
+    """Table C2: weights of control units, the heaviest first."""
+    return _weights_table(setting, "unit", "C2", "control units")
+
+
+def period_weights(setting: TableSetting) -> list[JournalTable]:
+    """Table C3: weights of periods before adoption, where an estimator fits them."""
+    return _weights_table(setting, "period", "C3", "periods before adoption")
+
+
+def _weights_table(setting: TableSetting, sort: str, number: str, what: str) -> list[JournalTable]:
+    """Weights of one sort, a row each and one for the rest; none where no column weights them unequally."""
     name, called = f"{sort}_weight", setting.document.panel.get(sort)
     setting = setting.balanced_part
     columns = [column for column in fit_columns(setting.document, SYNTHETIC_TABLE) if column.records]
@@ -324,8 +332,4 @@ def _weight(value: float, column: Mapping[str, float]) -> str:
 
 
 TABLES = (SYNTHETIC_TABLE,)
-LAYOUTS = {
-    14: effects,
-    15: partial(weights_table, sort="unit", number="C2", what="control units"),
-    16: partial(weights_table, sort="period", number="C3", what="periods before adoption"),
-}
+LAYOUTS = {14: effects, 15: unit_weights, 16: period_weights}

@@ -70,9 +70,15 @@ def test_times_are_taken_and_read_as_slurm_reads_them(walltime: str, seconds: in
 @pytest.mark.parametrize(
     ("options", "jobs"), [({}, (4, 4)), ({"least": 3}, (2, 4)), ({"least": 0}, (0, 4)), ({"least": 99}, (4, 4))]
 )
-def test_workers_are_asked_for_as_whole_jobs(options: dict[str, Any], jobs: tuple[int, int]) -> None:
+def test_workers_are_asked_for_as_whole_jobs(
+    options: dict[str, Any], jobs: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = list[dict[str, int]]()
-    Slurm(workers=7, processes=2, **options)._scale(SimpleNamespace(adapt=lambda **given: asked.append(given)))
+    made = SimpleNamespace(adapt=lambda **given: asked.append(given), hopeless=None, close=lambda timeout: None)
+    monkeypatch.setattr(Slurm, "cluster", lambda self, certificates: made)
+    monkeypatch.setattr(dask_cluster, "client_of", lambda *arguments, **named: None)
+    monkeypatch.setattr(dask_pool, "DaskPool", lambda client, owned, *rest, **named: owned.close())
+    Slurm(workers=7, processes=2, directory=str(tmp_path), **options).open()
     assert [(given["minimum_jobs"], given["maximum_jobs"]) for given in asked] == [jobs]
 
 
