@@ -242,6 +242,11 @@ class Record(Fit):
     periods: int = 0
     effects_method: str | None = None
 
+    @property
+    def value(self) -> float | None:
+        """The number itself, of an estimate or a statistic."""
+        return self.estimate
+
 
 @dataclass(frozen=True)
 class Figure:
