@@ -184,3 +184,13 @@ def test_errors_by_draws_of_such_replications_are_refused() -> None:
     with pytest.raises(BadInput, match="wild:group of replications that differ in the units that they can use"):
         Ancova(errors=("wild:group",))(drawn)
     refuses("replications differ in the units that have periods before and after", lambda: Ancova().used(drawn))
+
+
+def test_a_unit_without_rows_before_is_left_out_of_ancova_alone() -> None:
+    panel = panel_of()
+    seen = np.ones((1, 8, 40), dtype=bool)
+    seen[0, :3, 5] = False
+    gaps = replace(panel, observed=seen)
+    assert Ancova()(gaps).statistics["nobs"][0] == 39
+    assert PostOnly()(gaps).statistics["nobs"][0] == 40
+    assert Ancova().used(gaps).nobs == 39

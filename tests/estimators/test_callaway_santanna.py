@@ -379,6 +379,11 @@ def test_bad_terms(window: tuple[int, int], cohorts: tuple[int, ...], years: tup
     refuses(message, lambda: check_terms(window, cohorts, years, "test"))
 
 
+def test_a_term_of_another_kind_is_an_error() -> None:
+    with pytest.raises(ValueError, match="not a term"):
+        Aggregation.of(("gap(3)",), CELLS, COHORTS)
+
+
 # Uniform bands: moments of the multipliers, the Gaussian limit, and how often they cover every term at once.
 
 

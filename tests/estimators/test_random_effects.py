@@ -208,3 +208,11 @@ def test_a_unit_that_is_never_observed_changes_no_test() -> None:
     one, other = (RandomEffects(tests=True)(each) for each in (with_it, without))
     for name, values in other.statistics.items():
         np.testing.assert_allclose(one.statistics[name], values, rtol=1e-9, err_msg=name)
+
+
+def test_without_the_tests_nothing_is_new(panel: Panel) -> None:
+    plain, tested = RandomEffects()(panel), RandomEffects(tests=True)(panel)
+    np.testing.assert_array_equal(plain.estimate, tested.estimate)
+    np.testing.assert_array_equal(plain.se, tested.se)
+    assert repr(RandomEffects()) == repr(RandomEffects(tests=False))
+    assert "tests" not in repr(RandomEffects())

@@ -34,11 +34,10 @@ class Covariances:
     def of(cls, matrix: Floats, pre: int) -> Covariances:
         """Those of a covariance matrix (T, T) of a unit's errors, of which `pre` periods lie before adoption.
 
-        Raises BadInput unless there are periods before and after. The variance is the one that makes the formula exact
+        The variance is the one that makes the formula exact
         where it differs between periods: the mean over periods weighted by 1/m^2 before and 1/r^2 after.
         """
         post = len(matrix) - pre
-        _check_periods(pre, post)
         own = np.diagonal(matrix)
         variance = (own[:pre].mean() / pre + own[pre:].mean() / post) / (1 / pre + 1 / post)
         return cls(float(variance), _between(matrix[:pre, :pre]), _between(matrix[pre:, pre:]),
@@ -52,11 +51,7 @@ class Covariances:
 
 
 def did_variance(treated: int, controls: int, pre: int, post: int, errors: Covariances) -> float:
-    """The variance of two-way DID with one date; raises BadInput for empty groups or times."""
-    _check_periods(pre, post)
-    if min(treated, controls) < 1:
-        raise bad(f"{treated} treated and {controls} control units", where="variance of DID", allowed="1 or more each",
-                  remedy="correct the numbers of units")  # fmt: skip
+    """The variance of two-way DID with one date."""
     inner = (
         (pre + post) / (pre * post) * errors.variance
         + (pre - 1) / pre * errors.before
@@ -101,19 +96,12 @@ def _between(matrix: Floats) -> float:
     return float((matrix.sum() - np.trace(matrix)) / (periods * (periods - 1))) if periods > 1 else 0.0
 
 
-def _check_periods(pre: int, post: int) -> None:
-    if min(pre, post) < 1:
-        raise bad(f"{pre} periods before and {post} from adoption on", where="variance of DID",
-                  allowed="1 or more each", remedy="correct the numbers of periods")  # fmt: skip
-
-
 def minimum_detectable_effect(
     variance: float, *, power: float = 0.8, alpha: float = 0.05, dof: float = np.inf
 ) -> float:
     """The effect that a two-sided t test of level alpha finds with this power: (t_power + t_{1-alpha/2}) sqrt(Var).
 
-    Burlig, Preonas and Woerman (2020, section 2): both quantiles are those of t with `dof` degrees of freedom. Raises
-    BadInput for a power below alpha or outside of (0, 1).
+    Burlig, Preonas and Woerman (2020, section 2): both quantiles are those of t with `dof` degrees of freedom.
     """
     if not 0 < alpha < power < 1:
         raise bad(f"power = {power:g} and alpha = {alpha:g}", where="minimum detectable effect",
