@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,14 +45,25 @@ def pool() -> Iterator[Any]:
         executor.close()
 
 
-def test_without_the_certificate_nobody_gets_in(pool: Any) -> None:
+def as_nobody(*command: str) -> list[str]:
+    if os.geteuid() != 0 or shutil.which("runuser") is None:
+        pytest.skip("ANOTHER USER IS NOT TESTED HERE: only root can become one")
+    whole = ["runuser", "-u", "nobody", "--", *command]
+    if subprocess.run([*whole[:4], sys.executable, "-c", "import distributed"], capture_output=True).returncode:
+        pytest.skip("ANOTHER USER IS NOT TESTED HERE: it cannot read this installation")
+    return whole
+
+
+@pytest.mark.parametrize("who", ["nobody", "this user"])
+def test_without_the_certificate_nobody_gets_in(pool: Any, who: str) -> None:
     """Scheduler, worker and nanny each; the port itself is reached, so it is the certificate that keeps them out."""
     assert [outcome.result for outcome in pool.run(double, [4])] == [8], "the owner is inside"
     ((worker, facts),) = pool.client.scheduler_info()["workers"].items()
     for address in (pool.address, worker, facts["nanny"]):
         assert address.startswith("tls://127.0.0.1:")
         command = [sys.executable, "-c", TRY, address]
-        ran = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=60)
+        ran = subprocess.run(as_nobody(*command) if who == "nobody" else command, capture_output=True, text=True,
+                             cwd="/", timeout=60)  # fmt: skip
         assert "reached" in ran.stdout, ran.stderr
         assert "inside" not in ran.stdout
         assert ran.stdout.count("refused") == 2, ran.stdout + ran.stderr
@@ -66,16 +79,17 @@ def test_all_that_listens_listens_on_the_loopback_address(pool: Any) -> None:
 
 
 @pytest.mark.long
-def test_a_closed_terminal_leaves_no_child(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGTERM])
+def test_a_closed_terminal_leaves_no_child(how: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "experiments", "run", "bias", "--workers", "2", "--store", str(tmp_path / "x")]
     process = subprocess.Popen(
         command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(how, signal.SIG_DFL),
     )  # fmt: skip
     me = psutil.Process(process.pid)
     wait_until(lambda: len(me.children(recursive=True)) >= 3, 60, "the start of workers")
     children = me.children(recursive=True)
-    process.send_signal(signal.SIGHUP)
+    process.send_signal(how)
     _, said = process.communicate(timeout=60)
     assert process.returncode in {143, 0}, said
     gone, alive = psutil.wait_procs(children, timeout=20)

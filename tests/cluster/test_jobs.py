@@ -19,7 +19,7 @@ from typing import Any
 import batch_system
 import psutil
 import pytest
-from real_parts import ENVIRONMENT, PATH, ROOT, Cluster, made_batch_system, wait_until
+from real_parts import ENVIRONMENT, PARTS, PATH, ROOT, Cluster, made_batch_system, wait_until
 from slow_jobs import double, double_slowly
 
 from cluster import ClusterLost, Refused, WorkerRefused, back_end, dask_cluster, dask_pool
@@ -621,3 +621,26 @@ def test_a_job_over_a_limit_does_not_end_the_wait_for_those_that_were_taken() ->
     assert cluster.hopeless() == ""
     del cluster.workers["w"]
     assert cluster.hopeless() == "it took no job: sbatch: error: QOSMaxSubmitJobPerUserLimit"
+
+
+@pytest.mark.server
+def test_a_job_of_slurm_that_is_requeued_comes_back_with_its_worker(tmp_path: Path) -> None:
+    """On real Slurm that requeues no job by itself."""
+    from real_parts import NotHere
+
+    try:
+        with PARTS["slurm"](tmp_path) as cluster:
+            pool: Any = back_end("slurm", {**cluster.options, "workers": 1}).open()
+            try:
+                listing = ["squeue", "--noheader", "--format=%A"]
+                (number,) = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split()
+                outcomes = pool.run(double_slowly, range(20))
+                results = [next(outcomes).result]
+                subprocess.run(["scontrol", "requeue", number], check=True)
+                results += [outcome.result for outcome in outcomes]
+                assert sorted(results) == [2 * job for job in range(20)]
+                assert subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split() == [number]
+            finally:
+                pool.close()
+    except NotHere as reason:
+        pytest.skip(f"SLURM IS NOT TESTED HERE: {reason}")
