@@ -30,7 +30,7 @@ from estimators.core.hypotheses import (
     permutation_p_values,
     searched_interval,
 )
-from estimators.core.tile import AssignedTreatments, Tile
+from estimators.core.tile import AssignedTreatments, ShiftedFits, Tile
 from estimators.core.treatments import PathCodes
 from sim.arrays import Codes, Floats
 from sim.errors import bad, closest, listed, naming, one_of
@@ -207,16 +207,7 @@ class KernelTest:
     def test(self, y: Floats) -> NullTests:
         """Outcomes (R, T, N) under all assignments."""
         if self.statistic == "studentised" and self.interval:
-            # the studentised test of one linear estimate, inverted by bisection
-            fits = self.assigned.shifted(y, self.real)
-
-            def pvalue(c: Floats) -> Floats:
-                t = fits.t(c)
-                return permutation_p_values(t[:, 0], t[:, 1:])
-
-            real = fits.b[:, 0]
-            lower, upper = searched_interval(real, np.sqrt(fits.v0[:, 0]), pvalue)
-            return NullTests(pvalue(np.zeros_like(real))[:, None], lower[:, None], upper[:, None])
+            return _searched(self.assigned.shifted(y, self.real))
         if self.statistic == "raw":
             drawn = self.assigned.estimates(y)[:, :, self.columns]
         else:  # NaN where a fit fails
@@ -229,6 +220,18 @@ class KernelTest:
         b, slope = drawn[:, :, 0], self.assigned.estimates(self.real)[:, :, 0]
         lower, upper = linear_interval(b[:, 0], b[:, 1:], slope[:, 1:])
         return NullTests(p, lower[:, None], upper[:, None])
+
+
+def _searched(fits: ShiftedFits) -> NullTests:
+    """The studentised test of one linear estimate, inverted by bisection."""
+
+    def pvalue(c: Floats) -> Floats:
+        t = fits.t(c)
+        return permutation_p_values(t[:, 0], t[:, 1:])
+
+    real = fits.b[:, 0]
+    lower, upper = searched_interval(real, np.sqrt(fits.v0[:, 0]), pvalue)
+    return NullTests(pvalue(np.zeros_like(real))[:, None], lower[:, None], upper[:, None])
 
 
 LEAST_DRAWS = 99
