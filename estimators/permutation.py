@@ -30,7 +30,7 @@ from estimators.core.hypotheses import (
     permutation_p_values,
     searched_interval,
 )
-from estimators.core.tile import AssignedTreatments, Tile
+from estimators.core.tile import AssignedTreatments, ShiftedFits, Tile
 from estimators.core.treatments import PathCodes
 from sim.arrays import Codes, Floats
 from sim.errors import bad, closest, listed, naming, one_of
