@@ -16,7 +16,7 @@ from sim.errors import bad, choice_problems, refuse
 from sim.schema import Schema
 from sim.streams import Streams
 from sim.world.panel_design import PanelDesign
-from sim.world.parts.adoption import Calendar, Never, Random
+from sim.world.parts.adoption import Calendar, Never, Random, sizes_of
 from sim.world.parts.covariates import BoundedCovariate, Normal
 from sim.world.parts.effect import Effect
 from sim.world.parts.errors import Process
@@ -234,7 +234,7 @@ class Paper(PaperDials):
                 CONTROLS, coefficients.controls, coefficients.w_controls, CONTROL_MOMENTS.values(), strict=False
             )
         )
-        sizes = cohort_sizes(self.treated)
+        sizes = sizes_of(np.array(list(COHORTS.values())) / TREATED, self.treated)  # in the published proportions
         dates = tuple((year, int(size)) for year, size in zip(COHORTS, sizes, strict=True) if size)
         mediators: tuple[Linear, ...] = ()
         to_mediator, to_outcome, mean, sd, stretch = MEDIATION[self.mediator]
@@ -263,14 +263,6 @@ class Paper(PaperDials):
             mediators=mediators,
             redraw=tuple(PARTS[name] for name in self.redraw),  # type: ignore[misc]
         )  # fmt: skip
-
-
-def cohort_sizes(treated: int) -> NDArray[np.intp]:
-    """The published cohorts' sizes in proportion to `treated` cities, by largest remainders (ties: the earlier)."""
-    exact = np.array(list(COHORTS.values())) * treated
-    sizes, remainders = exact // TREATED, exact % TREATED
-    sizes[np.argsort(-remainders, kind="stable")[: treated - sizes.sum()]] += 1
-    return sizes.astype(np.intp)
 
 
 # The `bdm` design: a placebo law in a panel with serially correlated errors (Bertrand, Duflo and Mullainathan

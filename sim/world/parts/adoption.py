@@ -617,7 +617,8 @@ def sizes_of(shares: Floats, total: int) -> NDArray[np.intp]:
     """Whole numbers in these shares that sum to a total, by largest remainders (ties: the earlier)."""
     exact = np.round(shares * total, 9)
     sizes = np.floor(exact)
-    sizes[np.argsort(-(exact - sizes), kind="stable")[: total - int(sizes.sum())]] += 1
+    remainders = np.round(exact - sizes, 9)  # equal ones stay equal whatever stands before the point
+    sizes[np.argsort(-remainders, kind="stable")[: total - int(sizes.sum())]] += 1
     return sizes.astype(np.intp)
 
 
