@@ -151,50 +151,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code, errors said on stderr, then what discovery left out."""
     said: set[object] = set()
     try:
-        words = sys.argv[1:] if arguments is None else arguments
-        if "" in words:  # Path("") is the folder where the command runs
-            before = next((word for word in reversed(words[: words.index("")]) if word), "the command")
-            return _emit(f"what stands behind {before} is empty; allowed: a value; leave it out, or see whether a "
-                         "variable of the shell is set", 2)  # fmt: skip
-        resumed = _is_resumed(arguments)
-        kept = f"; {KEPT}" if resumed else ""
-        try:
-            code = panelproof.main(args=arguments, prog_name="panelproof", standalone_mode=False)
-        except click.exceptions.Exit as error:
-            return error.exit_code
-        except click.ClickException as error:
-            if isinstance(error, click.exceptions.NoArgsIsHelpError):
-                click.echo(error.format_message())
-                return 2
-            context = getattr(error, "ctx", None)
-            path = context.command_path if context else "panelproof"
-            text = " ".join(error.format_message().split())
-            if (asked := re.match("No such command '([^']+)'", text)) and asked[1] in COMMANDS:  # below another command
-                text += f" Did you mean `panelproof {asked[1]}`?"
-            if isinstance(error, click.exceptions.NoSuchOption) and path == "panelproof":
-                text += " Options of a command stand behind its name, as in `panelproof run STUDY --workers 2`."
-            text = text if text.endswith(("?", ")", ".")) else f"{text}."
-            return _emit(f"{text} See `{path} --help`.", 2)
-        except (KeyboardInterrupt, click.Abort):
-            if arguments is None:  # a further Ctrl-C, or a cluster that had only begun, would end in a traceback
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
-                if deployed := sys.modules.get("distributed.deploy.spec"):
-                    atexit.unregister(deployed.close_clusters)
-            return _emit(f"interrupted{kept}", INTERRUPTED)
-        except Terminated:
-            return _emit(f"terminated{kept}", TERMINATED)
-        except Exception as error:
-            if arguments is None:
-                from cluster.numbers import OtherSettings, restart
-
-                if isinstance(error.__cause__, OtherSettings):  # settings are all that this process lacks
-                    restart()
-            said.update(getattr(error, "problems", ()))
-            code = _expected(error, resumed=resumed)
-            if code is None:
-                raise
-            return code
-        return code if isinstance(code, int) else 0
+        return _outcome(arguments, said)
     finally:
         if "sim.registry" in sys.modules:
             from sim.registry import problems
@@ -204,10 +161,62 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
                     click.echo(f"panelproof: warning: {problem}", err=True)
 
 
+def _outcome(arguments: Sequence[str] | None, said: set[object]) -> int:
+    """The exit code; problems that are said join `said`."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if "" in words:  # Path("") is the folder where the command runs
+        before = next((word for word in reversed(words[: words.index("")]) if word), "the command")
+        return _emit(f"what stands behind {before} is empty; allowed: a value; leave it out, or see whether a variable "
+                     "of the shell is set", 2)  # fmt: skip
+    resumed = _is_resumed(arguments)
+    kept = f"; {KEPT}" if resumed else ""
+    try:
+        code = panelproof.main(args=arguments, prog_name="panelproof", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        return _usage(error)
+    except (KeyboardInterrupt, click.Abort):
+        if arguments is None:  # a further Ctrl-C, or a cluster that had only begun to start, would end in a traceback
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            if deployed := sys.modules.get("distributed.deploy.spec"):
+                atexit.unregister(deployed.close_clusters)
+        return _emit(f"interrupted{kept}", INTERRUPTED)
+    except Terminated:
+        return _emit(f"terminated{kept}", TERMINATED)
+    except Exception as error:
+        if arguments is None:
+            from cluster.numbers import OtherSettings, restart
+
+            if isinstance(error.__cause__, OtherSettings):  # settings are all that this process lacks
+                restart()
+        said.update(getattr(error, "problems", ()))
+        code = _expected(error, resumed=resumed)
+        if code is None:
+            raise
+        return code
+    return code if isinstance(code, int) else 0
+
+
 def _is_resumed(arguments: Sequence[str] | None) -> bool:
     """Whether the command, the first argument that is no option, goes on where it was stopped."""
     given = sys.argv[1:] if arguments is None else arguments
     return next((word for word in given if not word.startswith("-")), None) in RESUMED
+
+
+def _usage(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message())
+        return 2
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "panelproof"
+    text = " ".join(error.format_message().split())
+    if (asked := re.match("No such command '([^']+)'", text)) and asked[1] in COMMANDS:  # below another command
+        text += f" Did you mean `panelproof {asked[1]}`?"
+    if isinstance(error, click.exceptions.NoSuchOption) and path == "panelproof":
+        text += " Options of a command stand behind its name, as in `panelproof run STUDY --workers 2`."
+    text = text if text.endswith(("?", ")", ".")) else f"{text}."
+    return _emit(f"{text} See `{path} --help`.", 2)
 
 
 def _expected(error: Exception, *, resumed: bool) -> int | None:

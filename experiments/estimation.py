@@ -89,19 +89,7 @@ def estimator_called(
     if name == TwoWayDID.kind:
         return regression(real.spec, name, regressors)
     if name in SECTIONS:
-        spec, panel = real.spec, panel_for(name, real)
-        errors = clustered_enough(panel, tuple(error for error in error_types(spec) if kind_of(error) not in PLACEBOS))
-        if name == PanelIV.kind and spec.iv is not None and spec.iv.instruments:
-            own = tuple(error for error in errors if served(error, tuple(panel.attributes), "iv"))
-            return replace(two_stages(real, spec.iv.instruments, own), label=name)
-        if name == TripleDifference.kind and spec.ddd is not None:
-            return triple_difference_of(real, panel, spec.ddd.group, errors, name)
-        by = () if name != Moderation.kind or spec.moderation is None else spec.moderation.by
-        if len(by) == 1:
-            return moderation_of(real, panel, by[0], errors, name)
-        what = f"by names {len(by)} moderators" if by else "the spec does not say what it is about"
-        remedy = "name one of them; table M has a column for each" if by else "write this section"
-        raise bad(what, where=f"--estimator {name}", allowed=f"{spec.file} {SECTIONS[name]}", remedy=remedy)
+        return _of_section(name, real)
     if name not in (*FORMS, SpatialPanel.kind):
         kind = in_full(name, "--estimator")
         found = find_estimator(kind, "--estimator") if ":" in kind else estimators().get(kind)
@@ -128,6 +116,23 @@ SECTIONS = {  # kinds of which a section of the spec says what they are about
     Moderation.kind: '[moderation] with by = ["..."], one column',
     TripleDifference.kind: '[ddd] with group = "..."',
 }
+
+
+def _of_section(name: str, real: RealPanel) -> Estimator:
+    """An estimator as its section of the spec says; raises BadInput where there is none, or several are meant."""
+    spec, panel = real.spec, panel_for(name, real)
+    errors = clustered_enough(panel, tuple(error for error in error_types(spec) if kind_of(error) not in PLACEBOS))
+    if name == PanelIV.kind and spec.iv is not None and spec.iv.instruments:
+        own = tuple(error for error in errors if served(error, tuple(panel.attributes), "iv"))
+        return replace(two_stages(real, spec.iv.instruments, own), label=name)
+    if name == TripleDifference.kind and spec.ddd is not None:
+        return triple_difference_of(real, panel, spec.ddd.group, errors, name)
+    by = () if name != Moderation.kind or spec.moderation is None else spec.moderation.by
+    if len(by) == 1:
+        return moderation_of(real, panel, by[0], errors, name)
+    what = f"by names {len(by)} moderators" if by else "the spec does not say what it is about"
+    remedy = "name one of them; table M has a column for each" if by else "write this section"
+    raise bad(what, where=f"--estimator {name}", allowed=f"{spec.file} {SECTIONS[name]}", remedy=remedy)
 
 
 # Whether a real panel can be estimated as its spec says, before anything is: what is wrong, all at once.
@@ -343,17 +348,7 @@ def ledger_of(real: RealPanel, estimators: EstimatorsAsked = ()) -> Ledger:
     if twice := [name for name in names if names.count(name) > 1]:
         raise bad(f"two estimators are called {twice[0]!r}", where="estimate", allowed="a name of its own for each",
                   remedy="give one a label")  # fmt: skip
-    # Variables whose fourth powers, as in the errors of a variance, overflow or vanish.
-    seen, problems = seen_in(real.panel), []
-    used = (real.panel.roles.outcome, *real.panel.roles.regressors, *real.panel.roles.mediators)
-    for name in dict.fromkeys(name for name in used if name is not None):
-        values = real.panel.variables[name][0][seen]
-        largest, spread = float(np.abs(values).max()), float(values.max() / 2 - values.min() / 2)
-        if largest > LARGEST or 0 < spread < SMALLEST:
-            said = f"holds numbers up to {largest:.1e}" if largest > LARGEST else f"varies by only {2 * spread:.1e}"
-            allowed = f"sizes from {SMALLEST:g} to {LARGEST:g}"
-            problems.append(Problem(f"variable {name!r} {said}", "estimation", allowed, "measure it in another unit"))
-    refuse(problems)
+    _check_sizes(real.panel)
     check_estimable(real)
     ledger = Ledger(real.spec.inference.seed, real.names, notes=list(real.notes))
     for module in table_modules():
@@ -379,6 +374,20 @@ def asked_estimators(given: object, name: str, where: str) -> tuple[str | Estima
             remedy = f"write {one.__name__}()" if isinstance(one, type) else "put @pp.estimator above a function"
             raise bad(f"{name} holds {one!r:.60}", where=where, allowed="names of kinds, and estimators", remedy=remedy)
     return several
+
+
+def _check_sizes(panel: Panel) -> None:
+    """Raise BadInput for variables whose fourth powers, as in the errors of a variance, overflow or vanish."""
+    seen, problems = seen_in(panel), []
+    names = (panel.roles.outcome, *panel.roles.regressors, *panel.roles.mediators)
+    for name in dict.fromkeys(name for name in names if name is not None):
+        values = panel.variables[name][0][seen]
+        largest, spread = float(np.abs(values).max()), float(values.max() / 2 - values.min() / 2)
+        if largest > LARGEST or 0 < spread < SMALLEST:
+            said = f"holds numbers up to {largest:.1e}" if largest > LARGEST else f"varies by only {2 * spread:.1e}"
+            allowed = f"sizes from {SMALLEST:g} to {LARGEST:g}"
+            problems.append(Problem(f"variable {name!r} {said}", "estimation", allowed, "measure it in another unit"))
+    refuse(problems)
 
 
 PLACES = ("table", "column")

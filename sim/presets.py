@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sim.design import Design, World
 from sim.errors import bad, choice_problems, refuse

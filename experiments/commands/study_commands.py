@@ -91,29 +91,7 @@ def kinds(kind: str | None, as_json: bool) -> None:
     KIND may also be a slot for parts (adoption), or one part of it (adoption.random).
     """
     if kind is None and not as_json:
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        from experiments.listing import kind_rows, offered_rows
-
-        console = Console(highlight=False)
-        try:
-            own = kind_rows()
-        except (SyntaxError, LookupError):  # a draft that its source does not explain: its import says what is wrong
-            from experiments.kinds import catalogue
-
-            own = {group: [(entry.kind, entry.summary) for entry in found] for group, found in catalogue().items()}
-        others = {"offered by other packages": rows} if (rows := offered_rows()) else {}
-        for group, rows in (own | others).items():
-            console.print(f"\n{group.replace('_', ' ')}", style="bold")
-            table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-            for _ in rows[0]:
-                table.add_column(overflow="fold")
-            for row in rows:
-                table.add_row(*map(Text, row))
-            console.print(table)
-        console.print("\nFor the dials of one kind: panelproof kinds KIND", markup=False)
+        _list_kinds()
         return
     from rich.console import Console
     from rich.padding import Padding
@@ -136,6 +114,32 @@ def kinds(kind: str | None, as_json: bool) -> None:
                 allowed = f": {' | '.join(dial.allowed)}" if dial.allowed else ""
                 console.print(Text(f"{dial.name}  ({dial.type}{allowed}; default {dial.default})"))
                 console.print(Padding(Text(dial.meaning), (0, 0, 0, 4)))
+
+
+def _list_kinds() -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from experiments.listing import kind_rows, offered_rows
+
+    console = Console(highlight=False)
+    try:
+        own = kind_rows()
+    except (SyntaxError, LookupError):  # a draft that its source does not explain: its import says what is wrong
+        from experiments.kinds import catalogue
+
+        own = {group: [(entry.kind, entry.summary) for entry in found] for group, found in catalogue().items()}
+    others = {"offered by other packages": rows} if (rows := offered_rows()) else {}
+    for group, rows in (own | others).items():
+        console.print(f"\n{group.replace('_', ' ')}", style="bold")
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for _ in rows[0]:
+            table.add_column(overflow="fold")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        console.print(table)
+    console.print("\nFor the dials of one kind: panelproof kinds KIND", markup=False)
 
 
 # `panelproof run`: run or resume a study.
