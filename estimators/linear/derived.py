@@ -190,12 +190,16 @@ class PostPeriodRegression(DerivedRegression):
         ),
         ("did",),
     )  # fmt: skip
-    baseline: ClassVar[bool]  # whether the outcome's mean before the date is a regressor
 
     outcome: str | None = None
     controls: tuple[str, ...] | None = ()
     errors: tuple[str, ...] = ("iid", "hc1")
     label: str = ""
+
+    @property
+    @abstractmethod
+    def baseline(self) -> bool:
+        """Whether the outcome's mean before the date is a regressor."""
 
     def regression(self, schema: Schema) -> TwoWayDID:
         """On the treatment, the outcome before, and controls, with a constant."""
