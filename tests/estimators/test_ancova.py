@@ -12,7 +12,7 @@ import pytest
 from covering import covered
 from refusals import refuses
 
-from estimators import Ancova, Estimates, Estimator, PostOnly, Status
+from estimators import Ancova, Estimates, Estimator, PostOnly, Status, TwoWayDID
 from estimators.core.estimator import critical_values
 from experiments.run.runner import run
 from experiments.study import Study
@@ -89,26 +89,30 @@ def test_the_weight_may_be_a_control_as_well(cls: type[Ancova | PostOnly]) -> No
     assert "pop" in ours.terms
 
 
-def world(serial: float = 0.0) -> PanelDesign:
-    return PanelDesign(
-        units=60, periods=8, levels=Effects(unit_sd=1.0), errors=Process(sd=1.0, serial=serial), adoption=Random(
-            treated=30, date=5), effect=Effect(size=0.4), first_period=1, redraw=("adoption",),
+def test_2000_draws_are_unbiased_covered_and_as_precise_as_the_literature_says() -> None:
+    design = PanelDesign(
+        units=60, periods=8, levels=Effects(unit_sd=1.0), errors=Process(sd=1.0), adoption=Random(treated=30, date=5),
+        effect=Effect(size=0.4), first_period=1, redraw=("adoption",),
     )  # fmt: skip
-
-
-def drawn(design: PanelDesign, estimators: tuple[Estimator, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Errors and margins of 95% intervals of 2,000 draws in worlds of 10, (2000, E)."""
-    streams, found = Streams(8, "ancova"), []
-    for start in range(0, 2000, 10):
+    estimators, streams, found = (Ancova(), PostOnly(), TwoWayDID(regressors=("did",))), Streams(8, "ancova"), []
+    for start in range(0, 2000, 10):  # each in a world of its own
         rows = streams.tile(start, start + 10)
         made = design.settle(streams.within(f"world {start}")).draw(rows, Wanted(frozenset(("y", "did")), ("att",)))
         got = [one(made.panel) for one in estimators]
         assert all((one.status == Status.OK).all() for one in got)
-        errors = [one.estimate[:, 0] - made.truth["att"] for one in got]
-        margins = [critical_values(one.dof, 0.05)[:, -1, 0] * one.se[:, -1, 0] for one in got]
-        found.append(np.stack([np.stack(errors, 1), np.stack(margins, 1)]))
+        own = [one.estimate[:, 0] - made.truth["att"] for one in got]
+        widths = [critical_values(one.dof, 0.05)[:, -1, 0] * one.se[:, -1, 0] for one in got]
+        found.append(np.stack([np.stack(own, 1), np.stack(widths, 1)]))
     errors, margins = np.concatenate(found, axis=1)
-    return errors, margins
+    spread = errors.std(axis=0)
+    assert (np.abs(errors.mean(axis=0)) <= 4 * spread / np.sqrt(2000)).all()
+    coverage = (np.abs(errors) <= margins).mean(axis=0)
+    assert ((coverage >= 0.93) & (coverage <= 0.97)).all(), coverage
+    c, m, r = 0.5, 4, 4  # unit and error have variance one each
+    post, did = (1 + (r - 1) * c) / r, (1 - c) / r + (1 - c) / m
+    known = np.sqrt(np.array([post - m * c**2 / (1 + (m - 1) * c), post, did]) * 2 * (1 / 30 + 1 / 30))
+    np.testing.assert_allclose(spread, known, rtol=4 / np.sqrt(2 * 2000) + 0.02)  # a slope is estimated in the first
+    assert spread[0] < min(spread[1:])
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 
 from estimators.core.estimator import Status, holm
 from estimators.spatial import lm_tests as ac
-from estimators.spatial.lm_tests import MoranTest, ResidualMaker, pooled_moran
+from estimators.spatial.lm_tests import MoranTest, ResidualMaker, permuted_pooled_moran, pooled_moran
 from references.small_panels import CONTROLS, Kind, small_panel, small_weights
 from sim import Panel, Weights
 
@@ -236,6 +236,42 @@ def test_simulated_moran_of_single_periods_follows_the_pooled_moments() -> None:
     np.testing.assert_allclose(found.var(), variance, rtol=0.1)
     singles = maker.simulated(w, 4000, np.random.default_rng(5))
     np.testing.assert_allclose(singles, ac.moran(errors, w), rtol=1e-9)
+
+
+@pytest.mark.long
+def test_sizes_at_five_percent() -> None:
+    """Every p-value of table 6 rejects a true null in 5% of panels; independent errors are no harmless assumption.
+
+    Under errors that follow an AR(1) of .8 within units, the moments of independent errors reject far too often, and
+    the exchange of whole histories does not.
+    """
+    rows, panel = 800, small_panel(60, 12)
+    w, maker = main_weights(panel), ResidualMaker.of(panel, panel.roles.regressors)
+    rng = np.random.default_rng(6)
+    fresh = rng.standard_normal((rows, 12, 60))
+    serial = fresh.copy()
+    for period in range(1, 12):
+        serial[:, period] = 0.8 * serial[:, period - 1] + 0.6 * fresh[:, period]
+    margin = 4 * np.sqrt(0.05 * 0.95 / rows)
+    for index, found in zip(INDICES, ac.both_indices(fresh[:, 0], w), strict=True):
+        for k in (None, ac.kurtosis(fresh[:, 0])):
+            mean, variance = ac.null_moments(index, ac.LinkSums.of(w), k)
+            assert abs((np.abs(found - mean) > 1.96 * np.sqrt(variance)).mean() - 0.05) < margin, index
+    mean, variance = maker.moments(w)
+    rejected = {}
+    for name, errors in (("independent", fresh), ("serial", serial)):
+        e = maker(errors)
+        found = pooled_moran(e, w)
+        rejected[name, "projection"] = (np.abs(found - mean) > 1.96 * np.sqrt(variance)).mean()
+        pvalues = [ac.folded_p_values(permuted_pooled_moran(row, w, 199, rng), x)
+                   for row, x in zip(e, found, strict=True)]  # fmt: skip
+        rejected[name, "permutation"] = (np.array(pvalues) <= 0.05).mean()
+        singles = maker.simulated(w, 999, rng)
+        by_year = np.stack([ac.folded_p_values(singles, x) for x in ac.moran(e, w)])
+        rejected[name, "simulation"] = (by_year <= 0.05).mean()
+    assert rejected.pop(("serial", "projection")) > 0.15
+    for test, share in rejected.items():
+        assert abs(share - 0.05) < margin, (test, share)
 
 
 @pytest.mark.parametrize("scale", [2.0**-900, 2.0**900])

@@ -29,7 +29,8 @@ from estimators.staggered.adoption_effects import (
 )
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from references.cohort_effects_twin import Twin
-from sim import BadInput, Panel, Roles, Streams
+from sim import BadInput, Panel, Roles, Streams, Wanted
+from sim.presets import Paper
 
 METHODS = ("unconditional", "regression", "ipw", "dr")
 
@@ -265,6 +266,33 @@ def test_collinear_covariates_and_switching_treatments_are_bad_input() -> None:
     refuses("not 0/1 and absorbing", lambda: CallawaySantAnna()(panel.with_variables({"did": did})))
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("controls", ["never", "not-yet"])
+def test_averages_hit_and_cover_each_draws_truth_under_heterogeneous_growing_effects(controls: Any) -> None:
+    design = Paper(shape="growing", heterogeneity=0.5, effect=0.05, redraw=("controls",))
+    estimator = CallawaySantAnna(controls=controls, cohorts=(2020,), years=(2015,))
+    layout, streams = estimator.layout(design.schema), Streams(4, "growing")
+    wanted = Wanted(estimator.variables(design.schema), tuple(layout.targets.values()))
+    chosen = [layout.terms.index(term) for term in layout.targets]
+    misses, margins = [], []
+    for start in range(0, 2048, 64):  # each in a world of its own
+        draw = design.settle(streams.within(f"world {start // 64}")).draw(streams.tile(start, start + 64), wanted)
+        fit = estimator(draw.panel)
+        truth = np.stack([draw.truth[target] for target in layout.targets.values()], axis=1)
+        misses.append(fit.estimate[:, chosen] - truth)
+        margins.append(1.96 * fit.se[:, 0, chosen])
+    off = np.concatenate(misses)
+    bias, mcse = off.mean(axis=0), off.std(axis=0, ddof=1) / np.sqrt(len(off))
+    assert len(layout.targets) >= 12
+    assert (np.abs(bias) < 4 * mcse).all(), dict(zip(layout.targets, bias / mcse, strict=True))
+    covered = dict(zip(layout.targets, (np.abs(off) <= np.concatenate(margins)).mean(axis=0), strict=True))
+    margin = 4 * np.sqrt(0.95 * 0.05 / len(off))
+    for term in (*(f"event({k})" for k in range(6)), "overall", "overall:cohort"):
+        # Errors count how effects differ between units as chance, the truth of a draw does not: they are cautious.
+        assert 0.95 - margin < covered[term] < 0.985, (term, covered[term])
+    assert covered["overall:event"] < 0.95 - margin  # rests on cohorts of one city, whose own noise the errors miss
+
+
 def test_spare_controls_are_those_beyond_the_coefficients_of_a_comparison() -> None:
     panel, _ = made_up(EVER)
     found = CallawaySantAnna(method="dr", covariates=("x0", "x1"), outcome="y")
@@ -411,3 +439,16 @@ def test_critical_values_of_independent_terms_are_those_of_the_largest_of_normal
         wanted = norm.ppf((1 + 0.95 ** (1 / count)) / 2)
         got = simultaneous_critical_values(influence[:, :count], drawn, 0.05)[0]
         assert got == pytest.approx(wanted, abs=0.08)
+
+
+def test_bands_cover_all_terms_at_once() -> None:
+    """Means of correlated terms of 200 units: 95% within 4 Monte Carlo errors, single intervals far less."""
+    rng = np.random.default_rng(5)
+    mixing, reps = rng.standard_normal((6, 6)), 600
+    x = rng.standard_normal((reps, 200, 6)) @ mixing
+    mean = x.mean(axis=1)
+    influence = (x - mean[:, None]).swapaxes(1, 2) / 200
+    t = (np.abs(mean) / np.sqrt(np.vecdot(influence, influence))).max(axis=1)
+    critical = simultaneous_critical_values(influence, multipliers("rademacher", 999, 200, rng), 0.05)
+    assert abs((t <= critical).mean() - 0.95) < 4 * np.sqrt(0.95 * 0.05 / reps)
+    assert (t <= 1.96).mean() < 0.87

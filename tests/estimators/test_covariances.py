@@ -13,6 +13,7 @@ from refusals import refuses
 
 from estimators import Estimates, SpatialDID
 from estimators.core.error_types import check_error_types
+from estimators.core.estimator import critical_values
 from estimators.linear.covariances import (
     Sample,
     bartlett_lag,
@@ -26,7 +27,7 @@ from experiments.references.reference import long_frame
 from references.pyfixest_reference import K_FIXEF, feols
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from sim import BadInput, Panel
+from sim import BadInput, Panel, Streams
 from sim.weights import great_circle_km
 
 NAMES = ("did", "inv", "road")
@@ -286,6 +287,47 @@ def test_an_attribute_may_have_a_plus_in_its_name() -> None:
     named = replace(panel, attributes={"a+b": panel.attributes["province"], "province": panel.attributes["province"]})
     ours = panel_ols(errors=("cluster:a+b", "cluster:province"))(named)
     np.testing.assert_array_equal(ours.se[:, 0], ours.se[:, 1])
+
+
+def sizes(y: np.ndarray, x: np.ndarray, errors: tuple[str, ...], **attributes: np.ndarray) -> dict[str, float]:
+    """How often 5% tests of the slope of x = 0 reject."""
+    units, periods = (tuple(str(i) for i in range(y.shape[2])), tuple(range(y.shape[1])))
+    fit = panel_ols("y", ("x",), errors=errors)(Panel(units, periods, {"y": y, "x": x}, attributes=attributes))
+    beyond = np.abs(fit.estimate[:, None, 0]) > critical_values(fit.dof[..., 0], 0.05) * fit.se[..., 0]
+    return dict(zip(errors, beyond.mean(axis=0), strict=True))
+
+
+def test_sizes_under_the_dependence_that_each_type_is_for() -> None:
+    """60 units x 40 years, 400 panels, x and errors of the same dependence: serial within units, or common to all units
+    of a year with loadings (which period effects do not take out) and serial too."""
+    streams, loadings = Streams(5, "sizes", 0, 400), np.linspace(-1, 1, 60)
+
+    def persistent(purpose: str, n: int) -> np.ndarray:
+        z = streams.normals(purpose, 40, n)
+        for t in range(1, 40):
+            z[:, t] = 0.5 * z[:, t - 1] + np.sqrt(0.75) * z[:, t]
+        return z
+
+    own = {name: persistent(name, 60) for name in ("e", "x")}
+    size = sizes(own["e"], own["x"], ("iid", "hc1", "cluster:unit"))
+    assert size["iid"] > 0.09
+    assert abs(size["cluster:unit"] - 0.05) < 0.033
+    common = [persistent(shock, 1) * loadings + 0.5 * own[name] for shock, name in (("f", "e"), ("g", "x"))]
+    size = sizes(*common, ("cluster:unit", "cluster:unit+period", "driscoll-kraay"))
+    assert size["cluster:unit"] > 0.3
+    assert size["driscoll-kraay"] < 0.5 * size["cluster:unit"]
+    assert size["cluster:unit+period"] < 0.5 * size["cluster:unit"]
+
+
+def test_conley_holds_its_size_where_neighbours_share_shocks() -> None:
+    """Units in pairs of places: shocks of x and of errors are common to a place; clusters of units are too small."""
+    rng, streams = np.random.default_rng(8), Streams(6, "conley", 0, 400)
+    lon, lat = np.repeat(rng.uniform(100, 120, 25), 4), np.repeat(rng.uniform(25, 45, 25), 4)
+    y, x = (np.repeat(streams.normals(name, 12, 25), 4, axis=2) + 0.5 * streams.normals(f"own {name}", 12, 100)
+            for name in ("y", "x"))  # fmt: skip
+    size = sizes(y, x, ("cluster:unit", "conley:20"), longitude=lon, latitude=lat)
+    assert size["cluster:unit"] > 0.2
+    assert abs(size["conley:20"] - 0.05) < 0.035
 
 
 @pytest.mark.parametrize("error", ["driscoll-kraay", "cluster:period", "cluster:unit+period"])

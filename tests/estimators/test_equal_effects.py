@@ -248,3 +248,27 @@ def test_labels_of_numbers_and_words() -> None:
     assert group_labels(np.array([0.5, 2.0])).tolist() == ["0.5", "2.0"]
     assert group_labels(np.array([True, False])).tolist() == ["True", "False"]
     assert group_labels(np.array(["东部"])).tolist() == ["东部"]
+
+
+def test_differences_are_unbiased_and_their_intervals_cover() -> None:
+    """800 panels with a difference of 1.5: mean error and coverage within 4 Monte Carlo errors."""
+    size = 800
+    panel = grouped(n=120, t=5, seed=21, replications=size)
+    more = 1.5 * panel.variables["did"] * (panel.attributes["zone"] == "b")
+    found = replace(TEST, errors=("iid",))(panel.with_variables({"y": panel.variables["y"] + more}))
+    error = found.estimate[:, 1] - 1.5
+    assert abs(error.mean()) <= 4 * error.std() / np.sqrt(size)
+    covered = (np.abs(error) <= stats.t.ppf(0.975, found.dof[:, 0, 1]) * found.se[:, 0, 1]).mean()
+    assert abs(covered - 0.95) <= 4 * np.sqrt(0.95 * 0.05 / size)
+
+
+@pytest.mark.long
+def test_size_when_groups_differ_in_variance() -> None:
+    """Of 400 panels without a difference, 5% are rejected by permutation, within 4 Monte Carlo errors."""
+    size = 400
+    panel = grouped(n=60, t=5, seed=11, replications=size)
+    noise = np.random.default_rng(12).standard_normal((size, 5, 60)).cumsum(axis=1)
+    test = replace(TEST, values=("a", "b"), errors=("cluster:unit",), draws=99)
+    for y in (noise, noise * np.where(panel.attributes["zone"] == "b", 2.0, 1.0)):
+        p = test(panel.with_variables({"y": y}), Streams(13).tile(0, size)).statistics["permutation_p"]
+        assert abs((p <= 0.05).mean() - 0.05) <= 4 * np.sqrt(0.05 * 0.95 / size)

@@ -209,6 +209,17 @@ def test_few_uneven_clusters_keep_their_level_where_usual_ones_do_not(shared: fl
     assert 0.02 < rejected(three, 2) <= 0.05
 
 
+def test_bias_reduced_variances_have_the_right_mean() -> None:
+    """Of independent errors: CR2 on average is the variance; the usual one is too small, CV3 too large."""
+    found = TwoWayDID(errors=("cluster:region", "cv3:region", "cr2:region"))(uneven(4000, shared=0.0, seed=21))
+    truth = TwoWayDID(errors=("iid",))(uneven(1, shared=0.0, seed=21))
+    ratios = np.square(found.se[:, :, 0]) / (truth.se[0, 0, 0] ** 2 / truth.statistics["sigma2"][0])
+    ratio, mcse = ratios.mean(axis=0), ratios.std(axis=0) / np.sqrt(4000)
+    assert abs(ratio[2] - 1) <= 4 * mcse[2]
+    assert ratio[0] < 1 - 4 * mcse[0]
+    assert ratio[1] > 1 + 4 * mcse[1]
+
+
 def test_facts_of_clusters_by_hand() -> None:
     """One date, balanced: psi of a treated unit is N_C times that of a control; shares follow from counts."""
     panel = uneven(1, shared=0.0, seed=1)

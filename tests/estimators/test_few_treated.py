@@ -243,6 +243,15 @@ def test_numbers_of_cells_bring_the_level_back_where_never_treated_units_lack_th
     assert abs(rejected(found, 1) - 0.05) <= BAND
 
 
+def test_power_and_coverage_with_one_treated_unit() -> None:
+    panel = placed(np.random.default_rng(33).standard_normal((2000, 8, 60)), {0: 4})
+    panel = panel.with_variables({"y": panel.variables["y"] + 3.0 * panel.variables["did"]})
+    found = TwoWayDID(errors=("conley-taber",))(panel)
+    inside = (found.lower[:, 0, 0] <= 3.0) & (found.upper[:, 0, 0] >= 3.0)
+    assert abs(inside.mean() - 0.95) <= 4 * np.sqrt(0.05 * 0.95 / 2000)
+    assert rejected(found, 0) > 0.95
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

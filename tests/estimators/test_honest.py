@@ -141,6 +141,24 @@ def test_no_other_linear_estimator_is_shorter(pre: int, post: int, seed: int, m:
         assert half_length <= found.fun * (1 + 1e-7)
 
 
+def test_coverage_at_the_worst_trend_is_nominal_without_simulation() -> None:
+    """A linear estimator is normal, so its coverage is exact: 95% at the worst trend, more at all others."""
+    asked, m = question(5, 3, 8, np.array([0.2, 0.3, 0.5])), 0.2
+    weights, half_length = smoothness_estimator(asked, m)
+
+    def coverage(second: Floats) -> float:
+        """Of the difference in trends with these second differences, flat in its first period."""
+        path = np.r_[0.0, 0.0, second.cumsum().cumsum()]
+        bias, se = weights @ np.delete(path - path[5], 5), np.sqrt(weights @ asked.sigma @ weights)
+        return float(ncx2.cdf((half_length / se) ** 2, 1, (bias / se) ** 2))
+
+    corners = [coverage(m * np.array(signs)) for signs in itertools.product((-1.0, 1.0), repeat=7)]
+    assert min(corners) == pytest.approx(0.95, abs=1e-10)
+    rng = np.random.default_rng(1)
+    assert min(coverage(m * rng.uniform(-1, 1, 7)) for _ in range(500)) > 0.95
+    assert coverage(2 * m * np.ones(7)) < 0.95
+
+
 # relative magnitudes
 
 
@@ -216,6 +234,21 @@ def test_ends_are_where_the_test_turns() -> None:
     critical = tests.least_favourable(0.005)
     around = np.array([low - 1e-8, low + 1e-8, high - 1e-8, high + 1e-8])
     assert tests.accept(around, 0.05, critical).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("mbar", [0.5, 1.0])
+def test_coverage_under_simulation(mbar: float) -> None:
+    """Trends at the restriction's edge: the interval covers in 95% of draws at least, within 4 Monte Carlo errors."""
+    base = question(3, 2, 9, np.array([0.5, 0.5]))
+    critical = Vertices.of(base, mbar).least_favourable(0.005)
+    rng, theta, rates = np.random.default_rng(17), 1.0, []
+    for worst in (0.0, 1.0, 5.0):
+        path = np.r_[0.0, worst, 0.0, 0.3 * worst]  # three early periods and the reference
+        delta = np.r_[path[:3] - path[3], mbar * worst * np.array([1.0, 2.0]) + theta]
+        draws = rng.multivariate_normal(delta, base.sigma, 1500)
+        tests = [Vertices.of(BoundsQuestion(beta, base.sigma, 3, base.weights), mbar) for beta in draws]
+        rates.append(np.mean([one.accept(np.array([theta]), 0.05, critical)[0] for one in tests]))
+    assert 0.95 - 4 * np.sqrt(0.95 * 0.05 / 1500) < min(rates) < 0.999
 
 
 # both

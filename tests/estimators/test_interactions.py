@@ -9,7 +9,8 @@ import pytest
 from agreement import of_units
 from refusals import refuses
 
-from estimators import Estimator, InteractionTest, Moderation, TripleDifference, TwoWayDID
+from estimators import Estimator, InteractionTest, Moderation, Status, TripleDifference, TwoWayDID
+from estimators.core.estimator import critical_values
 from experiments.references.reference import long_frame
 from references.pyfixest_reference import feols
 from references.small_panels import small_panel, uneven
@@ -194,6 +195,24 @@ def test_without_errors_every_draw_gives_its_truth(design: PanelDesign, estimato
     assert (np.abs(truths[:, 1]) > 0.1).all()
     assert np.ptp(truths[:, 0]) > 0 or estimator is DDD
     np.testing.assert_allclose(found.estimate[:, : len(terms)], truths, rtol=1e-7)
+
+
+@pytest.mark.parametrize(("design", "estimator"), [(world(), DDD), (world(**MODERATED), BY_M)],
+                         ids=["triple difference", "moderation"])  # fmt: skip
+def test_2000_intervals_cover_the_truth(design: PanelDesign, estimator: Estimator) -> None:
+    targets = [target for term, target in estimator.layout(design.schema).targets.items() if "did" in term]
+    streams, found = Streams(5, "coverage"), []
+    wanted = Wanted(frozenset(design.schema.variables), tuple(targets))
+    for start in range(0, 2000, 100):
+        draw = design.settle(streams.within(f"world {start}")).draw(streams.tile(start, start + 100), wanted)
+        got = estimator(draw.panel)
+        assert (got.status == Status.OK).all()
+        own = got.estimate[:, :2] - np.stack([draw.truth[target] for target in targets], axis=1)
+        found.append(np.stack([own, critical_values(got.dof, 0.05)[:, -1, :2] * got.se[:, -1, :2]]))
+    errors, margins = np.concatenate(found, axis=1)
+    assert (np.abs(errors.mean(axis=0)) <= 4 * errors.std(axis=0) / np.sqrt(2000)).all()
+    coverage = (np.abs(errors) <= margins).mean(axis=0)
+    assert ((coverage >= 0.93) & (coverage <= 0.97)).all(), coverage
 
 
 # Mistakes.

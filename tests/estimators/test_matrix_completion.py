@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import full_sizes
 import numpy as np
 import pandas as pd
 import pytest
@@ -386,6 +387,34 @@ def test_first_vectors_are_orthonormal_and_signed() -> None:
         left = np.linalg.svd(x[k])[0][:, :3]
         np.testing.assert_allclose(np.abs(left.T @ found[k]), np.eye(3), atol=1e-10)
         assert (found[k].sum(axis=0) >= 0).all()
+
+
+def strong_factors(replications: int) -> Panel:
+    """Two strong factors, adoption by loadings: two-way DID is biased."""
+    return factor_panel(seed=12, replications=replications, units=80, periods=20, treated=20, last=6, strength=12.0)
+
+
+def test_it_is_unbiased_under_factors_where_two_way_did_is_not() -> None:
+    panel = strong_factors(300)
+    assert TwoWayDID()(panel).estimate[:, 0].mean() - 1.0 > 2.0
+    panels, _ = InteractiveEffects()._panels(panel)
+    for form in FORMS:
+        whole = InteractiveEffects(form=form).complete(panels, Streams(0))
+        np.testing.assert_array_equal(whole.tuning, 2)
+        miss = panels.effect(whole.outcome) - 1.0
+        assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(300)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("form", FORMS)
+def test_its_errors_cover(form: FactorForm) -> None:
+    """Bias and coverage of 95% intervals of the defaults, number of factors chosen; 400 replications in full."""
+    replications = full_sizes.size(200, 400)
+    found = InteractiveEffects(form=form)(strong_factors(replications))
+    miss = found.estimate[:, 0] - 1.0
+    assert (found.status == Status.OK).all()
+    assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(replications)
+    assert 0.93 <= (np.abs(miss) < 1.96 * found.se[:, 0, 0]).mean() <= 0.97
 
 
 @pytest.mark.parametrize(("form", "error"), [("imputation", "jackknife:unit"), ("regression", "placebo:unit"),
