@@ -15,10 +15,11 @@ import pytest
 from covering import allowed_pairs, covering_rows, pairs_of
 from refusals import refuses
 
-from estimators import Estimates, Estimator, Status, Tile, estimators
+from estimators import Estimates, Estimator, SpatialPanel, Status, Tile, TwoWayDID, estimators
 from estimators.core.estimator import critical_values
 from sim import BadInput, Draw, Panel, Streams, Wanted
 from sim.design import Design, Estimand
+from sim.presets import Paper
 from sim.streams import left_out
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import Random, StaggeredAdoption
@@ -283,6 +284,49 @@ def monte_carlo_error(values: np.ndarray) -> float:
     """The error of a mean over replications (R,) of several worlds, whose means may differ."""
     by_world = values.reshape(-1, ROWS).mean(axis=1)
     return float(max(values.std(ddof=1) / np.sqrt(len(values)), by_world.std(ddof=1) / np.sqrt(len(by_world))))
+
+
+SPILLOVERS = {"sar": "lag", "sem": "error", "sdm": "paper"}
+
+
+def on_the_paper(estimator: Estimator, **dials: Any) -> tuple[Estimates, dict[str, np.ndarray]]:
+    """2,000 replications of one world of the paper's: estimates, and by term what they miss the truth by."""
+    design, streams = Paper(**dials), Streams(2026, "simulation")
+    targets = estimator.layout(design.schema).targets
+    wanted = Wanted(estimator.variables(design.schema), tuple(dict.fromkeys(targets.values())))
+    draw = design.settle(streams).draw(streams.tile(0, 2000), wanted)
+    found = estimator(draw.panel)
+    return found, {term: found.estimate[:, found.terms.index(term)] - draw.truth[of] for term, of in targets.items()}
+
+
+def assert_right(found: Estimates, errors: dict[str, np.ndarray], *terms: str) -> None:
+    """Bias of at most a quarter of the estimates' sd and coverage by every error within .93 and .97."""
+    for term in terms:
+        assert abs(errors[term].mean() / errors[term].std(ddof=1)) <= 0.25, term
+        margins = (critical_values(found.dof, 0.05) * found.se)[:, :, found.terms.index(term)]
+        covered = (np.abs(errors[term])[:, None] <= margins).mean(axis=0)
+        assert ((covered >= 0.93) & (covered <= 0.97)).all(), (term, found.errors, covered)
+
+
+def test_did_is_right_without_spillovers() -> None:
+    found, errors = on_the_paper(TwoWayDID())
+    assert (found.status == Status.OK).all()
+    assert_right(found, errors, "did", "inv", "road", "book", "tech")
+
+
+@pytest.mark.parametrize("transform", ["direct", "lee-yu"])
+@pytest.mark.parametrize("model", SPILLOVERS)
+def test_policy_coefficient_is_right_under_both_transforms(model: str, transform: str) -> None:
+    found, errors = on_the_paper(SpatialPanel(model, transform), spillover=SPILLOVERS[model])
+    assert (found.status == Status.OK).all()
+    assert_right(found, errors, "did", "direct:did")
+
+
+@pytest.mark.parametrize(("model", "rho"), [("sar", None), ("sar", 0.4), ("sem", None), ("sdm", None), ("sdm", 0.4)])
+def test_lee_yu_is_right_on_spatial_parameters_and_spillovers(model: str, rho: float | None) -> None:
+    terms = {"sar": ("rho", "indirect:did"), "sem": ("lambda",), "sdm": ("rho", "w_did", "indirect:did")}[model]
+    found, errors = on_the_paper(SpatialPanel(model, "lee-yu"), spillover=SPILLOVERS[model], rho=rho)
+    assert_right(found, errors, *terms, "total:did", "sigma2")
 
 
 def redrawn_treatment(panel: Panel) -> Panel:

@@ -12,7 +12,7 @@ from covering import covered
 from refusals import refuses
 
 from estimators import Estimates
-from estimators.core.estimator import p_values
+from estimators.core.estimator import critical_values, p_values
 from estimators.core.hypotheses import NullTests
 from estimators.linear.covariances import cells_of, cluster_sums
 from estimators.linear.did import TwoWayDID
@@ -365,6 +365,21 @@ def test_streams_decide_the_draws() -> None:
     assert (whole.lower != estimator(panel, Streams(3, "a", 0, 4)).lower).any()
 
 
+def test_size_and_coverage_with_eight_clusters() -> None:
+    """Treatment and errors common to clusters of unequal size: t of G - 1 rejects too often, the bootstrap does not."""
+    rows, group = 600, np.repeat(np.arange(8), [2, 2, 2, 3, 4, 5, 9, 13])
+    streams = Streams(12, "few", 0, rows)
+    shocks = streams.normals("shocks", 6, 8)[:, :, group] + 0.5 * streams.normals("own", 6, 40)
+    x = np.exp(streams.normals("x", 6, 8)[:, :, group])  # skewed: some clusters weigh more than others
+    panel = Panel(tuple(str(i) for i in range(40)), tuple(range(6)), {"y": 0.3 * x + shocks, "x": x},
+                  attributes={"group": group})  # fmt: skip
+    got = panel_ols("y", ("x",), errors=("cluster:group", "wild:group"), draws=199, constant=False)(panel, streams)
+    critical = critical_values(got.dof[:, 0, 0], 0.05)
+    assert (np.abs(got.estimate[:, 0] - 0.3) > critical * got.se[:, 0, 0]).mean() > 0.08
+    missed = (got.lower[:, 1, 0] > 0.3) | (got.upper[:, 1, 0] < 0.3)
+    assert abs(missed.mean() - 0.05) < 4 * np.sqrt(0.05 * 0.95 / rows)
+
+
 # The wild cluster bootstrap of many panels at once, its size with few groups, and sizes from few draws.
 
 
@@ -446,14 +461,16 @@ def test_five_clusters_reject_nothing_with_rademacher_signs() -> None:
 
 
 @pytest.mark.long
-def test_size_with_five_groups() -> None:
-    """Cameron, Gelbach and Miller's (2008) design, where CR1 against 1.96 rejects .21.
+@pytest.mark.parametrize(("groups", "known"), [(5, 0.071), (10, 0.056)])
+def test_size_with_few_groups(groups: int, known: float) -> None:
+    """Cameron, Gelbach and Miller's (2008) design, where CR1 against 1.96 rejects .21 and .13.
 
-    .071: of 300,000 replications (Webb), MCSE .0005; with 99 draws .068, with 999 .073. For such a regressor in CPS
-    data Cameron and Miller (2015) print .079 with 6 groups, and .215 for CR1.
+    known: of 300,000 (5 groups, Webb) and 200,000 replications (10, Rademacher), MCSE .0005; 5 groups with 99
+    draws .068, with 999 .073. For such a regressor in CPS data Cameron and Miller
+    (2015) print .079 with 6 and .067 with 10 groups (Webb), and .215 and .147 for CR1.
     """
-    rows, known = 4000, 0.071
-    panel, streams = drawn(5, rows)
+    rows = 4000
+    panel, streams = drawn(groups, rows)
     _, got = batch(panel, streams, 199)
     assert abs(((got.lower[:, 0] > 1) | (got.upper[:, 0] < 1)).mean() - known) < 4 * np.sqrt(0.05 * 0.95 / rows)
     estimates = panel_ols(effects=(), errors=("cluster:group",))(panel)

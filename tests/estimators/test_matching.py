@@ -13,7 +13,7 @@ from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from estimators import Estimates, Status
+from estimators import Estimates, Status, TwoWayDID
 from estimators.core.regression import logit
 from estimators.matching import (
     Matched,
@@ -223,6 +223,18 @@ def selected_panel(n: int = 300, replications: int = 1, seed: int = 1) -> Panel:
         roles=Roles("y", "did", ("z",)),
         attributes={"province": np.array([f"p{i % 20}" for i in range(n)])},
     )
+
+
+@pytest.mark.parametrize("method", ["nearest", "radius", "kernel"])
+def test_matching_removes_the_bias_of_selection_on_what_is_observed(method: str) -> None:
+    panel = selected_panel(1200, replications=40)
+    matched = PsmDID(covariates=("size",), method=method, caliper=0.02, bandwidth=0.02)
+    assert TwoWayDID()(panel).estimate[:, 0].mean() > 1.5
+    assert abs(matched(panel).estimate[:, 0].mean() - 1.0) < 0.15
+    found = matched.match(panel)
+    after = balance(found.x, found.treated, found.weights, before=found.candidates)
+    assert abs(after["bias_before"][0]) > 50
+    assert abs(after["bias_after"][0]) < 5
 
 
 def test_treated_units_are_matched_whose_scores_controls_have_and_before_anybody_is_treated() -> None:

@@ -241,6 +241,16 @@ def test_california(shared_data: Path) -> None:
         assert abs(found.se[0, 0, 0] - 11.5) < 3 * 11.5 * np.hypot(1 / np.sqrt(2 * 200), 1 / np.sqrt(2 * 100))
 
 
+def test_covers_the_truth_where_factors_are_weak() -> None:
+    """Bias and coverage of jackknife errors on 200 panels of two-way effects, within 4 Monte Carlo errors."""
+    panel = factor_panel(seed=8, replications=200, units=20, periods=10, treated=7, last=4, strength=0.0)
+    found = FAST(panel)
+    miss = found.estimate[:, 0] - 1.0
+    assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(200)
+    covered = np.abs(miss) < 1.96 * found.se[:, 0, 0]
+    assert abs(covered.mean() - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 200)
+
+
 # Interactive effects: slow programs, an optimiser, numbers of factors, truth under simulation, invariances.
 
 

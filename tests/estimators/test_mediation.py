@@ -372,6 +372,23 @@ def assert_share(hits: NDArray[np.bool_], share: float, slack: float = 0.0) -> N
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("effect", [0.0157, 0.0628])
+def test_every_interval_covers_the_indirect_effect(effect: float) -> None:
+    draw = drawn(Paper(effect=effect), 400)
+    got = Mediation(errors=ALL, draws=199)(draw.panel, Streams(SEED))
+    assert (got.status == Status.OK).all()
+    errors = got.estimate[:, 2:5] - np.stack([draw.truth[name] for name in ("nde", "nie", "att")], axis=1)
+    assert (np.abs(errors.mean(axis=0)) <= 4 * errors.std(axis=0) / np.sqrt(400)).all()
+    column, truth = TERMS.index("nie"), draw.truth["nie"]
+    for row in range(len(ALL)):
+        margin = critical_values(got.dof[:, row, column], 0.05) * got.se[:, row, column]
+        lower, upper = got.estimate[:, column] - margin, got.estimate[:, column] + margin
+        if row > 1:
+            lower, upper = got.lower[:, row, column], got.upper[:, row, column]
+        assert_share((lower <= truth) & (truth <= upper), 0.95)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("confounding", [0.3])
 def test_the_true_correlation_undoes_confounding(confounding: float) -> None:
     """Least squares is off; the indirect effect at the world's own correlation of errors is right, and its interval."""

@@ -13,11 +13,12 @@ from scipy.stats import chi2
 from scipy.stats import f as f_law
 
 from estimators import Status
-from estimators.linear.random_effects import RandomEffects
+from estimators.core.estimator import critical_values
+from estimators.linear.random_effects import ErrorComponents, RandomEffects
 from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from sim import Panel
+from sim import Draw, Panel, Streams, Wanted
 from sim.panel import part
 
 NAMES = ("did", "inv", "road")
@@ -152,6 +153,26 @@ def test_a_year_that_is_never_observed_has_no_dummy(year: int) -> None:
     np.testing.assert_allclose(two.se, one.se, rtol=1e-10)
 
 
+def drawn(seed: int, replications: int, name: str) -> Draw:
+    design, streams = ErrorComponents(units=60, periods=8), Streams(seed, name)
+    wanted = Wanted(frozenset(design.schema.variables), ("att", "beta(x)"))
+    return design.settle(streams).draw(streams.tile(0, replications), wanted)
+
+
+def test_components_and_coverage_in_its_own_world() -> None:
+    """2,000 panels: sigma_u and sigma_e without bias, intervals of slopes and constant of the right size."""
+    draw = drawn(4, 2000, "components")
+    got = RandomEffects()(draw.panel)
+    truth = np.array([draw.truth["att"][0], draw.truth["beta(x)"][0], 0.0])
+    missed = np.abs(got.estimate - truth)[:, None] > critical_values(got.dof, 0.05) * got.se
+    assert np.abs(missed[:, 0].mean(axis=0) - 0.05).max() < 4 * np.sqrt(0.05 * 0.95 / 2000)
+    for name in ("sigma_u", "sigma_e"):
+        squares = got.statistics[name] ** 2
+        value = getattr(ErrorComponents(), name)
+        assert abs(squares.mean() - value**2) < 4 * squares.std() / np.sqrt(2000), name
+    assert (got.statistics["theta"] > 0).all()
+
+
 # Tests against fixed effects.
 
 
@@ -199,6 +220,17 @@ def test_mundlak_is_a_clustered_wald_test_of_unit_means(panel: Panel, cluster: s
     assert ours.statistics["mundlak"][0] == pytest.approx(statistic, rel=1e-8)
     groups = codes.nunique()
     assert ours.statistics["mundlak_p"][0] == pytest.approx(f_law.sf(statistic / 3, 3, groups - 1), rel=1e-8)
+
+
+def test_both_tests_have_their_size_and_see_effects_that_regressors_know_of() -> None:
+    panel = drawn(3, 1000, "tests").panel
+    tied = {"y": panel.variables["y"] + panel.variables["x"].mean(axis=1, keepdims=True)}
+    found = [RandomEffects(tests=True)(each).statistics for each in (panel, panel.with_variables(tied))]
+    for name in ("hausman", "mundlak"):
+        one, other = (each[f"{name}_p"][np.isfinite(each[f"{name}_p"])] for each in found)
+        assert min(len(one), len(other)) > 700
+        assert abs((one < 0.05).mean() - 0.05) < 4 * np.sqrt(0.05 * 0.95 / len(one)) + 0.01
+        assert (other < 0.05).mean() > 0.95
 
 
 def test_a_unit_that_is_never_observed_changes_no_test() -> None:

@@ -267,6 +267,11 @@ def test_what_unit_means_leave_is_that_of_the_whole_matrices(a: float) -> None:
     assert bias_corrected(expected_serial(a, seen), seen) == pytest.approx(a, abs=1e-7)
 
 
+@pytest.mark.parametrize("a", [0.0, 0.5, 0.8])
+def test_long_panels_have_nickells_bias(a: float) -> None:
+    assert (expected_serial(a, np.ones((1, 400), dtype=bool)) - a) * 400 == pytest.approx(-(1 + a), rel=0.02)
+
+
 def test_a_random_walk_is_the_limit() -> None:
     seen = np.ones((1, 9), dtype=bool)
     assert expected_serial(1.0, seen) == pytest.approx(expected_serial(1 - 1e-7, seen), abs=1e-5)

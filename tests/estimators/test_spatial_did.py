@@ -175,6 +175,24 @@ def test_invariances(estimator: SpatialDID | Rings) -> None:
     assert_agree(estimator(repeated), got, rtol=1e-10, atol=1e-12)
 
 
+def test_truth_on_the_paper_design_with_local_spillovers() -> None:
+    """Plain DID misses the effect on the treated here; the neighbours' treatment accounts for it."""
+    design, rows, streams = Paper(spillover="paper", rho=0.0, controls="none"), 800, Streams(41, "spillovers")
+    wanted = Wanted(frozenset({"icr", "did"}), ("att", "beta(did)", "beta(w_did)"))
+    draw = design.settle(streams).draw(streams.tile(0, rows), wanted)
+    local, plain = (kind(errors=("cluster:unit",))(draw.panel) for kind in (SpatialDID, TwoWayDID))
+    for name, target in (("did", "beta(did)"), ("w_did", "beta(w_did)"), ("att", "att")):
+        k = local.terms.index(name)
+        miss = local.estimate[:, k] - draw.truth[target][0]
+        covered = (np.abs(miss) <= 1.96 * local.se[:, 0, k]).mean()
+        assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(rows)
+        assert abs(covered - 0.95) < 4 * np.sqrt(0.05 * 0.95 / rows) + 0.005
+    bias = plain.estimate[:, 0] - draw.truth["att"][0]
+    assert abs(bias.mean()) > 8 * bias.std() / np.sqrt(rows)
+    foretold = local.estimate[:, local.terms.index("did")] + local.estimate[:, local.terms.index("did_bias")]
+    np.testing.assert_allclose(foretold, plain.estimate[:, 0], atol=1e-11)
+
+
 def test_bad_input_is_said_in_one_line() -> None:
     panel = on_a_map(small_panel(60, 7, seed=3))
     halves = replace(panel, attributes={**panel.attributes, "country": np.zeros(60)})

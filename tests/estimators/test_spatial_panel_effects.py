@@ -334,6 +334,15 @@ def test_hausman_by_arithmetic(model: Any) -> None:
     assert statistic == pytest.approx(gap @ np.linalg.solve(of_fixed - of_random, gap), rel=2e-3)
 
 
+@pytest.mark.parametrize("model", ["sar", "sem"])
+def test_hausman_has_its_size_and_power(model: Any) -> None:
+    """600 panels of 150 units: 5% where effects are free of the regressors, nearly all where they are not."""
+    free, tied = made(model, 600, n=150, seed=7), made(model, 100, n=150, seed=8, correlated=0.4)
+    size, power = ((SpatialRandomEffects(model)(one).statistics["hausman_p"] < 0.05).mean() for one in (free, tied))
+    assert 0.025 < size < 0.075 + 4 * 0.0089 - 0.025
+    assert power > 0.9
+
+
 @pytest.mark.parametrize("model", WITH_RANDOM_EFFECTS)
 def test_invariances(model: Any) -> None:
     panel = made(model, seed=9)

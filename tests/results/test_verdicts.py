@@ -326,6 +326,35 @@ LMS = ("lm_lag", "lm_err", "rlm_lag", "rlm_err")
 
 
 @pytest.fixture(scope="module")
+def diagnosis() -> Diagnosis:
+    forms = (LMTests("exact"), LMTests("elhorst"))
+    design = Paper(effect=0.0, controls="none")
+    return diagnose(run(Study("lm", design, forms, grid=(("rho", (0.0, 0.1)),), replications=6144, seed=5)))
+
+
+@pytest.mark.long
+def test_rejections_are_reported_and_no_bias(diagnosis: Diagnosis) -> None:
+    frame = diagnosis.frame.query("estimator == 'lm-exact' and term == 'lm_lag' and sample == 'own'")
+    null, lagged = (frame[frame["rho"] == rho].set_index("measure") for rho in (0.0, 0.1))
+    assert set(null.index) == {
+        "truth", "mean_estimate", "empirical_se", "between_worlds", "mean_se", "model_se", "rejection"
+    }  # fmt: skip
+    assert null.loc["truth", ["value", "mcse"]].tolist() == [0.0, 0.0]
+    for name, expected in (("mean_estimate", 1.0), ("rejection", 0.05)):
+        assert null.loc[name, "value"] == pytest.approx(expected, abs=4 * null.loc[name, "mcse"])
+    assert lagged.loc["rejection", "value"] > 0.8
+    assert lagged.loc["rejection", "n"] == 6144
+
+
+@pytest.mark.long
+def test_a_wrong_size_is_called_one(diagnosis: Diagnosis) -> None:
+    judged = replace(diagnosis, claims=(Claim("size", tolerance=0.01),))
+    found = {(verdict.estimator, verdict.term): verdict.grade for verdict in verdicts(judged)}
+    assert Grade.FAILS not in {found["lm-exact", term] for term in LMS}
+    assert Grade.FAILS in {found["lm-elhorst", term] for term in LMS}
+
+
+@pytest.fixture(scope="module")
 def dependent() -> Diagnosis:
     """Errors that depend on one another across space, and no spatial lag."""
     grid = (("spatial_error", (0.0, 0.15)),)
