@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from estimators import TwoWayDID
 from sim import BadInput, Draw, Streams, Wanted
 from sim.design import Estimand
 from sim.presets import COHORTS, Paper
@@ -166,3 +167,10 @@ def test_new_dials_leave_the_numbers_of_the_defaults_alone() -> None:
     assert (few <= some).all()
     assert (some <= many).all()
     assert draw(Paper(), 2).panel.digest == draw(Paper(assignment="rich", treated=48), 2).panel.digest
+
+
+def test_two_way_did_misses_effects_that_grow() -> None:
+    """With staggered adoption it compares with cities whose effect still grows."""
+    drawn = draw(Paper(shape="growing", heterogeneity=0.5, controls="none"), 512, ("att",))
+    miss = TwoWayDID(errors=("iid",))(drawn.panel).estimate[:, 0] - drawn.truth["att"]
+    assert miss.mean() < -10 * miss.std() / np.sqrt(512)
