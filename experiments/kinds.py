@@ -183,18 +183,7 @@ def entries_called(name: str) -> dict[str, tuple[Entry, ...]]:
         head = name.partition(":")[0]
         written = {group: tuple(entry for entry in whole[group] if head in _names(group, entry)) for group in WRITTEN}
         try:
-            from estimators.core.estimator import find_estimator
-            from sim.design import find_design
-            from sim.registry import find, join_search
-
-            join_search(Path.cwd())
-            finders: dict[str, Callable[[str, str], type]] = {
-                "designs": find_design, "parts": partial(find, "sim", Part), "estimators": find_estimator,
-            }  # fmt: skip
-            for group, finder in finders.items():
-                with contextlib.suppress(BadInput):
-                    return {group: _classes([(full, finder(full, "KIND"))])}
-            return {"estimators": _classes([(full, find_estimator(full, "KIND"))])}  # which says what is wrong
+            return _plug_in(full)
         except BadInput:
             found = {group: entries for group, entries in written.items() if entries}
             if not found:
@@ -216,6 +205,21 @@ def entries_called(name: str) -> dict[str, tuple[Entry, ...]]:
             remedy=suggestion(name, known),
         )
     return found
+
+
+def _plug_in(name: str) -> dict[str, tuple[Entry, ...]]:
+    """The design, part or estimator of a "module:Object", also of a module in the folder where the command runs."""
+    from estimators.core.estimator import find_estimator
+    from sim.design import find_design
+    from sim.registry import find, join_search
+
+    join_search(Path.cwd())
+    finders: dict[str, Callable[[str, str], type]] = {"designs": find_design, "parts": partial(find, "sim", Part),
+                                                      "estimators": find_estimator}  # fmt: skip
+    for group, found in finders.items():
+        with contextlib.suppress(BadInput):
+            return {group: _classes([(name, found(name, "KIND"))])}
+    return {"estimators": _classes([(name, find_estimator(name, "KIND"))])}  # which says what is wrong
 
 
 def document(groups: dict[str, tuple[Entry, ...]]) -> dict[str, Any]:

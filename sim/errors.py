@@ -320,12 +320,17 @@ UNREADABLE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeErr
               struct.error, BadZipFile)  # fmt: skip
 
 
-def near_file(path: Path, endings: Iterable[str], otherwise: str = "check the path") -> str:
-    """A remedy for a path that leads to nothing: what lies beside it under a near name and has one of the endings."""
-    names = {}
-    with contextlib.suppress(OSError):  # its folder is not there, or cannot be read
-        names = {item.stem: item.name for item in sorted(path.parent.iterdir())
-                 if item.suffix.lower() in endings and item.name != path.name}  # fmt: skip
+def near_file(path: Path, endings: Iterable[str], otherwise: str = "check the path", *, folders: bool = False) -> str:
+    """A remedy for a path that leads to nothing: what lies beside it under a near name and has one of the endings.
+
+    folders: whether it may be a folder, as a store is.
+    """
+    names, beside = dict[str, str](), list[Path]()
+    with contextlib.suppress(OSError, ValueError):  # its folder is not there, cannot be read, or has a null in its name
+        beside = sorted(path.parent.iterdir())
+    for item in beside:
+        if item.suffix.lower() in endings and item.name != path.name and (folders or item.is_file()):
+            names[item.stem] = item.name
     near = _near(path.stem, names, 1)
     return f"{SUGGESTS}{str(path.with_name(names[near[0]]))!r}?" if near else otherwise
 

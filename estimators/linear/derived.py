@@ -197,7 +197,7 @@ class PostPeriodRegression(DerivedRegression):
     label: str = ""
 
     @property
-    @abstractmethod
+    @abstractmethod  # so that this class is a base, and no estimator that lacks a kind
     def baseline(self) -> bool:
         """Whether the outcome's mean before the date is a regressor."""
 

@@ -230,7 +230,7 @@ def _correlation(x: Floats, y: Floats) -> float:
 
 
 def _treated(case: Case) -> Iterator[Check]:
-    """One treated unit; treated units that are never seen untreated."""
+    """One treated unit, or one untreated; treated units of one cluster; those that are never seen untreated."""
     treated = treated_units(case.panel)
     count, name = int(treated.sum()), case.panel.units[int(treated.argmax())]
     effect, stars = case.effect, case.real.called

@@ -79,7 +79,7 @@ def check(case: Case) -> Iterator[Check]:
         every = [*_of_tables(case), *tried(case)]
 
         # A count is no test: specifications are no independent samples, and some are only less precise.
-        same, at5, at10 = counts(every, case.effect_value)
+        same, at5, at10 = counts(every, case.effect_value)  # significant: with the sign of the effect
         n, values = len(every), sorted(one.estimate for one in every)
         other = sorted((one for one in every if one.estimate * case.effect_value <= 0), key=lambda one: one.pvalue)
         against = "; ".join(f"{one.label} {number(one.estimate)}" for one in other[:LISTED])
@@ -91,7 +91,7 @@ def check(case: Case) -> Iterator[Check]:
         numbers = {"specifications": n, "same_sign": same, "significant_5": at5, "significant_10": at10,
                    "lowest": values[0], "highest": values[-1]}  # fmt: skip
         yield Check.fact("specification-curve", INFORMS if same < n else SILENT, said, "",
-                      {name: float(value) for name, value in numbers.items()})  # fmt: skip
+                         {name: float(value) for name, value in numbers.items()})  # fmt: skip
         case.ledger.specifications += every
         case.ledger.draw(curve_figure, every, case.effect.estimate, case.ledger.name(case.outcome_name))
 

@@ -189,7 +189,7 @@ def _value(transform: Transform, columns: list[Floats], rows: Rows, notes: list[
         notes.append(f"{transform.name} is {transform.columns[0]} less {given.mean():.6g}, its mean over the "
                      f"{given.size:,} rows of the file that have a value.")  # fmt: skip
         return np.asarray(columns[0] - given.mean())
-    if transform.function == QUANTILES:
+    if transform.function == QUANTILES:  # 1, 2, ... by units' values in a period, the same in all rows of a unit
         name, groups, period = transform.columns[0], int(transform.factor), transform.period
         where = f"{rows.file}, [transform] {transform.name}"
         base = pd.Series(columns[0][rows.years == period], np.asarray(rows.labels)[rows.years == period]).dropna()

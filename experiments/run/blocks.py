@@ -101,16 +101,7 @@ class CellRunner:
             first, key = first_rows(panel), (self.estimators, self.schema, self.worlds)
             last = _PLANNED.get(key)
             if last is None or not _fixed_alike(last[0], first):
-                # Where replications have gaps of their own there is no plan, but a first one is tried.
-                made: dict[Reduction, Any] = {}
-                alone = first.observed is not None and len(first.observed) > 1
-                for estimator in self.estimators:
-                    with asking(estimator, "prepare"):
-                        reduction = estimator.reduction(self.schema)
-                        if reduction is not None and reduction not in made:
-                            plan = reduction.prepare(first.replication(0) if alone else first)
-                            made[reduction] = reduction.for_worlds(plan, self.worlds)
-                last = first, ({} if alone else made)
+                last = first, _plans(self.estimators, self.schema, first, self.worlds)
                 _PLANNED[key] = last
                 while len(_PLANNED) > KEPT_PLANS:
                     _PLANNED.popitem(last=False)
@@ -220,6 +211,22 @@ def fit_panel(panel: Panel, estimators: Iterable[Estimator], seed: int) -> Mappi
         runner = CellRunner.prepare(study, study.cells[0])
         runner.try_fits(study.own_estimators)
         return runner.run(0, 1).estimates
+
+
+def _plans(estimators: tuple[Estimator, ...], schema: Schema, panel: Panel, worlds: int) -> dict[Reduction, Any]:
+    """Every reduction's work on what does not change between replications, each once.
+
+    Where replications have gaps of their own they are fitted one by one: there is no plan, but a first one is tried.
+    """
+    plans: dict[Reduction, Any] = {}
+    alone = panel.observed is not None and len(panel.observed) > 1
+    for estimator in estimators:
+        with asking(estimator, "prepare"):
+            reduction = estimator.reduction(schema)
+            if reduction is not None and reduction not in plans:
+                plan = reduction.prepare(panel.replication(0) if alone else panel)
+                plans[reduction] = reduction.for_worlds(plan, worlds)
+    return {} if alone else plans
 
 
 def _fixed_alike(a: Panel, b: Panel) -> bool:

@@ -260,17 +260,7 @@ def logged(store: StorePath, **facts: Any) -> Iterator[RunLog]:
     stream = None
     if isinstance(store, Path):  # object stores cannot append
         with contextlib.suppress(OSError):
-            file = log_of(store)  # raises BadInput where it is a link, a pipe or another user's
-            descriptor = open_beside(file, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-            try:
-                check_own(descriptor, file)
-                size = os.fstat(descriptor).st_size
-                if size and os.pread(descriptor, 1, size - 1) != b"\n":  # a power cut can leave a part of a line
-                    os.write(descriptor, b"\n")
-            except BaseException:
-                os.close(descriptor)
-                raise
-            stream = open(descriptor, "a", encoding="utf-8")  # noqa: SIM115  (it is closed at the end)
+            stream = _opened(log_of(store))
     log = RunLog(stream)
     log.say("start", pid=os.getpid(), **facts)
     try:
@@ -284,6 +274,23 @@ def logged(store: StorePath, **facts: Any) -> Iterator[RunLog]:
         if stream is not None:
             with contextlib.suppress(OSError):
                 stream.close()
+
+
+def _opened(file: Path) -> IO[str]:
+    """A log, to append to; raises BadInput where it is a link, a pipe or another user's.
+
+    A power cut can leave a part of a line, or zeros, at its end.
+    """
+    descriptor = open_beside(file, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+    try:
+        check_own(descriptor, file)
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            os.write(descriptor, b"\n")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return open(descriptor, "a", encoding="utf-8")
 
 
 def log_of(store: Path) -> Path:

@@ -76,7 +76,7 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     varying = np.flatnonzero(~flat)
 
     # What the numbers mean; Holm's p-values are adjusted over the years that vary.
-    panel, draws, note = sections.panel, sections.draws, sections.ledger.note
+    draws, note = sections.draws, ledger.note
     note(
         "Table 6: z = (index - expected)/sd; a negative z of Geary's C means that neighbours are alike. "
         f"Permutation and simulation: B = {draws} draws, p = min(1, 2(1 + c)/(B + 1)) with c draws in the rarer tail. "
@@ -94,7 +94,7 @@ def add(real: RealPanel, ledger: Ledger) -> None:
             f"no Holm p-value over {varying.size} years below {min(1.0, varying.size * smallest):.2g}. With draws = "
             f"{least_draws(varying.size)} or more, they can reach {LEVEL:.0%}."
         )
-    if not sections.real.panel.balanced:
+    if not real.panel.balanced:
         note(f"Table 6 uses the balanced part, {len(panel.units)} units x {len(panel.periods)} periods.")
     for position, (name, weights) in enumerate(panel.weights.items()):
         if ac.LinkSums.of(weights).uniform:

@@ -77,7 +77,7 @@ def checks(real: RealPanel) -> Iterator[RobustnessCheck]:
     if section.winsorize:
         name = str(panel.roles.outcome)
         values = panel.variables[name]
-        low, high = np.quantile(values[0][seen_in(panel)], section.winsorize)
+        low, high = np.quantile(values[0][seen_in(panel)], section.winsorize)  # linear between order statistics
         cut = panel.with_variables({name: np.clip(values, low, high)})
         words = f"outcome winsorised at {section.winsorize[0]:g} and {section.winsorize[1]:g}"
         yield RobustnessCheck(words, cut, note=f"{name} is cut at {low:.6g} and {high:.6g}")

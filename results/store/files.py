@@ -81,7 +81,7 @@ def check_place(path: StorePath) -> None:
 
 def no_store(path: StorePath, what: str = "no such store") -> BadInput:
     """Bad input: there is no store at a place."""
-    remedy = near_file(path, (".zarr", PACKED_SUFFIX)) if isinstance(path, Path) else "check the path"
+    remedy = near_file(path, (".zarr", PACKED_SUFFIX), folders=True) if isinstance(path, Path) else "check the path"
     return bad(what, where=str(path), allowed="a folder that `panelproof run` made", remedy=remedy)
 
 

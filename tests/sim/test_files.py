@@ -230,5 +230,13 @@ def test_a_misspelt_file_is_told_the_nearest_of_its_kind_that_lies_there(tmp_pat
         (tmp_path / name).touch()
     assert near_file(tmp_path / "stdy.toml", [".toml"]) == f"did you mean {str(tmp_path / 'study.toml')!r}?"
     assert near_file(tmp_path / "notes", [".toml"]) == f"did you mean {str(tmp_path / 'Notes.TOML')!r}?"
-    for name in ("study.toml", "size.toml", "none/study.toml"):  # itself, nothing near, no folder
+    for name in ("study.toml", "size.toml", "none/study.toml", "no\0ne/study.toml"):  # itself, nothing near, no folder
         assert near_file(tmp_path / name, [".toml"]) == "check the path"
+
+
+def test_a_misspelt_file_is_told_no_folder_but_a_misspelt_store_is(tmp_path: Path) -> None:
+    for name in ("weights", "study.zarr"):
+        (tmp_path / name).mkdir()
+    assert near_file(tmp_path / "weight", [""]) == "check the path"
+    found = near_file(tmp_path / "studi.zarr", [".zarr"], folders=True)
+    assert found == f"did you mean {str(tmp_path / 'study.zarr')!r}?"
