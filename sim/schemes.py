@@ -309,8 +309,10 @@ def treated_paths(panel: Panel, asked_by: str) -> tuple[dict[str, Floats], Codes
 
 @cache
 def absorbing_paths(periods: int) -> Floats:
-    """Paths of absorbing treatments by their first treated period, the last of them never: (T + 1, T)."""
-    return (np.arange(periods) >= np.arange(periods + 1)[:, None]).astype(np.float64)
+    """Paths of absorbing treatments by their first treated period, the last of them never: (T + 1, T), read-only."""
+    paths = (np.arange(periods) >= np.arange(periods + 1)[:, None]).astype(np.float64)
+    paths.flags.writeable = False  # all schemes and estimators share it
+    return paths
 
 
 def treatment_of(panel: Panel, asked_by: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import IntEnum
 from functools import wraps
 from numbers import Real
@@ -468,7 +468,7 @@ class Estimator(ABC):
         refuse(choice_problems(self, f"estimator {self.kind}"))
 
     def __repr__(self) -> str:  # of those that leave theirs to it: streams are keyed by it
-        return repr_of(self)
+        return repr_of(self) if is_dataclass(self) else object.__repr__(self)
 
     @property
     def name(self) -> str:

@@ -289,10 +289,10 @@ def estimator(function: Function | None = None, /, **options: Any) -> Any:
     >>> print(means()(pp.example_panel().panel).params.round(3)["did"])
     0.107
     """
-    if function is None:
-        return partial(estimator, **options)
     options = {key: tuple(value) if key in ("terms", "errors") else value for key, value in options.items()}
     options["targets"] = dict(options.get("targets") or {})
+    if function is None:
+        return partial(estimator, **options)
     return EstimatorRecipe(function, **options).decorated()
 
 

@@ -453,7 +453,8 @@ class SpatialPanel(Estimator):
         if self.full_fit:
             out |= fit_statistics(model, fit.slopes, fit.rho(self.form))
             # -2 lnL + 2 k and -2 lnL + k ln n (Burnham and Anderson 2002): k counts slopes, spatial parameters and
-            # sigma2, not the effects, of which every model has as many; n is the transform's
+            # sigma2, not the effects, of which every model has as many; n is the transform's, NT, or (N-1)(T-1) under
+            # Lee and Yu. They compare models of one panel, W aside, within one transform.
             deviance, k = -2 * out["loglik"], fit.parameters.shape[1]
             out |= {"aic": deviance + 2 * k, "bic": deviance + k * np.log(sizes.nobs)}
             if fit.mode_gap is not None:

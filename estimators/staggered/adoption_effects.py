@@ -498,9 +498,8 @@ class AdoptionEffects(TreatmentEstimator, TileEstimator):
         y = spread(panel.variables[outcome], panel.replications)
         estimate, contributions = fit(y)
         variation = np.square(y - y.mean(axis=(1, 2), keepdims=True)).mean(axis=(1, 2))
-        usual = variation[:, None] * np.square(
-            fit(_normals(1, 1, *y.shape[1:]))[0]
-        )  # about the variance under such noise
+        noise = _normals(1, 1, *y.shape[1:])
+        usual = variation[:, None] * np.square(fit(noise)[0])  # about the variance under such noise
         estimate = np.where(fit.identified & fit.sound, estimate, np.nan)
 
         known, exact, sums, factors, dofs, variances = [], [], [], [], [], []

@@ -139,9 +139,9 @@ def paths_figure(plot: SyntheticPlot) -> Figure:
 
 def paths_picture(plot: SyntheticPlot) -> Picture:
     """The same as a figure of matplotlib, to show, to change and to save; raises BadInput without a date."""
+    _check(plot.paths, "date of adoption")
     from results.plots.picture import picture  # matplotlib is slow to import
 
-    _check(plot.paths, "date of adoption")
     return picture(f"paths-{plot.kind}", plot.alt, plot.size, partial(_paint, plot=plot))
 
 
@@ -282,9 +282,9 @@ def weights_figure(plot: WeightsPlot) -> Figure:
 
 def weights_picture(plot: WeightsPlot) -> Picture:
     """The same as a figure of matplotlib; raises BadInput without a unit."""
+    _check(plot.units, "control unit")
     from results.plots.picture import picture
 
-    _check(plot.units, "control unit")
     return picture(WEIGHTS, plot.alt, plot.size, partial(_paint_weights, plot=plot))
 
 

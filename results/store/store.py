@@ -516,6 +516,10 @@ class MemoryStore(Store):
         found = block_arrays(self.kept[cell, index], self.layouts, self.estimands)
         return {name: found[name] for name in names}
 
+    def statuses(self, cell: int, index: int) -> Mapping[str, NDArray[np.uint8]]:
+        """The status (R,) of each fit of a block that is there, by estimator: no array of the block is made for it."""
+        return {name: estimates.status for name, estimates in self.kept[cell, index].estimates.items()}
+
     def sound_parts(self, cell: int, index: int) -> Block | None:
         """What of a block is there."""
         return self.kept.get((cell, index))

@@ -132,7 +132,8 @@ def growth_of(old: StoreSchema, new: StoreSchema, where: str) -> Growth | None:
         check_identity(held, asked, where)
 
     problems, remedy = [], "put them back into the study, or choose another --store"
-    if lost := [dict(cell) for index, cell in enumerate(old.cells) if index not in cells.values()]:
+    kept = set(cells.values())
+    if lost := [dict(cell) for index, cell in enumerate(old.cells) if index not in kept]:
         some = [", ".join(f"{dial} = {value}" for dial, value in cell.items()) for cell in lost[:MOST_NAMED]]
         some += [f"{len(lost) - MOST_NAMED} more"] if len(lost) > MOST_NAMED else []
         what = f"{len(lost)} of {len(old.cells)} cells of the store would be lost: {'; '.join(some)}"

@@ -17,6 +17,7 @@ from estimators.core.estimator import Estimator, estimators
 from sim import BadInput
 from sim.design import designs
 from sim.errors import choice_problems
+from sim.presets import Paper
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -115,3 +116,12 @@ def test_an_estimator_with_checks_of_its_own_still_has_these() -> None:
         own = cls.__dict__.get("__post_init__")
         assert own is None or "__post_init__" in own.__code__.co_names, kind
     assert TwoWayDID().cluster_k == "nonnested"
+
+
+def test_a_plug_in_that_is_no_dataclass_can_be_shown() -> None:
+    class Plain(Estimator):
+        kind = "plain"
+        home = (Paper(), ())
+        layout = variables = __call__ = lambda self, *_: None
+
+    assert "Plain object" in repr(Plain())

@@ -683,3 +683,10 @@ def test_a_script_that_is_loaded_twice_finds_its_functions_again() -> None:
         next(iter(run(same).blocks(0))).estimates["mean"].estimate,
         next(iter(run(study).blocks(0))).estimates["mean"].estimate,
     )
+
+
+def test_terms_of_a_decorator_serve_every_function_that_it_is_put_on() -> None:
+    decorated = pp.estimator(terms=iter(["did", "other"]))
+    assert [decorated(fit)().recipe.terms for _ in range(2)] == [("did", "other")] * 2
+    with pytest.raises(TypeError):  # what is wrong is said where it is written
+        pp.estimator(targets=5)

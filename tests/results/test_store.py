@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import tracemalloc
@@ -423,3 +424,12 @@ def test_bad_requests_are_one_line_and_leave_nothing(made: Path, tmp_path: Path)
         pack(tmp_path / "x.zarr", tmp_path / "n.zip")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["taken.zip", "x.zarr"]
     assert (tmp_path / "taken.zip").read_text() == "mine"
+
+
+def test_a_block_in_memory_with_some_of_the_estimators_has_their_statuses() -> None:
+    store = run(Study("q", design=Paper(), estimators=[TwoWayDID()], replications=8))
+    assert isinstance(store, MemoryStore)
+    block = store.kept[0, 0]
+    assert list(store.statuses(0, 0)) == list(block.estimates)
+    store.kept[0, 0] = dataclasses.replace(block, estimates={})
+    assert store.statuses(0, 0) == {}

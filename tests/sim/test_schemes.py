@@ -403,3 +403,10 @@ def test_schemes_of_dates_refuse_what_is_declared_a_dose() -> None:
         with pytest.raises(BadInput, match="declared to be a dose or to switch"):
             scheme_of(scheme).on(declared)
     assert scheme_of("space").on(declared).count == scheme_of("space").on(base).count
+
+
+@pytest.mark.parametrize("text", ["mixed", "time"])
+def test_nobody_can_change_the_paths_that_all_draws_share(text: str) -> None:
+    paths = next(iter(scheme_of(text).on(panel()).paths.values()))
+    with pytest.raises(ValueError, match="read-only"):
+        paths[0, 0] = 99.0
