@@ -67,8 +67,6 @@ COUNTERPARTS = {
         "estimators/test_synthetic.py::test_estimates_and_jackknife_are_those_of_the_slow_program",
     "experiments/test_twin_published.py::test_published_simulations_of_womens_wages":
         "::test_the_five_steps_as_a_plain_program",
-    "estimators/test_spatial_panel_effects.py::test_likelihoods_of_least_squares_on_the_cigarette_panel":
-        "::test_every_model_equals_dummies_and_transformed_data",
     "estimators/test_spatial_panel_effects.py::test_unit_effects_on_the_cigarette_panel":
         "::test_unit_effects_equal_spreg",
     "estimators/test_spatial_panel_effects.py::test_the_lag_model_on_the_cigarette_panel":
