@@ -172,30 +172,15 @@ class Jobs(BackEnd):
         scratch = [f'PANELPROOF_SCRATCH="$({python} -m {SCRATCH} $${place})" || exit 2',
                    """trap 'rm -rf -- "$PANELPROOF_SCRATCH"' EXIT"""]  # fmt: skip
         lists = [word.format(user=getpass.getuser()) for word in self.lists]
-        # a worker leaves before its time is over, and not at the same moment as the others
-        seconds = seconds_of(self.walltime)
-        leaving = ["--lifetime", f"{seconds - LEAVE_SECONDS}s", "--lifetime-stagger", STAGGER]
-        if seconds < 4 * LEAVE_SECONDS:
-            leaving = ["--lifetime", f"{max(seconds - LEAVE_SECONDS, seconds * 3 // 4)}s"]
-        # what a job has in its environment: all that its workers need of it
-        tls = "DASK_DISTRIBUTED__COMM__TLS"
-        files = {f"{tls}__CA_FILE": certificates.ca, f"{tls}__WORKER__CERT": certificates.cert,
-                 f"{tls}__WORKER__KEY": certificates.key}  # fmt: skip
-        exported = {
-            **member_environment(),
-            "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
-            **{name: str(Path(path).resolve()) for name, path in files.items()},
-        }
-        exports = [f"export {name}={shlex.quote(value)}" for name, value in exported.items()]
         return queued(getattr(dask_jobqueue, self.kind), lists)(
             cores=self.processes,  # each worker has one thread
             processes=self.processes,
             memory=self.memory,
             interface=self.interface,
             scheduler_options={"dashboard_address": ALONE, **host},
-            worker_extra_args=["--no-dashboard", "--dashboard-address", ALONE, *preloads, *listening, *leaving],
+            worker_extra_args=["--no-dashboard", "--dashboard-address", ALONE, *preloads, *listening, *self._leaving()],
             job_extra_directives=[*self.directives, *self.lines],
-            job_script_prologue=[*exports, *self.before, *scratch],
+            job_script_prologue=[*self._exports(certificates), *self.before, *scratch],
             log_directory=None if self.log is None else str(Path(self.log).expanduser().resolve()),
             python=python,
             local_directory='"$PANELPROOF_SCRATCH"',
@@ -203,6 +188,25 @@ class Jobs(BackEnd):
             protocol="tls://",
             **{"walltime": self.walltime, **self.asked},
         )
+
+    def _exports(self, certificates: Certificates) -> list[str]:
+        """What a job has in its environment: all that its workers need of it."""
+        tls = "DASK_DISTRIBUTED__COMM__TLS"
+        files = {f"{tls}__CA_FILE": certificates.ca, f"{tls}__WORKER__CERT": certificates.cert,
+                 f"{tls}__WORKER__KEY": certificates.key}  # fmt: skip
+        found = {
+            **member_environment(),
+            "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
+            **{name: str(Path(path).resolve()) for name, path in files.items()},
+        }
+        return [f"export {name}={shlex.quote(value)}" for name, value in found.items()]
+
+    def _leaving(self) -> list[str]:
+        """A worker leaves before its time is over, and not at the same moment as the others."""
+        seconds = seconds_of(self.walltime)
+        if seconds < 4 * LEAVE_SECONDS:
+            return ["--lifetime", f"{max(seconds - LEAVE_SECONDS, seconds * 3 // 4)}s"]
+        return ["--lifetime", f"{seconds - LEAVE_SECONDS}s", "--lifetime-stagger", STAGGER]
 
 
 def seconds_of(walltime: str) -> int:

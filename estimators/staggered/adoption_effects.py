@@ -194,6 +194,11 @@ def staggered_targets(terms: Iterable[str]) -> dict[str, str]:
     return targets
 
 
+def told_by_cells(terms: Iterable[str]) -> tuple[str, ...]:
+    """Those of the terms that not every calendar tells: all but the overall averages."""
+    return tuple(term for term in terms if term not in OVERALL)
+
+
 def check_terms(window: Window, cohorts: tuple[int, ...], years: tuple[int, ...], asked_by: str) -> None:
     """Raise BadInput for a window that is empty, or cohorts or years that repeat."""
     if len(window) != 2 or window[0] > window[1]:
@@ -468,8 +473,7 @@ class AdoptionEffects(TreatmentEstimator, TileEstimator):
         check_clusters(self.errors, schema, self.name)
         statistics = (*PRETREND, *(("uniform",) if self.uniform_draws else ()))
         terms = self.terms()
-        told = tuple(term for term in terms if term not in OVERALL)  # by cells that not every calendar has
-        return Layout(terms, self.errors, statistics, self.targets(), screen=PRETREND[-1], perhaps=told)
+        return Layout(terms, self.errors, statistics, self.targets(), screen=PRETREND[-1], perhaps=told_by_cells(terms))
 
     def prepare(self, panel: Panel) -> LinearFit | None:
         """The prepared fit, None if calendar or controls differ between replications; raises BadInput for a panel that

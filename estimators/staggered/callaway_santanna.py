@@ -32,7 +32,6 @@ from estimators.core.regression import EXACT, invert, logit
 from estimators.core.tile import Tile, spread
 from estimators.linear.covariances import sums_by_cluster, unit_clusters
 from estimators.staggered.adoption_effects import (
-    OVERALL,
     Aggregation,
     CohortPeriods,
     Cohorts,
@@ -44,6 +43,7 @@ from estimators.staggered.adoption_effects import (
     simultaneous_critical_values,
     staggered_targets,
     staggered_terms,
+    told_by_cells,
 )
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import BadInput, bad, one_of
@@ -427,8 +427,7 @@ class CallawaySantAnna(Estimator):
         terms = staggered_terms(self.window, self.cohorts, self.years)
         bands = tuple(f"critical:{family}" for family in self._families) if self.band else ()
         targets = staggered_targets(terms)
-        told = tuple(term for term in terms if term not in OVERALL)  # by cells that not every calendar has
-        return Layout(terms, self.errors, ("cells", "left_out", *bands), targets, perhaps=told)
+        return Layout(terms, self.errors, ("cells", "left_out", *bands), targets, perhaps=told_by_cells(terms))
 
     @property
     def _families(self) -> tuple[str, ...]:

@@ -81,39 +81,8 @@ def conflicts(spec: Spec) -> Iterator[Problem]:
         if made.name in (panel.unit, panel.period):
             yield Problem(f"{made.name!r} is the unit or the period", f"{file}, [transform]", "a new name",
                           "choose another name")  # fmt: skip
-    where = f"{spec.file}, [[weights]]"
-    if spec.spatial.cutoffs and spec.panel.longitude is None:
-        yield Problem("cutoffs need coordinates", f"{spec.file}, [spatial]", "longitude and latitude in [panel]",
-                      "name the columns in degrees")  # fmt: skip
-    if "effects" in spec.spatial.model_fields_set and not (spec.weights or spec.spatial.cutoffs):
-        yield Problem("effects without spatial weights: there is no spatial model", f"{spec.file}, [spatial]",
-                      "[[weights]] as well, or cutoffs", "add a table [[weights]], or remove effects")  # fmt: skip
-    labels = [section.label for section in spec.weights]
-    for label in dict.fromkeys(labels):
-        if labels.count(label) > 1:
-            yield Problem(f"two weights are called {label!r}", where, "different names",
-                          'give one of them name = "..."')  # fmt: skip
-    for section in spec.weights:
-        if section.places and spec.panel.longitude is None:
-            yield Problem(f"{section.label} needs coordinates", where, "longitude and latitude in [panel]",
-                          "name the columns in degrees")  # fmt: skip
-    where = f"{file}, [inference] errors"
-    keys = {panel.unit: "unit", panel.period: "period"}
-    allowed = forms("regression", (*spec.group_columns, "COLUMN"))
-    for error in dict.fromkeys(spec.inference.errors):
-        named = columns_of(error, spec.group_columns)
-        called = [f"{name!r} is the {keys[name]}" for name in named if name in keys and name != keys[name]]
-        own = tuple(name for name in named if name not in ("", "unit", "period"))  # which become groups of units
-        if not served(error, own, "regression"):
-            yield Problem(f"unknown error type {error!r}", where,
-                          one_of(allowed, error, "`panelproof kinds`"),
-                          closest(error, allowed, "choose among them"))  # fmt: skip
-        elif called:
-            yield Problem(f"{error!r}: {' and '.join(called)}", where, "unit, period, or a column of groups of units",
-                          "write cluster:unit, wild:unit or cluster:period")  # fmt: skip
-        elif error.startswith("conley:") and panel.longitude is None:
-            yield Problem(f"{error!r} needs coordinates", where, "longitude and latitude in [panel]",
-                          "name the columns in degrees, or choose another error type")  # fmt: skip
+    yield from _weights_problems(spec)
+    yield from _error_problems(spec)
     yield from _robustness_problems(spec.robustness, panel, f"{file}, [robustness]")
     yield from _interaction_problems(spec)
     if (psm := spec.robustness.psm) is not None:
@@ -200,6 +169,46 @@ def _names_of_terms(spec: Spec) -> Iterator[Problem]:
         if name in PLACES and getattr(panel, name) not in (None, column):
             yield Problem(f"the group {name!r} is not the one that [panel] names for {name}", spec.file,
                           "a column of another name", "rename that column")  # fmt: skip
+
+
+def _weights_problems(spec: Spec) -> Iterator[Problem]:
+    where = f"{spec.file}, [[weights]]"
+    if spec.spatial.cutoffs and spec.panel.longitude is None:
+        yield Problem("cutoffs need coordinates", f"{spec.file}, [spatial]", "longitude and latitude in [panel]",
+                      "name the columns in degrees")  # fmt: skip
+    if "effects" in spec.spatial.model_fields_set and not (spec.weights or spec.spatial.cutoffs):
+        yield Problem("effects without spatial weights: there is no spatial model", f"{spec.file}, [spatial]",
+                      "[[weights]] as well, or cutoffs", "add a table [[weights]], or remove effects")  # fmt: skip
+    labels = [section.label for section in spec.weights]
+    for label in dict.fromkeys(labels):
+        if labels.count(label) > 1:
+            yield Problem(f"two weights are called {label!r}", where, "different names",
+                          'give one of them name = "..."')  # fmt: skip
+    for section in spec.weights:
+        if section.places and spec.panel.longitude is None:
+            yield Problem(f"{section.label} needs coordinates", where, "longitude and latitude in [panel]",
+                          "name the columns in degrees")  # fmt: skip
+
+
+def _error_problems(spec: Spec) -> Iterator[Problem]:
+    """Error types that do not exist, or that name what has another name."""
+    panel, groups, where = spec.panel, spec.group_columns, f"{spec.file}, [inference] errors"
+    keys = {panel.unit: "unit", panel.period: "period"}
+    allowed = forms("regression", (*groups, "COLUMN"))
+    for error in dict.fromkeys(spec.inference.errors):
+        named = columns_of(error, groups)
+        called = [f"{name!r} is the {keys[name]}" for name in named if name in keys and name != keys[name]]
+        own = tuple(name for name in named if name not in ("", "unit", "period"))  # which become groups of units
+        if not served(error, own, "regression"):
+            yield Problem(f"unknown error type {error!r}", where,
+                          one_of(allowed, error, "`panelproof kinds`"),
+                          closest(error, allowed, "choose among them"))  # fmt: skip
+        elif called:
+            yield Problem(f"{error!r}: {' and '.join(called)}", where, "unit, period, or a column of groups of units",
+                          "write cluster:unit, wild:unit or cluster:period")  # fmt: skip
+        elif error.startswith("conley:") and panel.longitude is None:
+            yield Problem(f"{error!r} needs coordinates", where, "longitude and latitude in [panel]",
+                          "name the columns in degrees, or choose another error type")  # fmt: skip
 
 
 def _robustness_problems(section: RobustnessSection, panel: PanelSection, where: str) -> Iterator[Problem]:

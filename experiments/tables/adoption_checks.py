@@ -68,22 +68,7 @@ def add_diagnostics(panel: Panel, core: Panel, ledger: Ledger, errors: tuple[str
         _add_power(path, ledger)
     if honest:
         with _attempt(ledger, "bounds under other trends"):
-            # Intervals for the effect at adoption and for the mean of all later event times.
-            post = len(path.events) - path.pre
-            asked = {"event(0)": np.eye(1, post)[0]}
-            if post > 1:
-                asked[f"mean of event(0) to event({path.events[-1]})"] = np.full(post, 1.0 / post)
-            for column, (label, weights) in enumerate(asked.items(), start=1):
-                question = BoundsQuestion(path.estimate, path.covariance, path.pre, weights)
-                error = float(np.sqrt(question.direction @ question.sigma @ question.direction))
-                for restriction, bounds in RESTRICTIONS:
-                    scale = error if restriction == "smoothness" else 1.0
-                    found = sensitivity(question, restriction, np.array(bounds) * scale)
-                    fit = Fit((BOUNDS, column), "honest", restriction, label)
-                    ledger.values(fit, {"original_lower": found.original[0], "original_upper": found.original[1],
-                                        "breakdown": found.breakdown, "scale": scale})  # fmt: skip
-                    for bound, lower, upper in zip(bounds, found.lower, found.upper, strict=True):
-                        ledger.values(fit, {"lower": lower, "upper": upper}, f"{bound:g}")
+            _add_bounds(path, ledger)
 
 
 @contextmanager
@@ -134,6 +119,25 @@ def _add_power(path: EventTimes, ledger: Ledger) -> None:
             "bayes_factor": after.bayes_factor,
             "likelihood_ratio": ratio,
         }, f"{power:g}")  # fmt: skip
+
+
+def _add_bounds(path: EventTimes, ledger: Ledger) -> None:
+    """Intervals for the effect at adoption and for the mean of all later event times."""
+    post = len(path.events) - path.pre
+    asked = {"event(0)": np.eye(1, post)[0]}
+    if post > 1:
+        asked[f"mean of event(0) to event({path.events[-1]})"] = np.full(post, 1.0 / post)
+    for column, (label, weights) in enumerate(asked.items(), start=1):
+        question = BoundsQuestion(path.estimate, path.covariance, path.pre, weights)
+        error = float(np.sqrt(question.direction @ question.sigma @ question.direction))
+        for restriction, bounds in RESTRICTIONS:
+            scale = error if restriction == "smoothness" else 1.0
+            found = sensitivity(question, restriction, np.array(bounds) * scale)
+            fit = Fit((BOUNDS, column), "honest", restriction, label)
+            ledger.values(fit, {"original_lower": found.original[0], "original_upper": found.original[1],
+                                "breakdown": found.breakdown, "scale": scale})  # fmt: skip
+            for bound, lower, upper in zip(bounds, found.lower, found.upper, strict=True):
+                ledger.values(fit, {"lower": lower, "upper": upper}, f"{bound:g}")
 
 
 # How it is arranged: the records of a document as a table.

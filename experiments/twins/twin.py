@@ -246,35 +246,7 @@ def adoption_table(real: Real, fit: MethodFit, held: Panel, labels: tuple[int, .
         part = build(Propensity, {key: value for key, value in asked.items() if key != "kind"}, "[twin.adoption]")
         table = dict(asked)
         if not any(name in asked for name in GIVEN):
-            where = f"{real.spec.file}, [twin.adoption]"
-            if real.indicator is None:
-                raise bad("the panel has no treatment, and there is no indicator", where=where,
-                          allowed="indicator = a column of 0 and 1", remedy="add indicator")  # fmt: skip
-            for name in part.covariates:
-                if name not in real.covariates:
-                    raise bad(f"covariates names no control: {name!r}", where=where, allowed="controls of [panel]",
-                              remedy="add it to controls")  # fmt: skip
-
-            # the real panel as a world in the making, with the fitted levels or, where they are drawn, the real ones
-            context = replace(real.ground, places=replace(real.ground.places, kept=held),
-                              covariates={name: values[0] for name, values in real.covariates.items()})  # fmt: skip
-            if fit.levels["kind"] == "fitted":
-                levels = FittedLevels(method=fit.levels["method"]).settle(context, Streams(0))
-            else:
-                time = np.arange(len(held.periods)) - (len(held.periods) - 1) / 2
-                slopes = time @ (real.rest - real.rest.mean(axis=1, keepdims=True)) / (time @ time)
-                none = np.zeros((len(held.units), 0))
-                levels = LevelParts(real.parts.units[0], real.parts.periods[0], slopes, none, real.rest)
-            x = scores(replace(context, levels=levels), part.on, part.covariates)
-            if not x.shape[1]:
-                raise bad('on = "factors" needs loadings', where=where, allowed='[twin] method = "factor"',
-                          remedy="choose that method, or another on")  # fmt: skip
-            found = logit_or_firth(x, real.indicator > 0)
-            if not found.converged:
-                raise bad(f"the logit on {part.on} has no maximum", where=where, allowed="scores that are not "
-                          "collinear", remedy="choose a lower rank, or another on")  # fmt: skip
-            intercept, *coefficients = found.coefficient.tolist()
-            table |= {"intercept": intercept, "coefficients": coefficients}
+            table |= _propensity(real, fit, held, part)
         if not any(name in asked for name in DATED) and (dates := dates_of(real, labels)):
             several = {"date_weights": [[year, count] for year, count in dates]}
             table |= {"date": dates[0][0]} if len(dates) == 1 else several
@@ -296,6 +268,39 @@ def dates_of(real: Real, labels: tuple[int, ...]) -> list[tuple[int, int]]:
     treated = real.policy[0] > 0
     first = treated.argmax(axis=0)[treated.any(axis=0)]
     return [(labels[t], int((first == t).sum())) for t in np.unique(first) if t > 0]
+
+
+def _propensity(real: Real, fit: MethodFit, held: Panel, part: Propensity) -> dict[str, Any]:
+    """Coefficients and intercept of the logit of the indicator on the units' scores."""
+    where = f"{real.spec.file}, [twin.adoption]"
+    if real.indicator is None:
+        raise bad("the panel has no treatment, and there is no indicator", where=where,
+                  allowed="indicator = a column of 0 and 1", remedy="add indicator")  # fmt: skip
+    for name in part.covariates:
+        if name not in real.covariates:
+            raise bad(f"covariates names no control: {name!r}", where=where, allowed="controls of [panel]",
+                      remedy="add it to controls")  # fmt: skip
+
+    # the real panel as a world in the making, with the fitted levels or, where they are drawn, the real ones
+    context = replace(real.ground, places=replace(real.ground.places, kept=held),
+                      covariates={name: values[0] for name, values in real.covariates.items()})  # fmt: skip
+    if fit.levels["kind"] == "fitted":
+        levels = FittedLevels(method=fit.levels["method"]).settle(context, Streams(0))
+    else:
+        time = np.arange(len(held.periods)) - (len(held.periods) - 1) / 2
+        slopes = time @ (real.rest - real.rest.mean(axis=1, keepdims=True)) / (time @ time)
+        none = np.zeros((len(held.units), 0))
+        levels = LevelParts(real.parts.units[0], real.parts.periods[0], slopes, none, real.rest)
+    x = scores(replace(context, levels=levels), part.on, part.covariates)
+    if not x.shape[1]:
+        raise bad('on = "factors" needs loadings', where=where, allowed='[twin] method = "factor"',
+                  remedy="choose that method, or another on")  # fmt: skip
+    found = logit_or_firth(x, real.indicator > 0)
+    if not found.converged:
+        raise bad(f"the logit on {part.on} has no maximum", where=where,
+                  allowed="scores that are not collinear", remedy="choose a lower rank, or another on")  # fmt: skip
+    intercept, *coefficients = found.coefficient.tolist()
+    return {"intercept": intercept, "coefficients": coefficients}
 
 
 FILE = "panel.parquet"

@@ -6,7 +6,7 @@ cells, which size-adjusted power keeps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -89,7 +89,7 @@ def diagnose(
     check_terms(own_ones, records.layouts)
     records = with_normal(records) if normal else records
     reading = Reading(records, alpha)
-    firsts = for_each(range(len(records.cells)), lambda cell: _first(reading, cell, _usable))
+    firsts = for_each(range(len(records.cells)), lambda cell: _first(reading, cell, _own))
     own = {(cell, name): first for cell, by_name in firsts.items() for name, first in by_name.items()}
     nulls = _null_cells(records, own)
     tails = {(cell, name): UpperTail(own[cell, name].se.n, alpha, records.worlds > 1)
@@ -123,11 +123,14 @@ def diagnose(
 _Sample = Callable[[Mapping[str, Fits], str], Flags]  # which fits of a piece count for an estimator, (R,)
 
 
-def _usable(piece: Mapping[str, Fits], name: str, *, screened: bool = False, others: Collection[str] = ()) -> Flags:
-    """Its successes, (R,): those that its screen lets through, or where all of some estimators succeeded."""
-    if screened:
-        return piece[name].ok & piece[name].passed
-    return np.logical_and.reduce([piece[other].ok for other in others if other in piece]) if others else piece[name].ok
+def _own(piece: Mapping[str, Fits], name: str) -> Flags:
+    """The estimator's successes."""
+    return piece[name].ok
+
+
+def _passing(piece: Mapping[str, Fits], name: str) -> Flags:
+    """Those of them that its screen lets through."""
+    return piece[name].ok & piece[name].passed
 
 
 def _judged(
@@ -137,17 +140,19 @@ def _judged(
 
     firsts: on its own fits. tails: take in the |t| of null cells.
     """
-    own = _second(reading, cell, firsts, _usable, tails)
+    own = _second(reading, cell, firsts, _own, tails)
     out = {(name, "own"): item for name, item in own.items()}
     if screened := [name for name in own if reading.records.layouts[name].screen]:
-        counts: _Sample = partial(_usable, screened=True)
-        passing = _second(reading, cell, _first(reading, cell, counts), counts)
+        passing = _second(reading, cell, _first(reading, cell, _passing), _passing)
         out |= {(name, "passing"): passing[name] for name in screened}
     compared = [name for name, first in firsts.items() if first.usable]
     if all(firsts[name].usable == firsts[name].attempted for name in compared):
         return out
-    counts = partial(_usable, others=compared)
-    common = _second(reading, cell, _first(reading, cell, counts), counts)
+
+    def in_all(piece: Mapping[str, Fits], name: str) -> Flags:
+        return np.logical_and.reduce([piece[other].ok for other in compared if other in piece])
+
+    common = _second(reading, cell, _first(reading, cell, in_all), in_all)
     return out | {(name, "common"): common[name] for name in compared
                   if common[name].first.usable != firsts[name].usable}  # fmt: skip
 

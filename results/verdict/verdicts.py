@@ -118,22 +118,23 @@ def first_rows(diagnosis: Diagnosis, sample: str) -> dict[tuple[int, str, str], 
 
 def key_terms(layout: Layout, all_terms: bool = False) -> list[str]:
     """The terms a reader looks at first: policy and spatial parameters, the policy's effects; all if there are none."""
-    terms = []
-    for term in layout.terms:
-        if not all_terms and term not in ORDER:
-            target = layout.targets.get(term)
-            estimand = None if target is None else Estimand.parse(target)
-            if estimand is None or (
-                estimand.kind in OF_A_VARIABLE and estimand.arguments not in (("did",), ("w_did",))
-            ):
-                continue  # it is of a control
-        terms.append(term)
+    terms = [term for term in layout.terms if all_terms or not _of_a_control(term, layout)]
     return in_order(terms) or list(layout.terms)
 
 
 def in_order(terms: Iterable[str]) -> list[str]:
     """Distinct terms, those of `ORDER` first."""
     return sorted(dict.fromkeys(terms), key=lambda term: ORDER.index(term) if term in ORDER else len(ORDER))
+
+
+def _of_a_control(term: str, layout: Layout) -> bool:
+    if term in ORDER:
+        return False
+    target = layout.targets.get(term)
+    if target is None:
+        return True
+    estimand = Estimand.parse(target)
+    return estimand.kind in OF_A_VARIABLE and estimand.arguments not in (("did",), ("w_did",))
 
 
 def settings(diagnosis: Diagnosis) -> list[str]:

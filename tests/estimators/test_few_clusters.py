@@ -38,20 +38,26 @@ EFFECTS: dict[str, tuple[str, ...]] = {
 
 
 class Dummies:
-    """Least squares with a dummy for every effect, leaving out clusters one by one, and CR2 by whole matrices."""
+    """Outcome, regressors with a constant and a dummy for every effect, and the clusters of observations."""
 
     def __init__(self, panel: Panel, effects: tuple[str, ...], grouping: str) -> None:
         frame = long_frame(panel, ("y", *NAMES))
         unit, period = frame["unit"].to_numpy(), frame["period"].to_numpy()
         levels = {"unit": np.equal.outer(unit, np.unique(unit)), "period": np.equal.outer(period, np.unique(period))}
         levels["unit-trend"] = levels["unit"] * (period - 2003.0)[:, None]
-        for name in ("province", "region"):
-            codes = np.unique(frame[name], return_inverse=True)[1] * 9999 + period
-            levels[f"{name}-by-period"] = np.equal.outer(codes, np.unique(codes))
-        dummies = [levels[effect].astype(float) for effect in effects] or [np.ones((len(frame), 1))]
-        self.y, self.x = frame["y"].to_numpy(), np.hstack([frame[list(NAMES)].to_numpy(), *dummies])
+        for effect in effects:
+            if effect.endswith("-by-period"):
+                codes = np.unique(frame[effect.partition("-")[0]], return_inverse=True)[1] * 9999 + period
+                levels[effect] = np.equal.outer(codes, np.unique(codes))
+        dummies = [levels[effect].astype(float) for effect in effects]
+        self.y = frame["y"].to_numpy()
+        self.x = np.hstack([frame[list(NAMES)].to_numpy(), np.ones((len(frame), 1)), *dummies])
         self.group = np.unique(frame[grouping], return_inverse=True)[1]
         self.count = int(self.group.max()) + 1
+
+
+class LeftOut(Dummies):
+    """Least squares without each cluster in turn, and CR2 by whole matrices."""
 
     def coefficients(self, kept: np.ndarray) -> np.ndarray:
         return np.asarray(np.linalg.lstsq(self.x[kept], self.y[kept], rcond=1e-10)[0][: len(NAMES)])
@@ -86,7 +92,7 @@ def with_regions(panel: Panel) -> Panel:
 def test_errors_equal_those_of_regressions_with_dummies(name: str, grouping: str, missing: int) -> None:
     panel = with_regions(small_panel(30, 7, seed=8, missing=missing, sigma=2.0))
     ours = panel_ols(effects=EFFECTS[name], errors=(f"cv3:{grouping}", f"cr2:{grouping}"), singletons="keep")(panel)
-    slow = Dummies(panel, EFFECTS[name], grouping)
+    slow = LeftOut(panel, EFFECTS[name], grouping)
     se, dof = slow.bias_reduced()
     np.testing.assert_allclose(ours.se[0, 0, :3], slow.jackknife(), rtol=1e-8)
     np.testing.assert_allclose(ours.se[0, 1, :3], se, rtol=1e-8)
@@ -259,38 +265,21 @@ def test_facts_of_what_the_panel_lacks_are_bad_input() -> None:
 
 
 DRAWS = 199
-WILD_EFFECTS: dict[str, tuple[str, ...]] = {
-    "pooled": (),
-    "unit": ("unit",),
-    "two-way": ("unit", "period"),
-    "province-by-period": ("unit", "province-by-period"),
-    "trend": ("unit", "period", "unit-trend"),
-}
+WILD_EFFECTS = [name for name in EFFECTS if name not in ("period", "region-by-period")]
 
 
-class Refitted:
+class Refitted(Dummies):
     """Restricted draws and t statistics by least squares with a dummy for every effect, one draw at a time."""
 
     def __init__(self, panel: Panel, effects: tuple[str, ...], grouping: str) -> None:
-        frame = long_frame(panel, ("y", *NAMES))
-        unit, period = frame["unit"].to_numpy(), frame["period"].to_numpy()
-        codes = np.unique(frame["province"], return_inverse=True)[1]
-        levels = {
-            "unit": np.equal.outer(unit, np.unique(unit)).astype(float),
-            "period": np.equal.outer(period, np.unique(period)).astype(float),
-            "unit-trend": np.equal.outer(unit, np.unique(unit)) * (period - 2003.0)[:, None],
-            "province-by-period": np.equal.outer(codes * 9999 + period, np.unique(codes * 9999 + period)).astype(float),
-        }
-        dummies = np.hstack([np.ones((len(frame), 1)), *(levels[effect] for effect in effects)])
-        self.y, self.x = frame["y"].to_numpy(), np.hstack([frame[list(NAMES)].to_numpy(), dummies])
-        self.group = unit if grouping == "unit" else codes
+        super().__init__(panel, effects, grouping)
         self.inverse = np.linalg.pinv(self.x, rtol=1e-10)
         self.bread = self.inverse @ self.inverse.T
 
     def t(self, y: np.ndarray, k: int, null: float) -> float:
         b = self.inverse @ y
         scores = self.x * (y - self.x @ b)[:, None]
-        sums = np.zeros((self.group.max() + 1, scores.shape[1]))
+        sums = np.zeros((self.count, scores.shape[1]))
         np.add.at(sums, self.group, scores)
         return float((b[k] - null) / np.sqrt(np.square(sums @ self.bread[k]).sum()))
 
@@ -307,11 +296,11 @@ class Refitted:
 def test_p_values_and_intervals_equal_those_of_refits(name: str, grouping: str, missing: int) -> None:
     panel = small_panel(20, 7, seed=8, missing=missing, sigma=2.0)
     error = f"wild:{grouping}"
-    ours = panel_ols(effects=WILD_EFFECTS[name], errors=("cluster:unit", error), draws=DRAWS)(panel, Streams(3))
+    ours = panel_ols(effects=EFFECTS[name], errors=("cluster:unit", error), draws=DRAWS)(panel, Streams(3))
     clusters = int(cells_of(grouping, panel).max()) + 1
     v = signs(next(Streams(3).each(error)), DRAWS, clusters)
-    twin = Refitted(panel, WILD_EFFECTS[name], grouping)
-    columns = range(3) if WILD_EFFECTS[name] else range(4)  # pooled: the constant's own test too
+    twin = Refitted(panel, EFFECTS[name], grouping)
+    columns = range(3) if EFFECTS[name] else range(4)  # pooled: the constant's own test too
     for k in columns:
         assert ours.pvalue[0, 1, k] == pytest.approx(twin.pvalue(k, 0.0, v), abs=1e-12)
     lower, upper = ours.lower[0, 1, 1], ours.upper[0, 1, 1]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, nnls
+from scipy.optimize import nnls
 
 Floats = NDArray[np.float64]
 HEAVY = 1e5  # of the row of the constraint, relative to the data
@@ -28,19 +28,6 @@ def simplex_by_nnls(a: Floats, b: Floats, penalty: float, *, intercept: bool) ->
     target[-1] = HEAVY
     w, _ = nnls(rows, target, maxiter=100 * n)
     return np.asarray(w / w.sum())
-
-
-def simplex_by_slsqp(a: Floats, b: Floats, penalty: float) -> Floats:
-    """The same without an intercept by another of scipy's solvers."""
-    h = a.T @ a + penalty * np.eye(a.shape[1])
-    scale = np.trace(h) / len(h)
-    found = minimize(
-        lambda w: (w @ h @ w - 2 * w @ (a.T @ b)) / scale, np.full(len(h), 1 / len(h)), method="SLSQP",
-        jac=lambda w: 2 * (h @ w - a.T @ b) / scale, bounds=[(0, 1)] * len(h),
-        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
-        options={"maxiter": 2000, "ftol": 1e-16},
-    )  # fmt: skip
-    return np.asarray(found.x)
 
 
 @dataclass(frozen=True)
