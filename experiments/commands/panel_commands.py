@@ -18,7 +18,7 @@ from experiments.commands.command_options import (
     Command,
     accept_options,
     as_json_option,
-    budget_option,
+    budget_options,
     cluster_options,
     load_code_option,
     panel_and_spec,
@@ -411,7 +411,7 @@ def twin(panel: Path, spec: Path, out: Path | None, methods: tuple[str, ...], as
 )  # fmt: skip
 @click.option("--errors", metavar="TYPE", help="The error type that you print (default: that of the tables).")
 @click.option("--effect", type=float, metavar="SIZE", help="The effect that matters: its power, and rates at it.")
-@budget_option("50s")
+@budget_options("50s", "Twins a cell")
 @cluster_options("serial")
 @accept_options
 @click.option("--json", "as_json", is_flag=True, help="Print trust.json on stdout and nothing else.")
@@ -464,8 +464,7 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
     "--estimator", "kinds", multiple=True, metavar="KIND",
     help="An estimator that races beside the claim's own; may be given repeatedly (default: all that can serve).",
 )  # fmt: skip
-@budget_option("2m")
-@click.option("--replications", type=click.IntRange(64), help="Panels a world, in place of a budget.")
+@budget_options("2m", "Panels a world")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file for every number, as JSON.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the answer as a page here.")
 @cluster_options("serial")

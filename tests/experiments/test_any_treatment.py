@@ -178,7 +178,7 @@ def test_every_command_serves_a_dose(tmp_path: Path) -> None:
     for words in (
         ["placebo", "--draws", "99", "--out", out["placebo"], "--store", out["p.zarr"]],
         ["twin", "--out", out["twin"]],
-        ["trust", "--out", out["trust"], "--budget", "0.3s"],
+        ["trust", "--out", out["trust"], "--replications", "64"],
         ["race", "--out", out["race.json"], "--html", out["race.html"], "--replications", "64",
          "--estimator", "unit-trends"],
     ):  # fmt: skip
@@ -191,6 +191,7 @@ def test_every_command_serves_a_dose(tmp_path: Path) -> None:
         "placebo/placebo.html", "placebo/placebo.json", "placebo/placebo.svg", "trust/trust.html", "trust/trust.json",
         "twin/design.toml", "twin/fidelity.html", "twin/fidelity.json", "twin/panel.parquet", "study.html",
     }  # fmt: skip
+    assert {row["replications"] for row in json.loads((tmp_path / "trust/trust.json").read_text())["studies"]} == {64}
     race = json.loads((tmp_path / "race.json").read_text())
     assert {row["estimator"] for row in race["panel"]} >= {"did", "unit-trends"}
     page = html.unescape((tmp_path / "race.html").read_text(encoding="utf-8"))

@@ -274,6 +274,7 @@ WRONG: dict[str, tuple[dict[str, str], list[str], str]] = {
     "a claim that needs W": (
         {'[[weights]]\nkind = "knn"\nk = 4\n': ""}, ["--claim", "indirect:did"], "needs spatial weights"),
     "a budget of zero": ({}, ["--budget", "0s"], "budget '0s'"),
+    "a budget and replications": ({}, ["--replications", "64"], "64 beside --budget 0.3s; allowed: one of the two"),
     "no such error type": ({}, ["--errors", "robust"], "error type 'robust'"),
     "a twin that cannot be fitted": ({"rank = 2": "rank = 9"}, [], "rank = 9 of 36 units and 9 periods"),
     "an outcome in another unit": ({"rank = 2": "standardize = true"}, [], "standardize = true"),
