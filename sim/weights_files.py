@@ -386,9 +386,12 @@ def _named_matrix(table: pd.DataFrame, path: Path) -> Edges | None:
     named = [str(name).strip() for name in table.columns[1:]]
     plain = [name[:-2] if name.endswith(".0") and name[:-2].isdecimal() else name for name in named]  # 1.0 is 1
     rows, heads = unit_labels(table.iloc[:, 0]), unit_labels(pd.Series(plain))
-    found = [NUMBERED.fullmatch(str(head)) for head in heads]
-    counted = all(match is not None and int(match[1]) == i + 1 for i, match in enumerate(found))
-    if len(table) > 2 and counted and sorted(rows) != sorted(heads):
+    counted = [int(match[1]) for head in heads if (match := NUMBERED.fullmatch(str(head)))]
+    if len(table) > 2 and sorted(rows) != sorted(heads) and sorted(counted) == [*range(1, len(rows) + 1)]:
+        if counted != sorted(counted):
+            raise bad(f"its columns are numbered out of order: {listed(named, 5)}", where=path.name,
+                      allowed="names of units, or numbers in the order of the rows",
+                      remedy="write the units' names into the first row")  # fmt: skip
         heads = rows
     if sorted(rows) != sorted(heads) or "" in rows or len(set(rows)) < len(rows):
         return None
