@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_records import Sample, made_up
 from PIL import Image
 
 from estimators.core.estimator import Status
@@ -39,7 +40,7 @@ EFFECTS, UNITS, KINDS = (0.0, 0.2, 0.5, 1.0), (50, 100, 200), ("plain", "odd")
 
 
 @pytest.fixture(scope="module")
-def records(fabricate: Any, sample_of: Any) -> Any:
+def records() -> Any:
     """Twelve cells of two estimators with two error types; some fits failed, with absurd numbers."""
     rng = np.random.default_rng(31)
     cells = []
@@ -51,11 +52,11 @@ def records(fabricate: Any, sample_of: Any) -> Any:
                 se = np.abs(rng.normal(3 / math.sqrt(units), 0.05, (DRAWS, 2, 1)))
                 status = np.where(np.arange(DRAWS) < 5, Status.SINGULAR, Status.OK)
                 shift = 0.4 * (kind == "odd")
-                a = sample_of(theta, np.where(status[:, None] == Status.OK, theta + noise, 1e6), se, status=status)
-                b = sample_of(theta, theta + noise * 1.5 + shift, se * 0.6)
+                a = Sample(theta, np.where(status[:, None] == Status.OK, theta + noise, 1e6), se, status=status)
+                b = Sample(theta, theta + noise * 1.5 + shift, se * 0.6)
                 parameters = {"effect.size": effect, "units": units, "kind": kind}
                 cells.append((parameters, {"exact": a, "biased": b}))
-    made = fabricate(cells)
+    made = made_up(cells)
     for name, layout in list(made.layouts.items()):  # one estimand for both, so that they can be compared
         made.layouts[name] = type(layout)(layout.terms, layout.errors, (), {"t0": "beta(exact0)"}, ())
     return made
@@ -148,12 +149,12 @@ def test_roles_of_dials(diagnosis: Any) -> None:
     assert measure_chart(diagnosis, MEASURES["size_adjusted_power"], term="nothing") is None
 
 
-def test_power_without_a_path_from_size_leaves_null_cells_out(fabricate: Any, sample_of: Any) -> None:
+def test_power_without_a_path_from_size_leaves_null_cells_out() -> None:
     rng = np.random.default_rng(6)
-    cells = [({"effect": effect}, {name: sample_of(np.full((40, 1), effect), effect + rng.normal(size=(40, 1)),
+    cells = [({"effect": effect}, {name: Sample(np.full((40, 1), effect), effect + rng.normal(size=(40, 1)),
                                                    np.ones((40, 1, 1))) for name in ("a", "b")})
              for effect in (0.0, 1.0)]  # fmt: skip
-    found = diagnose(fabricate(cells))
+    found = diagnose(made_up(cells))
     chart = measure_chart(found, MEASURES["power"])
     assert chart is not None
     assert (chart.form, [panel.title for panel in chart.panels]) == ("dots", [""])
@@ -161,7 +162,7 @@ def test_power_without_a_path_from_size_leaves_null_cells_out(fabricate: Any, sa
     assert size is not None
     assert len(size.panels) == 1
     theta = np.resize([[1.0], [-1.0]], (40, 1))  # 0 on average, and in no draw
-    varied = diagnose(fabricate([({}, {"a": sample_of(theta, theta, np.ones((40, 1, 1)))})]))
+    varied = diagnose(made_up([({}, {"a": Sample(theta, theta, np.ones((40, 1, 1)))})]))
     assert measure_chart(varied, MEASURES["size"]) is None
 
 
@@ -285,16 +286,16 @@ FEW_DRAWS = 60
 LONG = ("callaway-santanna-not-yet", "two-way-difference")
 
 
-def diagnosed_grid(fabricate: Any, sample_of: Any, **grid: tuple[object, ...]) -> Diagnosis:
+def diagnosed_grid(**grid: tuple[object, ...]) -> Diagnosis:
     """Two estimators with long names, the first with a term `overall`, the second with `did`."""
     rng = np.random.default_rng(20260310)
     cells = []
     for values in product(*grid.values()):
         theta = np.full((FEW_DRAWS, 1), 0.5)
-        samples = {name: sample_of(theta, theta + rng.standard_normal((FEW_DRAWS, 1)), np.ones((FEW_DRAWS, 1, 1)))
+        samples = {name: Sample(theta, theta + rng.standard_normal((FEW_DRAWS, 1)), np.ones((FEW_DRAWS, 1, 1)))
                    for name in LONG}  # fmt: skip
         cells.append((dict(zip(grid, values, strict=True)), samples))
-    made = fabricate(cells)
+    made = made_up(cells)
     for name, term in zip(LONG, ("overall", "did"), strict=True):
         layout = made.layouts[name]
         made.layouts[name] = replace(layout, terms=(term,), targets={term: layout.targets["t0"]})
@@ -309,9 +310,9 @@ def diagnosed_grid(fabricate: Any, sample_of: Any, **grid: tuple[object, ...]) -
      ((), None)],
 )  # fmt: skip
 def test_a_claim_about_every_first_term_is_shown_for_every_estimator(
-    fabricate: Any, sample_of: Any, terms: tuple[str, ...], wanted: str | None
+    terms: tuple[str, ...], wanted: str | None
 ) -> None:
-    diagnosis = replace(diagnosed_grid(fabricate, sample_of, kind=("a", "b")), claims=(Claim("bias", terms),))
+    diagnosis = replace(diagnosed_grid(kind=("a", "b")), claims=(Claim("bias", terms),))
     measure, term = lead_of(diagnosis)
     assert (measure.name, term) == ("bias", wanted)
     chart = measure_chart(diagnosis, measure, term=term)
@@ -319,16 +320,16 @@ def test_a_claim_about_every_first_term_is_shown_for_every_estimator(
     assert len(chart.panels[0].series) == (2 if wanted is None else 1)
 
 
-def test_every_cell_is_one_picture_from_three_dials_on(fabricate: Any, sample_of: Any) -> None:
-    many = diagnosed_grid(fabricate, sample_of, kind=("a", "b"), n=(1, 2, 3), shape=("flat", "steep"))
+def test_every_cell_is_one_picture_from_three_dials_on() -> None:
+    many = diagnosed_grid(kind=("a", "b"), n=(1, 2, 3), shape=("flat", "steep"))
     (chart,) = every_cell(many, MEASURES["bias"])
     assert (chart.form, len(chart.panels[0].series[0].points)) == ("nested", 12)
-    assert every_cell(diagnosed_grid(fabricate, sample_of, kind=("a", "b"), n=(1, 2, 3)), MEASURES["bias"]) == []
+    assert every_cell(diagnosed_grid(kind=("a", "b"), n=(1, 2, 3)), MEASURES["bias"]) == []
 
 
-def test_dots_with_long_names_stand_within_the_width_of_a_page(fabricate: Any, sample_of: Any) -> None:
+def test_dots_with_long_names_stand_within_the_width_of_a_page() -> None:
     shapes, serial = ("constant", "growing", "fading"), ("independent", "autocorrelated")
-    chart = measure_chart(diagnosed_grid(fabricate, sample_of, shape=shapes, serial=serial), MEASURES["bias"])
+    chart = measure_chart(diagnosed_grid(shape=shapes, serial=serial), MEASURES["bias"])
     assert chart is not None
     assert (chart.form, len(chart.panels)) == ("dots", 6)
     with Image.open(io.BytesIO(figure_bytes(chart, "png"))) as picture:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_records import Sample, made_up
 from reports import printed
 
 from estimators import TwoWayDID
@@ -31,10 +32,10 @@ def lines_of(diagnosis: Diagnosis, full: bool = True, **facts: Any) -> list[str]
     return printed(diagnosis, facts=ReportFacts("toy", **facts), full=full).splitlines()
 
 
-def sample(sample_of: Any, fits: int, terms: int = 1, errors: int = 2, status: Any = None) -> Any:
+def sample(fits: int, terms: int = 1, errors: int = 2, status: Any = None) -> Any:
     rng = np.random.default_rng(5)
     theta = np.ones((fits, terms))
-    return sample_of(theta, theta + rng.standard_normal(theta.shape), np.ones((fits, errors, terms)), status=status)
+    return Sample(theta, theta + rng.standard_normal(theta.shape), np.ones((fits, errors, terms)), status=status)
 
 
 def value(diagnosis: Diagnosis, measure: str, name: str = "ols") -> float:
@@ -43,12 +44,12 @@ def value(diagnosis: Diagnosis, measure: str, name: str = "ols") -> float:
 
 
 @pytest.fixture
-def partly_failed(fabricate: Any, sample_of: Any) -> Diagnosis:
+def partly_failed() -> Diagnosis:
     """64 fits of each of two estimators in each of two cells; 35 of one failed."""
     statuses = [np.where(np.arange(64) < failed, Status.SINGULAR, Status.OK) for failed in (30, 5)]
-    cells = [({"n": n}, {"sound": sample(sample_of, 64), "ols": sample(sample_of, 64, status=status)})
+    cells = [({"n": n}, {"sound": sample(64), "ols": sample(64, status=status)})
              for n, status in enumerate(statuses)]  # fmt: skip
-    return diagnose(fabricate(cells))
+    return diagnose(made_up(cells))
 
 
 def test_failures_are_the_first_words_of_the_verdict(partly_failed: Diagnosis) -> None:
@@ -70,9 +71,9 @@ def test_eight_items_are_listed_and_nine_where_one_alone_would_be_counted() -> N
     assert failure_notice(found).endswith("e7 failed in 1 of 100 fits (1%): it (1); 2 more.")
 
 
-def test_one_fit_in_a_thousand_that_failed_is_said_and_harmless(fabricate: Any, sample_of: Any) -> None:
+def test_one_fit_in_a_thousand_that_failed_is_said_and_harmless() -> None:
     status = np.where(np.arange(2000) < 2, Status.SINGULAR, Status.OK)
-    diagnosis = diagnose(fabricate([({}, {"ols": sample(sample_of, 2000, status=status)})]))
+    diagnosis = diagnose(made_up([({}, {"ols": sample(2000, status=status)})]))
     (ols,) = failed_fits(diagnosis)
     assert (ols.count, ols.grade) == (2, Grade.HARMLESS)
     found = answer(diagnosis)
@@ -80,18 +81,18 @@ def test_one_fit_in_a_thousand_that_failed_is_said_and_harmless(fabricate: Any, 
     assert found.claims[0].grade is Grade.HOLDS
 
 
-def test_without_failures_the_verdict_comes_first(fabricate: Any, sample_of: Any) -> None:
-    diagnosis = diagnose(fabricate([({}, {"ols": sample(sample_of, 64)})]))
+def test_without_failures_the_verdict_comes_first() -> None:
+    diagnosis = diagnose(made_up([({}, {"ols": sample(64)})]))
     assert failed_fits(diagnosis) == []
     assert failure_notice([]) == ""
     assert lines_of(diagnosis)[2].startswith("- Bias of t0: ")
 
 
-def test_a_status_alone_makes_no_usable_fit(fabricate: Any, sample_of: Any) -> None:
+def test_a_status_alone_makes_no_usable_fit() -> None:
     """Four fits are called OK and have no finite estimate."""
-    fits = sample(sample_of, 64)
+    fits = sample(64)
     fits.estimate[[3, 4, 5]], fits.estimate[6] = np.nan, np.inf
-    diagnosis = diagnose(fabricate([({}, {"ols": fits})]))
+    diagnosis = diagnose(made_up([({}, {"ols": fits})]))
     assert value(diagnosis, "convergence") == 60 / 64
     assert value(diagnosis, "status:ok") == 60
     assert failures(diagnosis) == [(0, "ols", 4, 64, "no estimate is finite (4)")]
@@ -100,11 +101,11 @@ def test_a_status_alone_makes_no_usable_fit(fabricate: Any, sample_of: Any) -> N
     assert "all usable" not in "".join(lines)
 
 
-def test_one_error_that_is_missing_is_left_out_and_counted(fabricate: Any, sample_of: Any) -> None:
-    fits = sample(sample_of, 64)
+def test_one_error_that_is_missing_is_left_out_and_counted() -> None:
+    fits = sample(64)
     fits.se[:, 0, 0] = np.linspace(0.5, 1.5, 64)
     fits.se[7, 0, 0] = np.nan
-    diagnosis = diagnose(fabricate([({}, {"ols": fits})]))
+    diagnosis = diagnose(made_up([({}, {"ols": fits})]))
     row = diagnosis.frame[(diagnosis.frame["measure"] == "mean_se") & (diagnosis.frame["error"] == "one")].iloc[0]
     assert row["value"] == pytest.approx(np.nanmean(fits.se[:, 0, 0]))
     assert row["n"] == 63
@@ -116,9 +117,9 @@ def test_one_error_that_is_missing_is_left_out_and_counted(fabricate: Any, sampl
     assert "all usable" not in "".join(text)
 
 
-def harmed(sample_of: Any, terms: int = 2, **slots: Any) -> Any:
+def harmed(terms: int = 2, **slots: Any) -> Any:
     """Fits of which standard errors (fits, error types, terms) or estimates (fits, terms) in some slots are missing."""
-    fits = sample(sample_of, 64, terms=terms)
+    fits = sample(64, terms=terms)
     for name, places in slots.items():
         for place in places:
             getattr(fits, name)[place] = np.nan
@@ -134,38 +135,36 @@ ALL, FIVE, THREE = slice(None), slice(5), slice(3)
      ({"se": [(FIVE, 0, 0), (THREE, 0, 1)]}, "one errors of ols (5 of 64)"),
      ({"estimate": [(THREE, 1)], "se": [(THREE, ALL, 1)]}, "the estimate of t1 by ols (3 of 64)")],
 )  # fmt: skip
-def test_of_an_error_type_the_fits_that_lack_it_for_some_term_are_missing(
-    fabricate: Any, sample_of: Any, slots: dict[str, Any], said: str
-) -> None:
-    diagnosis = diagnose(fabricate([({}, {"ols": harmed(sample_of, **slots)})]))
+def test_of_an_error_type_the_fits_that_lack_it_for_some_term_are_missing(slots: dict[str, Any], said: str) -> None:
+    diagnosis = diagnose(made_up([({}, {"ols": harmed(**slots)})]))
     assert notices(bias_table(diagnosis)) == [f"Missing in usable fits: {said}."]
     assert value(diagnosis, "convergence") == 1.0
 
 
-def test_an_error_type_that_has_intervals_alone_is_not_missing(fabricate: Any, sample_of: Any) -> None:
-    fits = harmed(sample_of, terms=1, se=[(ALL, 0)])
+def test_an_error_type_that_has_intervals_alone_is_not_missing() -> None:
+    fits = harmed(terms=1, se=[(ALL, 0)])
     stored = {"lower": np.full(fits.se.shape, -9.0), "upper": np.full(fits.se.shape, 9.0)}
-    table = bias_table(diagnose(fabricate([({}, {"ols": replace(fits, stored=stored)})])))
+    table = bias_table(diagnose(made_up([({}, {"ols": replace(fits, stored=stored)})])))
     assert list(table["n_error"]) == [64, 64]
     assert notices(table) == []
 
 
-def test_terms_without_a_truth_are_named(fabricate: Any, sample_of: Any) -> None:
+def test_terms_without_a_truth_are_named() -> None:
     cells = []
     for n in range(2):
-        fits = sample(sample_of, 64, terms=3)
+        fits = sample(64, terms=3)
         fits.theta[:, 1] = np.nan
         fits.theta[:, 2] = np.nan if n else 1.0
         cells.append(({"n": n}, {"ols": fits}))
-    diagnosis = diagnose(fabricate(cells))
+    diagnosis = diagnose(made_up(cells))
     said = "No truth in this design: t1, t2 (in 1 of 2 cells) of ols."
     assert notices(bias_table(diagnosis)) == [said]
     assert f"- {said}" in lines_of(diagnosis)
     assert said in html_report(diagnosis, ReportFacts("toy"))
 
 
-def test_mixed_code_is_said(fabricate: Any, sample_of: Any) -> None:
-    diagnosis = diagnose(fabricate([({}, {"ols": sample(sample_of, 64)})]))
+def test_mixed_code_is_said() -> None:
+    diagnosis = diagnose(made_up([({}, {"ols": sample(64)})]))
     said = "the blocks come from 2 environments: code a | code b"
     assert said in lines_of(diagnosis, environments=("code a", "code b"))
     assert said in html_report(diagnosis, ReportFacts("toy", environments=("code a", "code b")))

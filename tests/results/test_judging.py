@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_records import Sample, made_up
 from scipy import stats
 
 from estimators.core.estimator import Status, holm
@@ -161,11 +162,11 @@ def test_exact_ties_lie_within() -> None:
     assert not within(math.nan, math.nan, 0.05)
 
 
-def test_intervals_that_always_cover_lie_on_a_tolerance_of_one_less_the_level(fabricate: Any, sample_of: Any) -> None:
+def test_intervals_that_always_cover_lie_on_a_tolerance_of_one_less_the_level() -> None:
     """Coverage 1 is .05 from .95, all that a tolerance of .05 allows, although 1 - .95 is more than .05 in doubles."""
     noise = np.random.default_rng(1).standard_normal((4000, 1))
-    sample = sample_of(np.ones((4000, 1)), 1 + noise, np.full((4000, 1, 1), 100.0), dof=1e6)
-    diagnosis = replace(diagnose(fabricate([({}, {"ols": sample})])), claims=(Claim("coverage", tolerance=0.05),))
+    sample = Sample(np.ones((4000, 1)), 1 + noise, np.full((4000, 1, 1), 100.0), dof=1e6)
+    diagnosis = replace(diagnose(made_up([({}, {"ols": sample})])), claims=(Claim("coverage", tolerance=0.05),))
     (verdict,) = verdicts(diagnosis)
     assert (verdict.worst.value, verdict.worst.upper) == (1.0, 1.0)
     assert verdict.grade is Grade.HARMLESS
@@ -262,15 +263,15 @@ def test_an_open_cell_says_what_it_needs() -> None:
     assert needs_text(Needed(9800.0, 0, at_value=True)) == "at this value needs about 9,800 replications"
 
 
-def sizes(sample_of: Any, n: int, hits: int) -> Any:
+def sizes(n: int, hits: int) -> Any:
     """Fits of a true null of which exactly `hits` are rejected."""
     estimate = np.where(np.arange(n) < hits, 3.0, 0.5)[:, None] * np.where(np.arange(n) % 2, 1.0, -1.0)[:, None]
-    return sample_of(np.zeros((n, 1)), estimate, np.ones((n, 1, 1)), dof=1e6)
+    return Sample(np.zeros((n, 1)), estimate, np.ones((n, 1, 1)), dof=1e6)
 
 
-def test_sentences_and_records_say_what_is_needed_and_how_much_is_judged(fabricate: Any, sample_of: Any) -> None:
-    cells = [({"c": c}, {"ols": sizes(sample_of, 320, 16)}) for c in range(3)]
-    diagnosis = replace(diagnose(fabricate(cells)), claims=(Claim("size"),))
+def test_sentences_and_records_say_what_is_needed_and_how_much_is_judged() -> None:
+    cells = [({"c": c}, {"ols": sizes(320, 16)}) for c in range(3)]
+    diagnosis = replace(diagnose(made_up(cells)), claims=(Claim("size"),))
     found = answer(diagnosis)
     planned = about(fits_needed(ALPHA, 0.025, share=True, cells=3))
     assert found.sentences == (
@@ -282,7 +283,7 @@ def test_sentences_and_records_say_what_is_needed_and_how_much_is_judged(fabrica
     )
     (record,) = verdict_records(found)
     assert (record["replications_needed"], record["pvalue"]) == (planned, None)
-    alone = replace(diagnose(fabricate(cells[:1])), claims=(Claim("size"),))
+    alone = replace(diagnose(made_up(cells[:1])), claims=(Claim("size"),))
     assert answer(alone).notes == ()
 
 
@@ -321,10 +322,10 @@ def test_beyond_four_tests_the_powers_of_the_rest_stand_together() -> None:
     assert "e4" not in said
 
 
-def test_a_lucky_failure_among_many_is_open_and_a_record_has_its_p_value(fabricate: Any, sample_of: Any) -> None:
-    odd, right = sizes(sample_of, 2000, 186), sizes(sample_of, 2000, 100)
+def test_a_lucky_failure_among_many_is_open_and_a_record_has_its_p_value() -> None:
+    odd, right = sizes(2000, 186), sizes(2000, 100)
     cells = [({"c": c}, {"ols": right if c else odd}) for c in range(CELLS)]
-    many, few = (replace(diagnose(fabricate(part)), claims=(Claim("size"),)) for part in (cells, cells[:5]))
+    many, few = (replace(diagnose(made_up(part)), claims=(Claim("size"),)) for part in (cells, cells[:5]))
     single = 2 * stats.binom.sf(185, 2000, EDGE)
     for diagnosis, count, grade in ((many, 24, "cannot be told"), (few, 5, "fails")):
         (record,) = verdict_records(answer(diagnosis))
@@ -357,16 +358,16 @@ def test_a_size_that_fails_in_one_world_is_open_in_four() -> None:
     assert four.grade is Grade.OPEN
 
 
-def test_one_of_many_cells_with_more_than_one_failed_fit_in_a_hundred_is_luck(fabricate: Any, sample_of: Any) -> None:
+def test_one_of_many_cells_with_more_than_one_failed_fit_in_a_hundred_is_luck() -> None:
     """40 cells of 1,000 fits, of which 1% fail: 20 in one of them have p below .05 alone, and not of all."""
 
     def cell(failed: int) -> Any:
         status = np.where(np.arange(1000) < failed, Status.SINGULAR, Status.OK)
-        return replace(sizes(sample_of, 1000, 50), status=status)
+        return replace(sizes(1000, 50), status=status)
 
     def grade(cells: int, failed: int) -> Grade:
         parts = [({"c": c}, {"ols": cell(failed if c == 0 else 10)}) for c in range(cells)]
-        (found,) = failed_fits(diagnose(fabricate(parts)))
+        (found,) = failed_fits(diagnose(made_up(parts)))
         return found.grade
 
     assert 2 * binomial_tail(20, 1000, 0.01, above=True) < 0.05 < 40 * 2 * binomial_tail(20, 1000, 0.01, above=True)
@@ -381,10 +382,10 @@ def test_judged_cells_without_a_number_are_no_judgement() -> None:
     assert judgements([replace(known, cells=(*known.cells, empty))]) == 1
 
 
-def test_claims_of_a_study_are_one_family(fabricate: Any, sample_of: Any) -> None:
+def test_claims_of_a_study_are_one_family() -> None:
     """A size that fails among 5 numbers and not among 5 sizes and as many biases and coverages twice."""
-    odd, right = sizes(sample_of, 2000, 186), sizes(sample_of, 2000, 100)
-    records = fabricate([({"c": c}, {"ols": right if c else odd}) for c in range(5)])
+    odd, right = sizes(2000, 186), sizes(2000, 100)
+    records = made_up([({"c": c}, {"ols": right if c else odd}) for c in range(5)])
     single = 2 * stats.binom.sf(185, 2000, EDGE)
     assert 5 * single < 0.05 < 20 * single
     size, others = Claim("size"), (Claim("bias"), Claim("coverage"), Claim("bias", tolerance=0.3))

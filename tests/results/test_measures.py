@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 from fits_of_worlds import value_of
+from made_records import Sample, made_up
 from scipy import optimize, stats
 
 from estimators.core.estimator import Status
@@ -108,13 +108,13 @@ def moved_coverage(low: np.ndarray, high: np.ndarray, e: np.ndarray) -> tuple[fl
     return share, np.sqrt(scatter / n)
 
 
-def test_measures_of_a_negative_truth_mirror_those_of_a_positive_one(fabricate: Any, sample_of: Any) -> None:
+def test_measures_of_a_negative_truth_mirror_those_of_a_positive_one() -> None:
     """Negative truths: signs are wrong where estimates are positive; sizes are compared in absolute value."""
     x = draw(np.random.default_rng(6), (600, 1))
     x["estimate"] = x["theta"] + 3 * (x["estimate"] - x["theta"])  # some significant estimates have the wrong sign
     status = np.where(np.isin(np.arange(600), [3, 90, 150]), Status.SINGULAR, Status.OK)
-    samples = [sample_of(sign * x["theta"], sign * x["estimate"], x["se"][:, None, :], 9.0, status) for sign in (1, -1)]
-    frames = [diagnose(fabricate([({}, {"a": sample})], block=50)) for sample in samples]
+    samples = [Sample(sign * x["theta"], sign * x["estimate"], x["se"][:, None, :], 9.0, status) for sign in (1, -1)]
+    frames = [diagnose(made_up([({}, {"a": sample})], block=50)) for sample in samples]
     ok = status == Status.OK
     expected = brute(-x["theta"][ok, 0], -x["estimate"][ok, 0], x["se"][ok, 0], 9.0)
     for name, (value, mcse) in expected.items():
@@ -131,19 +131,19 @@ def test_measures_of_a_negative_truth_mirror_those_of_a_positive_one(fabricate: 
     assert value_of(frames[0].frame, "bias")["value"] == pytest.approx(-value_of(frames[1].frame, "bias")["value"])
 
 
-def test_normal_inference_when_dof_is_infinite(fabricate: Any, sample_of: Any) -> None:
+def test_normal_inference_when_dof_is_infinite() -> None:
     x = draw(np.random.default_rng(1), (200, 1))
-    sample = sample_of(x["theta"], x["estimate"], x["se"][:, None, :], np.inf)
-    frame = diagnose(fabricate([({}, {"a": sample})]), alpha=0.1).frame
+    sample = Sample(x["theta"], x["estimate"], x["se"][:, None, :], np.inf)
+    frame = diagnose(made_up([({}, {"a": sample})]), alpha=0.1).frame
     rejected = np.abs(x["estimate"] / x["se"]) >= stats.norm.ppf(0.95)
     assert value_of(frame, "rejection")["value"] == pytest.approx(rejected.mean())
 
 
-def test_relative_bias_where_the_truth_is_zero_or_near_it(fabricate: Any, sample_of: Any) -> None:
+def test_relative_bias_where_the_truth_is_zero_or_near_it() -> None:
     rng = np.random.default_rng(2)
     theta = np.stack([np.zeros(90), rng.normal(0.3, 1.0, 90), np.full(90, 2.0)], axis=1)
-    sample = sample_of(theta, theta + rng.normal(size=theta.shape), np.ones((90, 1, 3)))
-    frame = diagnose(fabricate([({}, {"a": sample})])).frame
+    sample = Sample(theta, theta + rng.normal(size=theta.shape), np.ones((90, 1, 3)))
+    frame = diagnose(made_up([({}, {"a": sample})])).frame
     assert np.isnan(value_of(frame, "relative_bias", term="t0")["value"])
     assert np.isnan(value_of(frame, "relative_bias", term="t1")["value"])
     assert np.isfinite(value_of(frame, "relative_bias_ratio", term="t1")[["value", "mcse"]].astype(float)).all()

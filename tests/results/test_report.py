@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_records import Sample, made_up
 from reports import printed
 from rich.console import Console
 
@@ -131,23 +132,23 @@ def test_the_page_opens_with_the_answer(paper_records: Any) -> None:
     assert text.index(first.sentence) < text.index("Bias of did: the mean of estimate minus truth")
 
 
-def test_a_page_without_truth_or_fits(fabricate: Any, sample_of: Any) -> None:
+def test_a_page_without_truth_or_fits() -> None:
     nothing, ones = np.full((20, 1), np.nan), np.ones((20, 1, 1))
     samples = {
-        "unknown": sample_of(nothing, np.linspace(-1, 1, 20)[:, None], ones),
-        "refuses": sample_of(ones[:, 0], nothing, ones, status=np.full(20, Status.REFUSED)),
+        "unknown": Sample(nothing, np.linspace(-1, 1, 20)[:, None], ones),
+        "refuses": Sample(ones[:, 0], nothing, ones, status=np.full(20, Status.REFUSED)),
     }
-    text = html_report(diagnose(fabricate([({}, samples)])), ReportFacts("empty", synthetic=False))
+    text = html_report(diagnose(made_up([({}, samples)])), ReportFacts("empty", synthetic=False))
     assert "re-randomised from a real panel" in text
     assert Status.REFUSED.meaning in text
     assert "No truth in this design: t0 of unknown." in text
     assert "Failed fits: refuses failed in 20 of 20 fits (100%)" in text
 
 
-def test_few_fits_have_no_mark(fabricate: Any, sample_of: Any) -> None:
+def test_few_fits_have_no_mark() -> None:
     theta = np.zeros((29, 1))
     estimate = theta + 1.0 + 0.001 * np.random.default_rng(3).standard_normal((29, 1))
-    diagnosis = diagnose(fabricate([({}, {"ols": sample_of(theta, estimate, np.full((29, 1, 1), 0.01))})]))
+    diagnosis = diagnose(made_up([({}, {"ols": Sample(theta, estimate, np.full((29, 1, 1), 0.01))})]))
     text = html_report(diagnosis, ReportFacts("few", done=1, blocks=3))
     assert "Too few replications to judge: at most 29 usable fits per cell; a verdict needs 30." in text
     assert "Too few replications to judge where there are fewer than 30 usable fits" in printed(diagnosis)
@@ -155,16 +156,16 @@ def test_few_fits_have_no_mark(fabricate: Any, sample_of: Any) -> None:
     assert 'class="flag"' not in text
 
 
-def screened(fabricate: Any, sample_of: Any, cells: int, screens: str = "ab") -> Diagnosis:
+def screened(cells: int, screens: str = "ab") -> Diagnosis:
     """Cells of two estimators that have a test of pre-trends, and some fits that failed."""
     rng = np.random.default_rng(1)
     theta = np.ones((40, 1))
     status = np.where(np.arange(40) < 3, 3, 1)
 
     def sample() -> Any:
-        return sample_of(theta, theta + rng.standard_normal(theta.shape), np.ones((40, 2, 1)), status=status)
+        return Sample(theta, theta + rng.standard_normal(theta.shape), np.ones((40, 2, 1)), status=status)
 
-    records = fabricate([({"n": n, "k": 1}, {"a": sample(), "b": sample()}) for n in range(cells)])
+    records = made_up([({"n": n, "k": 1}, {"a": sample(), "b": sample()}) for n in range(cells)])
     for name, layout in records.layouts.items():
         records.layouts[name] = replace(layout, statistics=("pre_p",), screen="pre_p" if name in screens else "")
     for draw in records.draws:
@@ -173,8 +174,8 @@ def screened(fabricate: Any, sample_of: Any, cells: int, screens: str = "ab") ->
     return diagnose(records)
 
 
-def test_bias_of_fits_that_pass_is_in_standard_errors_of_all_fits(fabricate: Any, sample_of: Any) -> None:
-    diagnosis = screened(fabricate, sample_of, 1)
+def test_bias_of_fits_that_pass_is_in_standard_errors_of_all_fits() -> None:
+    diagnosis = screened(1)
     own = diagnosis.frame[diagnosis.frame["estimator"] == "a"].set_index(["sample", "measure"])["value"]
     first, _ = verdicts.screened(Claim("screen"), diagnosis)
     bias, spread = own.loc[("passing", "bias")].item(), own.loc[("own", "empirical_se")].item()
@@ -182,9 +183,9 @@ def test_bias_of_fits_that_pass_is_in_standard_errors_of_all_fits(fabricate: Any
     assert list(verdicts.screened(Claim("screen", terms=("other",)), diagnosis)) == []
 
 
-def test_tests_beside_the_terms_and_fits_that_pass_are_reported(fabricate: Any, sample_of: Any) -> None:
+def test_tests_beside_the_terms_and_fits_that_pass_are_reported() -> None:
     """Of b the test is no screen: nothing is said of fits that pass."""
-    diagnosis = screened(fabricate, sample_of, 1, screens="a")
+    diagnosis = screened(1, screens="a")
     (_, name, sentence), *more = passing_fits(diagnosis)
     assert (name, more) == ("a", [])
     assert set(diagnosis.frame[diagnosis.frame["sample"] == "passing"]["estimator"]) == {"a"}
@@ -248,22 +249,20 @@ def as_html(diagnosis: Diagnosis) -> object:
 
 
 @pytest.mark.parametrize("report", [on_a_terminal, as_html])
-def test_twice_the_cells_take_twice_the_work(fabricate: Any, sample_of: Any, report: Any) -> None:
-    few, many = (screened(fabricate, sample_of, cells) for cells in (12, 24))
+def test_twice_the_cells_take_twice_the_work(report: Any) -> None:
+    few, many = (screened(cells) for cells in (12, 24))
     report(few)  # what is made once, such as a template, is made here
     assert calls(lambda: report(many)) < 2.2 * calls(lambda: report(few))
 
 
 @pytest.mark.long
-def test_200_cells_and_10_estimators_are_judged_in_half_the_time_of_their_diagnosis_on_a_small_page(
-    fabricate: Any, sample_of: Any
-) -> None:
+def test_200_cells_and_10_estimators_are_judged_in_half_the_time_of_their_diagnosis_on_a_small_page() -> None:
     """2 s of CPU and 2.6 MB when this was written; an allowance of five times for the machine, of two for the page."""
     rng = np.random.default_rng(4)
     cells = []
     for effect, treated, serial in itertools.product(np.arange(10) / 10, (10, 20, 50, 100, 200), (0.0, 0.3, 0.6, 0.9)):
         theta = np.full((40, 1), effect)
-        samples = {f"estimator {i}": sample_of(theta, theta + rng.standard_normal((40, 1)), np.ones((40, 1, 1)))
+        samples = {f"estimator {i}": Sample(theta, theta + rng.standard_normal((40, 1)), np.ones((40, 1, 1)))
                    for i in range(10)}  # fmt: skip
         cells.append(({"effect": float(effect), "treated": treated, "serial": serial}, samples))
     found: dict[str, Any] = {}
@@ -273,10 +272,10 @@ def test_200_cells_and_10_estimators_are_judged_in_half_the_time_of_their_diagno
         found[name] = work()
         return time.process_time() - begin
 
-    diagnosing = seconds("diagnosis", lambda: diagnose(fabricate(cells)))
+    diagnosing = seconds("diagnosis", lambda: diagnose(made_up(cells)))
     diagnosis, table = found["diagnosis"], verdicts.bias_table(found["diagnosis"])
     assert min(seconds("answer", lambda: answer(diagnosis, table)) for _ in range(2)) < diagnosing / 2
-    as_html(screened(fabricate, sample_of, 2))  # what is made once, such as a template, is made here
+    as_html(screened(2))  # what is made once, such as a template, is made here
     assert seconds("page", lambda: html_report(diagnosis, ReportFacts("work"))) < 10
     assert len(found["page"].encode()) < 5e6
     assert found["page"].count("estimator 9") > 200

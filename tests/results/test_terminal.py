@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_records import Sample, made_up
 from reports import printed, tables_of
 from rich.console import Console
 
@@ -28,19 +29,19 @@ from results.verdict.verdicts import Grade, bias_table, in_order, is_off, key_te
 FACTS = ReportFacts("toy", "Does it hold?", seed=42)
 
 
-def toy(fabricate: Any, sample_of: Any, status: np.ndarray | None = None) -> Any:
+def toy(status: np.ndarray | None = None) -> Any:
     rng = np.random.default_rng(3)
     theta = np.full((400, 2), 0.0157)
     theta[:, 1] = np.nan
     estimate = 0.0157 + np.array([0.005, 0.0]) + 0.01 * rng.standard_normal((400, 2))
-    sample = sample_of(theta, estimate, np.full((400, 2, 2), 0.01), status=status)
-    return diagnose(fabricate([({}, {"ols": sample})]))
+    sample = Sample(theta, estimate, np.full((400, 2, 2), 0.01), status=status)
+    return diagnose(made_up([({}, {"ols": sample})]))
 
 
-def test_nothing_usable_and_nothing_finished(fabricate: Any, sample_of: Any) -> None:
-    assert "0/400" in printed(toy(fabricate, sample_of, np.full(400, Status.REFUSED)))
-    empty = sample_of(np.empty((0, 1)), np.empty((0, 1)), np.empty((0, 1, 1)))
-    assert "no replications" in printed(diagnose(fabricate([({}, {"ols": empty})])))
+def test_nothing_usable_and_nothing_finished() -> None:
+    assert "0/400" in printed(toy(np.full(400, Status.REFUSED)))
+    empty = Sample(np.empty((0, 1)), np.empty((0, 1)), np.empty((0, 1, 1)))
+    assert "no replications" in printed(diagnose(made_up([({}, {"ols": empty})])))
 
 
 @pytest.mark.parametrize("width", [90, 100, 120])
@@ -88,9 +89,9 @@ def covering(share: float, n: float, worlds: int = 1, wider: float = 1.0) -> dic
     return {"coverage": share, "coverage_mcse": mcse, "n": n, "n_error": n, "worlds": worlds}
 
 
-def test_the_legend_names_the_error_that_marks_use(fabricate: Any, sample_of: Any) -> None:
+def test_the_legend_names_the_error_that_marks_use() -> None:
     """33.3 (27.2) is 2.3 of the errors in brackets from 95%, and 4.9 of those that 95% itself has with 3 fits."""
-    text = " ".join(printed(toy(fabricate, sample_of), facts=FACTS).split())
+    text = " ".join(printed(toy(), facts=FACTS).split())
     assert text.startswith("toy: Does it hold? Synthetic data, 400 replications, seed 42 ")
     for said in ("400 fits, all usable", "! marks a bias more than 4 MCSE from 0", "- marks what is not defined"):
         assert said in text
@@ -103,7 +104,7 @@ def test_the_legend_names_the_error_that_marks_use(fabricate: Any, sample_of: An
     assert is_off(covering(share, n), "coverage", 0.95)
 
 
-def test_all_cells_have_the_same_columns(fabricate: Any, sample_of: Any) -> None:
+def test_all_cells_have_the_same_columns() -> None:
     """One cell's numbers are wide, the other's narrow, and one lost a fit."""
     rng = np.random.default_rng(2)
     cells = []
@@ -111,29 +112,29 @@ def test_all_cells_have_the_same_columns(fabricate: Any, sample_of: Any) -> None
         theta = np.full((100, 1), 0.123456 * size)
         estimate = theta + 1e-4 * rng.standard_normal((100, 1))
         status = np.where(np.arange(100) < failed, Status.SINGULAR, Status.OK)
-        sample = sample_of(theta, estimate, np.full((100, 1, 1), 1e-4), status=status)
+        sample = Sample(theta, estimate, np.full((100, 1, 1), 1e-4), status=status)
         cells.append(({"size": size}, {"ols": sample}))
     for width in range(75, 130, 3):
-        text = printed(diagnose(fabricate(cells)), width, terminal=True)
+        text = printed(diagnose(made_up(cells)), width, terminal=True)
         heads = [line.split() for line in text.splitlines() if line.startswith("estimator")]
         assert len(heads) == 2
         assert heads[0] == heads[1]
 
 
-def test_an_incomplete_store_is_called_one(fabricate: Any, sample_of: Any) -> None:
-    text = printed(toy(fabricate, sample_of), 120, ReportFacts("toy", done=8, blocks=50), full=False)
+def test_an_incomplete_store_is_called_one() -> None:
+    text = printed(toy(), 120, ReportFacts("toy", done=8, blocks=50), full=False)
     line = "incomplete: 8 of 50 blocks are finished; the same run command resumes the study"
     assert text.splitlines()[2] == line
-    assert "incomplete" not in printed(toy(fabricate, sample_of))
+    assert "incomplete" not in printed(toy())
 
 
-def test_a_long_answer_is_told_in_brief_on_the_first_screen_alone(fabricate: Any, sample_of: Any) -> None:
+def test_a_long_answer_is_told_in_brief_on_the_first_screen_alone() -> None:
     rng = np.random.default_rng(9)
     theta, se = np.full((400, 3), 1.0), np.ones((400, 2, 3))
     off = {"right": 0.0, "low": -0.8, "lower": -0.9, "lowest": -1.5, "high": 0.7, "higher": 0.85, "highest": 1.2}
-    samples = {f"estimator-{name}": sample_of(theta, theta + shift + rng.standard_normal((400, 3)), se)
+    samples = {f"estimator-{name}": Sample(theta, theta + shift + rng.standard_normal((400, 3)), se)
                for name, shift in off.items()}  # fmt: skip
-    diagnosis = diagnose(fabricate([({}, samples)]))
+    diagnosis = diagnose(made_up([({}, samples)]))
     facts = ReportFacts("toy", "Does it hold?", expected="All that is off by nothing is right.")
     answer = printed(diagnosis, 80, facts, full=False).split("\n\n")[0]
     assert len(answer.splitlines()) <= 2 + MOST_SAID
@@ -150,7 +151,7 @@ def test_a_long_answer_is_told_in_brief_on_the_first_screen_alone(fabricate: Any
 # The first lines: chips, their marks, what they come to, and the picture in letters.
 
 
-def sized(fabricate: Any, sample_of: Any) -> Any:
+def sized() -> Any:
     """Three error types over two dials of a grid: right, right in one cell alone and hard to tell, and wrong."""
     rng = np.random.default_rng(5)
     cells = []
@@ -158,12 +159,12 @@ def sized(fabricate: Any, sample_of: Any) -> Any:
         theta = np.zeros((4000, 1))
         sizes = 1.0, 1.0 - 0.075 * (serial > 0), 1.0 - serial / 2
         se = np.stack([np.full((4000, 1), size) for size in sizes], axis=1)
-        cells.append(({"errors.serial": serial}, {"did": sample_of(theta, rng.standard_normal((4000, 1)), se, 1e6)}))
-    return diagnose(replace(fabricate(cells), claims=({"measure": "size", "over": "errors.serial"},)))
+        cells.append(({"errors.serial": serial}, {"did": Sample(theta, rng.standard_normal((4000, 1)), se, 1e6)}))
+    return diagnose(replace(made_up(cells), claims=({"measure": "size", "over": "errors.serial"},)))
 
 
-def test_chips_say_who_holds_who_fails_and_who_cannot_be_told(fabricate: Any, sample_of: Any) -> None:
-    diagnosis = sized(fabricate, sample_of)
+def test_chips_say_who_holds_who_fails_and_who_cannot_be_told() -> None:
+    diagnosis = sized()
     (item,) = glances(answer(diagnosis), diagnosis.cells, 0.05)
     ((_, chips),) = item.rows
     assert [(chip.name, chip.grade) for chip in chips] == [
@@ -178,8 +179,8 @@ def test_chips_say_who_holds_who_fails_and_who_cannot_be_told(fabricate: Any, sa
     assert "Marks: \N{CHECK MARK} holds, ~ detectable but too small to matter, ? cannot be told, \N{BALLOT X}" in said
 
 
-def test_a_terminal_without_letters_gets_marks_of_ascii(fabricate: Any, sample_of: Any) -> None:
-    diagnosis = sized(fabricate, sample_of)
+def test_a_terminal_without_letters_gets_marks_of_ascii() -> None:
+    diagnosis = sized()
     held = io.BytesIO()
     console = Console(file=io.TextIOWrapper(held, encoding="ascii", write_through=True), width=80)
     print_bias_table(diagnosis, console, ReportFacts("toy"))
@@ -190,8 +191,8 @@ def test_a_terminal_without_letters_gets_marks_of_ascii(fabricate: Any, sample_o
     assert " o one" in text
 
 
-def test_the_page_has_the_numbers_and_marks_of_the_terminal(fabricate: Any, sample_of: Any) -> None:
-    diagnosis = sized(fabricate, sample_of)
+def test_the_page_has_the_numbers_and_marks_of_the_terminal() -> None:
+    diagnosis = sized()
     lines = printed(diagnosis, 100, full=False).splitlines()
     at = next(place for place, line in enumerate(lines) if line.startswith("Size rejected"))
     on_terminal = [line.split() for line in lines[at + 2 : at + 5]]
@@ -202,26 +203,26 @@ def test_the_page_has_the_numbers_and_marks_of_the_terminal(fabricate: Any, samp
     assert page.index('class="beside"') < page.index("Size rejected, in %")
 
 
-def test_the_page_opens_with_the_picture_of_what_fails(fabricate: Any, sample_of: Any) -> None:
+def test_the_page_opens_with_the_picture_of_what_fails() -> None:
     rng = np.random.default_rng(6)
     theta = np.ones((2000, 1))
-    cells = [({"n": n}, {"ols": sample_of(theta, theta + rng.standard_normal((2000, 1)), np.full((2000, 1, 1), 0.5))})
+    cells = [({"n": n}, {"ols": Sample(theta, theta + rng.standard_normal((2000, 1)), np.full((2000, 1, 1), 0.5))})
              for n in (1, 2, 3)]  # fmt: skip
     claims = ({"measure": "bias"}, {"measure": "coverage"})
-    diagnosis = diagnose(replace(fabricate(cells), claims=claims))
+    diagnosis = diagnose(replace(made_up(cells), claims=claims))
     found = answer(diagnosis)
     assert [part.grade for part in found.claims] == [Grade.HOLDS, Grade.FAILS]
     assert lead_of(diagnosis)[0].name == "bias"
     assert opened_by(diagnosis, found)[0].name == "coverage"
     page = html_report(diagnosis, FACTS)
     assert page.index("<h3>Coverage for t0") < page.index("Bias in standard errors")
-    held = diagnose(replace(fabricate(cells), claims=claims[:1]))
+    held = diagnose(replace(made_up(cells), claims=claims[:1]))
     assert opened_by(held, answer(held))[0].name == "bias"
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_a_picture_in_letters_has_its_values_where_they_are(fabricate: Any, sample_of: Any, width: int) -> None:
-    diagnosis = sized(fabricate, sample_of)
+def test_a_picture_in_letters_has_its_values_where_they_are(width: int) -> None:
+    diagnosis = sized()
     chart = measure_chart(diagnosis, MEASURES["size"])
     assert chart is not None
     lines = text_chart(chart, width)
@@ -237,12 +238,12 @@ def test_a_picture_in_letters_has_its_values_where_they_are(fabricate: Any, samp
     assert text_chart(chart, 20) == []
 
 
-def test_a_picture_of_rows_has_marks_intervals_and_values(fabricate: Any, sample_of: Any) -> None:
+def test_a_picture_of_rows_has_marks_intervals_and_values() -> None:
     rng = np.random.default_rng(7)
     theta = np.zeros((500, 1))
-    samples = {name: sample_of(theta, shift + 0.1 * rng.standard_normal((500, 1)), np.full((500, 1, 1), 0.1))
+    samples = {name: Sample(theta, shift + 0.1 * rng.standard_normal((500, 1)), np.full((500, 1, 1), 0.1))
                for name, shift in (("low", -1.0), ("right", 0.0), ("high", 1.0))}  # fmt: skip
-    chart = measure_chart(diagnose(fabricate([({}, samples)])), MEASURES["bias"])
+    chart = measure_chart(diagnose(made_up([({}, samples)])), MEASURES["bias"])
     assert chart is not None
     lines = text_chart(chart, 90)
     low, right, high = (line.index("\N{BLACK CIRCLE}") for line in lines[1:4])

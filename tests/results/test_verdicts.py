@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_records import Sample, made_up
 from reports import printed
 from scipy.stats import norm
 
@@ -29,16 +30,16 @@ FITS = 4000
 SD = 2.0  # of estimates
 
 
-def cell(sample_of: Any, shift: float, fits: int = FITS, scale: float = 1.0, truth: float = 1.0, seed: int = 1) -> Any:
+def cell(shift: float, fits: int = FITS, scale: float = 1.0, truth: float = 1.0, seed: int = 1) -> Any:
     """Fits whose bias is exactly `shift` of their standard deviations, with standard errors `scale` times those."""
     noise = np.random.default_rng(seed).standard_normal((fits, 1))
     noise = (noise - noise.mean()) / noise.std(ddof=1)
     theta = np.full((fits, 1), truth)
-    return sample_of(theta, theta + SD * (noise + shift), np.full((fits, 1, 1), SD * scale), dof=1e6)
+    return Sample(theta, theta + SD * (noise + shift), np.full((fits, 1, 1), SD * scale), dof=1e6)
 
 
-def judged(fabricate: Any, cells: list[Any], *claims: Claim) -> Diagnosis:
-    return replace(diagnose(fabricate(cells)), claims=claims)
+def judged(cells: list[Any], *claims: Claim) -> Diagnosis:
+    return replace(diagnose(made_up(cells)), claims=claims)
 
 
 def only(diagnosis: Diagnosis) -> Verdict:
@@ -71,77 +72,77 @@ def test_grades(lower: float, upper: float, clear: bool, usable: bool, grade: Gr
     [(0.0, Grade.HOLDS), (0.12, Grade.HARMLESS), (-0.12, Grade.HARMLESS), (0.2, Grade.OPEN), (0.3, Grade.FAILS),
      (-0.3, Grade.FAILS)],
 )  # fmt: skip
-def test_bias_is_judged_in_standard_errors(fabricate: Any, sample_of: Any, shift: float, grade: Grade) -> None:
-    found = only(judged(fabricate, [({}, {"ols": cell(sample_of, shift)})], Claim("bias")))
+def test_bias_is_judged_in_standard_errors(shift: float, grade: Grade) -> None:
+    found = only(judged([({}, {"ols": cell(shift)})], Claim("bias")))
     assert found.grade is grade
     assert found.worst.value == pytest.approx(shift, abs=1e-12)
     assert found.times == pytest.approx(abs(shift) / BIAS)
 
 
-def test_a_bias_that_does_not_matter_is_said(fabricate: Any, sample_of: Any) -> None:
-    found = answer(judged(fabricate, [({}, {"lee-yu": cell(sample_of, 0.12)})], Claim("bias")))
+def test_a_bias_that_does_not_matter_is_said() -> None:
+    found = answer(judged([({}, {"lee-yu": cell(0.12)})], Claim("bias")))
     assert found.grade is Grade.HARMLESS
     assert found.sentences == (
         "Bias of t0: lee-yu is off by so little that it does not matter (at most 0.12 standard errors).",
     )
 
 
-def test_an_own_tolerance_is_used(fabricate: Any, sample_of: Any) -> None:
-    cells = [({}, {"ols": cell(sample_of, 0.12)})]
-    assert only(judged(fabricate, cells, Claim("bias", tolerance=0.05))).grade is Grade.FAILS
-    assert only(judged(fabricate, cells, Claim("bias", tolerance=0.5))).grade is Grade.HARMLESS
+def test_an_own_tolerance_is_used() -> None:
+    cells = [({}, {"ols": cell(0.12)})]
+    assert only(judged(cells, Claim("bias", tolerance=0.05))).grade is Grade.FAILS
+    assert only(judged(cells, Claim("bias", tolerance=0.5))).grade is Grade.HARMLESS
 
 
-def test_verdicts_rank_by_practical_size_and_not_by_monte_carlo_error(fabricate: Any, sample_of: Any) -> None:
-    few = replace(cell(sample_of, 0.6), status=np.where(np.arange(FITS) < 500, Status.OK, Status.NOT_RUN))
-    diagnosis = judged(fabricate, [({}, {"precise": cell(sample_of, 0.3), "rough": few})], Claim("bias"))
+def test_verdicts_rank_by_practical_size_and_not_by_monte_carlo_error() -> None:
+    few = replace(cell(0.6), status=np.where(np.arange(FITS) < 500, Status.OK, Status.NOT_RUN))
+    diagnosis = judged([({}, {"precise": cell(0.3), "rough": few})], Claim("bias"))
     found = verdicts(diagnosis)
     assert [item.estimator for item in found] == ["rough", "precise"]
     clear = {item.estimator: abs(item.worst.value) / item.worst.mcse for item in found}
     assert clear["precise"] > 1.2 * clear["rough"]
 
 
-def test_the_worst_cell_is_named_with_the_dials_that_fail(fabricate: Any, sample_of: Any) -> None:
+def test_the_worst_cell_is_named_with_the_dials_that_fail() -> None:
     shifts = {
         (effect, spill): 0.5 + effect / 10 if spill == "paper" else 0.0
         for effect in (0, 1)
         for spill in ("none", "paper")
     }
-    cells = [({"effect": effect, "spillover": spill}, {"did": cell(sample_of, shift)})
+    cells = [({"effect": effect, "spillover": spill}, {"did": cell(shift)})
              for (effect, spill), shift in shifts.items()]  # fmt: skip
-    (sentence,) = answer(judged(fabricate, cells, Claim("bias"))).sentences
+    (sentence,) = answer(judged(cells, Claim("bias"))).sentences
     assert sentence == ("Bias of t0: did is too high by 1.20 (0.6 standard errors, 120% of the true 1.00) when "
                         "effect = 1, spillover = paper (fails with spillover = paper).")  # fmt: skip
 
 
-def test_cells_that_fail_are_some_of_those_that_are_judged(fabricate: Any, sample_of: Any) -> None:
+def test_cells_that_fail_are_some_of_those_that_are_judged() -> None:
     """Four of eight have a truth of 0; of these two fail, which no dial tells from the others."""
     cells = [({"effect": effect, "a": a, "b": b},
-              {"did": with_scales(sample_of, (0.5 if effect == 0.0 and a == b else 1.0,), effect)})
+              {"did": with_scales((0.5 if effect == 0.0 and a == b else 1.0,), effect)})
              for effect in (0.0, 5.0) for a in (0, 1) for b in (0, 1)]  # fmt: skip
-    (sentence,) = answer(judged(fabricate, cells, Claim("size"))).sentences
+    (sentence,) = answer(judged(cells, Claim("size"))).sentences
     assert "(fails in 2 of 4 cells)" in sentence
 
 
 @pytest.mark.parametrize(("shift", "side"), [(0.5, "high"), (-0.5, "low")])
-def test_the_side_of_a_bias_is_that_of_the_number_line(fabricate: Any, sample_of: Any, shift: float, side: str) -> None:
-    diagnosis = judged(fabricate, [({}, {"ols": cell(sample_of, shift, truth=-1.0)})], Claim("bias"))
+def test_the_side_of_a_bias_is_that_of_the_number_line(shift: float, side: str) -> None:
+    diagnosis = judged([({}, {"ols": cell(shift, truth=-1.0)})], Claim("bias"))
     assert answer(diagnosis).sentences == (
         f"Bias of t0: ols is too {side} by 1.00 (0.5 standard errors, 100% of the true -1.00).",
     )
 
 
-def with_scales(sample_of: Any, scales: tuple[float, ...], truth: float = 0.0, fits: int = FITS) -> Any:
+def with_scales(scales: tuple[float, ...], truth: float = 0.0, fits: int = FITS) -> Any:
     """Unbiased fits with one error type for each scale of the standard error."""
-    sample = cell(sample_of, 0.0, fits=fits, truth=truth)
+    sample = cell(0.0, fits=fits, truth=truth)
     se = np.concatenate([np.full((fits, 1, 1), SD * scale) for scale in scales], axis=1)
     return replace(sample, se=se)
 
 
-def test_size_says_which_errors_hold_and_which_reject_how_often(fabricate: Any, sample_of: Any) -> None:
-    cells = [({"serial": serial}, {"did": with_scales(sample_of, (1.0, scale))})
+def test_size_says_which_errors_hold_and_which_reject_how_often() -> None:
+    cells = [({"serial": serial}, {"did": with_scales((1.0, scale))})
              for serial, scale in ((0.0, 1.0), (0.4, 0.7), (0.8, 0.5))]  # fmt: skip
-    diagnosis = judged(fabricate, cells, Claim("size", over="serial"))
+    diagnosis = judged(cells, Claim("size", over="serial"))
     found = {item.error: item for item in verdicts(diagnosis)}
     assert (found["one"].grade, found["two"].grade) == (Grade.HOLDS, Grade.FAILS)
     shares = [item.value for item in found["two"].cells]
@@ -154,9 +155,9 @@ def test_size_says_which_errors_hold_and_which_reject_how_often(fabricate: Any, 
 
 
 @pytest.mark.parametrize(("scale", "grade"), [(1.0, Grade.HOLDS), (0.8, Grade.FAILS), (1.5, Grade.FAILS)])
-def test_coverage_is_judged_on_either_side(fabricate: Any, sample_of: Any, scale: float, grade: Grade) -> None:
+def test_coverage_is_judged_on_either_side(scale: float, grade: Grade) -> None:
     """Intervals that are too long cover too much: 99.7% instead of 95%."""
-    diagnosis = judged(fabricate, [({}, {"ols": with_scales(sample_of, (scale,), 1.0)})], Claim("coverage"))
+    diagnosis = judged([({}, {"ols": with_scales((scale,), 1.0)})], Claim("coverage"))
     assert only(diagnosis).grade is grade
 
 
@@ -166,22 +167,22 @@ def test_shares_have_half_of_the_level_as_their_margin() -> None:
     assert Claim("size", tolerance=0.01).limit(0.05) == 0.01
 
 
-def test_too_few_fits_tell_nothing(fabricate: Any, sample_of: Any) -> None:
-    diagnosis = judged(fabricate, [({}, {"ols": cell(sample_of, 1.0, fits=29)})], Claim("bias"))
+def test_too_few_fits_tell_nothing() -> None:
+    diagnosis = judged([({}, {"ols": cell(1.0, fits=29)})], Claim("bias"))
     assert only(diagnosis).grade is Grade.OPEN
     assert answer(diagnosis).sentences[0] == (
         "Too few replications to judge: at most 29 usable fits per cell; a verdict needs 30."
     )
-    cells = [({"n": fits}, {"ols": cell(sample_of, 1.0, fits)}) for fits in (29, 30)]
-    assert answer(judged(fabricate, cells, Claim("bias"))).nothing == ""
+    cells = [({"n": fits}, {"ols": cell(1.0, fits)}) for fits in (29, 30)]
+    assert answer(judged(cells, Claim("bias"))).nothing == ""
 
 
-def test_an_estimator_that_fails_in_27_percent_of_fits_holds_nowhere(fabricate: Any, sample_of: Any) -> None:
+def test_an_estimator_that_fails_in_27_percent_of_fits_holds_nowhere() -> None:
     status = np.where(np.arange(FITS) < 0.27 * FITS, Status.SINGULAR, Status.OK)
-    right = cell(sample_of, 0.0)
+    right = cell(0.0)
     bare = replace(right, se=np.where(status[:, None, None] == Status.OK, right.se, np.nan))
     samples = {"sound": right, "frail": replace(right, status=status), "bare": bare}
-    found = answer(judged(fabricate, [({}, samples)], Claim("bias"), Claim("coverage")))
+    found = answer(judged([({}, samples)], Claim("bias"), Claim("coverage")))
     grades = {(item.estimator, item.measure): item.grade for item in found.verdicts}
     assert {grades["sound", measure] for measure in ("bias", "coverage")} == {Grade.HOLDS}
     assert {grades["frail", measure] for measure in ("bias", "coverage")} == {Grade.OPEN}
@@ -193,29 +194,29 @@ def test_an_estimator_that_fails_in_27_percent_of_fits_holds_nowhere(fabricate: 
     assert (first["class"], first["measure"], first["value"]) == ("fails", "failed fits", pytest.approx(0.27))
 
 
-def test_an_interval_beyond_the_tolerance_that_is_not_clear_says_so(fabricate: Any, sample_of: Any) -> None:
+def test_an_interval_beyond_the_tolerance_that_is_not_clear_says_so() -> None:
     """Of 60 fits the bias of .46 standard errors is 3.6 Monte Carlo errors from 0: less than the 4 that are asked."""
-    found = judged(fabricate, [({}, {"a": cell(sample_of, 0.46, fits=60)})], Claim("bias"))
+    found = judged([({}, {"a": cell(0.46, fits=60)})], Claim("bias"))
     assert only(found).grade is Grade.OPEN
     (sentence, *_) = answer(found).sentences
     assert sentence.endswith("standard errors; this probably fails, and more replications make it clear).")
-    clear = judged(fabricate, [({}, {"a": cell(sample_of, 0.46, fits=200)})], Claim("bias"))
+    clear = judged([({}, {"a": cell(0.46, fits=200)})], Claim("bias"))
     assert only(clear).grade is Grade.FAILS
 
 
-def curve(sample_of: Any, effects: tuple[float, ...], sd: float, **dials: Any) -> list[Any]:
+def curve(effects: tuple[float, ...], sd: float, **dials: Any) -> list[Any]:
     """Cells whose estimates have a standard deviation and are tested with it."""
     cells = []
     for effect in effects:
         noise = sd * np.random.default_rng(round(1000 * abs(effect)) + 7).standard_normal((FITS, 1))
         theta = np.full((FITS, 1), effect)
-        sample = sample_of(theta, theta + noise, np.full((FITS, 1, 1), sd), dof=1e6)
+        sample = Sample(theta, theta + noise, np.full((FITS, 1, 1), sd), dof=1e6)
         cells.append(({"effect": effect, **dials}, {"did": sample}))
     return cells
 
 
-def test_power_states_the_smallest_effect_that_most_panels_find(fabricate: Any, sample_of: Any) -> None:
-    diagnosis = judged(fabricate, curve(sample_of, (0.0, 0.2, 0.4), 0.1), Claim("power"))
+def test_power_states_the_smallest_effect_that_most_panels_find() -> None:
+    diagnosis = judged(curve((0.0, 0.2, 0.4), 0.1), Claim("power"))
     (part,) = answer(diagnosis).claims
     ((_, (found,)),) = part.curves
     wanted = 0.1 * (norm.ppf(0.975) + norm.ppf(0.8))
@@ -230,26 +231,26 @@ def test_power_states_the_smallest_effect_that_most_panels_find(fabricate: Any, 
     assert (power["nominal"], power["tolerance"]) == (None, None)  # nothing is promised
 
 
-def test_an_effect_beyond_the_simulated_ones_is_called_so(fabricate: Any, sample_of: Any) -> None:
-    cells = [*curve(sample_of, (0.0, 0.2, 0.4), 0.1, n=9), *curve(sample_of, (0.0, 0.2, 0.4), 0.3, n=1)]
-    (part,) = answer(judged(fabricate, cells, Claim("power"))).claims
+def test_an_effect_beyond_the_simulated_ones_is_called_so() -> None:
+    cells = [*curve((0.0, 0.2, 0.4), 0.1, n=9), *curve((0.0, 0.2, 0.4), 0.3, n=1)]
+    (part,) = answer(judged(cells, Claim("power"))).claims
     ((_, (precise, rough)),) = part.curves
     assert (precise.dial, precise.setting, precise.beyond) == ("effect", "n = 9", False)
     assert (rough.setting, rough.beyond) == ("n = 1", True)
     assert part.sentence.endswith("when n = 9, and in 1 of 2 settings only effects above 0.40.")
 
 
-def test_the_table_says_above_which_size_effects_may_be_found(fabricate: Any, sample_of: Any) -> None:
-    diagnosis = judged(fabricate, curve(sample_of, (0.0, -0.2, -0.4), 0.3), Claim("power"))
+def test_the_table_says_above_which_size_effects_may_be_found() -> None:
+    diagnosis = judged(curve((0.0, -0.2, -0.4), 0.3), Claim("power"))
     (part,) = answer(diagnosis).claims
     ((_, entries),) = short_table(part, diagnosis.cells).rows
     assert entries[-1].text == "above 0.4"
 
 
-def test_powers_at_one_size_stand_in_a_row(fabricate: Any, sample_of: Any) -> None:
+def test_powers_at_one_size_stand_in_a_row() -> None:
     """Another dial than the effect is in the columns of a number a cell, as for other measures."""
-    cells = [*curve(sample_of, (0.2,), 0.1, n=9), *curve(sample_of, (0.2,), 0.3, n=1)]
-    diagnosis = judged(fabricate, cells, Claim("power"))
+    cells = [*curve((0.2,), 0.1, n=9), *curve((0.2,), 0.3, n=1)]
+    diagnosis = judged(cells, Claim("power"))
     (part,) = answer(diagnosis).claims
     table = short_table(part, diagnosis.cells)
     ((_, entries),) = table.rows
@@ -257,11 +258,11 @@ def test_powers_at_one_size_stand_in_a_row(fabricate: Any, sample_of: Any) -> No
     assert [entry.text for entry in entries] == [f"{100 * item.value:.1f}" for item in part.verdicts[0].cells]
 
 
-def test_curves_of_many_sizes_are_not_mixed_under_another_dial(fabricate: Any, sample_of: Any) -> None:
+def test_curves_of_many_sizes_are_not_mixed_under_another_dial() -> None:
     """Nine effects are too many columns; the power that is shown is said to be that of the largest."""
     effects = tuple(0.05 * step for step in range(9))
-    cells = [*curve(sample_of, effects, 0.1, n=9), *curve(sample_of, effects, 0.3, n=1)]
-    diagnosis = judged(fabricate, cells, Claim("power"))
+    cells = [*curve(effects, 0.1, n=9), *curve(effects, 0.3, n=1)]
+    diagnosis = judged(cells, Claim("power"))
     (part,) = answer(diagnosis).claims
     table = short_table(part, diagnosis.cells)
     assert (table.dial, table.heads) == ("", ("setting", "largest effect", "80% found"))
@@ -269,9 +270,9 @@ def test_curves_of_many_sizes_are_not_mixed_under_another_dial(fabricate: Any, s
     assert [entries[0].text for _, entries in table.rows] == [f"{100 * one.cells[-1].value:.1f}" for one in drawn]
 
 
-def test_effects_that_are_always_found_give_no_smallest_one(fabricate: Any, sample_of: Any) -> None:
+def test_effects_that_are_always_found_give_no_smallest_one() -> None:
     """Above 0 every share is 1: the likelihood of the curve has no maximum."""
-    (part,) = answer(judged(fabricate, curve(sample_of, (0.0, 2.0, 4.0), 0.1), Claim("power"))).claims
+    (part,) = answer(judged(curve((0.0, 2.0, 4.0), 0.1), Claim("power"))).claims
     ((_, (found,)),) = part.curves
     assert [cell.value for cell in found.cells[1:]] == [1.0, 1.0]
     assert part.verdicts[0].span == (1.0, 1.0)  # the size, at 0, is no power
@@ -281,9 +282,9 @@ def test_effects_that_are_always_found_give_no_smallest_one(fabricate: Any, samp
     assert "80% of panels find an effect of" not in part.sentence
 
 
-def test_a_test_of_the_wrong_size_has_no_power(fabricate: Any, sample_of: Any) -> None:
-    cells = [({"effect": effect}, {"did": with_scales(sample_of, (1.0, 0.5), effect)}) for effect in (0.0, 6.0)]
-    found = answer(judged(fabricate, cells, Claim("size"), Claim("power")))
+def test_a_test_of_the_wrong_size_has_no_power() -> None:
+    cells = [({"effect": effect}, {"did": with_scales((1.0, 0.5), effect)}) for effect in (0.0, 6.0)]
+    found = answer(judged(cells, Claim("size"), Claim("power")))
     assert "not stated for two errors, because a test of the wrong size has no power to speak of" in found.sentences[1]
 
 

@@ -11,6 +11,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from fits_of_worlds import DOF, RUN, draw, value_of
+from made_records import Sample, made_up
 from reports import printed
 from scipy import stats
 
@@ -102,10 +103,10 @@ def of_moved_intervals(theta: np.ndarray, estimate: np.ndarray, se: np.ndarray) 
 
 
 @pytest.mark.parametrize("joined", [96, 192])
-def test_the_worlds_of_a_block_are_those_of_its_replications(fabricate: Any, sample_of: Any, joined: int) -> None:
+def test_the_worlds_of_a_block_are_those_of_its_replications(joined: int) -> None:
     """Blocks of a cell are joined while they are small; a later one does not begin in the first world."""
     x = draw(np.random.default_rng(5), 500, 1, WORLDS)
-    records = fabricate([({}, {"a": sample_of(x["theta"], x["estimate"], x["se"][:, None, :], DOF)})], block=96,
+    records = made_up([({}, {"a": Sample(x["theta"], x["estimate"], x["se"][:, None, :], DOF)})], block=96,
                         worlds=WORLDS)  # fmt: skip
     whole = diagnose(records).frame
     with mock.patch.object(fits, "JOINED", joined):
@@ -114,13 +115,13 @@ def test_the_worlds_of_a_block_are_those_of_its_replications(fabricate: Any, sam
     np.testing.assert_allclose(found["mcse"].astype(float), whole["mcse"].astype(float), rtol=1e-9)
 
 
-def test_each_clustered_error_is_the_sandwich_of_numerical_influences(fabricate: Any, sample_of: Any) -> None:
+def test_each_clustered_error_is_the_sandwich_of_numerical_influences() -> None:
     """Blocks that cut runs of worlds, fits that failed, and worlds of different sizes."""
     x = draw(np.random.default_rng(5), 500, 1, WORLDS)
     status = np.full(500, Status.OK)
     status[[3, 90, 150, 151, 420]] = Status.SINGULAR
-    sample = sample_of(x["theta"], x["estimate"], x["se"][:, None, :], DOF, status)
-    frame = diagnose(fabricate([({}, {"a": sample})], block=96, worlds=WORLDS)).frame
+    sample = Sample(x["theta"], x["estimate"], x["se"][:, None, :], DOF, status)
+    frame = diagnose(made_up([({}, {"a": sample})], block=96, worlds=WORLDS)).frame
     ok = status == Status.OK
     world = x["world"][ok]
     found = influences(x["theta"][ok, 0], x["estimate"][ok, 0], x["se"][ok, 0])
@@ -147,11 +148,11 @@ def test_each_clustered_error_is_the_sandwich_of_numerical_influences(fabricate:
     assert value_of(frame, "convergence")["mcse"] == pytest.approx(max(expected, least), rel=1e-9)
 
 
-def test_errors_among_significant_fits_are_clustered_too(fabricate: Any, sample_of: Any) -> None:
+def test_errors_among_significant_fits_are_clustered_too() -> None:
     x = draw(np.random.default_rng(8), 1600, 1, WORLDS, share=0.6)
     x["theta"], x["estimate"] = x["theta"] - 0.6, x["estimate"] - 0.6
-    sample = sample_of(x["theta"], x["estimate"], x["se"][:, None, :], DOF)
-    frame = diagnose(fabricate([({}, {"a": sample})], worlds=WORLDS)).frame
+    sample = Sample(x["theta"], x["estimate"], x["se"][:, None, :], DOF)
+    frame = diagnose(made_up([({}, {"a": sample})], worlds=WORLDS)).frame
     found = influences(x["theta"][:, 0], x["estimate"][:, 0], x["se"][:, 0])
     for name in ("type_s", "type_m"):
         row = value_of(frame, name)
@@ -254,13 +255,13 @@ def test_intervals_of_few_worlds_are_those_of_t() -> None:
     np.testing.assert_allclose(alone_again, interval(Measured(value, np.array([0.04]), n), False))
 
 
-def test_paired_contrasts_are_clustered(fabricate: Any, sample_of: Any) -> None:
+def test_paired_contrasts_are_clustered() -> None:
     rng = np.random.default_rng(6)
     x, y = draw(rng, 640, 1, WORLDS), draw(rng, 640, 1, WORLDS)
     other = x["theta"] + 2 * (y["estimate"] - y["theta"])
-    samples = {"a": sample_of(x["theta"], x["estimate"], x["se"][:, None, :], DOF),
-               "b": sample_of(x["theta"], other, y["se"][:, None, :], DOF)}  # fmt: skip
-    records = fabricate([({}, samples)], block=96, worlds=WORLDS)
+    samples = {"a": Sample(x["theta"], x["estimate"], x["se"][:, None, :], DOF),
+               "b": Sample(x["theta"], other, y["se"][:, None, :], DOF)}  # fmt: skip
+    records = made_up([({}, samples)], block=96, worlds=WORLDS)
     table = contrast(records, ("a", "t0", "one"), ("b", "t0", "one"), 0).set_index("measure")
     a, b = (x["estimate"] - x["theta"])[:, 0], 2 * (y["estimate"] - y["theta"])[:, 0]
     critical = stats.t.ppf(0.975, DOF)
@@ -317,16 +318,16 @@ def test_size_adjusted_power_has_the_worlds_of_both_cells_in_its_error() -> None
     assert np.sqrt((plain.mcse**2).mean()) / spread < 0.67
 
 
-def test_a_diagnosis_takes_worlds_into_size_adjusted_power(fabricate: Any, sample_of: Any) -> None:
+def test_a_diagnosis_takes_worlds_into_size_adjusted_power() -> None:
     """Those of both cells, each by how much it widens the variance of the share beyond the critical value."""
     rng = np.random.default_rng(12)
     cells = []
     for effect in (0.0, 1.0):
         x = draw(rng, 1280, 1, WORLDS)
         estimate = effect + x["estimate"] - x["theta"]
-        sample = sample_of(np.full((1280, 1), effect), estimate, np.full((1280, 1, 1), 0.5), np.inf)
+        sample = Sample(np.full((1280, 1), effect), estimate, np.full((1280, 1, 1), 0.5), np.inf)
         cells.append(({"effect": effect}, {"a": sample}))
-    one, many = (value_of(diagnose(fabricate(cells, worlds=worlds)).frame, "size_adjusted_power", effect=1.0)
+    one, many = (value_of(diagnose(made_up(cells, worlds=worlds)).frame, "size_adjusted_power", effect=1.0)
                  for worlds in (1, WORLDS))  # fmt: skip
     assert one["value"] == many["value"]
     assert many["mcse"] > 1.5 * one["mcse"]
@@ -372,11 +373,11 @@ def test_marks_allow_for_worlds() -> None:
 
 
 @pytest.fixture
-def shared(fabricate: Any, sample_of: Any) -> Callable[..., Any]:
+def shared() -> Callable[..., Any]:
     def records(worlds: int, held: tuple[str, ...], rows: int = 320) -> Any:
         x = draw(np.random.default_rng(9), rows, 1, 5)
-        samples = {"a": sample_of(x["theta"], x["estimate"], x["se"][:, None, :], DOF)}
-        return diagnose(fabricate([({}, samples)], worlds=worlds, held_fixed=held))
+        samples = {"a": Sample(x["theta"], x["estimate"], x["se"][:, None, :], DOF)}
+        return diagnose(made_up([({}, samples)], worlds=worlds, held_fixed=held))
 
     return records
 
@@ -489,16 +490,16 @@ def test_the_spread_over_few_worlds_is_unbiased_and_its_error_right(worlds: int)
         assert np.sqrt((sandwich**2).mean()) / true < 0.9
 
 
-def test_measures_of_a_store_take_the_spread_over_worlds(fabricate: Any, sample_of: Any) -> None:
+def test_measures_of_a_store_take_the_spread_over_worlds() -> None:
     """empirical_se, se_error and relative precision, with fits that failed."""
     worlds, rows = 4, 500
     x = draw(np.random.default_rng(12), rows, 1, worlds, share=0.6)
     status = np.full(rows, Status.OK)
     status[[5, 77, 78, 300]] = Status.SINGULAR
     other = x["theta"] + 2 * (x["estimate"] - x["theta"]) ** 3
-    samples = {"a": sample_of(x["theta"], x["estimate"], x["se"][:, None, :], 9.0, status),
-               "b": sample_of(x["theta"], other, x["se"][:, None, :], 9.0, status)}  # fmt: skip
-    records = fabricate([({}, samples)], block=96, worlds=worlds)
+    samples = {"a": Sample(x["theta"], x["estimate"], x["se"][:, None, :], 9.0, status),
+               "b": Sample(x["theta"], other, x["se"][:, None, :], 9.0, status)}  # fmt: skip
+    records = made_up([({}, samples)], block=96, worlds=worlds)
     frame = diagnose(records).frame
     ok = status == Status.OK
     variances = []
@@ -540,12 +541,12 @@ class Holed:
 
 
 @pytest.mark.parametrize("missing", [(), (1,), (0, 3), (5,)])
-def test_stores_that_are_not_whole(fabricate: Any, sample_of: Any, missing: tuple[int, ...]) -> None:
+def test_stores_that_are_not_whole(missing: tuple[int, ...]) -> None:
     """350 replications in blocks of 64, the last of 30, some of them missing: fits keep the worlds of their places."""
     rows, worlds, block = 350, 5, 64
     x = draw(np.random.default_rng(21), rows, 1, worlds, share=0.5)
-    sample = sample_of(x["theta"], x["estimate"], x["se"][:, None, :], 9.0)
-    frame = diagnose(Holed(fabricate([({}, {"a": sample})], block=block, worlds=worlds), missing)).frame
+    sample = Sample(x["theta"], x["estimate"], x["se"][:, None, :], 9.0)
+    frame = diagnose(Holed(made_up([({}, {"a": sample})], block=block, worlds=worlds), missing)).frame
     kept = [r for r in range(rows) if r // block not in missing]
     error = [float(x["estimate"][r, 0] - x["theta"][r, 0]) for r in kept]
     world = [r // 32 % worlds for r in kept]
@@ -571,10 +572,10 @@ def signed() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return theta, theta + rng.standard_normal(400), 0.3 + 0.3 * rng.random(400)
 
 
-def test_type_s_and_type_m_fit_by_fit(fabricate: Any, sample_of: Any) -> None:
+def test_type_s_and_type_m_fit_by_fit() -> None:
     theta, estimate, se = signed()
-    sample = sample_of(theta[:, None], estimate[:, None], se[:, None, None], 12.0)
-    frame = diagnose(fabricate([({}, {"a": sample})])).frame
+    sample = Sample(theta[:, None], estimate[:, None], se[:, None, None], 12.0)
+    frame = diagnose(made_up([({}, {"a": sample})])).frame
     critical, wrong, count, sizes, truths = float(stats.t.ppf(0.975, 12)), 0, 0, 0.0, 0.0
     for t, b, s in zip(theta.tolist(), estimate.tolist(), se.tolist(), strict=True):
         if t != 0 and abs(b) / s >= critical:
@@ -588,12 +589,12 @@ def test_type_s_and_type_m_fit_by_fit(fabricate: Any, sample_of: Any) -> None:
     assert value_of(frame, "type_m")["value"] == pytest.approx(sizes / truths)
 
 
-def test_type_s_does_not_depend_on_the_unit(fabricate: Any, sample_of: Any) -> None:
+def test_type_s_does_not_depend_on_the_unit() -> None:
     """The product of two numbers of 1e-170 is zero, and has no sign."""
     theta, estimate, se = signed()
     found = []
     for unit in (1.0, 1e-170):
-        sample = sample_of(unit * theta[:, None], unit * estimate[:, None], unit * se[:, None, None], 12.0)
-        found.append(value_of(diagnose(fabricate([({}, {"a": sample})])).frame, "type_s"))
+        sample = Sample(unit * theta[:, None], unit * estimate[:, None], unit * se[:, None, None], 12.0)
+        found.append(value_of(diagnose(made_up([({}, {"a": sample})])).frame, "type_s"))
     assert found[0]["value"] > 0
     assert (found[1]["value"], found[1]["n"]) == (found[0]["value"], found[0]["n"])

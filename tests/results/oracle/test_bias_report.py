@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
+from made_records import Sample, made_up
 from reports import printed, tables_of
 from scipy import stats
 
@@ -47,10 +47,10 @@ def arrays() -> dict[tuple[int, str], dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def diagnosis(fabricate: Callable[..., Any], sample_of: Callable[..., Any]) -> Any:
-    cells = [({"size": size}, {name: sample_of(**arrays()[cell, name]) for name in NAMES})
+def diagnosis() -> Any:
+    cells = [({"size": size}, {name: Sample(**arrays()[cell, name]) for name in NAMES})
              for cell, size in ((0, 0.0), (1, -0.8))]  # fmt: skip
-    return diagnose(fabricate(cells))
+    return diagnose(made_up(cells))
 
 
 HEADS = {

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import openpyxl
 import pytest
+from made_records import Sample, made_up
 from reports import tables_of
 from rich.console import Console
 
@@ -40,7 +41,7 @@ Place = tuple[float, int, str, str]
 
 
 @pytest.fixture(scope="module")
-def diagnosis(fabricate: Any, sample_of: Any) -> Any:
+def diagnosis() -> Any:
     rng, cells = np.random.default_rng(77), []
     for effect in EFFECTS:
         for treated in TREATED:
@@ -49,9 +50,9 @@ def diagnosis(fabricate: Any, sample_of: Any) -> Any:
             for name in NAMES:
                 estimate = theta + rng.standard_normal((DRAWS, 1)) * (0.5 if name == "plain" else 0.9) + 0.1
                 estimate[status != Status.OK] = 500.0
-                samples[name] = sample_of(theta, estimate, np.abs(rng.normal(0.45, 0.05, (DRAWS, 2, 1))), status=status)
+                samples[name] = Sample(theta, estimate, np.abs(rng.normal(0.45, 0.05, (DRAWS, 2, 1))), status=status)
             cells.append(({"effect.size": effect, "treated": treated}, samples))
-    return diagnose(fabricate(cells))
+    return diagnose(made_up(cells))
 
 
 def counted(diagnosis: Any, measure: str, place: Place) -> tuple[float, float]:
@@ -184,12 +185,10 @@ def test_nothing_is_averaged_and_everything_that_varies_has_its_keys(diagnosis: 
 
 
 @pytest.mark.parametrize(("values", "across"), [(8, ("x",)), (9, ())])
-def test_a_dial_stands_in_the_columns_as_far_as_they_have_room(
-    fabricate: Any, sample_of: Any, values: int, across: tuple[str, ...]
-) -> None:
+def test_a_dial_stands_in_the_columns_as_far_as_they_have_room(values: int, across: tuple[str, ...]) -> None:
     truth = np.ones((64, 1))
-    found = sample_of(truth, truth + np.random.default_rng(1).standard_normal((64, 1)), np.ones((64, 1, 1)))
-    table = default_pivot(diagnose(fabricate([({"x": x}, {"a": found}) for x in range(values)])), MEASURES["bias"])
+    found = Sample(truth, truth + np.random.default_rng(1).standard_normal((64, 1)), np.ones((64, 1, 1)))
+    table = default_pivot(diagnose(made_up([({"x": x}, {"a": found}) for x in range(values)])), MEASURES["bias"])
     assert table is not None
     assert table.across == across
     sheet = openpyxl.load_workbook(io.BytesIO(xlsx_file([table]))).active
