@@ -1,12 +1,16 @@
-"""The lease inside a store in a folder: made, renewed, taken over, lost; and what a lost machine leaves."""
+"""The lock beside a store in a folder, one holder through any path; the lease inside it, which is made, renewed, taken
+over and lost; and what a lost machine leaves."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -17,12 +21,15 @@ from typing import Any
 import pytest
 import xarray as xr
 import zarr
+from holders import most_at_once
 
 from experiments.cli import run_command
 from experiments.run.resume import Resume
 from experiments.run.runner import Progress, run
 from results.store import StoreLocked, ZarrStore, lease, lock, locked
-from results.store.lease import InFolder, Lease
+from results.store.chunks import shared, token_file
+from results.store.files import folder_beside
+from results.store.lease import Held, InFolder, Lease
 from results.store.lock import check_free
 from results.store.merge import pack
 from results.store.repair import verified
@@ -583,3 +590,113 @@ def test_a_folder_that_is_no_store_gets_no_lease(tmp_path: Path) -> None:
     with pytest.raises(BadInput):
         run(quick_study(64), store=tmp_path / "mine")
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["text"]
+
+
+# The lock beside a store
+
+HOLD = """
+import sys
+from pathlib import Path
+from results.store import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_that_a_killed_run_made_beside_its_store_goes(tmp_path: Path) -> None:
+    (store := tmp_path / "x.zarr").mkdir()
+    with folder_beside(store) as made, locked(store):
+        assert not made.exists()
+
+
+def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert not Held({"machine": lease._machine(), "pid": 1}, None, 0.0).is_dead
+
+
+def test_the_token_of_a_run_that_took_over_stays(tmp_path: Path) -> None:
+    (tmp_path / "zarr.json").write_text("{}")
+    with shared(tmp_path):
+        (token := token_file(tmp_path)).write_text("of another")
+    assert token.exists()
+    token.unlink()
+
+
+@pytest.mark.parametrize("link", ["store", "folder"])
+def test_a_symbolic_link_leads_to_the_same_lock(tmp_path: Path, link: str) -> None:
+    (tmp_path / "real" / "x.zarr").mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "real" / ("x.zarr" if link == "store" else "."))
+    other = tmp_path / "linked" if link == "store" else tmp_path / "linked" / "x.zarr"
+    with locked(tmp_path / "real" / "x.zarr"), pytest.raises(StoreLocked, match="in use"), locked(other):
+        pass
+    with locked(other), pytest.raises(StoreLocked, match="in use"), locked(tmp_path / "real" / "x.zarr"):
+        pass
+
+
+def test_another_process_holds_it_until_it_dies(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "x.zarr")]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(StoreLocked, match="in use"), locked(tmp_path / "x.zarr"):
+        pass
+    holder.kill()
+    holder.communicate()
+    assert list(tmp_path.iterdir()), "a killed holder leaves its file, and nobody minds"
+    with locked(tmp_path / "x.zarr"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_says_who_holds_it_and_how_to_take_over(tmp_path: Path) -> None:
+    with locked(tmp_path / "x.zarr"), pytest.raises(StoreLocked) as caught, locked(tmp_path / "x.zarr"):
+        pass
+    said = str(caught.value)
+    assert f"(process {os.getpid()} on {socket.gethostname()}, since 2" in said
+    assert said.endswith(f"remove {tmp_path / 'x.zarr.lock'}")
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}', "\xff"])
+def test_a_lock_that_does_not_say_who_holds_it_holds_all_the_same(tmp_path: Path, text: str) -> None:
+    with locked(tmp_path / "x.zarr"):
+        (tmp_path / "x.zarr.lock").write_text(text, encoding="latin-1")
+        with pytest.raises(StoreLocked, match="in use by another run; wait"), locked(tmp_path / "x.zarr"):
+            pass
+
+
+def test_taking_over_is_removing_the_file(tmp_path: Path) -> None:
+    with locked(tmp_path / "x.zarr"):
+        (tmp_path / "x.zarr.lock").unlink()
+        with locked(tmp_path / "x.zarr"):
+            assert (tmp_path / "x.zarr.lock").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between opening and locking, the holder before us removes the file, and another run makes and locks a new one."""
+    file = tmp_path / "x.zarr.lock"
+    real, others = fcntl.flock, []
+
+    def slow(descriptor: int, how: int) -> None:
+        if not others:
+            file.unlink()
+            others.append(os.open(file, os.O_RDWR | os.O_CREAT))
+            real(others[0], fcntl.LOCK_EX)
+        real(descriptor, how)
+
+    monkeypatch.setattr(lock.fcntl, "flock", slow)
+    with pytest.raises(StoreLocked, match="in use"), locked(tmp_path / "x.zarr"):
+        pass
+    os.close(others[0])
+
+
+def test_there_is_never_more_than_one_holder(tmp_path: Path) -> None:
+    most, entered = most_at_once(lambda: locked(tmp_path / "x.zarr"), threads=4, tries=200)
+    assert most == 1
+    assert entered >= 1
+    assert list(tmp_path.iterdir()) == []
