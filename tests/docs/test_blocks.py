@@ -85,7 +85,7 @@ def lines_of(output: Any) -> int:
 
 
 def test_the_first_hour_runs_and_is_read_in_minutes(tmp_path: Path) -> None:
-    """From a file to tables, trust, a race, a study and a plot: in a folder and a kernel of its own, sooner than readers."""
+    """From a file to tables, trust, a race, a study and a plot, in a folder and a kernel of its own."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     assert all(not cell.get("outputs") for cell in notebook.cells), "the notebook is kept without outputs"

@@ -1,5 +1,4 @@
-"""The pages that are made of the code are those that it makes, and no key is without a meaning; pictures are taken, made
-small, and have words."""
+"""Pages that are made of the code are those that it makes, and no key is without a meaning; pictures have words."""
 
 from __future__ import annotations
 

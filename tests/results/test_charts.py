@@ -20,16 +20,8 @@ from estimators.core.estimator import Status
 from results.diagnosis.claims import Claim
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import Diagnosis, diagnose
+from results.plots import grid
 from results.plots.chart import FORMATS, Axis, Chart, Facet, apart, panel_svgs, percent, ticks
-from results.plots.grid import (
-    MEASURES,
-    Value,
-    dials,
-    fits_one_picture,
-    measure_chart,
-    nested_chart,
-    value_axis,
-)
 from results.plots.picture import figure_bytes, picture_of
 from results.plots.replications import contrast_chart, replication_charts, sampled
 from results.report.grids import lead_of
@@ -112,10 +104,10 @@ def along(chart: Chart, svg: str) -> tuple[tuple[float, float], bool]:
 
 @pytest.mark.parametrize("name", ["power", "size", "coverage", "bias", "rmse"])
 def test_every_mark_maps_back_to_its_value(diagnosis: Any, name: str) -> None:
-    chart = measure_chart(diagnosis, MEASURES[name])
+    chart = grid.measure_chart(diagnosis, grid.MEASURES[name])
     assert chart is not None
     frame = diagnosis.frame[diagnosis.frame["sample"] == "own"]
-    frame = frame[frame["measure"] == MEASURES[name].column]
+    frame = frame[frame["measure"] == grid.MEASURES[name].column]
     known = frame["value"].dropna().to_numpy()
     seen = 0
     for panel, svg in zip(chart.panels, panel_svgs(chart), strict=True):
@@ -133,7 +125,7 @@ def test_every_mark_maps_back_to_its_value(diagnosis: Any, name: str) -> None:
 
 
 def test_roles_of_dials(diagnosis: Any) -> None:
-    power = measure_chart(diagnosis, MEASURES["power"])
+    power = grid.measure_chart(diagnosis, grid.MEASURES["power"])
     assert power is not None
     assert (power.form, power.places.label) == ("curves", "size of the effect")
     assert {series.label for series in power.panels[0].series} == {
@@ -142,11 +134,11 @@ def test_roles_of_dials(diagnosis: Any) -> None:
     names = {text.get_text(): text.get_position()[1] for text in picture_of(power).axes[0].texts}
     for one in power.panels[0].series:  # names stand beside the ends of their lines, on an axis from 0 to 1
         assert names[one.label] == pytest.approx(one.points[-1].value, abs=0.25)
-    against_units = measure_chart(diagnosis, MEASURES["coverage"], axis="units", error="one")
+    against_units = grid.measure_chart(diagnosis, grid.MEASURES["coverage"], axis="units", error="one")
     assert against_units is not None
     assert against_units.places.label == "units"
-    assert fits_one_picture(against_units)
-    assert measure_chart(diagnosis, MEASURES["size_adjusted_power"], term="nothing") is None
+    assert grid.fits_one_picture(against_units)
+    assert grid.measure_chart(diagnosis, grid.MEASURES["size_adjusted_power"], term="nothing") is None
 
 
 def test_power_without_a_path_from_size_leaves_null_cells_out() -> None:
@@ -155,19 +147,19 @@ def test_power_without_a_path_from_size_leaves_null_cells_out() -> None:
                                                    np.ones((40, 1, 1))) for name in ("a", "b")})
              for effect in (0.0, 1.0)]  # fmt: skip
     found = diagnose(made_up(cells))
-    chart = measure_chart(found, MEASURES["power"])
+    chart = grid.measure_chart(found, grid.MEASURES["power"])
     assert chart is not None
     assert (chart.form, [panel.title for panel in chart.panels]) == ("dots", [""])
-    size = measure_chart(found, MEASURES["size"])
+    size = grid.measure_chart(found, grid.MEASURES["size"])
     assert size is not None
     assert len(size.panels) == 1
     theta = np.resize([[1.0], [-1.0]], (40, 1))  # 0 on average, and in no draw
     varied = diagnose(made_up([({}, {"a": Sample(theta, theta, np.ones((40, 1, 1)))})]))
-    assert measure_chart(varied, MEASURES["size"]) is None
+    assert grid.measure_chart(varied, grid.MEASURES["size"]) is None
 
 
 def test_nested_loops_show_every_cell_in_the_order_of_the_dials(diagnosis: Any) -> None:
-    chart = nested_chart(diagnosis, MEASURES["bias"])
+    chart = grid.nested_chart(diagnosis, grid.MEASURES["bias"])
     assert chart is not None
     cells = len(EFFECTS) * len(UNITS) * len(KINDS)
     assert [len(series.points) for series in chart.panels[0].series] == [cells, cells]
@@ -199,7 +191,7 @@ def test_the_zip_orders_intervals_and_counts_those_that_miss(records: Any, diagn
         assert f"{len(panel.points)} replications, {len(missed)} marked" in str(svg)
     assert zipped.places.ticks == ((5.0, "95%"), (25.0, "75%"), (50.0, "50%"), (75.0, "25%"))
     cell = next(k for k, one in enumerate(records.cells) if all(dial.names[dial.at[k]] in scatter.subject
-                                                                 for dial in dials(records.cells)))  # fmt: skip
+                                                                 for dial in grid.dials(records.cells)))  # fmt: skip
     fits = records.draws[cell].estimates["biased"]
     assert {float(value) for value in fits.estimate[:, 0]} >= {point.at for point in scatter.panels[-1].points}
     few = sampled(records, 0, {(0, "exact", "t0", "one"): "x"}, 0.05, most=7)
@@ -218,8 +210,8 @@ def test_replications_are_numbered_as_in_their_cell(records: Any) -> None:
 
 def test_too_few_usable_fits_are_marked_nowhere() -> None:
     """However many were attempted."""
-    values = [Value((0, "a", "t", ""), 1.0, 0.01, 0.98, 1.02, n, 1000, 1, False) for n in (3, 29, 30)]
-    marked = [value.departs(MEASURES["bias"], 0.05) for value in values]
+    values = [grid.Value((0, "a", "t", ""), 1.0, 0.01, 0.98, 1.02, n, 1000, 1, False) for n in (3, 29, 30)]
+    marked = [value.departs(grid.MEASURES["bias"], 0.05) for value in values]
     assert marked == [False, False, True]
 
 
@@ -239,7 +231,7 @@ def test_contrasts_are_those_of_the_diagnosis(records: Any, diagnosis: Any) -> N
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_files_of_papers_are_the_same_bytes_and_hold_every_value(diagnosis: Any, form: Any) -> None:
-    chart = measure_chart(diagnosis, MEASURES["coverage"], error="one")
+    chart = grid.measure_chart(diagnosis, grid.MEASURES["coverage"], error="one")
     assert chart is not None
     content = figure_bytes(chart, form)
     assert content == figure_bytes(chart, form)
@@ -265,7 +257,7 @@ def test_ticks_are_round_numbers_within() -> None:
     assert ticks(-0.0016, 0.0011) == [-0.001, 0.0, 0.001] or len(ticks(-0.0016, 0.0011)) >= 3
     assert all(0.88 <= tick <= 1.0 for tick in ticks(0.88, 1.0))
     assert percent(0.05) == "5%"
-    assert value_axis(MEASURES["size"], [], alpha=0.2).high == pytest.approx(0.4)  # twice the level
+    assert grid.value_axis(grid.MEASURES["size"], [], alpha=0.2).high == pytest.approx(0.4)  # twice the level
 
 
 def test_dials_in_order_and_without_crowding() -> None:
@@ -274,11 +266,11 @@ def test_dials_in_order_and_without_crowding() -> None:
         {"n": 1, "kind": "a", "lags": []},
         {"n": 2, "kind": "b", "lags": []},
     ]
-    n, kind, lags = dials(cells)
+    n, kind, lags = grid.dials(cells)
     assert (n.names, n.at, n.places) == (("1", "2", "1000"), (2, 0, 1), (0.0, 1.0, 2.0))
     assert (kind.names, kind.is_number) == (("b", "a"), False)
     assert lags.names == ("1 + 2", "none")
-    assert dials(cells, [1, 2])[0].places == (1.0, 2.0)
+    assert grid.dials(cells, [1, 2])[0].places == (1.0, 2.0)
     assert Facet("", ()).points == []
 
 
@@ -315,21 +307,21 @@ def test_a_claim_about_every_first_term_is_shown_for_every_estimator(
     diagnosis = replace(diagnosed_grid(kind=("a", "b")), claims=(Claim("bias", terms),))
     measure, term = lead_of(diagnosis)
     assert (measure.name, term) == ("bias", wanted)
-    chart = measure_chart(diagnosis, measure, term=term)
+    chart = grid.measure_chart(diagnosis, measure, term=term)
     assert chart is not None
     assert len(chart.panels[0].series) == (2 if wanted is None else 1)
 
 
 def test_every_cell_is_one_picture_from_three_dials_on() -> None:
     many = diagnosed_grid(kind=("a", "b"), n=(1, 2, 3), shape=("flat", "steep"))
-    (chart,) = every_cell(many, MEASURES["bias"])
+    (chart,) = every_cell(many, grid.MEASURES["bias"])
     assert (chart.form, len(chart.panels[0].series[0].points)) == ("nested", 12)
-    assert every_cell(diagnosed_grid(kind=("a", "b"), n=(1, 2, 3)), MEASURES["bias"]) == []
+    assert every_cell(diagnosed_grid(kind=("a", "b"), n=(1, 2, 3)), grid.MEASURES["bias"]) == []
 
 
 def test_dots_with_long_names_stand_within_the_width_of_a_page() -> None:
     shapes, serial = ("constant", "growing", "fading"), ("independent", "autocorrelated")
-    chart = measure_chart(diagnosed_grid(shape=shapes, serial=serial), MEASURES["bias"])
+    chart = grid.measure_chart(diagnosed_grid(shape=shapes, serial=serial), grid.MEASURES["bias"])
     assert chart is not None
     assert (chart.form, len(chart.panels)) == ("dots", 6)
     with Image.open(io.BytesIO(figure_bytes(chart, "png"))) as picture:

@@ -22,19 +22,9 @@ from scipy import stats
 from estimators.core.estimator import Status
 from results.diagnosis.diagnose import diagnose
 from results.plots.grid import MEASURES
+from results.report import pivot
 from results.report.grids import ReportFacts
 from results.report.html import html_report
-from results.report.pivot import (
-    csv_file,
-    default_pivot,
-    journal_table,
-    pivot,
-    pivot_by,
-    pivot_html,
-    resolved_names,
-    terminal_table,
-    xlsx_file,
-)
 from results.tables.latex import latex_tables
 from results.tables.records import Document
 from results.tables.word import word_tables
@@ -288,8 +278,8 @@ def under(lines: list[list[str]]) -> Pairs:
 
 def in_formats(table: Any) -> dict[str, Pairs]:
     """Number and error of each cell, row by row, as each format for readers prints them."""
-    document, one, out = Document({"outcome": "study"}, ()), journal_table(table), io.StringIO()
-    Console(file=out, width=200, color_system=None, highlight=False).print(terminal_table(table))
+    document, one, out = Document({"outcome": "study"}, ()), pivot.journal_table(table), io.StringIO()
+    Console(file=out, width=200, color_system=None, highlight=False).print(pivot.terminal_table(table))
     lines = [line for line in out.getvalue().splitlines() if "(" in line and "(columns)" not in line]
     cells = [re.findall(r"\S+ \([<>]?[\d.]+\)!?", line) for line in lines]
     assert [line.split(own[0])[0].split()[-1] for line, own in zip(lines, cells, strict=True)] == [
@@ -307,13 +297,13 @@ def in_formats(table: Any) -> dict[str, Pairs]:
 
 @pytest.mark.parametrize("measure", ["power", "coverage", "bias"])
 def test_every_cell_of_every_format(grid: Any, measure: str) -> None:
-    table = pivot_by(grid, MEASURES[measure], ["size", "treated"])
+    table = pivot.pivot_by(grid, MEASURES[measure], ["size", "treated"])
     assert table is not None
     errors = () if measure == "bias" else ("error",)
     assert (table.down, table.across) == (("effect.size", "estimator", *errors), ("treated",))
     wanted = [in_frame(grid, measure, keys, treated) for keys in table.rows for (treated,) in table.columns]
     assert len(wanted) == 2 * len(EFFECTS) * 2 * (2 if errors else 1)
-    width, scale, html = len(table.heads), 1 if measure == "bias" else 100, str(pivot_html(table))
+    width, scale, html = len(table.heads), 1 if measure == "bias" else 100, str(pivot.pivot_html(table))
     ((_, rows),) = tables_of(html)
     assert [tuple(row[:width]) for row in rows[2:]] == list(table.rows)
     formats = in_formats(table) | {"html": pairs([cell for row in rows[2:] for cell in row[width:]])}
@@ -326,10 +316,10 @@ def test_every_cell_of_every_format(grid: Any, measure: str) -> None:
                     near(text.replace("\N{MINUS SIGN}", "-"), value)
     values = np.array([value for value, _ in wanted])
     assert np.allclose(np.array([float(key) for key in re.findall(r'data-v="([^"]*)"', html)]) * scale, values)
-    lines = list(csv.DictReader(io.StringIO(csv_file([table]))))
+    lines = list(csv.DictReader(io.StringIO(pivot.csv_file([table]))))
     assert [float(line["value"]) * scale for line in lines] == pytest.approx(values)
     assert {(int(line["n"]) + int(line["treated"]), line["term"]) for line in lines} == {(DRAWS, "t0")}
-    (sheet,) = openpyxl.load_workbook(io.BytesIO(xlsx_file([table]))).worksheets
+    (sheet,) = openpyxl.load_workbook(io.BytesIO(pivot.xlsx_file([table]))).worksheets
     held = list(sheet.iter_rows(min_row=3, max_row=2 + len(table.rows), values_only=True))
     assert [(row[0], *row[1:width]) for row in held] == [(float(keys[0]), *keys[1:]) for keys in table.rows]
     in_sheet = [number for row in held for number in zip(row[width::2], row[width + 1 :: 2], strict=True)]
@@ -340,40 +330,40 @@ def test_every_cell_of_every_format(grid: Any, measure: str) -> None:
 
 
 def test_nothing_is_averaged_and_everything_that_varies_has_its_keys(grid: Any) -> None:
-    table = pivot(grid, MEASURES["coverage"], ["estimator"], ["error"])
+    table = pivot.pivot(grid, MEASURES["coverage"], ["estimator"], ["error"])
     assert table is not None
     assert table.down == ("estimator", "effect.size", "treated")
     held = [cell for row in table.cells for cell in row if cell is not None]
     assert len(held) == len({cell.value.place for cell in held}) == 2 * 2 * 6
-    size = default_pivot(grid, MEASURES["size"])
+    size = pivot.default_pivot(grid, MEASURES["size"])
     assert size is not None
     assert {cell.value.place[0] for row in size.cells for cell in row if cell is not None} == {0, 1}
-    assert pivot_by(grid, MEASURES["bias"], ["treated"]).across == ("estimator",)  # type: ignore[union-attr]
+    assert pivot.pivot_by(grid, MEASURES["bias"], ["treated"]).across == ("estimator",)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("values", "across"), [(8, ("x",)), (9, ())])
 def test_a_dial_stands_in_the_columns_as_far_as_they_have_room(values: int, across: tuple[str, ...]) -> None:
     truth = np.ones((64, 1))
     found = Sample(truth, truth + np.random.default_rng(1).standard_normal((64, 1)), np.ones((64, 1, 1)))
-    table = default_pivot(diagnose(made_up([({"x": x}, {"a": found}) for x in range(values)])), MEASURES["bias"])
+    table = pivot.default_pivot(diagnose(made_up([({"x": x}, {"a": found}) for x in range(values)])), MEASURES["bias"])
     assert table is not None
     assert table.across == across
-    sheet = openpyxl.load_workbook(io.BytesIO(xlsx_file([table]))).active
+    sheet = openpyxl.load_workbook(io.BytesIO(pivot.xlsx_file([table]))).active
     assert sheet.freeze_panes == ("A3" if across else "B3")  # below the heads, behind the keys of rows
 
 
 def test_marks_are_those_of_clear_departures(grid: Any) -> None:
-    table = pivot_by(grid, MEASURES["bias"], ["treated"])
+    table = pivot.pivot_by(grid, MEASURES["bias"], ["treated"])
     assert table is not None
     for cell in [cell for row in table.cells for cell in row if cell is not None]:
         assert cell.clear == (abs(cell.value.value) > 4 * cell.value.mcse)
 
 
 def test_short_names_and_all_faults_at_once(grid: Any) -> None:
-    assert resolved_names(grid.cells, ["size", "treated"], "--by") == ("effect.size", "treated")
-    assert resolved_names(grid.cells, ["effect"], "--by") == ("effect.size",)
+    assert pivot.resolved_names(grid.cells, ["size", "treated"], "--by") == ("effect.size", "treated")
+    assert pivot.resolved_names(grid.cells, ["effect"], "--by") == ("effect.size",)
     with pytest.raises(BadInput) as error:
-        resolved_names(grid.cells, ["sise", "treated", "treated", "term", "what"], "--by")
+        pivot.resolved_names(grid.cells, ["sise", "treated", "treated", "term", "what"], "--by")
     assert [problem.what for problem in error.value.problems] == [
         "'sise' is no dial of this study's grid", "'treated' stands twice", "'what' is no dial of this study's grid"
     ]  # fmt: skip
