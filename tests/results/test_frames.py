@@ -80,15 +80,6 @@ def test_every_number_is_that_of_its_record(document: Tables, chosen: tuple[str 
     ]
 
 
-def test_the_index_says_what_is_not_chosen(document: Tables):
-    assert document["2", 5].params.index.names == ["term"]
-    assert document["2"].params.index.names == ["column", "model", "term"]
-    assert document["7", 3].params.index.names == ["transform", "term"]
-    assert document.params.index.names[:2] == ["table", "column"]
-    assert document.params.index.names[-1] == "term"
-    assert document[2, 5].params.equals(document["2", 5].params)
-
-
 def test_a_part_is_a_document_that_prints_its_tables_alone(document: Tables, capsys):
     pp.show(document["3"])
     printed = capsys.readouterr().out
@@ -96,6 +87,11 @@ def test_a_part_is_a_document_that_prints_its_tables_alone(document: Tables, cap
     assert "Table 2" not in printed
     assert document["3"].summary().split() == printed.split()  # lines are as long as there is room for
     assert len(document["3"].frame) == (document.frame["table"] == "3").sum()
+    assert document["2", 5].params.index.names == ["term"], "the index says what is not chosen"
+    assert document["2"].params.index.names == ["column", "model", "term"]
+    assert document["7", 3].params.index.names == ["transform", "term"]
+    assert [document.params.index.names[at] for at in (0, 1, -1)] == ["table", "column", "term"]
+    assert document[2, 5].params.equals(document["2", 5].params)
 
 
 def test_a_summary_of_one_column_holds_its_numbers(document: Tables):
@@ -152,11 +148,8 @@ def test_the_usual_errors_are_those_that_tables_print(fitted: Estimates):
     assert usual_error(("iid", "hc1")) == "hc1"
     assert usual_error(("iid", "hc1"), "iid") == "iid"
     assert usual_error(()) == ""
-
-
-def test_several_panels_have_a_level_of_replications(fitted: Estimates):
     two = Estimates.join([fitted, dataclasses.replace(fitted, estimate=fitted.estimate + 1.0)])
-    assert two.params.index.names == ["replication", "term"]
+    assert two.params.index.names == ["replication", "term"], "several panels have a level of replications"
     assert two.params.loc[0].equals(fitted.params)
     assert two.params.loc[1].equals(fitted.params + 1.0)
     assert two.conf_int().loc[(1, "did"), "lower"] == pytest.approx(fitted.conf_int().loc["did", "lower"] + 1.0)
@@ -252,14 +245,10 @@ def test_every_record_of_an_answer() -> None:
         assert item.lower + item.upper == pytest.approx(2 * item.estimate)
         assert tail((item.upper - item.estimate) / se, dof) == pytest.approx(0.05, rel=1e-7)
         assert item.lower < item.upper
-
-
-def test_statistics_of_an_answer() -> None:
-    fit = Fit(("2", 5), "did", sample="east", year=2004, mediator="fdi", weights="ring", transform="direct")
     first, second = statistics_of(fit, answer())
     assert (first.name, first.value, second.name, second.value) == ("r2", 0.93, "loglik", None)
     for item in (first, second):
-        assert (item.table, item.column, item.model, item.transform) == ("2", 5, "did", "direct")
+        assert (item.table, item.column, item.model, item.transform) == ("7", 3, "sdm", "lee-yu")
         assert (item.sample, item.weights, item.year, item.mediator) == ("east", "ring", 2004, "fdi")
 
 

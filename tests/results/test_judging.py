@@ -93,6 +93,9 @@ def test_the_family_is_all_that_a_study_judges() -> None:
     stated = replace(second, claim=Claim("power"))
     assert judgements([few, judged([right] * 12)]) == 24
     assert judgements([few, stated]) == 12
+    known = judged([right])
+    empty = Judged(1, math.nan, math.nan, math.nan, math.nan, Grade.OPEN, known.cells[0].row)
+    assert judgements([replace(known, cells=(*known.cells, empty))]) == 1, "a cell without a number is no judgement"
 
 
 def slow_holm(pvalues: list[float]) -> list[float]:
@@ -346,16 +349,12 @@ def test_points_of_few_worlds() -> None:
         "smaller, more replications only the part of an error that lies within worlds."
     )
     assert "have 1 degree of freedom" in judged_sentence(1, 2, 2)
+    grades = [judged([row_of(300, 2000, worlds=worlds, widening=2.0)]).grade for worlds in (1, 4)]
+    assert grades == [Grade.FAILS, Grade.OPEN], "a size that fails in one world is open in four"
     assert "Only departures" not in judged_sentence(1, 32, 32)
     assert judged_sentence(1, 64, 4).endswith("2,048 replications reach all 64 worlds.")
     assert judged_sentence(1, 1, 1) == ""
     assert judged_sentence(0, 1, 1) == ""
-
-
-def test_a_size_that_fails_in_one_world_is_open_in_four() -> None:
-    one, four = (judged([row_of(300, 2000, worlds=worlds, widening=2.0)]) for worlds in (1, 4))
-    assert one.grade is Grade.FAILS
-    assert four.grade is Grade.OPEN
 
 
 def test_one_of_many_cells_with_more_than_one_failed_fit_in_a_hundred_is_luck() -> None:
@@ -374,12 +373,6 @@ def test_one_of_many_cells_with_more_than_one_failed_fit_in_a_hundred_is_luck() 
     assert grade(1, 20) is Grade.FAILS
     assert grade(40, 20) is Grade.OPEN
     assert grade(40, 60) is Grade.FAILS
-
-
-def test_judged_cells_without_a_number_are_no_judgement() -> None:
-    known = judged([row_of(100, 2000)])
-    empty = Judged(1, math.nan, math.nan, math.nan, math.nan, Grade.OPEN, known.cells[0].row)
-    assert judgements([replace(known, cells=(*known.cells, empty))]) == 1
 
 
 def test_claims_of_a_study_are_one_family() -> None:

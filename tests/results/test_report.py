@@ -13,14 +13,13 @@ import webbrowser
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from made_records import Sample, made_up
-from reports import printed, tables_of
+from reports import outline, printed, tables_of
 from rich.console import Console
 
 import results.page
@@ -293,40 +292,6 @@ def test_a_page_is_opened_on_a_desktop_alone(monkeypatch: pytest.MonkeyPatch, tm
 
 
 # The page
-
-
-class Outline(HTMLParser):
-    """Open tags, ids and text; fails on a tag that is closed out of turn."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stack: list[str] = []
-        self.ids: list[str] = []
-        self.words: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(name, value or "") for name, value in attrs]
-        self.ids += [value or "" for name, value in attrs if name == "id"]
-        if tag not in {"meta", "link", "br", "hr", "img", "input"}:
-            self.stack.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.stack.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-
-def outline(html: str) -> Outline:
-    parser = Outline()
-    parser.feed(html)
-    parser.close()
-    assert parser.stack == []
-    return parser
 
 
 def test_it_needs_nothing_else_is_well_formed_and_says_what_it_is(paper_records: Any) -> None:
