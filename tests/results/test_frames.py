@@ -31,26 +31,12 @@ def document() -> Tables:
     return pp.estimate(pp.example_panel())
 
 
-def by_index(document: Tables, kind: str | None = None) -> dict[tuple[object, ...], Record]:
-    """The record that the tables print of each (place, fit, term), found without the frames."""
+def by_index(document: Tables, kind: str | None = None) -> list[tuple[dict[str, object], Record]]:
+    """The record that the tables print of each (place, fit, term), as an index has them, found without the frames."""
     tables = dict.fromkeys(record.table for record in document.records)
-    found = {}
-    for fit in (each for table in tables for each in fit_columns(document, table)):
-        for term in fit.terms:
-            record = fit.record(term, fit.shown_error(kind))
-            assert record is not None
-            found[tuple(getattr(record, name) for name in LEVELS)] = record
-    return found
-
-
-def named(key: tuple[object, ...]) -> dict[str, object]:
-    """A full key as an index has it."""
-    return {level: "" if value is None else value for level, value in zip(LEVELS, key, strict=True)}
-
-
-def key_of(names: list[str], key: object, place: dict[str, object]) -> dict[str, object]:
-    values = dict(zip(names, key if isinstance(key, tuple) else (key,), strict=True))
-    return place | values
+    fits = [each for table in tables for each in fit_columns(document, table)]
+    found = [fit.record(term, fit.shown_error(kind)) for fit in fits for term in fit.terms]
+    return [({level: getattr(record, level) or "" for level in LEVELS}, record) for record in found if record]
 
 
 @pytest.mark.parametrize(
@@ -61,22 +47,21 @@ def key_of(names: list[str], key: object, place: dict[str, object]) -> dict[str,
 def test_every_number_is_that_of_its_record(document: Tables, chosen: tuple[str | int, ...], kind: str | None):
     part = document[chosen if len(chosen) == 2 else str(chosen[0])]  # type: ignore[index]
     part = part if kind is None or kind not in {one.se_type for one in part.records} else part.with_errors(kind)
-    place = dict(zip(("table", "column"), chosen, strict=False))
-    records = by_index(part, part.errors)
+    place, records = dict(zip(("table", "column"), chosen, strict=False)), by_index(part, part.errors)
     for name, field in NUMBERS.items():
         series = getattr(part, name)
         assert series.index.is_unique
         assert len(series) == len(records)
         for key, value in series.items():
-            said = key_of(series.index.names, key, place)
-            (record,) = (record for full, record in records.items() if said.items() <= named(full).items())
+            own = zip(series.index.names, key if isinstance(key, tuple) else (key,), strict=True)
+            (record,) = (record for full, record in records if (place | dict(own)).items() <= full.items())
             wanted = getattr(record, field)
             assert np.isnan(value) if wanted is None else value == wanted
     ends = part.conf_int()
     assert list(ends.columns) == ["lower", "upper"]
     assert [*zip(*(ends[name].fillna(-9.0) for name in ends), strict=True)] == [
         (-9.0 if record.lower is None else record.lower, -9.0 if record.upper is None else record.upper)
-        for record in records.values()
+        for _, record in records
     ]
 
 
