@@ -36,7 +36,9 @@ def by_index(document: Tables, kind: str | None = None) -> list[tuple[dict[str, 
     tables = dict.fromkeys(record.table for record in document.records)
     fits = [each for table in tables for each in fit_columns(document, table)]
     found = [fit.record(term, fit.shown_error(kind)) for fit in fits for term in fit.terms]
-    return [({level: getattr(record, level) or "" for level in LEVELS}, record) for record in found if record]
+    assert None not in found
+    return [({level: "" if (own := getattr(record, level)) is None else own for level in LEVELS}, record)
+            for record in found if record]  # fmt: skip
 
 
 @pytest.mark.parametrize(

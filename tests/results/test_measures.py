@@ -7,14 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from fits_of_worlds import value_of
-from made_records import Sample, made_up
+from made_records import Sample, made_up, measured, to_the_spread, two_passes, value_of
 from scipy import optimize, stats
 
 from estimators.core.estimator import Status
 from results.diagnosis import measures
 from results.diagnosis.diagnose import diagnose
-from results.diagnosis.fits import FirstPass, Fits, SecondPass, measures_by_error, measures_by_term
 from results.diagnosis.power import Exceedances, UpperTail, adjusted, detectable, fitted_curve, power, told_effect
 from sim.arrays import Floats
 
@@ -147,34 +145,12 @@ SIMULATED = ("bias", "relative_bias_ratio", "empirical_se", "mse", "rmse", "mean
 @pytest.fixture(scope="module")
 def outer() -> dict[str, measures.Measured]:
     """Measures of 2,000 studies of 400 replications at once: a study is a term."""
-    return studies(draw(np.random.default_rng(20240711), (400, 2000), dof=9.0), 2.0)
-
-
-def studies(x: Arrays, critical: float) -> dict[str, measures.Measured]:
-    """Measures of as many studies as there are columns."""
-    estimate, theta, se = x["estimate"], x["theta"], x["se"][:, None, :]
-    statistic = np.abs(estimate[:, None, :]) / se
-    lower, upper = estimate[:, None, :] - critical * se, estimate[:, None, :] + critical * se
-    decided = np.ones(statistic.shape, dtype=bool)
-    ok = np.full(400, Status.OK, dtype=np.uint8)
-    passed = ok == Status.OK
-    fits = Fits(
-        estimate, theta, se, lower, upper, statistic, statistic >= critical, decided, np.empty((400, 0)), passed, ok,
-        np.zeros(400, dtype=np.intp),
-    )  # fmt: skip
-    first = FirstPass(estimate.shape[1], 1, 0, 0.05)
-    first.add(fits, fits.ok)
-    second = SecondPass(first)
-    second.add(fits, fits.ok)
-    by_error = {
-        name: measures.Measured(*(part[0] for part in item)) for name, item in measures_by_error(second).items()
-    }
-    return measures_by_term(second) | by_error
+    return measured(two_passes(draw(np.random.default_rng(20240711), (400, 2000), dof=9.0), 2.0))
 
 
 @pytest.mark.parametrize("name", SIMULATED)
 def test_monte_carlo_error_is_the_spread_over_studies(outer: dict[str, measures.Measured], name: str) -> None:
-    ratio, own_error = to_the_spread(outer[name])
+    ratio, own_error = to_the_spread(*outer[name][:2])
     assert ratio == pytest.approx(1.0, abs=4 * own_error)
 
 
@@ -192,19 +168,11 @@ def variances(rng: np.random.Generator, shape: tuple[int, int]) -> Arrays:
 @pytest.mark.parametrize("world", [skewed, variances])
 def test_coverage_of_moved_intervals_allows_for_an_estimated_bias(world: Callable[..., Arrays]) -> None:
     """sqrt(B (1 - B) / R) is 17% too large here: a draw that moves the bias moves intervals that cover with it."""
-    measured = studies(world(np.random.default_rng(20240712), (400, 2000)), 2.0)["bias_eliminated_coverage"]
-    ratio, own_error = to_the_spread(measured)
+    found = measured(two_passes(world(np.random.default_rng(20240712), (400, 2000)), 2.0))["bias_eliminated_coverage"]
+    ratio, own_error = to_the_spread(*found[:2])
     assert ratio == pytest.approx(1.0, abs=4 * own_error)
-    share = measured.value
+    share = found.value
     assert np.sqrt((share * (1 - share) / 400).mean()) > 1.1 * share.std(ddof=1)
-
-
-def to_the_spread(measured: measures.Measured) -> tuple[float, float]:
-    """The root mean square of Monte Carlo errors over the spread of the measure, and the ratio's own relative error."""
-    value, mcse, _ = measured
-    spread = value.std(ddof=1)
-    kurtosis = ((value - value.mean()) ** 4).mean() / value.var() ** 2
-    return float(np.sqrt((mcse**2).mean()) / spread), float(np.sqrt((kurtosis - 1) / (4 * len(value))))
 
 
 @pytest.mark.parametrize("hits", [0, 20])
@@ -237,13 +205,9 @@ def test_the_interval_of_a_share_follows_its_error() -> None:
     value, n = np.array([0.95, 0.15]), np.array([400.0, 16.0])
     narrow = measures.interval(measures.Measured(value, np.sqrt(value * (1 - value) / n) / 2, n), True)
     np.testing.assert_allclose(np.array(narrow), np.array(measures.wilson(value, 4 * n)), rtol=1e-12)
-
-
-def test_wilson_interval_and_its_ends() -> None:
-    low, high = measures.wilson(np.array([0.0, 0.95, 1.0]), np.array([100.0, 100.0, 100.0]))
+    ends = np.array(measures.wilson(np.array([0.0, 0.95, 1.0]), np.full(3, 100.0)))
     expected = [stats.binomtest(k, 100).proportion_ci(method="wilson") for k in (0, 95, 100)]
-    np.testing.assert_allclose(low, [ci.low for ci in expected], atol=1e-12)
-    np.testing.assert_allclose(high, [ci.high for ci in expected], atol=1e-12)
+    np.testing.assert_allclose(ends, np.array([(ci.low, ci.high) for ci in expected]).T, atol=1e-12)
     assert np.isnan(measures.proportion(np.array([0.0]), np.array([0.0])).value).all()
 
 
@@ -273,19 +237,16 @@ def test_means_and_variances_without_one_value() -> None:
     assert np.isnan(measures.variance_without(x[:2], two)).all()
 
 
-def test_extremes_of_nothing() -> None:
-    extremes = measures.Extremes((1,))
-    extremes.add(np.empty((0, 1)), np.empty((0, 1), dtype=bool))
-    assert not extremes.constant.any()
-    assert not extremes.zero.any()
-
-
 def test_near_zero_is_less_than_a_tenth_of_the_middle() -> None:
     """The middle is 1, 1, -1, -1 and 2."""
     ends = np.array([[0.09, 0.11, -1.91, -1.89, -1.0], [1.91, 1.89, -0.09, -0.11, 5.0]])
     extremes = measures.Extremes((5,))
     extremes.add(ends, np.ones(ends.shape, dtype=bool))
     assert extremes.near_zero.tolist() == [True, False, True, False, True]
+    nothing = measures.Extremes((1,))
+    nothing.add(np.empty((0, 1)), np.empty((0, 1), dtype=bool))
+    assert not nothing.constant.any()
+    assert not nothing.zero.any()
 
 
 def power_by_hand(null: np.ndarray, other: np.ndarray, alpha: float) -> float:

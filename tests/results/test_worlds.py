@@ -10,8 +10,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from fits_of_worlds import DOF, RUN, draw, value_of
-from made_records import Sample, made_up
+from made_records import DOF, RUN, Sample, draw, made_up, measured, to_the_spread, two_passes, value_of
 from reports import printed
 from scipy import stats
 
@@ -20,14 +19,9 @@ from results.diagnosis import fits
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import (
-    FirstPass,
-    Fits,
-    SecondPass,
     between_worlds,
     bound_factor,
     clustered,
-    measures_by_error,
-    measures_by_term,
     spread_over_worlds,
     variance_inflation,
     variance_over_worlds,
@@ -184,23 +178,8 @@ STUDIES, REPLICATIONS, MANY = 1500, 1280, 20
 @pytest.fixture(scope="module")
 def outer() -> tuple[dict[str, Measured], dict[str, np.ndarray]]:
     """Measures of 1,500 studies of 1,280 replications in 20 worlds, a study a term, and their clustered errors."""
-    x = draw(np.random.default_rng(20250311), REPLICATIONS, STUDIES, MANY, share=0.2)
-    estimate, theta, se = x["estimate"], x["theta"], x["se"][:, None, :]
-    statistic = np.abs(estimate[:, None, :]) / se
-    lower, upper = estimate[:, None, :] - 2 * se, estimate[:, None, :] + 2 * se
-    ok = np.full(REPLICATIONS, Status.OK, dtype=np.uint8)
-    fits = Fits(estimate, theta, se, lower, upper, statistic, statistic >= 2, np.ones(statistic.shape, dtype=bool),
-                np.empty((REPLICATIONS, 0)), ok == Status.OK, ok, x["world"])  # fmt: skip
-    rows = Grouping.of(x["world"])
-    first = FirstPass(STUDIES, 1, 0, 0.05, MANY)
-    first.add(fits, fits.ok, rows)
-    second = SecondPass(first)
-    second.add(fits, fits.ok, rows)
-    plain = measures_by_term(second) | {
-        name: Measured(*(part[0] for part in item)) for name, item in measures_by_error(second).items()
-    }
-    errors = {name: clustered(*second.by_world[name]).reshape(-1) for name in SIMULATED}
-    return plain, errors
+    second = two_passes(draw(np.random.default_rng(20250311), REPLICATIONS, STUDIES, MANY, share=0.2), 2.0, MANY)
+    return measured(second), {name: clustered(*second.by_world[name]).reshape(-1) for name in SIMULATED}
 
 
 @pytest.mark.parametrize("name", SIMULATED)
@@ -211,14 +190,11 @@ def test_clustered_errors_are_the_spread_over_studies(
 
     Errors that ignore worlds are too small by half or more where what worlds hold moves the measure.
     """
-    plain, errors = outer
-    value, mcse = plain[name].value, errors[name]
-    spread = value.std(ddof=1)
-    kurtosis = ((value - value.mean()) ** 4).mean() / value.var() ** 2
-    own = np.sqrt((kurtosis - 1) / (4 * len(value)))
-    assert np.sqrt((mcse**2).mean()) / spread == pytest.approx(1.0, abs=4 * own + 0.04)
+    value, plain, _ = outer[0][name]
+    ratio, own = to_the_spread(value, outer[1][name])
+    assert ratio == pytest.approx(1.0, abs=4 * own + 0.04)
     if name in {"truth", "bias", "mse", "rmse", "mean_se", "model_se"}:
-        assert np.sqrt((plain[name].mcse ** 2).mean()) < 0.5 * spread
+        assert to_the_spread(value, plain)[0] < 0.5
 
 
 def test_the_share_between_worlds_is_that_of_an_analysis_of_variance() -> None:
@@ -237,8 +213,7 @@ def test_the_share_between_worlds_is_that_of_an_analysis_of_variance() -> None:
     np.testing.assert_allclose(found.measured.value, expected, rtol=1e-10)
     covered = ((found.lower <= share) & (share <= found.upper)).mean()
     assert covered == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / columns))
-    ratio = np.sqrt((found.measured.mcse**2).mean()) / found.measured.value.std(ddof=1)
-    assert ratio == pytest.approx(1.0, abs=0.1)
+    assert to_the_spread(found.measured.value, found.measured.mcse)[0] == pytest.approx(1.0, abs=0.1)
 
 
 def test_intervals_of_few_worlds_are_those_of_t() -> None:
@@ -312,9 +287,8 @@ def test_size_adjusted_power_has_the_worlds_of_both_cells_in_its_error() -> None
         inflations.append(variance_inflation(hits))
     power, plain = adjusted(tail, above, 0.05, *inflations), adjusted(tail, above, 0.05)
     np.testing.assert_array_equal(power.value, plain.value)
-    spread = power.value.std(ddof=1)
-    assert np.sqrt((power.mcse**2).mean()) / spread == pytest.approx(1.0, abs=0.15)
-    assert np.sqrt((plain.mcse**2).mean()) / spread < 0.67
+    assert to_the_spread(power.value, power.mcse)[0] == pytest.approx(1.0, abs=0.15)
+    assert to_the_spread(plain.value, plain.mcse)[0] < 0.67
 
 
 def test_a_diagnosis_takes_worlds_into_size_adjusted_power() -> None:
@@ -470,11 +444,8 @@ def test_the_spread_over_few_worlds_is_unbiased_and_its_error_right(worlds: int)
     spread = spread_over_worlds(moments)
     total = moments.squares - moments.counts * (moments.second / moments.n)
     sandwich = clustered(total / (2 * np.sqrt(moments.second / moments.n)), moments.counts)
-    error = widened(spread, sandwich).mcse
-    true = spread.value.std(ddof=1)
-    assert np.sqrt((error**2).mean()) / true == pytest.approx(1.0, abs=0.12)
-    if worlds < 12:
-        assert np.sqrt((sandwich**2).mean()) / true < 0.9
+    assert to_the_spread(spread.value, widened(spread, sandwich).mcse)[0] == pytest.approx(1.0, abs=0.12)
+    assert worlds == 12 or to_the_spread(spread.value, sandwich)[0] < 0.9
 
 
 def test_measures_of_a_store_take_the_spread_over_worlds() -> None:
