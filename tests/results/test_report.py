@@ -165,6 +165,7 @@ def test_a_long_answer_is_told_in_brief_on_the_first_screen_alone() -> None:
 # The first lines: chips, their marks, what they come to, and the picture in letters.
 
 
+@pytest.fixture(scope="module")
 def sized() -> Any:
     """Three error types over two dials of a grid: right, right in one cell alone and hard to tell, and wrong."""
     rng = np.random.default_rng(5)
@@ -177,42 +178,36 @@ def sized() -> Any:
     return diagnose(replace(made_up(cells), claims=({"measure": "size", "over": "errors.serial"},)))
 
 
-def test_chips_say_who_holds_who_fails_and_who_cannot_be_told() -> None:
-    diagnosis = sized()
-    (item,) = glances(answer(diagnosis), diagnosis.cells, 0.05)
+def test_chips_say_who_holds_who_fails_and_who_cannot_be_told(sized: Any) -> None:
+    """Without letters by marks of ASCII, and the page as the terminal."""
+    (item,) = glances(answer(sized), sized.cells, 0.05)
     ((_, chips),) = item.rows
     assert [(chip.name, chip.grade) for chip in chips] == [
         ("one", Grade.HOLDS), ("two", Grade.OPEN), ("three", Grade.FAILS)]  # fmt: skip
-    said = " ".join(printed(diagnosis, 80, full=False).split())
+    said = " ".join(printed(sized, 80, full=False).split())
     shown = " \N{MIDDLE DOT} ".join(("one \N{CHECK MARK}", "two ?", "three \N{BALLOT X}"))
-    assert f"5% tests of t0 where the truth is 0: {shown}" in said
-    worst = next(one for one in answer(diagnosis).verdicts if one.error == "three").worst
-    assert f"at worst three errors reject {worst.value:.1%} when autocorrelation of errors = 0.8" in said
-    assert "Size rejected, in %, by autocorrelation of errors (errors.serial)" in said
-    assert "Dials in words: errors.serial: autocorrelation of errors." in said
-    assert "Marks: \N{CHECK MARK} holds, ~ detectable but too small to matter, ? cannot be told, \N{BALLOT X}" in said
-
-
-def test_a_terminal_without_letters_gets_marks_of_ascii() -> None:
-    diagnosis = sized()
+    worst = next(one for one in answer(sized).verdicts if one.error == "three").worst
+    for words in (
+        f"5% tests of t0 where the truth is 0: {shown}",
+        f"at worst three errors reject {worst.value:.1%} when autocorrelation of errors = 0.8",
+        "Size rejected, in %, by autocorrelation of errors (errors.serial)",
+        "Dials in words: errors.serial: autocorrelation of errors.",
+        "Marks: \N{CHECK MARK} holds, ~ detectable but too small to matter, ? cannot be told, \N{BALLOT X}",
+    ):
+        assert words in said  # fmt: skip
     held = io.BytesIO()
     console = Console(file=io.TextIOWrapper(held, encoding="ascii", write_through=True), width=80)
-    print_bias_table(diagnosis, console, ReportFacts("toy"))
-    print_chart(diagnosis, console)
+    print_bias_table(sized, console, ReportFacts("toy"))
+    print_chart(sized, console)
     text = held.getvalue().decode("ascii")
     assert "one ok | two ? | three !" in text
     assert "Marks: ok holds, ~ detectable but too small to matter, ? cannot be told, ! fails" in " ".join(text.split())
     assert " o one" in text
-
-
-def test_the_page_has_the_numbers_and_marks_of_the_terminal() -> None:
-    diagnosis = sized()
-    lines = printed(diagnosis, 100, full=False).splitlines()
+    lines = printed(sized, 100, full=False).splitlines()
     at = next(place for place, line in enumerate(lines) if line.startswith("Size rejected"))
-    on_terminal = [line.split() for line in lines[at + 2 : at + 5]]
-    page = html_report(diagnosis, TOY)
+    page = html_report(sized, TOY)
     rows = dict(tables_of(page))["Size rejected, in %"]
-    assert [[text for text in row if text] for row in rows[-3:]] == on_terminal
+    assert [[text for text in row if text] for row in rows[-3:]] == [line.split() for line in lines[at + 2 : at + 5]]
     assert rows[0][-1] == "autocorrelation of errors errors.serial"
     assert page.index('class="beside"') < page.index("Size rejected, in %")
 
@@ -235,9 +230,8 @@ def test_the_page_opens_with_the_picture_of_what_fails() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_a_picture_in_letters_has_its_values_where_they_are(width: int) -> None:
-    diagnosis = sized()
-    chart = measure_chart(diagnosis, MEASURES["size"])
+def test_a_picture_in_letters_has_its_values_where_they_are(sized: Any, width: int) -> None:
+    chart = measure_chart(sized, MEASURES["size"])
     assert chart is not None
     lines = text_chart(chart, width)
     assert lines[0] == "Size for t0: share of tests that reject a true null"

@@ -27,7 +27,7 @@ from results.report.html import html_report
 from results.report.terminal import MOST_LINES, _left_out_of
 from results.store import Origin
 from results.store.zarr_store import ZarrStore
-from results.verdict.answer import Failed, answer, failed_fits, failure_notice, notices, verdict_records
+from results.verdict.answer import ClaimAnswer, Failed, answer, failed_fits, failure_notice, notices, verdict_records
 from results.verdict.verdicts import Grade, Verdict, bias_table, failures, grade_of, verdicts
 from sim.errors import BadInput
 from sim.presets import Paper
@@ -203,6 +203,16 @@ def curve(effects: tuple[float, ...], sd: float, **dials: Any) -> list[Any]:
     return cells
 
 
+def powers(effects: tuple[float, ...], *sds: float) -> tuple[ClaimAnswer, ShortTable]:
+    """What is said of the power at effects, with n = 9 and 1 where two standard deviations are given, and its table."""
+    cells = [
+        one for n, sd in zip((9, 1), sds, strict=False) for one in curve(effects, sd, **{"n": n} if sds[1:] else {})
+    ]
+    diagnosis = judged(cells, Claim("power"))
+    (part,) = answer(diagnosis).claims
+    return part, short_table(part, diagnosis.cells)
+
+
 def test_power_states_the_smallest_effect_that_most_panels_find() -> None:
     diagnosis = judged(curve((0.0, 0.2, 0.4), 0.1), Claim("power"))
     (part,) = answer(diagnosis).claims
@@ -220,8 +230,7 @@ def test_power_states_the_smallest_effect_that_most_panels_find() -> None:
 
 
 def test_an_effect_beyond_the_simulated_ones_is_called_so() -> None:
-    cells = [*curve((0.0, 0.2, 0.4), 0.1, n=9), *curve((0.0, 0.2, 0.4), 0.3, n=1)]
-    (part,) = answer(judged(cells, Claim("power"))).claims
+    part, _ = powers((0.0, 0.2, 0.4), 0.1, 0.3)
     ((_, (precise, rough)),) = part.curves
     assert (precise.dial, precise.setting, precise.beyond) == ("effect", "n = 9", False)
     assert (rough.setting, rough.beyond) == ("n = 1", True)
@@ -229,38 +238,26 @@ def test_an_effect_beyond_the_simulated_ones_is_called_so() -> None:
 
 
 def test_the_table_says_above_which_size_effects_may_be_found() -> None:
-    diagnosis = judged(curve((0.0, -0.2, -0.4), 0.3), Claim("power"))
-    (part,) = answer(diagnosis).claims
-    ((_, entries),) = short_table(part, diagnosis.cells).rows
+    ((_, entries),) = powers((0.0, -0.2, -0.4), 0.3)[1].rows
     assert entries[-1].text == "above 0.4"
 
 
-def test_powers_at_one_size_stand_in_a_row() -> None:
-    """Another dial than the effect is in the columns of a number a cell, as for other measures."""
-    cells = [*curve((0.2,), 0.1, n=9), *curve((0.2,), 0.3, n=1)]
-    diagnosis = judged(cells, Claim("power"))
-    (part,) = answer(diagnosis).claims
-    table = short_table(part, diagnosis.cells)
+def test_curves_of_many_sizes_are_not_mixed_under_another_dial() -> None:
+    """Nine effects are too many columns; the power that is shown is said to be that of the largest. At one size another
+    dial than the effect is in the columns of a number a cell, as for other measures."""
+    part, table = powers(tuple(0.05 * step for step in range(9)), 0.1, 0.3)
+    assert (table.dial, table.heads) == ("", ("setting", "largest effect", "80% found"))
+    ((_, drawn),) = part.curves
+    assert [entries[0].text for _, entries in table.rows] == [f"{100 * one.cells[-1].value:.1f}" for one in drawn]
+    part, table = powers((0.2,), 0.1, 0.3)
     ((_, entries),) = table.rows
     assert (table.dial, table.heads[-2:]) == ("n", ("9", "1"))
     assert [entry.text for entry in entries] == [f"{100 * item.value:.1f}" for item in part.verdicts[0].cells]
 
 
-def test_curves_of_many_sizes_are_not_mixed_under_another_dial() -> None:
-    """Nine effects are too many columns; the power that is shown is said to be that of the largest."""
-    effects = tuple(0.05 * step for step in range(9))
-    cells = [*curve(effects, 0.1, n=9), *curve(effects, 0.3, n=1)]
-    diagnosis = judged(cells, Claim("power"))
-    (part,) = answer(diagnosis).claims
-    table = short_table(part, diagnosis.cells)
-    assert (table.dial, table.heads) == ("", ("setting", "largest effect", "80% found"))
-    ((_, drawn),) = part.curves
-    assert [entries[0].text for _, entries in table.rows] == [f"{100 * one.cells[-1].value:.1f}" for one in drawn]
-
-
 def test_effects_that_are_always_found_give_no_smallest_one() -> None:
     """Above 0 every share is 1: the likelihood of the curve has no maximum."""
-    (part,) = answer(judged(curve((0.0, 2.0, 4.0), 0.1), Claim("power"))).claims
+    part, _ = powers((0.0, 2.0, 4.0), 0.1)
     ((_, (found,)),) = part.curves
     assert [cell.value for cell in found.cells[1:]] == [1.0, 1.0]
     assert part.verdicts[0].span == (1.0, 1.0)  # the size, at 0, is no power
@@ -276,12 +273,13 @@ def test_a_test_of_the_wrong_size_has_no_power() -> None:
     assert "not stated for two errors, because a test of the wrong size has no power to speak of" in found.sentences[1]
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 200])
-def test_the_short_report_fits_on_a_screen(paper_records: Any, width: int) -> None:
-    lines = printed(diagnose(paper_records), width, terminal=True, full=False).splitlines()
-    assert len(lines) <= MOST_LINES
-    assert max(map(len, lines)) <= width
-    assert "`panelproof report STORE --full`" in " ".join(" ".join(lines[-3:]).split())
+def test_the_short_report_fits_on_a_screen(paper_records: Any) -> None:
+    diagnosis = diagnose(paper_records)
+    for width in (60, 80, 100, 200):
+        lines = printed(diagnosis, width, terminal=True, full=False).splitlines()
+        assert len(lines) <= MOST_LINES, width
+        assert max(map(len, lines)) <= width
+        assert "`panelproof report STORE --full`" in " ".join(" ".join(lines[-3:]).split())
 
 
 def test_rows_of_a_table_that_is_left_out_do_not_count_twice() -> None:
