@@ -44,7 +44,6 @@ class Row(NamedTuple):
     tables: tuple[tuple[str, str], ...]
 
     def keys(self) -> dict[str, Any]:
-        """What it puts into a SPEC.toml."""
         spec: dict[str, Any] = {}
         for match in filter(None, map(KEY.match, self.codes)):
             merge(spec, tomllib.loads(f"{match[1]}\n{match[2]}"))
@@ -52,7 +51,6 @@ class Row(NamedTuple):
 
 
 def merge(spec: dict[str, Any], more: dict[str, Any]) -> None:
-    """Put tables into others."""
     for name, value in more.items():
         if isinstance(value, dict):
             merge(spec.setdefault(name, {}), value)
@@ -91,7 +89,6 @@ def frame(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 def spec_of(*found: Row) -> dict[str, Any]:
-    """A small spec with the keys of rows."""
     spec = tomllib.loads(PANEL + '\nlongitude = "lon"\nlatitude = "lat"\n')
     for row in found:
         merge(spec, row.keys())

@@ -117,7 +117,6 @@ IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)]+)\)")
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """A PNG of pixels (height, width, 3)."""
     file = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
     return file.getvalue()

@@ -27,6 +27,5 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(made: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
     shutil.copytree(made, tmp_path / "x.zarr")
     return tmp_path / "x.zarr"

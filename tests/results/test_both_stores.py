@@ -45,7 +45,6 @@ def block_of(cell: int, index: int, raised: tuple[int, ...] = ()) -> Block:
 
 @pytest.fixture(params=["memory", "zarr"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """An empty store of the study."""
     schema = schema_of(STUDY)
     return MemoryStore(schema) if request.param == "memory" else ZarrStore.create(tmp_path / "x.zarr", schema)
 

@@ -209,7 +209,6 @@ def test_replications_are_numbered_as_in_their_cell(records: Any) -> None:
 
 
 def test_too_few_usable_fits_are_marked_nowhere() -> None:
-    """However many were attempted."""
     values = [grid.Value((0, "a", "t", ""), 1.0, 0.01, 0.98, 1.02, n, 1000, 1, False) for n in (3, 29, 30)]
     marked = [value.departs(grid.MEASURES["bias"], 0.05) for value in values]
     assert marked == [False, False, True]

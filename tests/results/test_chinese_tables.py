@@ -182,7 +182,6 @@ def test_warnings_stay_english_in_the_terminal() -> None:
 
 
 def notes_of_panels() -> set[str]:
-    """What is said of panels that were cleaned in many ways."""
     rng = np.random.default_rng(1)
     unit, year = (part.ravel() for part in np.meshgrid(np.arange(8), np.arange(2000, 2006), indexing="ij"))
     table = pd.DataFrame({"unit": [f"U{i}" for i in unit], "year": year, "X": rng.normal(size=48), "PARK": unit > 5,

@@ -378,7 +378,6 @@ def draw(rng, units=20, periods=6, effect=0.5, noise=1.0):
 
 
 def raw(y, did):
-    """Without a standard error."""
     return y[did == 1].mean() - y[did == 0].mean()
 
 

@@ -261,7 +261,6 @@ def test_an_open_cell_says_what_it_needs() -> None:
 
 
 def sizes(n: int, hits: int) -> Any:
-    """Fits of a true null of which exactly `hits` are rejected."""
     estimate = np.where(np.arange(n) < hits, 3.0, 0.5)[:, None] * np.where(np.arange(n) % 2, 1.0, -1.0)[:, None]
     return Sample(np.zeros((n, 1)), estimate, np.ones((n, 1, 1)), dof=1e6)
 
@@ -294,7 +293,6 @@ def test_of_several_that_are_open_the_largest_need_is_said() -> None:
 
 
 def by_hand(claim: Claim, values: Sequence[float], estimator: str = "ols", truth: float = 0.1) -> Verdict:
-    """A verdict whose cells have these values."""
     grade = Grade.STATED if claim.measure == "power" else Grade.HOLDS
     rows = (row_of(15, 300, cell) | {"truth": truth, "tests": False} for cell in range(len(values)))
     cells = [Judged(row["cell"], value, 0.001, value - 0.002, value + 0.002, grade, row)

@@ -220,7 +220,6 @@ ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
 
 
 def texts(held: object) -> Iterator[str]:
-    """All texts of a document."""
     if isinstance(held, str):
         yield held
     elif isinstance(held, dict | list):
@@ -371,7 +370,6 @@ Path({mark!r}).write_text("ran")
 
 
 def commands(store: Path) -> list[list[str]]:
-    """Every command that reads a store."""
     here, other, out = str(store), str(store.with_name("other.zarr")), str(store.with_name("out.zarr"))
     return [["report", here], *(["store", word, here] for word in ("verify", "hash", "info")),
             ["replay", here, "0", "0"], ["store", "merge", here, other, "--out", out],
@@ -379,8 +377,6 @@ def commands(store: Path) -> list[list[str]]:
 
 
 class Bomb:
-    """What a pickle of it runs when it is read."""
-
     def __init__(self, mark: Path) -> None:
         self.mark = mark
 

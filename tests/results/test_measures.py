@@ -238,7 +238,6 @@ def test_means_and_variances_without_one_value() -> None:
 
 
 def test_near_zero_is_less_than_a_tenth_of_the_middle() -> None:
-    """The middle is 1, 1, -1, -1 and 2."""
     ends = np.array([[0.09, 0.11, -1.91, -1.89, -1.0], [1.91, 1.89, -0.09, -0.11, 5.0]])
     extremes = measures.Extremes((5,))
     extremes.add(ends, np.ones(ends.shape, dtype=bool))

@@ -39,7 +39,7 @@ WITH_CHROMIUM = pytest.mark.skipif(
     CHROMIUM is None,
     reason="NO CHROMIUM: pages were not looked at in a browser; install one (apt-get install chromium)",
 )
-pytestmark = [pytest.mark.browser, WITH_CHROMIUM]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900), WITH_CHROMIUM]
 ESCAPES = """(() => [...document.querySelectorAll('body *')].filter(e => !e.closest('.wide, svg'))
   .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + '.' + e.className))()"""
 CITIES = f"""{made_cities.PANEL}
@@ -112,7 +112,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Pages:
 
 @pytest.fixture(scope="module")
 def every_page(pages: Pages, tmp_path_factory: pytest.TempPathFactory) -> Pages:
-    """A page of every kind."""
     folder = tmp_path_factory.mktemp("every")
     real = made_cities.real_panel(folder, CITIES)
     write_twin(twin(real), folder)

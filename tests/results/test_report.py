@@ -98,7 +98,6 @@ def test_key_terms_of_unknown_names() -> None:
 
 
 def covering(share: float, n: float) -> dict[Any, Any]:
-    """A row of the bias table with a coverage."""
     mcse = np.sqrt(share * (1 - share) / max(n, 1))
     return {"coverage": share, "coverage_mcse": mcse, "n": n, "n_error": n, "worlds": 1}
 
@@ -126,7 +125,6 @@ def test_the_legend_names_the_error_that_marks_use() -> None:
 
 
 def test_all_cells_have_the_same_columns() -> None:
-    """One cell's numbers are wide, the other's narrow, and one lost a fit."""
     rng = np.random.default_rng(2)
     cells = []
     for size, failed in ((1.0, 0), (1e5, 1)):

@@ -231,7 +231,6 @@ STUDY = did_study(192)
 
 @pytest.fixture(scope="module")
 def blocks() -> dict[tuple[int, int], Block]:
-    """Every block of the study."""
     memory = run(STUDY)
     assert isinstance(memory, MemoryStore)
     return memory.kept

@@ -237,7 +237,6 @@ def test_figures_stand_inside_the_word_file_with_300_dots_an_inch_and_it_names_n
 
 
 def exact() -> Document:
-    """Numbers with more digits than a table prints."""
     document = full_document()
     names = ("estimate", "se", "statistic", "pvalue", "lower", "upper")
 

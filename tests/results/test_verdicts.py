@@ -457,7 +457,6 @@ def test_without_failures_the_verdict_comes_first_and_mixed_code_is_said() -> No
 
 
 def test_a_status_alone_makes_no_usable_fit() -> None:
-    """Four fits are called OK and have no finite estimate."""
     fits = sample(64)
     fits.estimate[[3, 4, 5]], fits.estimate[6] = np.nan, np.inf
     diagnosis = diagnose(made_up([({}, {"ols": fits})]))

@@ -60,7 +60,6 @@ def folder(made: Path, tmp_path: Path) -> Path:
 
 
 def run_here(folder: Path, *options: str) -> int:
-    """Run the study of a folder into the store there."""
     (store,) = folder.glob("*.zarr")
     return run_command(["run", str(folder / "study.toml"), "--cluster", "serial", "--store", str(store), *options])
 
@@ -91,7 +90,6 @@ def files_of_a_kind() -> list[str]:
 
 
 def test_damage_of_every_kind_of_file_is_named_and_repaired(folder: Path) -> None:
-    """The three kinds of damage in turn."""
     store, study = folder / "x.zarr", Study.from_toml(folder / "study.toml")
     reference, count = ZarrStore.open(store).content_hash(), 0
     for name, how in zip(files_of_a_kind(), itertools.cycle(DAMAGES), strict=False):
@@ -243,7 +241,6 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own(studies: Path, tmp_path: Path) -> Path:
-    """A copy of the first of them."""
     return shutil.copytree(studies / "own", tmp_path / "own.zarr")
 
 
@@ -450,7 +447,6 @@ def test_damaged_metadata_of_it_are_said_in_one_line(frozen: Path, capsys: pytes
 
 
 def test_a_store_of_version_0_1_is_named_as_such(frozen: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It had no digests at its root."""
     file = frozen / "frozen.zarr" / "zarr.json"
     held = json.loads(file.read_text())
     del held["attributes"]["digest"]

@@ -449,7 +449,6 @@ def test_the_spread_over_few_worlds_is_unbiased_and_its_error_right(worlds: int)
 
 
 def test_measures_of_a_store_take_the_spread_over_worlds() -> None:
-    """empirical_se, se_error and relative precision, with fits that failed."""
     worlds, rows = 4, 500
     x = draw(np.random.default_rng(12), rows, 1, worlds, share=0.6)
     status = np.full(rows, Status.OK)

@@ -113,7 +113,6 @@ def decimals_of(shown: str) -> int:
 
 
 def near(shown: str, number: float) -> None:
-    """Assert that a printed number is another one, rounded."""
     scale = 10.0 ** (int(shown.partition("e")[2] or 0) - decimals_of(shown))
     assert abs(float(shown) - number) <= (0.5 + 1e-6) * scale, (shown, number)
 
@@ -134,7 +133,6 @@ def usable_of(cell: int, name: str) -> int:
 
 
 def check_row(diagnosis: Any, heads: list[str], row: list[str], cell: int, common: bool = False) -> None:
-    """Every cell of a row by the head above it."""
     name, term, error = row[0], int(row[1][1:]), ERRORS.index(row[heads.index("errors")])
     numbers, n = counted(diagnosis, cell, name, term, error, common), usable_of(cell, "alpha" if common else name)
     for head, text in zip(heads[2:], row[2:], strict=True):

@@ -148,7 +148,6 @@ def cut(label: str, widest: int | None) -> str:
 
 
 def in_terminal(caption: str) -> bool:
-    """Tables of the appendix are not printed there."""
     return not caption.startswith("Table A")
 
 
@@ -180,7 +179,6 @@ def stars(p: float | None) -> str:
 
 
 def cells_of(asked: str) -> Iterator[tuple[str, str, str, str]]:
-    """Caption, label, cell and what stands under it, without the appendix."""
     for table in (table for _, table in approved(asked) if in_terminal(table.caption)):
         for (label, cells), (_, under) in pairwise([*table.lines, ("", None)]):
             for cell, below in zip(cells or (), under or [""] * len(table.heads), strict=cells is not None):
@@ -367,7 +365,6 @@ def test_the_curve_shows_every_specification_with_its_numbers() -> None:
 
 
 def write() -> None:
-    """Approve the tables that the program makes."""
     usual = texts_of("usual")
     cells = {text.rpartition("\n")[0] for text in usual}
     for asked in ASKED:

@@ -776,7 +776,6 @@ def test_a_holder_that_sleeps_until_another_has_taken_over_writes_no_further_mar
 
 
 def looks(store: Path) -> dict[str, int]:
-    """When each mark was written."""
     return {str(mark): mark.stat().st_mtime_ns for mark in (store / "block_mark").rglob("*")
             if mark.is_file() and not mark.name.startswith("lease")}  # fmt: skip
 

@@ -186,7 +186,6 @@ def lock_of(place: ObjectPath) -> ObjectPath:
 
 
 def held_by(place: ObjectPath, **changes: Any) -> None:
-    """A lock of a run on another machine."""
     said = {"host": "elsewhere", "pid": 7, "since": "2026-01-01 10:00:00+01:00", "machine": "elsewhere 1 2",
             "expires": 60.0, "run": "another", "count": 1} | changes  # fmt: skip
     lock_of(place).write_text(json.dumps(said))
@@ -279,7 +278,6 @@ STUDY = quick_study(192)
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The hash of the study in a folder."""
     return hash_in_a_folder(tmp_path_factory.mktemp("reference") / "x.zarr", STUDY)
 
 
@@ -300,7 +298,6 @@ def pool(object_server: dict[str, str]) -> Iterator[Executor]:
 
 
 def names_of(place: ObjectPath) -> list[str]:
-    """Every object beside and below a store."""
     from obstore import list as listed
 
     return [held["path"] for page in listed(client_of(place.parent)) for held in page]

@@ -50,7 +50,6 @@ def put_in_place(copy: Path, store: Path) -> None:
 
 
 def overwrite(store: Path) -> None:
-    """The folder stays, and what is in it is another study's."""
     for inner in store.iterdir():
         shutil.rmtree(inner) if inner.is_dir() else inner.unlink()
     shutil.copytree(store.with_name("other.zarr"), store, dirs_exist_ok=True)
@@ -85,14 +84,12 @@ def harmed_after(count: int, store: Path, harm: Harm) -> Callable[[Progress], No
 
 @pytest.fixture(scope="module")
 def another(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A store of another study, and its hash."""
     run(quick_study(320, seed=12), store=(store := tmp_path_factory.mktemp("another") / "x.zarr"))
     return store, ZarrStore.open(store).content_hash()
 
 
 @pytest.fixture
 def hash_of_other(another: tuple[Path, str], tmp_path: Path) -> str:
-    """A store of another study stands beside; this is its hash."""
     shutil.copytree(another[0], tmp_path / "other.zarr")
     return another[1]
 
