@@ -97,7 +97,6 @@ def test_cells_with_fewer_terms_keep_each_number_under_its_name(kind: str, tmp_p
     assert terms[-1] == "constant"
     assert len(terms) > len(own.terms)
     fits = fits_of(read, "did", store.layouts["did"], 0.05)
-    assert fits is not None
     for place, term in enumerate(terms):
         known = term in own.terms
         expected = own.estimate[:, own.terms.index(term)] if known else np.full(64, np.nan)

@@ -105,7 +105,6 @@ def along(chart: Chart, svg: str) -> tuple[tuple[float, float], bool]:
 @pytest.mark.parametrize("name", ["power", "size", "coverage", "bias", "rmse"])
 def test_every_mark_maps_back_to_its_value(diagnosis: Any, name: str) -> None:
     chart = grid.measure_chart(diagnosis, grid.MEASURES[name])
-    assert chart is not None
     frame = diagnosis.frame[diagnosis.frame["sample"] == "own"]
     frame = frame[frame["measure"] == grid.MEASURES[name].column]
     known = frame["value"].dropna().to_numpy()
@@ -126,7 +125,6 @@ def test_every_mark_maps_back_to_its_value(diagnosis: Any, name: str) -> None:
 
 def test_roles_of_dials(diagnosis: Any) -> None:
     power = grid.measure_chart(diagnosis, grid.MEASURES["power"])
-    assert power is not None
     assert (power.form, power.places.label) == ("curves", "size of the effect")
     assert {series.label for series in power.panels[0].series} == {
         "exact, one", "exact, two", "biased, one", "biased, two"}  # fmt: skip
@@ -135,7 +133,6 @@ def test_roles_of_dials(diagnosis: Any) -> None:
     for one in power.panels[0].series:  # names stand beside the ends of their lines, on an axis from 0 to 1
         assert names[one.label] == pytest.approx(one.points[-1].value, abs=0.25)
     against_units = grid.measure_chart(diagnosis, grid.MEASURES["coverage"], axis="units", error="one")
-    assert against_units is not None
     assert against_units.places.label == "units"
     assert grid.fits_one_picture(against_units)
     assert grid.measure_chart(diagnosis, grid.MEASURES["size_adjusted_power"], term="nothing") is None
@@ -148,10 +145,8 @@ def test_power_without_a_path_from_size_leaves_null_cells_out() -> None:
              for effect in (0.0, 1.0)]  # fmt: skip
     found = diagnose(made_up(cells))
     chart = grid.measure_chart(found, grid.MEASURES["power"])
-    assert chart is not None
     assert (chart.form, [panel.title for panel in chart.panels]) == ("dots", [""])
     size = grid.measure_chart(found, grid.MEASURES["size"])
-    assert size is not None
     assert len(size.panels) == 1
     theta = np.resize([[1.0], [-1.0]], (40, 1))  # 0 on average, and in no draw
     varied = diagnose(made_up([({}, {"a": Sample(theta, theta, np.ones((40, 1, 1)))})]))
@@ -160,7 +155,6 @@ def test_power_without_a_path_from_size_leaves_null_cells_out() -> None:
 
 def test_nested_loops_show_every_cell_in_the_order_of_the_dials(diagnosis: Any) -> None:
     chart = grid.nested_chart(diagnosis, grid.MEASURES["bias"])
-    assert chart is not None
     cells = len(EFFECTS) * len(UNITS) * len(KINDS)
     assert [len(series.points) for series in chart.panels[0].series] == [cells, cells]
     assert [loop.name for loop in chart.loops] == ["size of the effect", "units", "kind"]
@@ -216,7 +210,6 @@ def test_too_few_usable_fits_are_marked_nowhere() -> None:
 
 def test_contrasts_are_those_of_the_diagnosis(records: Any, diagnosis: Any) -> None:
     chart = contrast_chart(records, diagnosis)
-    assert chart is not None
     for cell, panel in enumerate(chart.panels):
         frame = contrast(records, ("biased", "t0", "one"), ("exact", "t0", "one"), cell).set_index("measure")
         (point,) = panel.points
@@ -224,7 +217,6 @@ def test_contrasts_are_those_of_the_diagnosis(records: Any, diagnosis: Any) -> N
     twice = SimpleNamespace(layouts=records.layouts, worlds=records.worlds, cells=records.cells[:1],
                             blocks=lambda cell: iter([*records.blocks(cell)] * 2))  # fmt: skip
     first = contrast_chart(twice, diagnosis, most=DRAWS)
-    assert first is not None
     assert "the first 115 of each cell" in first.caption  # of 120 in its first block five failed
 
 
@@ -232,7 +224,6 @@ def test_contrasts_are_those_of_the_diagnosis(records: Any, diagnosis: Any) -> N
 def test_files_of_papers_are_the_same_bytes_and_hold_every_value(form: Any) -> None:
     found = diagnosed_grid(kind=("a", "b"), n=(1, 2))
     chart = grid.measure_chart(found, grid.MEASURES["coverage"], error="one")
-    assert chart is not None
     content = figure_bytes(chart, form)
     assert content == figure_bytes(chart, form)
     assert content.startswith({"svg": b"<svg", "pdf": b"%PDF", "png": b"\x89PNG"}[form])
@@ -297,7 +288,6 @@ def test_a_claim_about_every_first_term_is_shown_for_every_estimator(
     measure, term = lead_of(diagnosis)
     assert (measure.name, term) == ("bias", wanted)
     chart = grid.measure_chart(diagnosis, measure, term=term)
-    assert chart is not None
     assert len(chart.panels[0].series) == (2 if wanted is None else 1)
 
 
@@ -311,7 +301,6 @@ def test_every_cell_is_one_picture_from_three_dials_on() -> None:
 def test_dots_with_long_names_stand_within_the_width_of_a_page() -> None:
     shapes, serial = ("constant", "growing", "fading"), ("independent", "autocorrelated")
     chart = grid.measure_chart(diagnosed_grid(shape=shapes, serial=serial), grid.MEASURES["bias"])
-    assert chart is not None
     assert (chart.form, len(chart.panels)) == ("dots", 6)
     with Image.open(io.BytesIO(figure_bytes(chart, "png"))) as picture:
         pixels = np.asarray(picture.convert("L"))

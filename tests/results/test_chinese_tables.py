@@ -159,7 +159,6 @@ def test_the_page_around_the_tables_is_in_chinese(synthetic: bool, severities: t
         assert said in page
     assert not english(around(page)) - {"panelproof", "aa", "bb"}
     chart = effect_chart(document)
-    assert chart is not None
     ticks = [text for _, text in chart.places.ticks]
     assert not english(" ".join([chart.title, chart.caption, chart.places.label, chart.values.label, *ticks]))
 

@@ -483,7 +483,6 @@ def test_the_effect_in_a_sentence_is_that_of_table_2() -> None:
     other = TableSetting(known(), "hc1").headline
     assert "errors: heteroskedasticity-robust (HC1)" in other
     chart = effect_chart(known())
-    assert chart is not None
     (filled,) = [point for point in chart.panels[0].points if point.clear]
     assert (filled.value, filled.low, filled.high) == (one.estimate, one.lower, one.upper)
     assert [text for _, text in chart.places.ticks][-1] == "(5) controls, both effects"

@@ -27,7 +27,6 @@ from experiments.twins.twin import twin, write_twin
 from results.diagnosis.diagnose import diagnose
 from results.report.html import html_report
 from results.report.panel_pages import race_page, trust_page
-from results.store.zarr_store import ZarrStore
 from results.verdict.answer import answer
 from tests.support.browser import Browser, binary, browser
 
@@ -89,7 +88,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Pages:
     folder, found = tmp_path_factory.mktemp("pages"), dict[str, tuple[Path, tuple[str, ...]]]()
     for name in STUDIES:
         store = run(replace(builtin_study(name), replications=64, block=64), store=folder / f"{name}.zarr")
-        assert isinstance(store, ZarrStore)
         diagnosis, page = diagnose(store), folder / f"{name}.html"
         text = html_report(diagnosis, facts_of(store), further=further_charts(store, diagnosis))
         page.write_text(text, encoding="utf-8")

@@ -185,4 +185,3 @@ def test_what_is_kept_of_a_block_that_was_sound_is_a_number(tmp_path: Path) -> N
     store.content_hash()
     assert len(store._blocks._last) <= before + 1
     assert np.count_nonzero(store._sound) == 40
-    assert isinstance(store, ZarrStore)

@@ -232,7 +232,6 @@ STUDY = did_study(192)
 @pytest.fixture(scope="module")
 def blocks() -> dict[tuple[int, int], Block]:
     memory = run(STUDY)
-    assert isinstance(memory, MemoryStore)
     return memory.kept
 
 
@@ -406,7 +405,6 @@ def test_bad_requests_are_one_line_and_leave_nothing(made: Path, tmp_path: Path)
 
 def test_a_block_in_memory_with_some_of_the_estimators_has_their_statuses() -> None:
     store = run(Study("q", design=Paper(), estimators=[TwoWayDID()], replications=8))
-    assert isinstance(store, MemoryStore)
     block = store.kept[0, 0]
     assert list(store.statuses(0, 0)) == list(block.estimates)
     store.kept[0, 0] = dataclasses.replace(block, estimates={})

@@ -126,7 +126,6 @@ def test_pictures_of_the_program_keep_their_labels_in_a_page_and_two_do_not_shar
     figure = replace(full_document().figures[0], drawn=lambda _: svg.encode())
     text = html_tables(Document(FACTS, (), (), figures=(figure,)), ())
     labels = re.search(r'aria-labelledby="(figure-2-t figure-2-d)"', text)
-    assert labels is not None
     assert all(text.count(f'id="{label}"') == 1 for label in labels[1].split())
     clip = '<?xml version="1.0"?><svg xmlns="u"><defs><clipPath id="c"/></defs><g clip-path="url(#c)"/></svg>'
     first = replace(figure, drawn=lambda _: clip.encode())

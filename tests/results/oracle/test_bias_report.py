@@ -121,7 +121,6 @@ def flagged(numbers: Numbers, name: str, n: int, is_null: bool) -> bool:
     """Whether a measure must be marked: 4 Monte Carlo errors away, those of the nominal level for proportions."""
     value, mcse = numbers[name]
     if name == "bias":
-        assert mcse is not None
         return abs(value) > 4 * mcse
     nominal = 95.0 if name == "coverage" else 5.0
     wide = abs(value - nominal) > 4 * 100 * math.sqrt(0.95 * 0.05 / n)
@@ -204,7 +203,6 @@ def test_what_the_verdicts_say(diagnosis: Any) -> None:
     bias = counted(diagnosis, 1, "alpha", 1, 0)
     amount = r"([\d.]+) \(([\d.]+) standard errors, ([\d.]+)% of the true ([\d.]+); t0 too\)"
     said = re.search(rf"t1 of alpha is too (\w+) by {amount} when size = -0.8", text)
-    assert said is not None
     assert said[1] == "low"
     near(said[2], -bias["bias"][0])
     near(said[3], -bias["bias"][0] / bias["emp. SE"][0])
@@ -217,14 +215,12 @@ def test_what_the_verdicts_say(diagnosis: Any) -> None:
         r"([\d.]+)% to ([\d.]+)% when size = 0; this probably fails",
         text,
     )
-    assert sizes is not None
     for name, (share, error) in size.items():
         assert share > 7.5 + Z * error, name
     share, error = size["alpha"]
     near(sizes[1], share - Z * error)
     near(sizes[2], share + Z * error)
     covered = re.search(r"t1 of alpha with one errors covers ([\d.]+)%", text)
-    assert covered is not None
     near(covered[1], min(counted(diagnosis, cell, "alpha", 1, 0)["coverage"][0] for cell in (0, 1)))
 
 
@@ -296,7 +292,6 @@ def in_formats(table: Any) -> dict[str, Pairs]:
 @pytest.mark.parametrize("measure", ["power", "coverage", "bias"])
 def test_every_cell_of_every_format(grid: Any, measure: str) -> None:
     table = pivot.pivot_by(grid, MEASURES[measure], ["size", "treated"])
-    assert table is not None
     errors = () if measure == "bias" else ("error",)
     assert (table.down, table.across) == (("effect.size", "estimator", *errors), ("treated",))
     wanted = [in_frame(grid, measure, keys, treated) for keys in table.rows for (treated,) in table.columns]
@@ -329,12 +324,10 @@ def test_every_cell_of_every_format(grid: Any, measure: str) -> None:
 
 def test_nothing_is_averaged_and_everything_that_varies_has_its_keys(grid: Any) -> None:
     table = pivot.pivot(grid, MEASURES["coverage"], ["estimator"], ["error"])
-    assert table is not None
     assert table.down == ("estimator", "effect.size", "treated")
     held = [cell for row in table.cells for cell in row if cell is not None]
     assert len(held) == len({cell.value.place for cell in held}) == 2 * 2 * 6
     size = pivot.default_pivot(grid, MEASURES["size"])
-    assert size is not None
     assert {cell.value.place[0] for row in size.cells for cell in row if cell is not None} == {0, 1}
     assert pivot.pivot_by(grid, MEASURES["bias"], ["treated"]).across == ("estimator",)  # type: ignore[union-attr]
 
@@ -344,7 +337,6 @@ def test_a_dial_stands_in_the_columns_as_far_as_they_have_room(values: int, acro
     truth = np.ones((64, 1))
     found = Sample(truth, truth + np.random.default_rng(1).standard_normal((64, 1)), np.ones((64, 1, 1)))
     table = pivot.default_pivot(diagnose(made_up([({"x": x}, {"a": found}) for x in range(values)])), MEASURES["bias"])
-    assert table is not None
     assert table.across == across
     sheet = openpyxl.load_workbook(io.BytesIO(pivot.xlsx_file([table]))).active
     assert sheet.freeze_panes == ("A3" if across else "B3")  # below the heads, behind the keys of rows
@@ -352,7 +344,6 @@ def test_a_dial_stands_in_the_columns_as_far_as_they_have_room(values: int, acro
 
 def test_marks_are_those_of_clear_departures(grid: Any) -> None:
     table = pivot.pivot_by(grid, MEASURES["bias"], ["treated"])
-    assert table is not None
     for cell in [cell for row in table.cells for cell in row if cell is not None]:
         assert cell.clear == (abs(cell.value.value) > 4 * cell.value.mcse)
 

@@ -612,7 +612,6 @@ def test_a_symbolic_link_leads_to_the_same_lock(tmp_path: Path, link: str) -> No
 def test_another_process_holds_it_until_it_dies(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLD, str(tmp_path / "x.zarr")]
     holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(StoreLocked, match="in use"), locked(tmp_path / "x.zarr"):
         pass
