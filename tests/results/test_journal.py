@@ -500,18 +500,12 @@ def test_a_terminal_shows_the_effect_then_the_tables_that_are_asked_for() -> Non
     document = replace(known(), notes=("Table 5: of interest.", "For all."))
     text = shown(document, tables_in(PLAIN))
     assert text.startswith("Effect of park on growth: ")
-    assert "Table 2. Regressions" in text
-    assert "Table T." in text
-    assert "Table 7" not in text
-    assert "more tables: 1, 3, 4, 5, 6a" in text
-    assert "Table 5: of interest." not in text
-    assert "For all." in text
-    assert "Neither panel" not in text
+    there = ("Table 2. Regressions", "Table T.", "more tables: 1, 3, 4, 5, 6a", "For all.")
+    assert [words for words in there if words not in text] == []
+    assert [words for words in ("Table 7", "Table 5: of interest.", "Neither panel") if words in text] == []
     text = shown(document, tables_in(PLAIN), ["7", "A1", "9", "11"])
-    assert "Neither panel nor spec gives a table 9, 11." in text
-    assert "Table 7a." in text
-    assert "Table 7h." in text
-    assert "Table A1." in text
+    there = ("Neither panel nor spec gives a table 9, 11.", "Table 7a.", "Table 7h.", "Table A1.")
+    assert [words for words in there if words not in text] == []
     assert "Table 2." not in text
     assert "Table 7b." not in shown(document, tables_in(PLAIN), ["7A"])
     assert "Table 1." in shown(document, [table for table in tables_in(PLAIN) if table.name == "1"])

@@ -151,11 +151,10 @@ def test_a_long_answer_is_told_in_brief_on_the_first_screen_alone() -> None:
     answer = printed(diagnosis, 80, facts, full=False).split("\n\n")[0]
     assert len(answer.splitlines()) <= 2 + MOST_SAID
     said = " ".join(answer.split())
-    assert "- Bias of t2, t1 and t0: \N{CHECK MARK} 3 \N{MIDDLE DOT} \N{BALLOT X} 18 of 21" in said
-    assert "\N{CHECK MARK} holds: at most 0." in said
-    assert "\N{BALLOT X} fails: at worst t" in said
-    assert "of estimator-lowest is too low by 1." in said
-    assert "Expected" in said
+    for words in ("- Bias of t2, t1 and t0: \N{CHECK MARK} 3 \N{MIDDLE DOT} \N{BALLOT X} 18 of 21", "Expected",
+                  "\N{CHECK MARK} holds: at most 0.", "\N{BALLOT X} fails: at worst t",
+                  "of estimator-lowest is too low by 1."):  # fmt: skip
+        assert words in said
     full = " ".join(printed(diagnosis).split())
     assert "estimator-highest is too high by" in full
 

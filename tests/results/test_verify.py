@@ -180,22 +180,20 @@ def test_a_larger_study_first_asks_for_the_repair_of_the_smaller(
     assert "run that study, or choose another --store" in capsys.readouterr().err
 
 
-def test_files_that_were_added_are_named_and_removed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_that_were_added_are_removed_and_more_replications_keep_the_digests_true(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = folder / "x.zarr"
     shutil.copytree(store / "did", store / "copy")
     assert run_command(["store", "verify", str(store)]) == 1
     assert "copy/zarr.json: is not of this store" in capsys.readouterr().out
+    for options in ([], ["--replications", "200"]):
+        assert run_here(folder, *options) == 0
+        assert damages(store) == []
+    cut(store / "replication" / "c.0")
     assert run_here(folder) == 0
-    assert damages(store) == []
-
-
-def test_more_replications_keep_the_digests_true(folder: Path) -> None:
-    assert run_here(folder, "--replications", "200") == 0
-    assert damages(folder / "x.zarr") == []
-    cut(folder / "x.zarr" / "replication" / "c.0")
-    assert run_here(folder) == 0
-    assert run_command(["store", "verify", str(folder / "x.zarr")]) == 0
-    assert ZarrStore.open(folder / "x.zarr").replications == 200
+    assert run_command(["store", "verify", str(store)]) == 0
+    assert ZarrStore.open(store).replications == 200
 
 
 def test_damage_of_the_provenance_says_that_environments_are_not_known(
@@ -444,13 +442,9 @@ def test_damaged_metadata_of_it_are_said_in_one_line(frozen: Path, capsys: pytes
         assert run_here(frozen) == 2, name
         assert "is of an earlier format and damaged" in capsys.readouterr().err
         file.write_bytes(held)
-
-
-def test_a_store_of_version_0_1_is_named_as_such(frozen: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = frozen / "frozen.zarr" / "zarr.json"
-    held = json.loads(file.read_text())
-    del held["attributes"]["digest"]
-    file.write_text(json.dumps(held))
+    root = json.loads((frozen / "frozen.zarr" / "zarr.json").read_text())
+    del root["attributes"]["digest"]  # which stores of version 0.1 had not
+    (frozen / "frozen.zarr" / "zarr.json").write_text(json.dumps(root))
     for command in (["report"], ["store", "info"], ["store", "hash"]):
         assert run_command([*command, str(frozen / "frozen.zarr")]) == 2
         assert "of version 0.1.0, whose stores are no longer read" in capsys.readouterr().err

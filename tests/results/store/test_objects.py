@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -320,19 +321,37 @@ def test_the_store_has_the_hash_of_a_folder_and_resumes_without_reading(
     assert computed(place, STUDY) == 0
 
 
-def test_more_replications_join_what_is_there(place: ObjectPath, tmp_path: Path) -> None:
+def test_more_replications_join_what_is_there_and_growing_sideways_is_refused(
+    place: ObjectPath, reference: str
+) -> None:
     run(quick_study(100), store=str(place))
     assert computed(place, STUDY) == 4, "a new block a cell, and the last that was not full"
-    assert ZarrStore.open(place).content_hash() == hash_in_a_folder(tmp_path / "x.zarr", STUDY)
+    assert ZarrStore.open(place).content_hash() == reference
+    before, larger = names_of(place), quick_study(192, grid=(("effect", (0.0, 0.01, 0.02)),))
+    with pytest.raises(BadInput, match=r"1 new cell; this needs a folder.*copy the store into a folder, run there"):
+        run(larger, store=place)
+    assert names_of(place) == before
 
 
-@pytest.mark.parametrize("writes", ["client", "workers"])
-def test_two_workers_make_the_same_store(place: ObjectPath, reference: str, pool: Executor, writes: str) -> None:
-    run(STUDY, store=place, executor=pool, writes=writes, shuffle=3)
-    store = ZarrStore.open(place)
+@pytest.mark.parametrize(("workers", "writes"), [(2, "client"), (2, "workers"), (0, "workers")])
+def test_workers_make_the_same_store_and_credentials_are_kept_nowhere(
+    place: ObjectPath, reference: str, pool: Executor, workers: int, writes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without workers a job of `--cluster serial` runs in a copy of the process, in which connections hang: this one
+    writes."""
+    with nullcontext(pool) if workers else closing(open_executor("serial")) as executor:
+        run(STUDY, store=place, executor=executor, writes=writes, shuffle=3)
+    store, tree = ZarrStore.open(place), Objects(place)
     assert store.content_hash() == reference
     assert store.unfinished() == []
     assert all(name.startswith("x.zarr/") for name in names_of(place)), "no lock, no token"
+    held = {name: tree.read(name) for name in tree.files()}
+    assert [name for name, data in held.items() if KEY.encode() in data or SECRET.encode() in data] == []
+    assert run_command(["store", "info", str(place), "--json"]) == 0
+    said = capsys.readouterr().out
+    assert json.loads(said)["replications"] == 192
+    assert KEY not in said
+    assert SECRET not in said
 
 
 def test_workers_that_cannot_write_there_end_the_run_in_one_line(
@@ -342,14 +361,6 @@ def test_workers_that_cannot_write_there_end_the_run_in_one_line(
     monkeypatch.setattr(ObjectPath, "write_text", lambda *_, **__: None)
     with pytest.raises(BadInput, match="a worker does not see the store; allowed: workers whose own environment has"):
         run(STUDY, store=place, executor=pool, writes="workers")
-
-
-def test_without_workers_this_process_writes(place: ObjectPath, tmp_path: Path, reference: str) -> None:
-    """A job of `--cluster serial` runs in a copy of the process, in which connections hang."""
-    alone = open_executor("serial")
-    run(STUDY, store=place, executor=alone, writes="workers")
-    alone.close()
-    assert ZarrStore.open(place).content_hash() == reference
 
 
 def killed_and_resumed(command: list[str], place: ObjectPath, study: Any) -> str:
@@ -407,15 +418,6 @@ def test_a_creation_that_was_killed_is_done_anew(
     run(STUDY, store=place)
     assert ZarrStore.open(place).content_hash() == reference
     assert not {HALF_MADE, "left/behind"}.intersection(Objects(place).files())
-
-
-def test_growing_sideways_is_refused_in_one_line(place: ObjectPath) -> None:
-    run(quick_study(128), store=place)
-    before = names_of(place)
-    larger = quick_study(128, grid=(("effect", (0.0, 0.01, 0.02)),))
-    with pytest.raises(BadInput, match=r"1 new cell; this needs a folder.*copy the store into a folder, run there"):
-        run(larger, store=place)
-    assert names_of(place) == before
 
 
 def test_shards_are_merged_there_and_here(place: ObjectPath, tmp_path: Path, reference: str) -> None:
@@ -491,20 +493,6 @@ def test_credentials_that_are_not_known_are_denied(place: ObjectPath, monkeypatc
         demand_credentials(own["AWS_ENDPOINT_URL"])
         with pytest.raises(StoreUnreachable, match=r"access is denied \(InvalidAccessKeyId\).*check AWS_ACCESS_KEY_ID"):
             run(quick_study(64), store=place)
-
-
-def test_credentials_are_kept_nowhere(place: ObjectPath, capsys: pytest.CaptureFixture[str], pool: Executor) -> None:
-    run(STUDY, store=place, executor=pool, writes="workers")
-    tree = Objects(place)
-    for name in tree.files():
-        held = tree.read(name)
-        assert KEY.encode() not in held, name
-        assert SECRET.encode() not in held, name
-    assert run_command(["store", "info", str(place), "--json"]) == 0
-    said = capsys.readouterr().out
-    assert json.loads(said)["replications"] == 192
-    assert KEY not in said
-    assert SECRET not in said
 
 
 DAMAGED_BLOCKS = {
