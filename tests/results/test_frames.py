@@ -55,8 +55,8 @@ def test_every_number_is_that_of_its_record(document: Tables, chosen: tuple[str 
         assert series.index.is_unique
         assert len(series) == len(records)
         for key, value in series.items():
-            own = zip(series.index.names, key if isinstance(key, tuple) else (key,), strict=True)
-            (record,) = (record for full, record in records if (place | dict(own)).items() <= full.items())
+            own = place | dict(zip(series.index.names, key if isinstance(key, tuple) else (key,), strict=True))
+            (record,) = (record for full, record in records if own.items() <= full.items())
             wanted = getattr(record, field)
             assert np.isnan(value) if wanted is None else value == wanted
     ends = part.conf_int()
