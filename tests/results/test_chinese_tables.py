@@ -7,6 +7,7 @@ import itertools
 import re
 import zipfile
 from dataclasses import replace
+from html import unescape
 from typing import get_args
 
 import numpy as np
@@ -144,7 +145,7 @@ def test_robustness_checks_and_error_types_of_the_stars_note_have_chinese_names(
 def around(page: str) -> str:
     """The texts of a page but for figures, warnings and notes behind the tables, which are in English."""
     page = re.sub(r"<(style|script|svg|ul|figcaption)\b.*?</\1>", " ", page, flags=re.DOTALL)
-    return re.sub(r"<[^>]*>", " ", page)
+    return unescape(re.sub(r"<[^>]*>", " ", page))
 
 
 @pytest.mark.parametrize(
