@@ -6,9 +6,9 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import blocks
 import numpy as np
@@ -36,8 +36,7 @@ NAMED = {  # commands and packages that the page must have
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A row of a table "there | here": its section, and the code and the tables of the right cell."""
 
     section: str
@@ -45,7 +44,6 @@ class Row:
     tables: tuple[tuple[str, str], ...]
 
     def keys(self) -> dict[str, Any]:
-        """What it puts into a SPEC.toml."""
         spec: dict[str, Any] = {}
         for match in filter(None, map(KEY.match, self.codes)):
             merge(spec, tomllib.loads(f"{match[1]}\n{match[2]}"))
@@ -53,7 +51,6 @@ class Row:
 
 
 def merge(spec: dict[str, Any], more: dict[str, Any]) -> None:
-    """Put tables into others."""
     for name, value in more.items():
         if isinstance(value, dict):
             merge(spec.setdefault(name, {}), value)
@@ -92,7 +89,6 @@ def frame(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 def spec_of(*found: Row) -> dict[str, Any]:
-    """A small spec with the keys of rows."""
     spec = tomllib.loads(PANEL + '\nlongitude = "lon"\nlatitude = "lat"\n')
     for row in found:
         merge(spec, row.keys())
@@ -109,12 +105,6 @@ def names(frame: pd.DataFrame) -> dict[str, Any]:
     real = pp.read_panel(frame, asked)
     panel = real.panel.with_variables(real.further)
     return {"pp": pp, "panel": panel, "tables": pp.estimate(real)}
-
-
-def test_the_page_has_every_command_that_users_come_from() -> None:
-    headings = re.findall(r"^### (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(re.findall(r"[\w_]+", " ".join(headings))) >= NAMED
-    assert len(ROWS) > 80
 
 
 def test_python_on_the_page_runs_on_a_small_panel(names: dict[str, Any]) -> None:
@@ -166,10 +156,8 @@ def test_keys_on_the_page_are_read(row: Row, frame: pd.DataFrame, tmp_path: Path
 
 
 def test_tables_that_the_page_names_are_made_by_its_keys(names: dict[str, Any]) -> None:
-    made = (*names["tables"].records, *names["tables"].statistics)
-    found = {
-        place for record in made for place in ((str(record.place[0]), str(record.place[1])), (str(record.place[0]), ""))
-    }
+    made = [record.place for record in (*names["tables"].records, *names["tables"].statistics)]
+    found = {(str(table), column) for table, number in made for column in (str(number), "")}
     asked = {place for row in ROWS for place in row.tables}
     assert len({table for table, _ in asked}) > 8
     assert asked - found == set()
@@ -186,15 +174,14 @@ def test_commands_on_the_page_run(frame: pd.DataFrame, tmp_path: Path, monkeypat
         assert run_command([*words[1:], "--quiet"]) == 0, text
 
 
-def test_tests_that_the_page_names_are_there() -> None:
-    named = TEST.findall(PAGE.read_text(encoding="utf-8"))
+def test_tests_that_the_page_names_are_there_and_every_command_that_users_come_from() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    named = TEST.findall(page)
     assert len(named) > 20
-    lacking = [(file, name) for file, name in named
-               if f"\ndef {name}(" not in (blocks.REPOSITORY / file).read_text(encoding="utf-8")]  # fmt: skip
-    assert lacking == []
-
-
-def test_every_section_that_names_a_program_says_what_was_compared() -> None:
-    sections = PAGE.read_text(encoding="utf-8").split("\n### ")[1:]
-    silent = [text.splitlines()[0] for text in sections if "\nChecked: " not in text]
-    assert silent == []
+    assert [(file, name) for file, name in named
+            if f"\ndef {name}(" not in (blocks.REPOSITORY / file).read_text(encoding="utf-8")] == []  # fmt: skip
+    sections = page.split("\n### ")[1:]
+    headings = " ".join(text.splitlines()[0] for text in sections)
+    assert set(re.findall(r"[\w_]+", headings)) >= NAMED
+    assert [text.splitlines()[0] for text in sections if "\nChecked: " not in text] == [], "what was compared is said"
+    assert len(ROWS) > 80

@@ -1,114 +1,15 @@
-"""Records made up in memory: any arrays, and draws of the paper design fitted by the real estimators."""
+"""Records of the paper design in memory, and a small finished store."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
+from made_records import MadeUpRecords, fit_paper
 
-from estimators import SpatialPanel, TwoWayDID
-from estimators.core.estimator import Estimates, Layout, Status
 from experiments.run.runner import run
-from results.store.block import Block
-from sim.design import Wanted
-from sim.presets import Paper
-from sim.streams import Streams
 from studies import quick_study
-
-
-@dataclass(frozen=True)
-class MadeUpRecords:
-    """Whole cells, handed out in blocks of `block` replications."""
-
-    cells: Sequence[Mapping[str, object]]
-    layouts: Mapping[str, Layout]
-    draws: Sequence[Block]
-    block: int
-    worlds: int = 1
-    held_fixed: tuple[str, ...] = ()
-    claims: Sequence[Mapping[str, Any]] = ()
-
-    def blocks(self, cell: int) -> Iterator[Block]:
-        whole = self.draws[cell]
-        for start in range(0, whole.replications, self.block):
-            rows = slice(start, start + self.block)
-            yield Block(
-                truth={name: values[rows] for name, values in whole.truth.items()},
-                estimates={name: estimates.take(rows) for name, estimates in whole.estimates.items()},
-                tracebacks={},
-                start=start,
-            )
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One estimator's arrays: theta, estimate (R, K), se (R, E, K) and what differs from the default."""
-
-    theta: np.ndarray
-    estimate: np.ndarray
-    se: np.ndarray
-    dof: float = 12.0
-    status: np.ndarray | None = None
-    stored: Mapping[str, np.ndarray] | None = None
-
-
-def made_up(
-    cells: Sequence[tuple[Mapping[str, object], Mapping[str, Sample]]],
-    block: int = 64,
-    worlds: int = 1,
-    held_fixed: tuple[str, ...] = (),
-    claims: Sequence[Mapping[str, Any]] = (),
-) -> MadeUpRecords:
-    """Records of (parameters, samples by estimator); estimator a has terms t0, t1, ... and targets beta(a0), ..."""
-    layouts: dict[str, Layout] = {}
-    draws = []
-    for _, samples in cells:
-        truth: dict[str, np.ndarray] = {}
-        estimates = {}
-        for name, sample in samples.items():
-            r, e, k = sample.se.shape
-            terms, errors = tuple(f"t{i}" for i in range(k)), ("one", "two", "three")[:e]
-            targets = {term: f"beta({name}{i})" for i, term in enumerate(terms)}
-            layouts[name] = Layout(terms, errors, (), targets, tuple(sample.stored or ()))
-            truth |= {targets[term]: sample.theta[:, i] for i, term in enumerate(terms)}
-            status = np.full(r, Status.OK) if sample.status is None else sample.status
-            extra: dict[str, Any] = dict(sample.stored or {})
-            dof = np.full(sample.se.shape, sample.dof)
-            estimates[name] = Estimates(
-                terms, errors, sample.estimate, sample.se, dof, status.astype(np.uint8), **extra
-            )
-        draws.append(Block(truth, estimates, {}, 0))
-    return MadeUpRecords([parameters for parameters, _ in cells], layouts, draws, block, worlds, held_fixed, claims)
-
-
-def fit_paper(replications: int, block: int = 64) -> MadeUpRecords:
-    """Four cells of the paper design, two-way DID and a Durbin model."""
-    fitters = (TwoWayDID(), SpatialPanel("sdm", "lee-yu"))
-    cells = [{"effect": effect, "spillover": spillover} for effect in (0.0, 0.0157) for spillover in ("none", "paper")]
-    draws, layouts = [], {}
-    for parameters in cells:
-        design = Paper(**parameters)  # type: ignore[arg-type]
-        layouts = {fitter.name: fitter.layout(design.schema) for fitter in fitters}
-        estimands = tuple(dict.fromkeys(name for layout in layouts.values() for name in layout.targets.values()))
-        variables = frozenset().union(*(fitter.variables(design.schema) for fitter in fitters))
-        draw = design.draw(Streams(11, "cell", 0, replications), Wanted(variables, estimands))
-        draws.append(Block(draw.truth, {fitter.name: fitter(draw.panel) for fitter in fitters}, {}, 0))
-    return MadeUpRecords(cells, layouts, draws, block)
-
-
-@pytest.fixture(scope="session")
-def fabricate() -> Callable[..., MadeUpRecords]:
-    return made_up
-
-
-@pytest.fixture(scope="session")
-def sample_of() -> type[Sample]:
-    return Sample
 
 
 @pytest.fixture(scope="session")
@@ -126,6 +27,5 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(made: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
     shutil.copytree(made, tmp_path / "x.zarr")
     return tmp_path / "x.zarr"

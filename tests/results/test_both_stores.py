@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -45,7 +46,6 @@ def block_of(cell: int, index: int, raised: tuple[int, ...] = ()) -> Block:
 
 @pytest.fixture(params=["memory", "zarr"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """An empty store of the study."""
     schema = schema_of(STUDY)
     return MemoryStore(schema) if request.param == "memory" else ZarrStore.create(tmp_path / "x.zarr", schema)
 
@@ -79,10 +79,9 @@ def test_blocks_come_back_in_order_whatever_the_order_of_writing(store: Store, a
     assert [block.replications for block in read.blocks(1)] == [64, 32]
     for ours, theirs in zip(read.blocks(1), (written[1, 0], written[1, 2]), strict=True):
         np.testing.assert_array_equal(ours.truth["att"], theirs.truth["att"])
-        for name in ("did", "short"):
-            np.testing.assert_array_equal(ours.estimates[name].estimate, theirs.estimates[name].estimate)
-            np.testing.assert_array_equal(ours.estimates[name].se, theirs.estimates[name].se)
-            np.testing.assert_array_equal(ours.estimates[name].status, theirs.estimates[name].status)
+        for name, field in product(("did", "short"), ("estimate", "se", "status")):
+            pair = (getattr(block.estimates[name], field) for block in (ours, theirs))
+            np.testing.assert_array_equal(*pair, err_msg=f"{name} {field}")
 
 
 @pytest.mark.parametrize("kind", ["memory", "zarr"])
@@ -98,13 +97,10 @@ def test_cells_with_fewer_terms_keep_each_number_under_its_name(kind: str, tmp_p
     assert terms[-1] == "constant"
     assert len(terms) > len(own.terms)
     fits = fits_of(read, "did", store.layouts["did"], 0.05)
-    assert fits is not None
     for place, term in enumerate(terms):
-        known = term in own.terms
-        expected = own.estimate[:, own.terms.index(term)] if known else np.full(64, np.nan)
-        np.testing.assert_array_equal(fits.estimate[:, place], expected)
-        expected = own.se[:, 0, own.terms.index(term)] if known else np.full(64, np.nan)
-        np.testing.assert_array_equal(fits.se[:, 0, place], expected)
+        for found, held in ((fits.estimate, own.estimate), (fits.se[:, 0], own.se[:, 0])):
+            expected = held[:, own.terms.index(term)] if term in own.terms else np.full(64, np.nan)
+            np.testing.assert_array_equal(found[:, place], expected, err_msg=term)
 
 
 def test_poisoned_blocks_are_left_out_until_they_are_written(store: Store, again: Callable[[], Store]) -> None:
@@ -218,9 +214,5 @@ def test_every_block_keeps_the_environment_that_computed_it(store: Store, again:
     store.write(1, 0, block_of(1, 0))
     read = again()
     assert read.environments == (Origin("unknown", blocks=1), replace(first, blocks=2), replace(second, blocks=1))
-    assert [read.origins_of(*place) for place in [(0, 0), (0, 1), (1, 1), (1, 0)]] == [
-        (None,),
-        (first,),
-        (second,),
-        (first,),
-    ]
+    origins = [read.origins_of(*place) for place in [(0, 0), (0, 1), (1, 1), (1, 0)]]
+    assert origins == [(None,), (first,), (second,), (first,)]

@@ -7,28 +7,21 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from itertools import pairwise, product
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from made_records import Sample, made_up
 from PIL import Image
 
 from estimators.core.estimator import Status
 from results.diagnosis.claims import Claim
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import Diagnosis, diagnose
+from results.plots import grid
 from results.plots.chart import FORMATS, Axis, Chart, Facet, apart, panel_svgs, percent, ticks
-from results.plots.grid import (
-    MEASURES,
-    Value,
-    dials,
-    fits_one_picture,
-    measure_chart,
-    nested_chart,
-    value_axis,
-)
 from results.plots.picture import figure_bytes, picture_of
 from results.plots.replications import contrast_chart, replication_charts, sampled
 from results.report.grids import lead_of
@@ -39,7 +32,7 @@ EFFECTS, UNITS, KINDS = (0.0, 0.2, 0.5, 1.0), (50, 100, 200), ("plain", "odd")
 
 
 @pytest.fixture(scope="module")
-def records(fabricate: Any, sample_of: Any) -> Any:
+def records() -> Any:
     """Twelve cells of two estimators with two error types; some fits failed, with absurd numbers."""
     rng = np.random.default_rng(31)
     cells = []
@@ -51,11 +44,11 @@ def records(fabricate: Any, sample_of: Any) -> Any:
                 se = np.abs(rng.normal(3 / math.sqrt(units), 0.05, (DRAWS, 2, 1)))
                 status = np.where(np.arange(DRAWS) < 5, Status.SINGULAR, Status.OK)
                 shift = 0.4 * (kind == "odd")
-                a = sample_of(theta, np.where(status[:, None] == Status.OK, theta + noise, 1e6), se, status=status)
-                b = sample_of(theta, theta + noise * 1.5 + shift, se * 0.6)
+                a = Sample(theta, np.where(status[:, None] == Status.OK, theta + noise, 1e6), se, status=status)
+                b = Sample(theta, theta + noise * 1.5 + shift, se * 0.6)
                 parameters = {"effect.size": effect, "units": units, "kind": kind}
                 cells.append((parameters, {"exact": a, "biased": b}))
-    made = fabricate(cells)
+    made = made_up(cells)
     for name, layout in list(made.layouts.items()):  # one estimand for both, so that they can be compared
         made.layouts[name] = type(layout)(layout.terms, layout.errors, (), {"t0": "beta(exact0)"}, ())
     return made
@@ -111,10 +104,9 @@ def along(chart: Chart, svg: str) -> tuple[tuple[float, float], bool]:
 
 @pytest.mark.parametrize("name", ["power", "size", "coverage", "bias", "rmse"])
 def test_every_mark_maps_back_to_its_value(diagnosis: Any, name: str) -> None:
-    chart = measure_chart(diagnosis, MEASURES[name])
-    assert chart is not None
+    chart = grid.measure_chart(diagnosis, grid.MEASURES[name])
     frame = diagnosis.frame[diagnosis.frame["sample"] == "own"]
-    frame = frame[frame["measure"] == MEASURES[name].column]
+    frame = frame[frame["measure"] == grid.MEASURES[name].column]
     known = frame["value"].dropna().to_numpy()
     seen = 0
     for panel, svg in zip(chart.panels, panel_svgs(chart), strict=True):
@@ -132,8 +124,7 @@ def test_every_mark_maps_back_to_its_value(diagnosis: Any, name: str) -> None:
 
 
 def test_roles_of_dials(diagnosis: Any) -> None:
-    power = measure_chart(diagnosis, MEASURES["power"])
-    assert power is not None
+    power = grid.measure_chart(diagnosis, grid.MEASURES["power"])
     assert (power.form, power.places.label) == ("curves", "size of the effect")
     assert {series.label for series in power.panels[0].series} == {
         "exact, one", "exact, two", "biased, one", "biased, two"}  # fmt: skip
@@ -141,33 +132,29 @@ def test_roles_of_dials(diagnosis: Any) -> None:
     names = {text.get_text(): text.get_position()[1] for text in picture_of(power).axes[0].texts}
     for one in power.panels[0].series:  # names stand beside the ends of their lines, on an axis from 0 to 1
         assert names[one.label] == pytest.approx(one.points[-1].value, abs=0.25)
-    against_units = measure_chart(diagnosis, MEASURES["coverage"], axis="units", error="one")
-    assert against_units is not None
+    against_units = grid.measure_chart(diagnosis, grid.MEASURES["coverage"], axis="units", error="one")
     assert against_units.places.label == "units"
-    assert fits_one_picture(against_units)
-    assert measure_chart(diagnosis, MEASURES["size_adjusted_power"], term="nothing") is None
+    assert grid.fits_one_picture(against_units)
+    assert grid.measure_chart(diagnosis, grid.MEASURES["size_adjusted_power"], term="nothing") is None
 
 
-def test_power_without_a_path_from_size_leaves_null_cells_out(fabricate: Any, sample_of: Any) -> None:
+def test_power_without_a_path_from_size_leaves_null_cells_out() -> None:
     rng = np.random.default_rng(6)
-    cells = [({"effect": effect}, {name: sample_of(np.full((40, 1), effect), effect + rng.normal(size=(40, 1)),
+    cells = [({"effect": effect}, {name: Sample(np.full((40, 1), effect), effect + rng.normal(size=(40, 1)),
                                                    np.ones((40, 1, 1))) for name in ("a", "b")})
              for effect in (0.0, 1.0)]  # fmt: skip
-    found = diagnose(fabricate(cells))
-    chart = measure_chart(found, MEASURES["power"])
-    assert chart is not None
+    found = diagnose(made_up(cells))
+    chart = grid.measure_chart(found, grid.MEASURES["power"])
     assert (chart.form, [panel.title for panel in chart.panels]) == ("dots", [""])
-    size = measure_chart(found, MEASURES["size"])
-    assert size is not None
+    size = grid.measure_chart(found, grid.MEASURES["size"])
     assert len(size.panels) == 1
     theta = np.resize([[1.0], [-1.0]], (40, 1))  # 0 on average, and in no draw
-    varied = diagnose(fabricate([({}, {"a": sample_of(theta, theta, np.ones((40, 1, 1)))})]))
-    assert measure_chart(varied, MEASURES["size"]) is None
+    varied = diagnose(made_up([({}, {"a": Sample(theta, theta, np.ones((40, 1, 1)))})]))
+    assert grid.measure_chart(varied, grid.MEASURES["size"]) is None
 
 
 def test_nested_loops_show_every_cell_in_the_order_of_the_dials(diagnosis: Any) -> None:
-    chart = nested_chart(diagnosis, MEASURES["bias"])
-    assert chart is not None
+    chart = grid.nested_chart(diagnosis, grid.MEASURES["bias"])
     cells = len(EFFECTS) * len(UNITS) * len(KINDS)
     assert [len(series.points) for series in chart.panels[0].series] == [cells, cells]
     assert [loop.name for loop in chart.loops] == ["size of the effect", "units", "kind"]
@@ -198,7 +185,7 @@ def test_the_zip_orders_intervals_and_counts_those_that_miss(records: Any, diagn
         assert f"{len(panel.points)} replications, {len(missed)} marked" in str(svg)
     assert zipped.places.ticks == ((5.0, "95%"), (25.0, "75%"), (50.0, "50%"), (75.0, "25%"))
     cell = next(k for k, one in enumerate(records.cells) if all(dial.names[dial.at[k]] in scatter.subject
-                                                                 for dial in dials(records.cells)))  # fmt: skip
+                                                                 for dial in grid.dials(records.cells)))  # fmt: skip
     fits = records.draws[cell].estimates["biased"]
     assert {float(value) for value in fits.estimate[:, 0]} >= {point.at for point in scatter.panels[-1].points}
     few = sampled(records, 0, {(0, "exact", "t0", "one"): "x"}, 0.05, most=7)
@@ -216,15 +203,13 @@ def test_replications_are_numbered_as_in_their_cell(records: Any) -> None:
 
 
 def test_too_few_usable_fits_are_marked_nowhere() -> None:
-    """However many were attempted."""
-    values = [Value((0, "a", "t", ""), 1.0, 0.01, 0.98, 1.02, n, 1000, 1, False) for n in (3, 29, 30)]
-    marked = [value.departs(MEASURES["bias"], 0.05) for value in values]
+    values = [grid.Value((0, "a", "t", ""), 1.0, 0.01, 0.98, 1.02, n, 1000, 1, False) for n in (3, 29, 30)]
+    marked = [value.departs(grid.MEASURES["bias"], 0.05) for value in values]
     assert marked == [False, False, True]
 
 
 def test_contrasts_are_those_of_the_diagnosis(records: Any, diagnosis: Any) -> None:
     chart = contrast_chart(records, diagnosis)
-    assert chart is not None
     for cell, panel in enumerate(chart.panels):
         frame = contrast(records, ("biased", "t0", "one"), ("exact", "t0", "one"), cell).set_index("measure")
         (point,) = panel.points
@@ -232,52 +217,40 @@ def test_contrasts_are_those_of_the_diagnosis(records: Any, diagnosis: Any) -> N
     twice = SimpleNamespace(layouts=records.layouts, worlds=records.worlds, cells=records.cells[:1],
                             blocks=lambda cell: iter([*records.blocks(cell)] * 2))  # fmt: skip
     first = contrast_chart(twice, diagnosis, most=DRAWS)
-    assert first is not None
     assert "the first 115 of each cell" in first.caption  # of 120 in its first block five failed
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_files_of_papers_are_the_same_bytes_and_hold_every_value(diagnosis: Any, form: Any) -> None:
-    chart = measure_chart(diagnosis, MEASURES["coverage"], error="one")
-    assert chart is not None
+def test_files_of_papers_are_the_same_bytes_and_hold_every_value(form: Any) -> None:
+    found = diagnosed_grid(kind=("a", "b"), n=(1, 2))
+    chart = grid.measure_chart(found, grid.MEASURES["coverage"], error="one")
     content = figure_bytes(chart, form)
     assert content == figure_bytes(chart, form)
-    starts = {"svg": b"<svg", "pdf": b"%PDF", "png": b"\x89PNG"}[form]
-    assert content.startswith(starts)
+    assert content.startswith({"svg": b"<svg", "pdf": b"%PDF", "png": b"\x89PNG"}[form])
     if form == "svg":
         text = content.decode()
-        assert chart.values.label in text
-        assert all(panel.title in text for panel in chart.panels)
-        for series in chart.panels[0].series:
-            assert series.label in text
-
-
-def test_labels_stand_apart_and_within() -> None:
-    assert apart([10.0, 11.0, 50.0], 13.0, 0.0, 100.0) == [10.0, 23.0, 50.0]
-    crowded = apart([95.0, 96.0, 97.0], 13.0, 0.0, 100.0)
-    assert crowded == [74.0, 87.0, 100.0]
-    assert all(b - a >= 13 - 1e-9 for a, b in pairwise(crowded))
+        labels = [panel.title for panel in chart.panels] + [series.label for series in chart.panels[0].series]
+        assert [label for label in (chart.values.label, *labels) if label not in text] == []
 
 
 def test_ticks_are_round_numbers_within() -> None:
+    """Labels stand apart, dials in order."""
     assert ticks(0.0, 1.0) == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     assert ticks(-0.0016, 0.0011) == [-0.001, 0.0, 0.001] or len(ticks(-0.0016, 0.0011)) >= 3
     assert all(0.88 <= tick <= 1.0 for tick in ticks(0.88, 1.0))
     assert percent(0.05) == "5%"
-    assert value_axis(MEASURES["size"], [], alpha=0.2).high == pytest.approx(0.4)  # twice the level
-
-
-def test_dials_in_order_and_without_crowding() -> None:
+    assert grid.value_axis(grid.MEASURES["size"], [], alpha=0.2).high == pytest.approx(0.4)  # twice the level
+    assert apart([10.0, 11.0, 50.0], 13.0, 0.0, 100.0) == [10.0, 23.0, 50.0]
+    assert apart([95.0, 96.0, 97.0], 13.0, 0.0, 100.0) == [74.0, 87.0, 100.0]
     cells = [
         {"n": 1000, "kind": "b", "lags": [1, 2]},
         {"n": 1, "kind": "a", "lags": []},
         {"n": 2, "kind": "b", "lags": []},
     ]
-    n, kind, lags = dials(cells)
+    n, kind, lags = grid.dials(cells)
     assert (n.names, n.at, n.places) == (("1", "2", "1000"), (2, 0, 1), (0.0, 1.0, 2.0))
-    assert (kind.names, kind.is_number) == (("b", "a"), False)
-    assert lags.names == ("1 + 2", "none")
-    assert dials(cells, [1, 2])[0].places == (1.0, 2.0)
+    assert (kind.names, kind.is_number, lags.names) == (("b", "a"), False, ("1 + 2", "none"))
+    assert grid.dials(cells, [1, 2])[0].places == (1.0, 2.0)
     assert Facet("", ()).points == []
 
 
@@ -285,16 +258,16 @@ FEW_DRAWS = 60
 LONG = ("callaway-santanna-not-yet", "two-way-difference")
 
 
-def diagnosed_grid(fabricate: Any, sample_of: Any, **grid: tuple[object, ...]) -> Diagnosis:
+def diagnosed_grid(**grid: tuple[object, ...]) -> Diagnosis:
     """Two estimators with long names, the first with a term `overall`, the second with `did`."""
     rng = np.random.default_rng(20260310)
     cells = []
     for values in product(*grid.values()):
         theta = np.full((FEW_DRAWS, 1), 0.5)
-        samples = {name: sample_of(theta, theta + rng.standard_normal((FEW_DRAWS, 1)), np.ones((FEW_DRAWS, 1, 1)))
+        samples = {name: Sample(theta, theta + rng.standard_normal((FEW_DRAWS, 1)), np.ones((FEW_DRAWS, 1, 1)))
                    for name in LONG}  # fmt: skip
         cells.append((dict(zip(grid, values, strict=True)), samples))
-    made = fabricate(cells)
+    made = made_up(cells)
     for name, term in zip(LONG, ("overall", "did"), strict=True):
         layout = made.layouts[name]
         made.layouts[name] = replace(layout, terms=(term,), targets={term: layout.targets["t0"]})
@@ -309,27 +282,25 @@ def diagnosed_grid(fabricate: Any, sample_of: Any, **grid: tuple[object, ...]) -
      ((), None)],
 )  # fmt: skip
 def test_a_claim_about_every_first_term_is_shown_for_every_estimator(
-    fabricate: Any, sample_of: Any, terms: tuple[str, ...], wanted: str | None
+    terms: tuple[str, ...], wanted: str | None
 ) -> None:
-    diagnosis = replace(diagnosed_grid(fabricate, sample_of, kind=("a", "b")), claims=(Claim("bias", terms),))
+    diagnosis = replace(diagnosed_grid(kind=("a", "b")), claims=(Claim("bias", terms),))
     measure, term = lead_of(diagnosis)
     assert (measure.name, term) == ("bias", wanted)
-    chart = measure_chart(diagnosis, measure, term=term)
-    assert chart is not None
+    chart = grid.measure_chart(diagnosis, measure, term=term)
     assert len(chart.panels[0].series) == (2 if wanted is None else 1)
 
 
-def test_every_cell_is_one_picture_from_three_dials_on(fabricate: Any, sample_of: Any) -> None:
-    many = diagnosed_grid(fabricate, sample_of, kind=("a", "b"), n=(1, 2, 3), shape=("flat", "steep"))
-    (chart,) = every_cell(many, MEASURES["bias"])
+def test_every_cell_is_one_picture_from_three_dials_on() -> None:
+    many = diagnosed_grid(kind=("a", "b"), n=(1, 2, 3), shape=("flat", "steep"))
+    (chart,) = every_cell(many, grid.MEASURES["bias"])
     assert (chart.form, len(chart.panels[0].series[0].points)) == ("nested", 12)
-    assert every_cell(diagnosed_grid(fabricate, sample_of, kind=("a", "b"), n=(1, 2, 3)), MEASURES["bias"]) == []
+    assert every_cell(diagnosed_grid(kind=("a", "b"), n=(1, 2, 3)), grid.MEASURES["bias"]) == []
 
 
-def test_dots_with_long_names_stand_within_the_width_of_a_page(fabricate: Any, sample_of: Any) -> None:
+def test_dots_with_long_names_stand_within_the_width_of_a_page() -> None:
     shapes, serial = ("constant", "growing", "fading"), ("independent", "autocorrelated")
-    chart = measure_chart(diagnosed_grid(fabricate, sample_of, shape=shapes, serial=serial), MEASURES["bias"])
-    assert chart is not None
+    chart = grid.measure_chart(diagnosed_grid(shape=shapes, serial=serial), grid.MEASURES["bias"])
     assert (chart.form, len(chart.panels)) == ("dots", 6)
     with Image.open(io.BytesIO(figure_bytes(chart, "png"))) as picture:
         pixels = np.asarray(picture.convert("L"))

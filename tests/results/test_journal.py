@@ -64,11 +64,6 @@ from sim import Panel, Roles
 from sim.errors import BadInput
 
 
-def test_an_error_type_that_no_fit_has_is_refused() -> None:
-    with pytest.raises(BadInput, match=r"hc9.*cluster:unit"):
-        journal_tables(full_document(), "hc9")
-
-
 def test_table_5_names_the_bootstrap_by_its_cluster() -> None:
     document = full_document()
     renamed = [replace(record, se_type=record.se_type.replace(":unit", ":province")) for record in document.records]
@@ -89,15 +84,17 @@ def test_effects_by_simulation_stand_beside_those_by_the_delta_method() -> None:
     assert any("by simulation" in note for note in asked.notes)
 
 
-def test_a_document_with_a_single_fit_and_no_treatment() -> None:
-    fit = Fit(BASELINE["controls, units, periods"], "did")
+def test_a_document_with_a_single_fit_and_no_treatment_or_with_nothing() -> None:
     facts = {**FACTS, "treatment": None, "treatment_column": None}
-    document = Document(facts, tuple(records(fit, {"rain": 0.07})), tuple(statistics(fit, r2=None)))
-    first, behind = journal_tables(document)
+    first, behind = journal_tables(
+        Document(facts, tuple(records(WHOLE, {"rain": 0.07})), tuple(statistics(WHOLE, r2=None)))
+    )
     assert first.caption == "Table 2. Regressions of icr on its regressors"
     assert [column.number for column in first.columns] == ["(5)"]
     assert "eip" not in " ".join([row.label for row in first.rows] + list(first.notes))
     assert behind.rows[0].label == "Fixed effects: rain 0.0700"
+    fit = Fit((ROBUSTNESS, 1), "did", sample="nothing came of it")
+    assert journal_tables(Document(FACTS, (), tuple(statistics(fit, r2=0.5)))) == journal_tables(document([])) == ()
 
 
 def test_a_treatment_is_said_to_be_1_from_the_period_on_that_a_column_holds() -> None:
@@ -107,36 +104,22 @@ def test_a_treatment_is_said_to_be_1_from_the_period_on_that_a_column_holds() ->
         assert not only(name).notes[0].startswith("eip")
 
 
-def test_statistics_without_records_and_empty_documents_do_no_harm() -> None:
-    assert journal_tables(Document(FACTS, (), ())) == ()
-    fit = Fit((ROBUSTNESS, 1), "did", sample="nothing came of it")
-    assert journal_tables(Document(FACTS, (), tuple(statistics(fit, r2=0.5)))) == ()
-
-
-def test_controls_keep_their_names_whatever_they_look_like() -> None:
-    named = {"did": "eip"}
-    assert term_label("w_did", ("inv", "road_pc"), lambda name: named.get(name, name)) == "W × eip"
-    assert term_label("w_rain", ("w_rain",)) == "w_rain"
-    assert term_label("w_w_rain", ("w_rain",)) == "W × w_rain"
-    assert term_label("indirect:did", (), lambda name: named.get(name, name)) == "eip"
-    assert term_label("long_indirect:did", (), lambda name: named.get(name, name)) == "eip"
-    assert term_label("long_run:did") == "long_run:did"
-    assert term_label("lambda") == "λ"
-
-
 def test_p_values_stars_and_minus_signs() -> None:
+    """And names of terms, where controls keep theirs whatever they look like, and of errors."""
     assert (probability(0.0001), probability(0.00001), probability(None)) == ("0.0001", "<0.0001", "")
     assert split_stars("-0.01***") == ("-0.01", "***")
     assert (figures(0.0512, places=2), short_p(0.001)) == ("0.051", "= .001")
     assert with_minus("[-0.1, -2] 2006-2023 knn-6 1e-7 -0.00008") == "[−0.1, −2] 2006-2023 knn-6 1e−7 −0.00008"
-
-
-def test_error_types_in_words() -> None:
+    for term, controls, label in (("w_did", ("inv", "road_pc"), "W × eip"), ("w_rain", ("w_rain",), "w_rain"),
+                                  ("w_w_rain", ("w_rain",), "W × w_rain"), ("lambda", (), "λ"),
+                                  ("indirect:did", (), "eip"), ("long_indirect:did", (), "eip")):  # fmt: skip
+        assert term_label(term, controls, lambda name: {"did": "eip"}.get(name, name)) == label
+    assert term_label("long_run:did") == "long_run:did"
     assert error_label("cluster:unit+period") == "clustered by unit and period"
     assert error_label("conley:200") == "Conley, 200 km"
-    assert "n - k" in error_note("iid", likelihood=False)
-    assert "no small-sample factor" in error_note("cluster:unit", likelihood=True)
-    assert "inverted" in error_note("wild:province", likelihood=False)
+    for error, likelihood, said in (("iid", False, "n - k"), ("wild:province", False, "inverted"),
+                                    ("cluster:unit", True, "no small-sample factor")):  # fmt: skip
+        assert said in error_note(error, likelihood=likelihood)
 
 
 def test_wide_tables_break_between_groups_and_keep_every_column() -> None:
@@ -151,13 +134,10 @@ def test_wide_tables_break_between_groups_and_keep_every_column() -> None:
     single = replace(table, columns=tuple(replace(column, group="") for column in heads))
     assert [len(part.columns) for part in single.blocks(lambda part: len(part.columns) <= 4)] == [3, 3]
     assert [len(part.columns) for part in table.blocks(lambda part: len(part.columns) <= 2)] == [2, 2, 2]
-
-
-def test_long_tables_break_above_headings() -> None:
-    rows = (Row("a"), Row("h", kind="head"), Row("b"), Row("c"), Row("h2", kind="head"), Row("d"))
-    parts = JournalTable("7", "Long", (), rows, ("note",)).pages(4)
-    assert [[row.label for row in part.rows] for part in parts] == [["a", "h", "b", "c"], ["h2", "d"]]
-    assert parts[0].notes == ()
+    labels = (Row("a"), Row("h", kind="head"), Row("b"), Row("c"), Row("h2", kind="head"), Row("d"))
+    pages = JournalTable("7", "Long", (), labels, ("note",)).pages(4)
+    assert [[row.label for row in part.rows] for part in pages] == [["a", "h", "b", "c"], ["h2", "d"]]
+    assert pages[0].notes == (), "long tables break above headings"
 
 
 def test_every_table_is_found_and_no_two_share_a_place() -> None:
@@ -298,7 +278,6 @@ def test_stars_of_effects_are_those_of_the_durbin_model() -> None:
 
 
 FIT = Fit(("2", 5), "did")
-LARGE = (1.2345678e12, 3.6878866e11)  # an estimate and its error
 NONE_ALIKE, NONE_NEGATIVE = "(none: all weights are equal", "(none: no weight is negative)"
 
 
@@ -331,16 +310,13 @@ def test_an_estimate_and_its_error_are_written_alike(estimate: float, error: flo
     assert (*value.cells, below.cells[0].strip("()")) == written
 
 
-def test_a_row_is_written_alike_as_far_as_its_numbers_are_of_a_size() -> None:
+def test_numbers_of_a_row_an_interval_a_variable_and_the_appendix_are_written_alike() -> None:
+    """As far as they are of a size."""
     found = [record(FIT, "x", *pair, "iid", pvalue=0.5) for pair in ((1.2e12, 3e11), (8.1e6, 2e6), (0.5, 0.25))]
-    value, below = coefficient_rows("x", found)
-    assert value.cells == ("1.200e12", "8.100e6", "0.5000")
-    assert below.cells == ("(3.000e11)", "(2.000e6)", "(0.2500)")
+    assert [row.cells for row in coefficient_rows("x", found)] == [
+        ("1.200e12", "8.100e6", "0.5000"), ("(3.000e11)", "(2.000e6)", "(0.2500)")]  # fmt: skip
     usual = [record(FIT, "x", *pair, "iid", pvalue=0.5) for pair in ((0.00033, 0.00096), (-0.0406, 0.0386))]
     assert coefficient_rows("x", usual)[0].cells == ("0.00033", "-0.0406")
-
-
-def test_an_interval_and_a_variable_are_written_alike() -> None:
     wild = record(FIT, "x", 2e7, None, "wild:unit", pvalue=0.5, lower=-5e5, upper=4e7)
     assert coefficient_rows("x", [wild])[1].cells == ("[-5.000e5, 4.000e7]",)
     values = {"mean": 1.04e13, "sd": 1.4e12, "min": 0.0, "max": 3e13, "nobs": 400.0, "sd_within": 839339345772.5}
@@ -348,23 +324,13 @@ def test_an_interval_and_a_variable_are_written_alike() -> None:
     assert [row.cells for row in table.rows] == [
         ("1.040e13", "1.400e12", "0.0000", "3.000e13", "400"), ("", "8.393e11", "", "", ""),
     ]  # fmt: skip
-
-
-def test_behind_the_tables_numbers_are_written_alike_too() -> None:
-    found = [replace(record(FIT, "did", LARGE[0], error, kind), lower=9e11, upper=1.5e12)
-             for error, kind in ((LARGE[1], "iid"), (9.1e6, "hc1"))]  # fmt: skip
-    appendix = next(table for table in journal_tables(document(found)) if table.appendix)
+    large = [replace(record(FIT, "did", 1.2345678e12, error, kind), lower=9e11, upper=1.5e12)
+             for error, kind in ((3.6878866e11, "iid"), (9.1e6, "hc1"))]  # fmt: skip
+    appendix = next(table for table in journal_tables(document(large)) if table.appendix)
     assert appendix.rows[0].label.endswith("eip 1.235e12")
     assert [(row.cells[0], *row.cells[3:]) for row in appendix.rows[1:]] == [
         ("3.688e11", "9.000e11", "1.500e12"), ("9.100e6", "9.000e11", "1.500e12"),
     ]  # fmt: skip
-
-
-def test_without_a_breakdown_table_s3_says_none() -> None:
-    fit = Fit(("S3", 1), "honest", "smoothness", "event(0)")
-    said = statistics(fit, original_lower=0.004, original_upper=0.027, scale=0.5, breakdown=None)
-    table = only("S3", document=document([], [*said, *statistics(fit, "0.5", lower=-0.01, upper=None)]))
-    assert [row.cells for row in table.rows if "breakdown" in row.label] == [("none",)]
 
 
 def test_none_is_explained_for_either_row_of_the_weights() -> None:
@@ -373,13 +339,14 @@ def test_none_is_explained_for_either_row_of_the_weights() -> None:
     mean, others = table.notes[0].split("mean could be zero ")[1].split("all effects could have the other sign ")
     assert mean.startswith(NONE_ALIKE)
     assert others.startswith(NONE_NEGATIVE)
-
-
-def test_weights_in_large_units_are_written_alike() -> None:
     table = weights_table(coefficient=1.2e7, sensitivity=9e6, reversal=2.5e8, negative_share=0.05)
     assert [cells(table, label)[0] for label in ("Two-way coefficient", "SD of effects, mean may be 0",
             "SD of effects, all reversed", "Share with a negative weight")] == [
         "1.200e7", "9.000e6", "2.500e8", "0.0500"]  # fmt: skip
+    fit = Fit(("S3", 1), "honest", "smoothness", "event(0)")
+    said = statistics(fit, original_lower=0.004, original_upper=0.027, scale=0.5, breakdown=None)
+    table = only("S3", document=document([], [*said, *statistics(fit, "0.5", lower=-0.01, upper=None)]))
+    assert [row.cells for row in table.rows if "breakdown" in row.label] == [("none",)]
 
 
 @pytest.mark.parametrize(("units", "periods", "treated", "date"), [(5, 4, 3, 1), (5, 17, 1, 3), (5, 17, 3, 3)])
@@ -489,6 +456,8 @@ def test_notes_say_what_brackets_and_stars_are() -> None:
     assert "***" not in said["levels"]
     assert "* p <" not in said["p"]
     assert "stars of park depend" not in said["p"]
+    names = [table.name for table in tables_in(Style(tables=("7", "1")))]
+    assert names == ["1", *(f"7{letter}" for letter in "abcdefgh")], "only the tables of the style are made"
 
 
 def test_labels_stand_in_place_of_names_everywhere() -> None:
@@ -514,7 +483,6 @@ def test_the_effect_in_a_sentence_is_that_of_table_2() -> None:
     other = TableSetting(known(), "hc1").headline
     assert "errors: heteroskedasticity-robust (HC1)" in other
     chart = effect_chart(known())
-    assert chart is not None
     (filled,) = [point for point in chart.panels[0].points if point.clear]
     assert (filled.value, filled.low, filled.high) == (one.estimate, one.lower, one.upper)
     assert [text for _, text in chart.places.ticks][-1] == "(5) controls, both effects"
@@ -532,32 +500,23 @@ def test_a_terminal_shows_the_effect_then_the_tables_that_are_asked_for() -> Non
     document = replace(known(), notes=("Table 5: of interest.", "For all."))
     text = shown(document, tables_in(PLAIN))
     assert text.startswith("Effect of park on growth: ")
-    assert "Table 2. Regressions" in text
-    assert "Table T." in text
-    assert "Table 7" not in text
-    assert "more tables: 1, 3, 4, 5, 6a" in text
-    assert "Table 5: of interest." not in text
-    assert "For all." in text
-    assert "Neither panel" not in text
+    there = ("Table 2. Regressions", "Table T.", "more tables: 1, 3, 4, 5, 6a", "For all.")
+    assert [words for words in there if words not in text] == []
+    assert [words for words in ("Table 7", "Table 5: of interest.", "Neither panel") if words in text] == []
     text = shown(document, tables_in(PLAIN), ["7", "A1", "9", "11"])
-    assert "Neither panel nor spec gives a table 9, 11." in text
-    assert "Table 7a." in text
-    assert "Table 7h." in text
-    assert "Table A1." in text
+    there = ("Neither panel nor spec gives a table 9, 11.", "Table 7a.", "Table 7h.", "Table A1.")
+    assert [words for words in there if words not in text] == []
     assert "Table 2." not in text
     assert "Table 7b." not in shown(document, tables_in(PLAIN), ["7A"])
     assert "Table 1." in shown(document, [table for table in tables_in(PLAIN) if table.name == "1"])
 
 
-def test_only_the_tables_of_the_style_are_made() -> None:
-    names = [table.name for table in tables_in(Style(tables=("7", "1")))]
-    assert names == ["1", *(f"7{letter}" for letter in "abcdefgh")]
-
-
-def test_a_table_that_no_panel_has_is_refused_by_name() -> None:
+def test_tables_and_error_types_that_are_not_there_are_refused_by_name() -> None:
     assert check_tables("2, 7b,a3,S2") == ("2", "7b", "a3", "S2")
     assert check_tables("C2,c3") == ("C2", "c3")  # weights beside table C
     assert check_tables(None) == ()
     for text in ("9", "two", "", "Q2"):
         with pytest.raises(BadInput, match="--tables"):
             check_tables(text)
+    with pytest.raises(BadInput, match=r"hc9.*cluster:unit"):
+        journal_tables(full_document(), "hc9")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_records import Sample, made_up
 from scipy import stats
 
 from estimators.core.estimator import Status, holm
@@ -92,6 +93,9 @@ def test_the_family_is_all_that_a_study_judges() -> None:
     stated = replace(second, claim=Claim("power"))
     assert judgements([few, judged([right] * 12)]) == 24
     assert judgements([few, stated]) == 12
+    known = judged([right])
+    empty = Judged(1, math.nan, math.nan, math.nan, math.nan, Grade.OPEN, known.cells[0].row)
+    assert judgements([replace(known, cells=(*known.cells, empty))]) == 1, "a cell without a number is no judgement"
 
 
 def slow_holm(pvalues: list[float]) -> list[float]:
@@ -111,12 +115,6 @@ def test_holm_by_hand_and_one_after_the_other() -> None:
     np.testing.assert_allclose(holm(values), slow_holm(values.tolist()), rtol=1e-14)
 
 
-def binomial_tail(hits: int, n: int, p: float, above: bool) -> float:
-    """P(X >= hits) or P(X <= hits), term by term."""
-    chosen = range(hits, n + 1) if above else range(hits + 1)
-    return math.fsum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in chosen)
-
-
 @pytest.mark.parametrize(("hits", "above"), [(9, True), (30, True), (0, False), (1, False)])
 def test_p_values_of_shares_are_no_smaller_than_exact_ones(hits: int, above: bool) -> None:
     n, low, high = 120, 0.04, 0.06
@@ -124,7 +122,7 @@ def test_p_values_of_shares_are_no_smaller_than_exact_ones(hits: int, above: boo
     edge = high if above else low
     found = beyond_share(value, math.sqrt(value * (1 - value) / n), n, 1, low, high)
     normal = stats.norm.sf(abs(value - edge) / math.sqrt(edge * (1 - edge) / n))
-    exact = binomial_tail(hits, n, edge, above)
+    exact = stats.binom.sf(hits - 1, n, edge) if above else stats.binom.cdf(hits, n, edge)
     assert found == pytest.approx(min(1.0, 2 * max(normal, exact)), rel=1e-9)
 
 
@@ -161,11 +159,11 @@ def test_exact_ties_lie_within() -> None:
     assert not within(math.nan, math.nan, 0.05)
 
 
-def test_intervals_that_always_cover_lie_on_a_tolerance_of_one_less_the_level(fabricate: Any, sample_of: Any) -> None:
+def test_intervals_that_always_cover_lie_on_a_tolerance_of_one_less_the_level() -> None:
     """Coverage 1 is .05 from .95, all that a tolerance of .05 allows, although 1 - .95 is more than .05 in doubles."""
     noise = np.random.default_rng(1).standard_normal((4000, 1))
-    sample = sample_of(np.ones((4000, 1)), 1 + noise, np.full((4000, 1, 1), 100.0), dof=1e6)
-    diagnosis = replace(diagnose(fabricate([({}, {"ols": sample})])), claims=(Claim("coverage", tolerance=0.05),))
+    sample = Sample(np.ones((4000, 1)), 1 + noise, np.full((4000, 1, 1), 100.0), dof=1e6)
+    diagnosis = replace(diagnose(made_up([({}, {"ols": sample})])), claims=(Claim("coverage", tolerance=0.05),))
     (verdict,) = verdicts(diagnosis)
     assert (verdict.worst.value, verdict.worst.upper) == (1.0, 1.0)
     assert verdict.grade is Grade.HARMLESS
@@ -262,15 +260,14 @@ def test_an_open_cell_says_what_it_needs() -> None:
     assert needs_text(Needed(9800.0, 0, at_value=True)) == "at this value needs about 9,800 replications"
 
 
-def sizes(sample_of: Any, n: int, hits: int) -> Any:
-    """Fits of a true null of which exactly `hits` are rejected."""
+def sizes(n: int, hits: int) -> Any:
     estimate = np.where(np.arange(n) < hits, 3.0, 0.5)[:, None] * np.where(np.arange(n) % 2, 1.0, -1.0)[:, None]
-    return sample_of(np.zeros((n, 1)), estimate, np.ones((n, 1, 1)), dof=1e6)
+    return Sample(np.zeros((n, 1)), estimate, np.ones((n, 1, 1)), dof=1e6)
 
 
-def test_sentences_and_records_say_what_is_needed_and_how_much_is_judged(fabricate: Any, sample_of: Any) -> None:
-    cells = [({"c": c}, {"ols": sizes(sample_of, 320, 16)}) for c in range(3)]
-    diagnosis = replace(diagnose(fabricate(cells)), claims=(Claim("size"),))
+def test_sentences_and_records_say_what_is_needed_and_how_much_is_judged() -> None:
+    cells = [({"c": c}, {"ols": sizes(320, 16)}) for c in range(3)]
+    diagnosis = replace(diagnose(made_up(cells)), claims=(Claim("size"),))
     found = answer(diagnosis)
     planned = about(fits_needed(ALPHA, 0.025, share=True, cells=3))
     assert found.sentences == (
@@ -282,7 +279,7 @@ def test_sentences_and_records_say_what_is_needed_and_how_much_is_judged(fabrica
     )
     (record,) = verdict_records(found)
     assert (record["replications_needed"], record["pvalue"]) == (planned, None)
-    alone = replace(diagnose(fabricate(cells[:1])), claims=(Claim("size"),))
+    alone = replace(diagnose(made_up(cells[:1])), claims=(Claim("size"),))
     assert answer(alone).notes == ()
 
 
@@ -296,7 +293,6 @@ def test_of_several_that_are_open_the_largest_need_is_said() -> None:
 
 
 def by_hand(claim: Claim, values: Sequence[float], estimator: str = "ols", truth: float = 0.1) -> Verdict:
-    """A verdict whose cells have these values."""
     grade = Grade.STATED if claim.measure == "power" else Grade.HOLDS
     rows = (row_of(15, 300, cell) | {"truth": truth, "tests": False} for cell in range(len(values)))
     cells = [Judged(row["cell"], value, 0.001, value - 0.002, value + 0.002, grade, row)
@@ -321,10 +317,10 @@ def test_beyond_four_tests_the_powers_of_the_rest_stand_together() -> None:
     assert "e4" not in said
 
 
-def test_a_lucky_failure_among_many_is_open_and_a_record_has_its_p_value(fabricate: Any, sample_of: Any) -> None:
-    odd, right = sizes(sample_of, 2000, 186), sizes(sample_of, 2000, 100)
+def test_a_lucky_failure_among_many_is_open_and_a_record_has_its_p_value() -> None:
+    odd, right = sizes(2000, 186), sizes(2000, 100)
     cells = [({"c": c}, {"ols": right if c else odd}) for c in range(CELLS)]
-    many, few = (replace(diagnose(fabricate(part)), claims=(Claim("size"),)) for part in (cells, cells[:5]))
+    many, few = (replace(diagnose(made_up(part)), claims=(Claim("size"),)) for part in (cells, cells[:5]))
     single = 2 * stats.binom.sf(185, 2000, EDGE)
     for diagnosis, count, grade in ((many, 24, "cannot be told"), (few, 5, "fails")):
         (record,) = verdict_records(answer(diagnosis))
@@ -345,46 +341,36 @@ def test_points_of_few_worlds() -> None:
         "smaller, more replications only the part of an error that lies within worlds."
     )
     assert "have 1 degree of freedom" in judged_sentence(1, 2, 2)
+    grades = [judged([row_of(300, 2000, worlds=worlds, widening=2.0)]).grade for worlds in (1, 4)]
+    assert grades == [Grade.FAILS, Grade.OPEN], "a size that fails in one world is open in four"
     assert "Only departures" not in judged_sentence(1, 32, 32)
     assert judged_sentence(1, 64, 4).endswith("2,048 replications reach all 64 worlds.")
     assert judged_sentence(1, 1, 1) == ""
     assert judged_sentence(0, 1, 1) == ""
 
 
-def test_a_size_that_fails_in_one_world_is_open_in_four() -> None:
-    one, four = (judged([row_of(300, 2000, worlds=worlds, widening=2.0)]) for worlds in (1, 4))
-    assert one.grade is Grade.FAILS
-    assert four.grade is Grade.OPEN
-
-
-def test_one_of_many_cells_with_more_than_one_failed_fit_in_a_hundred_is_luck(fabricate: Any, sample_of: Any) -> None:
+def test_one_of_many_cells_with_more_than_one_failed_fit_in_a_hundred_is_luck() -> None:
     """40 cells of 1,000 fits, of which 1% fail: 20 in one of them have p below .05 alone, and not of all."""
 
     def cell(failed: int) -> Any:
         status = np.where(np.arange(1000) < failed, Status.SINGULAR, Status.OK)
-        return replace(sizes(sample_of, 1000, 50), status=status)
+        return replace(sizes(1000, 50), status=status)
 
     def grade(cells: int, failed: int) -> Grade:
         parts = [({"c": c}, {"ols": cell(failed if c == 0 else 10)}) for c in range(cells)]
-        (found,) = failed_fits(diagnose(fabricate(parts)))
+        (found,) = failed_fits(diagnose(made_up(parts)))
         return found.grade
 
-    assert 2 * binomial_tail(20, 1000, 0.01, above=True) < 0.05 < 40 * 2 * binomial_tail(20, 1000, 0.01, above=True)
+    assert 2 * stats.binom.sf(19, 1000, 0.01) < 0.05 < 40 * 2 * stats.binom.sf(19, 1000, 0.01)
     assert grade(1, 20) is Grade.FAILS
     assert grade(40, 20) is Grade.OPEN
     assert grade(40, 60) is Grade.FAILS
 
 
-def test_judged_cells_without_a_number_are_no_judgement() -> None:
-    known = judged([row_of(100, 2000)])
-    empty = Judged(1, math.nan, math.nan, math.nan, math.nan, Grade.OPEN, known.cells[0].row)
-    assert judgements([replace(known, cells=(*known.cells, empty))]) == 1
-
-
-def test_claims_of_a_study_are_one_family(fabricate: Any, sample_of: Any) -> None:
+def test_claims_of_a_study_are_one_family() -> None:
     """A size that fails among 5 numbers and not among 5 sizes and as many biases and coverages twice."""
-    odd, right = sizes(sample_of, 2000, 186), sizes(sample_of, 2000, 100)
-    records = fabricate([({"c": c}, {"ols": right if c else odd}) for c in range(5)])
+    odd, right = sizes(2000, 186), sizes(2000, 100)
+    records = made_up([({"c": c}, {"ols": right if c else odd}) for c in range(5)])
     single = 2 * stats.binom.sf(185, 2000, EDGE)
     assert 5 * single < 0.05 < 20 * single
     size, others = Claim("size"), (Claim("bias"), Claim("coverage"), Claim("bias", tolerance=0.3))

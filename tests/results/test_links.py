@@ -37,9 +37,9 @@ from studies import quick_study
 
 NOBODY = 65534
 HOW = ("pipe", "folder or file")
-PARTS = ["zarr.json", "did", "did/zarr.json", "provenance/zarr.json", "truth", "truth/c.0.1.0",
-         "did/inference", "did/inference/c.1.0.0.0.0", "block_mark", "block_mark/c.1.1.0", "effect",
-         "effect/c.0"]  # fmt: skip
+PARTS = ("zarr.json", "did", "did/zarr.json", "provenance/zarr.json", "truth", "truth/c.0.1.0", "did/inference",
+         "did/inference/c.1.0.0.0.0", "block_mark", "block_mark/c.1.1.0", "effect", "effect/c.0")  # fmt: skip
+STUDY = '[design]\nkind = "paper"\ncontrols = "none"\n[[estimators]]\nkind = "did"\n'
 
 
 @pytest.fixture(scope="module")
@@ -201,12 +201,8 @@ def test_a_mark_that_opens_to_much_is_damaged_and_not_opened(store: Path, monkey
         patch.setattr(files, "_zstd", None)
         with pytest.raises(ValueError, match=f"a mark of {1 << 26} bytes"):
             body_without_seal(bomb, parts)
-    tracemalloc.start()
-    try:
+    with little_memory():
         opened = ZarrStore.open(store)
-        assert tracemalloc.get_traced_memory()[1] < 1 << 25
-    finally:
-        tracemalloc.stop()
     assert opened.pending() == [(1, 1)]
 
 
@@ -214,12 +210,8 @@ def test_a_chunk_that_opens_to_much_is_damaged_and_not_opened(store: Path, refer
     bomb = bytes(CRC32C(location="end").encode(Blosc(cname="lz4", clevel=5, typesize=8).encode(bytes(1 << 26))))
     (store / "did" / "inference" / "c.1.1.0.0.0").write_bytes(bomb)
     opened = ZarrStore.open(store)
-    tracemalloc.start()
-    try:
+    with little_memory():
         assert opened.pending() == [(1, 1)]
-        assert tracemalloc.get_traced_memory()[1] < 1 << 25
-    finally:
-        tracemalloc.stop()
     run(quick_study(128), store=store)
     assert ZarrStore.open(store).content_hash() == reference
 
@@ -228,7 +220,6 @@ ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
 
 
 def texts(held: object) -> Iterator[str]:
-    """All texts of a document."""
     if isinstance(held, str):
         yield held
     elif isinstance(held, dict | list):
@@ -306,7 +297,7 @@ def test_the_lock_writes_to_a_plain_file_of_its_own_user_alone(
             pass
         with pytest.raises(BadInput, match="a run writes into it"):
             check_free(group_folder / "s.zarr")
-        (tmp_path / "s.toml").write_text('[design]\nkind = "paper"\ncontrols = "none"\n[[estimators]]\nkind = "did"\n')
+        (tmp_path / "s.toml").write_text(STUDY)
         asked = ["run", str(tmp_path / "s.toml"), "--cluster", "serial", "--store", str(group_folder / "s.zarr")]
         for words in (["--dry-run"], []):
             assert run_command([*asked, *words]) == 2
@@ -379,7 +370,6 @@ Path({mark!r}).write_text("ran")
 
 
 def commands(store: Path) -> list[list[str]]:
-    """Every command that reads a store."""
     here, other, out = str(store), str(store.with_name("other.zarr")), str(store.with_name("out.zarr"))
     return [["report", here], *(["store", word, here] for word in ("verify", "hash", "info")),
             ["replay", here, "0", "0"], ["store", "merge", here, other, "--out", out],
@@ -387,13 +377,21 @@ def commands(store: Path) -> list[list[str]]:
 
 
 class Bomb:
-    """What a pickle of it runs when it is read."""
-
     def __init__(self, mark: Path) -> None:
         self.mark = mark
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.write_text, (self.mark, "ran")
+
+
+@contextlib.contextmanager
+def little_memory() -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", ["did/term", "block_mark"])
@@ -424,16 +422,12 @@ def test_a_store_of_format_2_with_pickles_runs_nothing(
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [
-        ({"codecs": [{"name": "numcodecs.pickle"}]}, "names the codec 'numcodecs.pickle'"),
-        ({"codecs": ["pickle"]}, "names the codec 'pickle'"),
-        ({"zarr_format": 2}, "is of zarr format 2"),
-        ({"storage_transformers": [{"name": "x"}]}, "holds an array of another kind"),
-        ({"data_type": "variable_length_bytes"}, "holds an array of another kind"),
-        ({"codecs": []}, "holds an array of another kind"),
-        ({"consolidated_metadata": {"kind": "inline", "metadata": {}}}, "holds metadata of other files"),
-    ],
-)
+    [({"codecs": [{"name": "numcodecs.pickle"}]}, "names the codec 'numcodecs.pickle'"),
+     ({"codecs": ["pickle"]}, "names the codec 'pickle'"), ({"zarr_format": 2}, "is of zarr format 2"),
+     *((changes, "holds an array of another kind") for changes in (
+         {"storage_transformers": [{"name": "x"}]}, {"data_type": "variable_length_bytes"}, {"codecs": []})),
+     ({"consolidated_metadata": {"kind": "inline", "metadata": {}}}, "holds metadata of other files")],
+)  # fmt: skip
 def test_other_codecs_are_refused_before_zarr_sees_them(
     store: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], said: str
 ) -> None:
@@ -486,7 +480,7 @@ def test_addresses_are_refused_and_no_folder_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "s.toml").write_text('[design]\nkind = "paper"\ncontrols = "none"\n[[estimators]]\nkind = "did"\n')
+    (tmp_path / "s.toml").write_text(STUDY)
     scheme = address.partition(":")[0]
     for command in (["run", "s.toml", "--cluster", "serial", "--store", address], ["report", address],
                     ["store", "verify", address], ["replay", address, "0", "0"], ["compare", address, address],

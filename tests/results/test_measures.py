@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
-from fits_of_worlds import value_of
+from made_records import Sample, made_up, measured, to_the_spread, two_passes, value_of
 from scipy import optimize, stats
 
 from estimators.core.estimator import Status
+from results.diagnosis import measures
 from results.diagnosis.diagnose import diagnose
-from results.diagnosis.fits import FirstPass, Fits, SecondPass, measures_by_error, measures_by_term
-from results.diagnosis.measures import (
-    Extremes,
-    Measured,
-    RunningMoments,
-    Tally,
-    bias_eliminated_coverage,
-    empirical_se,
-    interval,
-    mean_without,
-    proportion,
-    variance_without,
-    wilson,
-)
 from results.diagnosis.power import Exceedances, UpperTail, adjusted, detectable, fitted_curve, power, told_effect
 from sim.arrays import Floats
 
@@ -108,13 +94,13 @@ def moved_coverage(low: np.ndarray, high: np.ndarray, e: np.ndarray) -> tuple[fl
     return share, np.sqrt(scatter / n)
 
 
-def test_measures_of_a_negative_truth_mirror_those_of_a_positive_one(fabricate: Any, sample_of: Any) -> None:
+def test_measures_of_a_negative_truth_mirror_those_of_a_positive_one() -> None:
     """Negative truths: signs are wrong where estimates are positive; sizes are compared in absolute value."""
     x = draw(np.random.default_rng(6), (600, 1))
     x["estimate"] = x["theta"] + 3 * (x["estimate"] - x["theta"])  # some significant estimates have the wrong sign
     status = np.where(np.isin(np.arange(600), [3, 90, 150]), Status.SINGULAR, Status.OK)
-    samples = [sample_of(sign * x["theta"], sign * x["estimate"], x["se"][:, None, :], 9.0, status) for sign in (1, -1)]
-    frames = [diagnose(fabricate([({}, {"a": sample})], block=50)) for sample in samples]
+    samples = [Sample(sign * x["theta"], sign * x["estimate"], x["se"][:, None, :], 9.0, status) for sign in (1, -1)]
+    frames = [diagnose(made_up([({}, {"a": sample})], block=50)) for sample in samples]
     ok = status == Status.OK
     expected = brute(-x["theta"][ok, 0], -x["estimate"][ok, 0], x["se"][ok, 0], 9.0)
     for name, (value, mcse) in expected.items():
@@ -131,19 +117,19 @@ def test_measures_of_a_negative_truth_mirror_those_of_a_positive_one(fabricate: 
     assert value_of(frames[0].frame, "bias")["value"] == pytest.approx(-value_of(frames[1].frame, "bias")["value"])
 
 
-def test_normal_inference_when_dof_is_infinite(fabricate: Any, sample_of: Any) -> None:
+def test_normal_inference_when_dof_is_infinite() -> None:
     x = draw(np.random.default_rng(1), (200, 1))
-    sample = sample_of(x["theta"], x["estimate"], x["se"][:, None, :], np.inf)
-    frame = diagnose(fabricate([({}, {"a": sample})]), alpha=0.1).frame
+    sample = Sample(x["theta"], x["estimate"], x["se"][:, None, :], np.inf)
+    frame = diagnose(made_up([({}, {"a": sample})]), alpha=0.1).frame
     rejected = np.abs(x["estimate"] / x["se"]) >= stats.norm.ppf(0.95)
     assert value_of(frame, "rejection")["value"] == pytest.approx(rejected.mean())
 
 
-def test_relative_bias_where_the_truth_is_zero_or_near_it(fabricate: Any, sample_of: Any) -> None:
+def test_relative_bias_where_the_truth_is_zero_or_near_it() -> None:
     rng = np.random.default_rng(2)
     theta = np.stack([np.zeros(90), rng.normal(0.3, 1.0, 90), np.full(90, 2.0)], axis=1)
-    sample = sample_of(theta, theta + rng.normal(size=theta.shape), np.ones((90, 1, 3)))
-    frame = diagnose(fabricate([({}, {"a": sample})])).frame
+    sample = Sample(theta, theta + rng.normal(size=theta.shape), np.ones((90, 1, 3)))
+    frame = diagnose(made_up([({}, {"a": sample})])).frame
     assert np.isnan(value_of(frame, "relative_bias", term="t0")["value"])
     assert np.isnan(value_of(frame, "relative_bias", term="t1")["value"])
     assert np.isfinite(value_of(frame, "relative_bias_ratio", term="t1")[["value", "mcse"]].astype(float)).all()
@@ -157,34 +143,14 @@ SIMULATED = ("bias", "relative_bias_ratio", "empirical_se", "mse", "rmse", "mean
 
 
 @pytest.fixture(scope="module")
-def outer() -> dict[str, Measured]:
+def outer() -> dict[str, measures.Measured]:
     """Measures of 2,000 studies of 400 replications at once: a study is a term."""
-    return studies(draw(np.random.default_rng(20240711), (400, 2000), dof=9.0), 2.0)
-
-
-def studies(x: Arrays, critical: float) -> dict[str, Measured]:
-    """Measures of as many studies as there are columns."""
-    estimate, theta, se = x["estimate"], x["theta"], x["se"][:, None, :]
-    statistic = np.abs(estimate[:, None, :]) / se
-    lower, upper = estimate[:, None, :] - critical * se, estimate[:, None, :] + critical * se
-    decided = np.ones(statistic.shape, dtype=bool)
-    ok = np.full(400, Status.OK, dtype=np.uint8)
-    passed = ok == Status.OK
-    fits = Fits(
-        estimate, theta, se, lower, upper, statistic, statistic >= critical, decided, np.empty((400, 0)), passed, ok,
-        np.zeros(400, dtype=np.intp),
-    )  # fmt: skip
-    first = FirstPass(estimate.shape[1], 1, 0, 0.05)
-    first.add(fits, fits.ok)
-    second = SecondPass(first)
-    second.add(fits, fits.ok)
-    by_error = {name: Measured(*(part[0] for part in item)) for name, item in measures_by_error(second).items()}
-    return measures_by_term(second) | by_error
+    return measured(two_passes(draw(np.random.default_rng(20240711), (400, 2000), dof=9.0), 2.0))
 
 
 @pytest.mark.parametrize("name", SIMULATED)
-def test_monte_carlo_error_is_the_spread_over_studies(outer: dict[str, Measured], name: str) -> None:
-    ratio, own_error = to_the_spread(outer[name])
+def test_monte_carlo_error_is_the_spread_over_studies(outer: dict[str, measures.Measured], name: str) -> None:
+    ratio, own_error = to_the_spread(*outer[name][:2])
     assert ratio == pytest.approx(1.0, abs=4 * own_error)
 
 
@@ -202,19 +168,11 @@ def variances(rng: np.random.Generator, shape: tuple[int, int]) -> Arrays:
 @pytest.mark.parametrize("world", [skewed, variances])
 def test_coverage_of_moved_intervals_allows_for_an_estimated_bias(world: Callable[..., Arrays]) -> None:
     """sqrt(B (1 - B) / R) is 17% too large here: a draw that moves the bias moves intervals that cover with it."""
-    measured = studies(world(np.random.default_rng(20240712), (400, 2000)), 2.0)["bias_eliminated_coverage"]
-    ratio, own_error = to_the_spread(measured)
+    found = measured(two_passes(world(np.random.default_rng(20240712), (400, 2000)), 2.0))["bias_eliminated_coverage"]
+    ratio, own_error = to_the_spread(*found[:2])
     assert ratio == pytest.approx(1.0, abs=4 * own_error)
-    share = measured.value
+    share = found.value
     assert np.sqrt((share * (1 - share) / 400).mean()) > 1.1 * share.std(ddof=1)
-
-
-def to_the_spread(measured: Measured) -> tuple[float, float]:
-    """The root mean square of Monte Carlo errors over the spread of the measure, and the ratio's own relative error."""
-    value, mcse, _ = measured
-    spread = value.std(ddof=1)
-    kurtosis = ((value - value.mean()) ** 4).mean() / value.var() ** 2
-    return float(np.sqrt((mcse**2).mean()) / spread), float(np.sqrt((kurtosis - 1) / (4 * len(value))))
 
 
 @pytest.mark.parametrize("hits", [0, 20])
@@ -222,22 +180,22 @@ def test_a_share_of_nothing_or_all_is_not_exact(hits: int) -> None:
     """Agresti and Coull (1998): two more hits and two more misses, with z^2 = 3.84 in place of 4."""
     cases = 20 + stats.norm.ppf(0.975) ** 2
     share = (hits + stats.norm.ppf(0.975) ** 2 / 2) / cases
-    measured = proportion(np.array([float(hits)]), np.array([20.0]))
+    measured = measures.proportion(np.array([float(hits)]), np.array([20.0]))
     assert measured.value[0] == hits / 20
     assert measured.mcse[0] == pytest.approx(np.sqrt(share * (1 - share) / cases))
-    assert np.isnan(proportion(np.array([0.0]), np.array([0.0])).mcse[0])
-    covered, errors, usable = Tally((1,)), RunningMoments((1,)), np.ones((20, 1), dtype=bool)
+    assert np.isnan(measures.proportion(np.array([0.0]), np.array([0.0])).mcse[0])
+    covered, errors, usable = measures.Tally((1,)), measures.RunningMoments((1,)), np.ones((20, 1), dtype=bool)
     covered.add(np.full((20, 1), hits == 20), usable)
     errors.add(np.arange(20.0)[:, None], usable)
-    moved = bias_eliminated_coverage(covered, np.zeros(1), np.zeros(1), errors)
+    moved = measures.bias_eliminated_coverage(covered, np.zeros(1), np.zeros(1), errors)
     assert (moved.value[0], moved.mcse[0]) == (hits / 20, measured.mcse[0])
 
 
 def test_a_spread_has_an_error_from_three_fits_on() -> None:
     """1 and 3 have the kurtosis 1, as any two values: an error of 0. That of 1, 3 and 2 is 1.5."""
-    moments = RunningMoments((2,), 4)
+    moments = measures.RunningMoments((2,), 4)
     moments.add(np.array([[1.0, 1.0], [3.0, 3.0], [9.0, 2.0]]), np.array([[True, True], [True, True], [False, True]]))
-    found = empirical_se(moments)
+    found = measures.empirical_se(moments)
     np.testing.assert_allclose(found.value, [np.sqrt(2.0), 1.0])
     np.testing.assert_allclose(found.mcse, [np.nan, np.sqrt(0.5 / 12)])
 
@@ -245,23 +203,19 @@ def test_a_spread_has_an_error_from_three_fits_on() -> None:
 def test_the_interval_of_a_share_follows_its_error() -> None:
     """Half the error is that of four times the cases. Of .15 of them fewer than ten are too few for a normal one."""
     value, n = np.array([0.95, 0.15]), np.array([400.0, 16.0])
-    narrow = interval(Measured(value, np.sqrt(value * (1 - value) / n) / 2, n), True)
-    np.testing.assert_allclose(np.array(narrow), np.array(wilson(value, 4 * n)), rtol=1e-12)
-
-
-def test_wilson_interval_and_its_ends() -> None:
-    low, high = wilson(np.array([0.0, 0.95, 1.0]), np.array([100.0, 100.0, 100.0]))
+    narrow = measures.interval(measures.Measured(value, np.sqrt(value * (1 - value) / n) / 2, n), True)
+    np.testing.assert_allclose(np.array(narrow), np.array(measures.wilson(value, 4 * n)), rtol=1e-12)
+    ends = np.array(measures.wilson(np.array([0.0, 0.95, 1.0]), np.full(3, 100.0)))
     expected = [stats.binomtest(k, 100).proportion_ci(method="wilson") for k in (0, 95, 100)]
-    np.testing.assert_allclose(low, [ci.low for ci in expected], atol=1e-12)
-    np.testing.assert_allclose(high, [ci.high for ci in expected], atol=1e-12)
-    assert np.isnan(proportion(np.array([0.0]), np.array([0.0])).value).all()
+    np.testing.assert_allclose(ends, np.array([(ci.low, ci.high) for ci in expected]).T, atol=1e-12)
+    assert np.isnan(measures.proportion(np.array([0.0]), np.array([0.0])).value).all()
 
 
 def test_moments_survive_a_large_mean_and_empty_blocks() -> None:
     x = 1e8 + np.random.default_rng(3).standard_normal((500, 2)) ** 3
     usable = np.ones(x.shape, dtype=bool)
     usable[:100, 1] = False
-    moments = RunningMoments((2,), 4)
+    moments = measures.RunningMoments((2,), 4)
     for rows in np.array_split(np.arange(500), [1, 90, 100, 100, 333]):
         moments.add(x[rows], usable[rows])
     for k in range(2):
@@ -274,28 +228,24 @@ def test_moments_survive_a_large_mean_and_empty_blocks() -> None:
 def test_means_and_variances_without_one_value() -> None:
     """Of 1, 2 and 4: of 2 and 4, of 1 and 4, of 1 and 2. Without one of two values there is no variance."""
     x = np.array([[1.0], [2.0], [4.0]])
-    three, two = RunningMoments((1,)), RunningMoments((1,))
+    three, two = measures.RunningMoments((1,)), measures.RunningMoments((1,))
     three.add(x, np.ones((3, 1), dtype=bool))
     two.add(x[:2], np.ones((2, 1), dtype=bool))
-    np.testing.assert_allclose(mean_without(x, three)[:, 0], [3.0, 2.5, 1.5])
-    np.testing.assert_allclose(variance_without(x, three)[:, 0], [2.0, 4.5, 0.5])
-    np.testing.assert_allclose(mean_without(x[:2], two)[:, 0], [2.0, 1.0])
-    assert np.isnan(variance_without(x[:2], two)).all()
-
-
-def test_extremes_of_nothing() -> None:
-    extremes = Extremes((1,))
-    extremes.add(np.empty((0, 1)), np.empty((0, 1), dtype=bool))
-    assert not extremes.constant.any()
-    assert not extremes.zero.any()
+    np.testing.assert_allclose(measures.mean_without(x, three)[:, 0], [3.0, 2.5, 1.5])
+    np.testing.assert_allclose(measures.variance_without(x, three)[:, 0], [2.0, 4.5, 0.5])
+    np.testing.assert_allclose(measures.mean_without(x[:2], two)[:, 0], [2.0, 1.0])
+    assert np.isnan(measures.variance_without(x[:2], two)).all()
 
 
 def test_near_zero_is_less_than_a_tenth_of_the_middle() -> None:
-    """The middle is 1, 1, -1, -1 and 2."""
     ends = np.array([[0.09, 0.11, -1.91, -1.89, -1.0], [1.91, 1.89, -0.09, -0.11, 5.0]])
-    extremes = Extremes((5,))
+    extremes = measures.Extremes((5,))
     extremes.add(ends, np.ones(ends.shape, dtype=bool))
     assert extremes.near_zero.tolist() == [True, False, True, False, True]
+    nothing = measures.Extremes((1,))
+    nothing.add(np.empty((0, 1)), np.empty((0, 1), dtype=bool))
+    assert not nothing.constant.any()
+    assert not nothing.zero.any()
 
 
 def power_by_hand(null: np.ndarray, other: np.ndarray, alpha: float) -> float:

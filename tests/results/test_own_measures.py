@@ -53,10 +53,6 @@ def spread(estimate: Floats, truth: Floats) -> float:
     return float(np.std(estimate - truth, ddof=1))
 
 
-def mean_error(estimate: Floats, truth: Floats) -> float:
-    return float(np.mean(estimate - truth))
-
-
 def rows(frame: Any, measure: str) -> list[dict[str, Any]]:
     return list(frame[(frame["measure"] == measure) & (frame["term"] == "did")].to_dict("records"))
 
@@ -74,12 +70,17 @@ def test_one_value_a_fit_is_a_mean() -> None:
             assert a["mcse"] == pytest.approx(b["mcse"] * math.sqrt(1024 / 1023))
 
 
-def test_the_jackknife_over_runs_by_hand() -> None:
-    records = run(quick_study(128, grid=()))
+@pytest.fixture(scope="module")
+def records() -> Any:
+    return run(quick_study(128, grid=()))
+
+
+def test_the_jackknife_over_runs_by_hand(records: Any) -> None:
     own = rows(diagnose(records, measures={"spread": spread}).frame, "spread")[0]
-    (first, second) = records.blocks(0)
-    estimate = np.concatenate([block.estimates["did"].estimate[:, 0] for block in (first, second)])
-    error = estimate - np.concatenate([block.truth["att"] for block in (first, second)])
+    blocks = list(records.blocks(0))
+    estimate, truth = (np.concatenate(parts) for parts in zip(
+        *((block.estimates["did"].estimate[:, 0], block.truth["att"]) for block in blocks), strict=True))  # fmt: skip
+    error = estimate - truth
     left = np.array([np.std(np.delete(error, slice(4 * g, 4 * g + 4)), ddof=1) for g in range(32)])
     assert own["mcse"] == pytest.approx(math.sqrt(31 / 32 * np.square(left - left.mean()).sum()))
 
@@ -108,40 +109,32 @@ def test_worlds_widen_the_errors_of_own_measures() -> None:
 
 
 def test_intervals_count_the_worlds_that_were_reached() -> None:
-    records = run(quick_study(128, worlds=16, grid=()))
-    (row,) = rows(diagnose(records, measures={"mean_error": mean_error}).frame, "mean_error")
+    def mean_error(estimate: Floats, truth: Floats) -> float:
+        return float(np.mean(estimate - truth))
+
+    found = diagnose(run(quick_study(128, worlds=16, grid=())), measures={"mean_error": mean_error})
+    (row,) = rows(found.frame, "mean_error")
     assert row["worlds"] == 4
     assert row["upper"] - row["value"] == pytest.approx(3.182446 * row["mcse"], rel=1e-6)  # t of 3 degrees of freedom
 
 
-def test_a_function_may_give_its_own_error() -> None:
-    records = run(quick_study(128, grid=()))
-    found = diagnose(records, measures={"half": lambda estimate: (0.5, 0.125)})
-    (row,) = rows(found.frame, "half")
-    assert (row["value"], row["mcse"], row["n"]) == (0.5, 0.125, 128)
-    assert "<td>0.5 (0.1)</td>" in html_report(found, ReportFacts("x"))
-
-
-def test_values_that_do_not_count_are_left_out() -> None:
-    records = run(quick_study(128, grid=()))
-
+def test_a_function_may_give_its_own_error_and_values_that_do_not_count_are_left_out(records: Any) -> None:
     def first_half(estimate: Floats) -> Floats:
         return np.where(np.arange(len(estimate)) < 64, 1.0, np.nan)
 
-    (row,) = rows(diagnose(records, measures={"first_half": first_half}).frame, "first_half")
-    assert (row["value"], row["mcse"], row["n"]) == (1.0, 0.0, 64)
-
-
-def test_a_term_without_a_truth_has_no_measure_of_the_truth() -> None:
-    records = run(quick_study(64, grid=()))
-    frame = diagnose(records, measures={"spread": spread, "middle": lambda estimate: float(np.median(estimate))}).frame
-    known = set(frame[frame["measure"] == "bias"]["term"])
-    assert set(frame[frame["measure"] == "spread"]["term"]) == known
+    asked: dict[str, Any] = {"half": lambda estimate: (0.5, 0.125), "first_half": first_half, "spread": spread}
+    found = diagnose(records, measures=asked)
+    for name, wanted in (("half", (0.5, 0.125, 128)), ("first_half", (1.0, 0.0, 64))):
+        (row,) = rows(found.frame, name)
+        assert (row["value"], row["mcse"], row["n"]) == wanted
+    assert "<td>0.5 (0.1)</td>" in html_report(found, ReportFacts("x"))
+    terms = [set(found.frame[found.frame["measure"] == name]["term"]) for name in ("spread", "bias")]
+    assert terms[0] == terms[1], "a term without a truth has no measure of the truth"
 
 
 FAULTS: dict[str, tuple[Callable[..., Any], str]] = {
     "raises": (lambda estimate: estimate[10_000], "it raises IndexError"),
-    "shape": (lambda estimate: estimate[:3], "an array of shape (3,) for 64 fits"),
+    "shape": (lambda estimate: estimate[:3], "an array of shape (3,) for 128 fits"),
     "text": (lambda estimate: "high", "it returns a str"),
     "triple": (lambda estimate: (1.0, 2.0, 3.0), "a tuple of 3"),
     "unknown": (lambda estimates: 1.0, "arguments (estimates)"),
@@ -153,9 +146,8 @@ FAULTS: dict[str, tuple[Callable[..., Any], str]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_faults_of_own_measures(name: str) -> None:
+def test_faults_of_own_measures(records: Any, name: str) -> None:
     function, said = FAULTS[name]
-    records = run(quick_study(64, grid=()))
     with pytest.raises(BadInput, match=f"measure {name}") as caught:
         diagnose(records, measures={name: function})
     assert said in str(caught.value)
@@ -197,7 +189,7 @@ def test_measures_of_a_study_file_are_shown_everywhere(folder: Path, capsys: pyt
     assert "wide (MCSE)" in capsys.readouterr().out
 
 
-def test_measures_change_no_result(folder: Path) -> None:
+def test_measures_change_no_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_here(folder) == 0
     digest = ZarrStore.open(folder / "x.zarr").content_hash()
     (folder / "study.toml").write_text(STUDY.partition("\n")[2])
@@ -208,27 +200,18 @@ def test_measures_change_no_result(folder: Path) -> None:
     study = Study.from_toml(folder / "study.toml")
     assert study.fingerprint == plain.fingerprint
     assert Study.from_settings(study.settings) == study
-
-
-def test_a_store_without_its_measures_is_still_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_here(folder) == 0
     (folder / "measures.py").unlink()
     capsys.readouterr()
     assert run_command(["report", str(folder / "x.zarr")]) == 0
-    assert "median_error" not in capsys.readouterr().out
+    assert "median_error" not in capsys.readouterr().out, "a store without its measures is still reported"
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [
-        ("measures.py:worst", "has no function 'worst'"),
-        ("none.py:worst", "no file"),
-        ("broken.py:worst", "broken.py cannot be imported: SyntaxError"),
-        ("median_error", "measure 'median_error'"),
-        ("no.such.module:worst", "no.such.module cannot be imported"),
-        ("measures.py:np", "has no function 'np'"),
-    ],
-)
+    [("measures.py:worst", "has no function 'worst'"), ("measures.py:np", "has no function 'np'"),
+     ("broken.py:worst", "broken.py cannot be imported: SyntaxError"), ("none.py:worst", "no file"),
+     ("median_error", "measure 'median_error'"), ("no.such.module:worst", "no.such.module cannot be imported")],
+)  # fmt: skip
 def test_measures_that_cannot_be_loaded(folder: Path, capsys: pytest.CaptureFixture[str], text: str, said: str) -> None:
     (folder / "broken.py").write_text("def worst(:\n")
     (folder / "study.toml").write_text(STUDY.replace("measures.py:median_error", text))
@@ -269,6 +252,8 @@ def test_rejection_at_a_null_is_that_of_t(nulls: Any) -> None:
         assert found["cluster:unit"]["n"] == 256
         if null == EFFECT:  # of stored intervals too, which invert the bootstrap's test
             assert found["wild:unit"]["value"] == pytest.approx(1 - by_error(nulls, "coverage")["wild:unit"]["value"])
+    with pytest.raises(BadInput, match=r"no estimator has the term 'dit'.*did you mean 'did'"):
+        diagnose(nulls, measures={"rejects": RejectionAt({"dit": 0.0})})
 
 
 def test_equivalence_is_two_one_sided_tests(nulls: Any) -> None:
@@ -301,11 +286,6 @@ def test_null_and_equivalence_written_wrong_are_one_line(text: str, said: str) -
     with pytest.raises(BadInput, match=said) as caught:
         load_measures([text], "--measure")
     assert len(str(caught.value).splitlines()) == 1
-
-
-def test_a_term_that_no_estimator_has_is_refused(nulls: Any) -> None:
-    with pytest.raises(BadInput, match=r"no estimator has the term 'dit'.*did you mean 'did'"):
-        diagnose(nulls, measures={"rejects": RejectionAt({"dit": 0.0})})
 
 
 def test_the_command_line_and_a_study_take_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

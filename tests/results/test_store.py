@@ -1,13 +1,16 @@
-"""The Zarr store: its bytes, damage, other studies; who reads it while a run writes sees what was there at first."""
+"""The Zarr store: its bytes, damage, other studies; who reads it while a run writes sees what was there at first; in
+xarray dials are dimensions, every number is that of its block, and nothing warns."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import shutil
+import tomllib
 import tracemalloc
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +20,20 @@ import xarray as xr
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+import panelproof as pp
 from estimators import SpatialPanel, TwoWayDID
+from estimators.core.estimator import Layout
 from experiments.cli import run_command
 from experiments.run.runner import run, schema_of
 from experiments.study import Study
 from references.small_panels import small_panel
 from results.diagnosis.diagnose import diagnose
-from results.store import Block, BlockState, MemoryStore, StoreLocked, ZarrStore, chunks, locked, skeleton
+from results.store import Block, BlockState, MemoryStore, Store, StoreLocked, ZarrStore, chunks, locked, skeleton
+from results.store.engine import StoreEngine
+from results.store.labelled import axes_of, groups_of, spread
 from results.store.merge import merge, pack
 from results.store.repair import verified
-from results.store.skeleton import check_identity
+from results.store.skeleton import StoreSchema, check_identity
 from results.store.tree import marks_of
 from sim.errors import BadInput
 from sim.presets import Paper
@@ -49,20 +56,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store_copy(finished: Path, tmp_path: Path) -> Path:
     shutil.copytree(finished, tmp_path / "did.zarr")
     return tmp_path / "did.zarr"
-
-
-@pytest.mark.filterwarnings("error")
-def test_xarray_opens_it_without_a_warning(finished: Path) -> None:
-    """By the engine of panelproof; that of zarr must be told that format 3 has no consolidated metadata."""
-    assert xr.open_datatree(finished)["did/estimate"].dims == ("effect", "replication", "term")
-    assert xr.open_dataset(finished, group="did").sizes["error"] == 3
-    assert xr.open_zarr(finished, group="did", consolidated=False).sizes["term"] == 1
-
-
-def test_one_chunk_a_block_with_a_checksum(finished: Path) -> None:
-    array = zarr.open_group(str(finished), mode="r")["did/inference"]
-    assert array.chunks == (1, 64, 2, 3, 1)
-    assert [type(codec).__name__ for codec in array.compressors] == ["BloscCodec", "Crc32cCodec"]
 
 
 def flip(path: Path) -> None:
@@ -95,12 +88,6 @@ def test_damaged_digest_and_state_are_repaired(store_copy: Path) -> None:
     assert ZarrStore.open(store_copy).content_hash() == reference
 
 
-def test_fewer_replications_leave_it_as_it_is(store_copy: Path) -> None:
-    reference = ZarrStore.open(store_copy).content_hash()
-    run(did_study(100), store=store_copy)
-    assert ZarrStore.open(store_copy).content_hash() == reference
-
-
 def test_what_differs_is_a_handful_of_short_lines(store_copy: Path, tmp_path: Path) -> None:
     """Another kind is one line; many settings are counted; a placebo test's panel is never shown."""
     before = ZarrStore.open(store_copy).content_hash()
@@ -118,7 +105,8 @@ def test_what_differs_is_a_handful_of_short_lines(store_copy: Path, tmp_path: Pa
         run(did_study(design=dials), store=store_copy)
     assert len(many.value.problems) == 5
     assert many.value.problems[-1].what.endswith("4 more settings differ")
-    assert ZarrStore.open(store_copy).content_hash() == before
+    run(did_study(100), store=store_copy)
+    assert ZarrStore.open(store_copy).content_hash() == before, "fewer replications leave it as it is, too"
     placebo = Placebo.of(small_panel(12, 5, model="none"), "space")
     with pytest.raises(BadInput, match="holds a study, not a placebo test of a panel"):
         run(did_study(design=placebo, grid=()), store=store_copy)
@@ -189,7 +177,10 @@ def chunks_of(store: Path) -> dict[str, bytes]:
 
 
 def test_chunks_have_the_bytes_of_zarr(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last block is not full."""
+    """One a block, with a checksum; the last block is not full."""
+    array = zarr.open_group(str(finished), mode="r")["did/inference"]
+    assert array.chunks == (1, 64, 2, 3, 1)
+    assert [type(codec).__name__ for codec in array.compressors] == ["BloscCodec", "Crc32cCodec"]
     monkeypatch.setattr(chunks, "Folder", NoFolder)
     run(did_study(), store=tmp_path / "zarr.zarr")
     files = chunks_of(finished)
@@ -240,9 +231,7 @@ STUDY = did_study(192)
 
 @pytest.fixture(scope="module")
 def blocks() -> dict[tuple[int, int], Block]:
-    """Every block of the study."""
     memory = run(STUDY)
-    assert isinstance(memory, MemoryStore)
     return memory.kept
 
 
@@ -266,42 +255,30 @@ def test_blocks_that_arrive_between_two_passes_wait_for_the_next_reader(
     assert reader.done() == [(0, 0), (1, 0)]
     assert reader.content_hash() != writer.content_hash()
     assert ZarrStore.open(writer.path).content_hash() == writer.content_hash()
-
-
-def interrupted_by(monkeypatch: pytest.MonkeyPatch, write: Callable[[], None]) -> None:
-    """Every pass over a cell's blocks is followed by a write."""
-    whole = ZarrStore.blocks
-
-    def blocks(self: ZarrStore, cell: int) -> Iterator[Block]:
-        yield from whole(self, cell)
-        write()
-
-    monkeypatch.setattr(ZarrStore, "blocks", blocks)
+    reader = ZarrStore.open(writer.path)
+    grown = ZarrStore.open_or_create(writer.path, schema_of(STUDY.resized(replications=320)))
+    assert grown.done() == reader.done()
+    assert (grown.block_count, reader.block_count, len(reader.pending())) == (5, 3, 2), "a reader keeps its size"
 
 
 def test_a_diagnosis_is_of_one_snapshot(
     writer: ZarrStore, blocks: dict[tuple[int, int], Block], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Every pass over a cell's blocks is followed by a write."""
     expected = diagnose(ZarrStore.open(writer.path)).frame
-    waiting = [(0, 1), (1, 1), (0, 2), (1, 2)]
+    waiting, whole = [(0, 1), (1, 1), (0, 2), (1, 2)], ZarrStore.blocks
 
-    def write() -> None:
+    def interrupted(self: ZarrStore, cell: int) -> Iterator[Block]:
+        yield from whole(self, cell)
         if waiting:
             place = waiting.pop(0)
             writer.write(*place, blocks[place])
 
-    interrupted_by(monkeypatch, write)
+    monkeypatch.setattr(ZarrStore, "blocks", interrupted)
     monkeypatch.setattr("results.diagnosis.fits.BUDGET", 0)  # blocks that are kept are not read between passes
     found = diagnose(ZarrStore.open(writer.path)).frame
     assert not waiting, "blocks were to arrive between the passes"
     assert found.equals(expected)
-
-
-def test_a_reader_keeps_its_size_while_the_store_grows(writer: ZarrStore) -> None:
-    reader = ZarrStore.open(writer.path)
-    grown = ZarrStore.open_or_create(writer.path, schema_of(STUDY.resized(replications=320)))
-    assert grown.done() == reader.done()
-    assert (grown.block_count, reader.block_count, len(reader.pending())) == (5, 3, 4)
 
 
 def test_verify_during_a_run_finds_no_damage(
@@ -428,8 +405,184 @@ def test_bad_requests_are_one_line_and_leave_nothing(made: Path, tmp_path: Path)
 
 def test_a_block_in_memory_with_some_of_the_estimators_has_their_statuses() -> None:
     store = run(Study("q", design=Paper(), estimators=[TwoWayDID()], replications=8))
-    assert isinstance(store, MemoryStore)
     block = store.kept[0, 0]
     assert list(store.statuses(0, 0)) == list(block.estimates)
     store.kept[0, 0] = dataclasses.replace(block, estimates={})
     assert store.statuses(0, 0) == {}
+
+
+# In xarray
+
+GRID = {"effect": [0.0, 0.01], "sigma": [0.02, 0.04, 0.06]}
+RAGGED = {
+    "name": "ragged", "replications": 70, "block": 64, "estimators": [{"kind": "did"}],
+    "design": {"kind": "panel", "units": 24, "periods": 6, "weights": {"kind": "knn"}, "covariates": [{"name": "x"}]},
+    "grid": {"geography.kind": ["uniform", "grid"], "adoption.kind": ["random", "never"],
+             "adoption.share": [0.25, 0.5], "errors.serial": [0.0, [0.5, 0.2]]},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["folder", "memory"])
+def labelled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """100 replications in blocks of 64 and 36, of 2 x 3 cells and two estimators."""
+    both = (
+        pp.TwoWayDID(errors=("iid", "cluster:unit")),
+        pp.TwoWayDID(errors=("iid",), regressors=("did",), label="short"),
+    )
+    study = pp.Study("labelled", pp.Paper(), both, GRID, replications=100, block=64, worlds=1)
+    folder = tmp_path_factory.mktemp("labelled") / "s.zarr"
+    return pp.run(study, store=folder if request.param == "folder" else None)
+
+
+def test_every_number_is_that_of_its_block(labelled: Store):
+    tree = labelled.to_xarray()
+    assert dict(tree.sizes) == {"effect": 2, "sigma": 3, "replication": 100, "estimand": len(labelled.estimands)}
+    for cell, parameters in enumerate(labelled.cells):
+        start = 0
+        for block in labelled.blocks(cell):
+            rows = slice(start, start + block.replications)
+            start += block.replications
+            at = tree["truth"].sel(parameters).isel(replication=rows)
+            for name in labelled.estimands:
+                np.testing.assert_array_equal(at.sel(estimand=name), block.truth[name])
+            for name, layout in labelled.layouts.items():
+                group, found = tree[name].to_dataset().sel(parameters).isel(replication=rows), block.estimates[name]
+                assert group["term"].values.tolist() == list(layout.terms)
+                assert group["error"].values.tolist() == list(layout.errors)
+                np.testing.assert_array_equal(group["estimate"], found.estimate)
+                np.testing.assert_array_equal(group["se"], found.se)
+                np.testing.assert_array_equal(group["dof"], found.dof)
+                np.testing.assert_array_equal(group["status"], found.status)
+                for statistic, values in found.statistics.items():
+                    np.testing.assert_array_equal(group[statistic], values)
+        assert start == 100
+
+
+def test_what_is_asked_for_is_read_whatever_the_key(labelled: Store):
+    estimate = labelled.to_xarray()["did/estimate"]
+    whole = estimate.values
+    for key in ((0, 1), (slice(None), 2, slice(60, 70)), ([1, 0], slice(None), [99, 3, 64], 0), (0, [2, 0], 63, [1, 0]),
+                (slice(None, None, -1), slice(0, 0)), (1, 1, -1)):  # fmt: skip
+        lazy = labelled.to_xarray()["did/estimate"]
+        wanted = xr.DataArray(whole, dims=estimate.dims)[key]
+        np.testing.assert_array_equal(lazy[key].values, wanted.values)
+    masked = estimate.where(estimate["replication"] < 2, drop=True)
+    np.testing.assert_array_equal(masked, whole[:, :, :2])
+
+
+def test_a_store_on_disk_opens_by_its_path_without_a_warning(finished: Path) -> None:
+    """By the engine of panelproof; that of zarr must be told that format 3 has no consolidated metadata."""
+    wanted = pp.open_store(finished).to_xarray().load()
+    own = wanted["did"].to_dataset().drop_vars("estimand")  # which is of the root
+    assert xr.open_datatree(finished).identical(wanted)
+    assert xr.open_zarr(finished, group="did", consolidated=False).sizes["term"] == 1
+    for path in (finished, str(finished)):  # warnings are errors in these tests
+        assert StoreEngine().guess_can_open(path)
+        assert xr.open_datatree(path, engine=StoreEngine).identical(wanted)
+        assert xr.open_dataset(path, engine=StoreEngine, group="did").identical(own)
+        assert xr.open_dataset(path, engine=StoreEngine).identical(wanted.to_dataset())
+    chunked = xr.open_dataset(finished, engine=StoreEngine, group="/did/", chunks={})
+    assert chunked["estimate"].chunksizes["effect"] == (1, 1)
+    assert chunked["estimate"].chunksizes["replication"] == (64, 64, 64, 8)
+    assert chunked.compute()["estimate"].equals(wanted["did/estimate"].drop_vars("estimand", errors="ignore"))
+    assert "se" not in xr.open_dataset(finished, engine=StoreEngine, group="did", drop_variables=["se"])
+    with pytest.raises(KeyError, match="no group 'dit'; there are /, /did"):
+        xr.open_dataset(finished, engine=StoreEngine, group="dit")
+
+
+def test_the_engine_is_the_entry_point_that_xarray_finds():
+    file = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    project = tomllib.loads(file.read_text(encoding="utf-8"))
+    points = project["project"]["entry-points"]["xarray.backends"]
+    assert points == {"panelproof": f"{StoreEngine.__module__}:{StoreEngine.__qualname__}"}
+
+
+def test_other_folders_and_files_are_left_to_other_engines(tmp_path):
+    xr.Dataset({"x": ("a", [1.0])}).to_zarr(tmp_path / "other.zarr", consolidated=False)
+    (tmp_path / "broken.zarr").mkdir()
+    (tmp_path / "broken.zarr" / "zarr.json").write_text("{")
+    (tmp_path / "list.zarr").mkdir()
+    (tmp_path / "list.zarr" / "zarr.json").write_text("[]")
+    engine = StoreEngine()
+    names = ("other.zarr", "broken.zarr", "list.zarr", "none.zarr")
+    assert not any(engine.guess_can_open(tmp_path / name) for name in names)
+    assert not engine.guess_can_open(3)
+
+
+def test_a_grid_with_parts_that_lack_a_dial(tmp_path):
+    study = pp.Study.from_settings(RAGGED)
+    assert len(study.cells) == 2 * (2 + 1) * 2  # "never" has no share
+    store = pp.run(study, store=tmp_path / "s.zarr")
+    tree = store.to_xarray()
+    dials = ("geography.kind", "adoption.kind", "adoption.share", "errors.serial")
+    assert tree["did/estimate"].dims == (*dials, "replication", "term")
+    assert tree["errors.serial"].values.tolist() == ["0.0", "0.5, 0.2"]
+    shares = tree["adoption.share"].values
+    assert shares[:2].tolist() == [0.25, 0.5]
+    assert np.isnan(shares[2])
+    estimate = tree["did/status"]
+    there = (estimate != 0).all("replication").values
+    assert there.shape == (2, 2, 3, 2)
+    assert there.sum() == 12
+    assert (there == (estimate != 0).any("replication").values).all()
+    for cell, parameters in enumerate(store.cells):
+        (block, *_) = store.blocks(cell)
+        at = {"geography.kind": ["uniform", "grid"].index(parameters["geography.kind"]),  # type: ignore[arg-type]
+              "adoption.kind": ["random", "never"].index(parameters["adoption.kind"]),  # type: ignore[arg-type]
+              "adoption.share": {0.25: 0, 0.5: 1, None: 2}[parameters["adoption.share"]],  # type: ignore[index]
+              "errors.serial": int(parameters["errors.serial"] != 0)}  # fmt: skip
+        found = block.estimates["did"]
+        ours = tree["did/estimate"].isel(at)[:64]
+        np.testing.assert_array_equal(ours.sel(term=list(found.terms)), found.estimate)
+        assert bool(ours.sel(term="did").isnull().all()) == (parameters["adoption.kind"] == "never")
+    assert xr.open_datatree(tmp_path / "s.zarr", engine=StoreEngine).identical(tree)
+    measures = pp.diagnose(store).to_xarray()
+    assert measures["mean_estimate"].dims == (*dials, "estimator", "term")
+    assert int(measures["convergence"].notnull().sum()) == 12
+
+
+def test_dials_keep_their_types_and_give_way_to_names_of_the_store():
+    cells = [{"term": a, "on": b, "n": c} for a, b, c in itertools.product((0.5, None), (True, False), (1, 2))]
+    axes = axes_of(cells, {"term"})
+    assert axes.names == ("dial_term", "on", "n")
+    assert [values.dtype.kind for values in axes.values] == ["f", "b", "i"]
+    assert axes.at.ravel().tolist() == list(range(8))
+    less = axes_of([cells[0], cells[7]])
+    assert less.at.shape == (2, 2, 2)
+    assert (less.at >= 0).sum() == 2
+    spreaded = spread(np.array([10.0, 20.0]), less, np.nan)
+    assert spreaded[0, 0, 0] == 10
+    assert spreaded[1, 1, 1] == 20
+    assert np.isnan(spreaded).sum() == 6
+
+
+def test_a_dial_gives_way_to_an_array_of_its_name():
+    layouts = {"a": Layout(("t",), ("iid",), ("r2",), {})}
+    schema = StoreSchema({}, {}, "f", tuple({"se": se, "r2": 1} for se in (1.0, 2.0)), layouts, (), 4, 4)
+    assert groups_of(MemoryStore(schema))["/a"]["se"].dims == ("dial_se", "dial_r2", "replication", "error", "term")
+
+
+def test_a_study_without_a_grid_has_no_dimension_of_cells():
+    store = pp.run(pp.Study("one", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64, worlds=1))
+    tree = store.to_xarray()
+    (block,) = store.blocks(0)
+    assert tree["did/estimate"].dims == ("replication", "term")
+    np.testing.assert_array_equal(tree["did/estimate"].values, block.estimates["did"].estimate)
+    np.testing.assert_array_equal(tree["did/estimate"][5:7].values, block.estimates["did"].estimate[5:7])
+    assert pp.diagnose(store).to_xarray()["bias"].dims == ("estimator", "term")
+
+
+def test_blocks_that_are_not_there_are_missing(store_copy: Path) -> None:
+    ZarrStore.open(store_copy).poison(0, 1)
+    tree = pp.open_store(store_copy).to_xarray()
+    assert tree["did/status"].values.tolist() == [[1] * 64 + [0] * 64 + [1] * 72, [1] * 200]
+    for name in ("did/estimate", "truth"):
+        assert np.isnan(tree[name][0, 64:128]).all(), name
+    assert np.isnan(tree["did/estimate"]).sum() == 64
+
+
+def test_a_damaged_chunk_is_said(store_copy: Path) -> None:
+    flip(store_copy / "did" / "estimate" / "c.0.0.0")
+    tree = pp.open_store(store_copy).to_xarray()
+    with pytest.raises(BadInput, match="block 0 of cell 0 is damaged"):
+        tree["did/estimate"].load()

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import zipfile
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import openpyxl
 import pytest
 from documents import FACTS, full_document
+from reports import outline
 from rich.cells import cell_len
 from rich.console import Console
 from table_parsers import displayed
@@ -49,8 +49,7 @@ def printed(width: int, document: Document | None = None, encoding: str = "utf-8
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_a_terminal_is_never_overrun_and_nothing_is_dropped(width: int) -> None:
-    document = full_document()
-    text = printed(width, document)
+    document, text = full_document(), printed(width)
     assert max(cell_len(line) for line in text.splitlines()) <= width
     assert "…" not in text
     for table in (table for table in journal_tables(document) if not table.appendix):
@@ -58,6 +57,8 @@ def test_a_terminal_is_never_overrun_and_nothing_is_dropped(width: int) -> None:
             assert column.number in text
             assert all(word in text for word in re.split("[ -]", column.label))
     assert document.notes[0] in text.replace("\n", " ")
+    without_greek = printed(width, encoding="ascii")
+    assert [words for words in ("rho ", "W x eip", "sigma2") if words not in without_greek] == []
 
 
 def test_brackets_of_either_kind_stand_behind_the_digits() -> None:
@@ -76,13 +77,6 @@ def test_wide_tables_lie_on_their_side_where_fewer_rows_have_room(letters: int, 
     assert latex_tables(document, [table]).count(r"\begin{tabular}") == parts
 
 
-def test_a_terminal_without_greek_gets_it_spelt_out() -> None:
-    text = printed(100, encoding="ascii")
-    assert "rho " in text
-    assert "W x eip" in text
-    assert "sigma2" in text
-
-
 def test_chinese_lines_break_between_signs_and_inside_no_latin_word() -> None:
     notes = ("表" * 40 + "。", "残差莫兰指数（单期：simulation of projected normal errors）；" * 3, "自由度G - 1。")
     words = {"simulation", "of", "projected", "normal", "errors", "G", "Table"}
@@ -99,59 +93,25 @@ def test_chinese_lines_break_between_signs_and_inside_no_latin_word() -> None:
         assert {word for found in ends for word in found} <= words
 
 
-class Counter(HTMLParser):
-    """Ids, links and unclosed tags of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        self.ids += [str(values["id"])] if "id" in values else []
-        self.links += [str(values["href"])] if tag == "a" else []
-        assert "src" not in values
-        if tag not in {"meta", "circle", "br", "link", "use", "path"}:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self.open:
-            assert self.open.pop() == tag
-
-
 def test_the_page_is_whole_and_needs_nothing_else() -> None:
     document = full_document()
     tables = journal_tables(document)
     text = html_tables(document, tables)
-    page = Counter()
-    page.feed(text)
-    assert page.open == []
+    page = outline(text)
     assert len(set(page.ids)) == len(page.ids)
-    assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+    assert {value.removeprefix("#") for name, value in page.attributes if name == "href"} <= set(page.ids)
+    assert not [name for name, _ in page.attributes if name == "src"]
     assert "<script" not in text
     for table in tables:
         assert text.count(f">{table.caption.replace(chr(39), '&#39;')}</h3>") >= 1
-    assert "&lt;b&gt;caution&lt;/b&gt;" in text
+    for said in ("&lt;b&gt;caution&lt;/b&gt;", "<circle", "Estimates on the user&#39;s own panel."):
+        assert said in text
     assert re.search(r'\d\.\d{4}<span class="stars">\*\*\*</span>', text)
     assert re.search(r"\[−\d\.\d{4}, \d\.\d{4}\]", text)
-    assert "<circle" in text
-    assert "Estimates on the user&#39;s own panel." in text
     assert "synthetic: drawn by computer" in html_tables(full_document({**FACTS, "synthetic": True}), ())
 
 
-def test_pictures_of_two_figures_do_not_share_ids() -> None:
-    svg = '<?xml version="1.0"?><svg xmlns="u"><defs><clipPath id="c"/></defs><g clip-path="url(#c)"/></svg>'
-    first = replace(full_document().figures[0], drawn=lambda _: svg.encode())
-    document = Document(FACTS, (), (), figures=(first, replace(first, name="figure 3")))
-    text = html_tables(document, ())
-    assert 'id="figure-2-c"' in text
-    assert "url(#figure-3-c)" in text
-    assert "<?xml" not in text
-
-
-def test_pictures_of_the_program_keep_their_labels_in_a_page() -> None:
+def test_pictures_of_the_program_keep_their_labels_in_a_page_and_two_do_not_share_ids() -> None:
     def paint(canvas: Any) -> dict[str, str]:
         frame(canvas, (0, 0, 1, 1))
         return {}
@@ -160,26 +120,30 @@ def test_pictures_of_the_program_keep_their_labels_in_a_page() -> None:
     figure = replace(full_document().figures[0], drawn=lambda _: svg.encode())
     text = html_tables(Document(FACTS, (), (), figures=(figure,)), ())
     labels = re.search(r'aria-labelledby="(figure-2-t figure-2-d)"', text)
-    assert labels is not None
     assert all(text.count(f'id="{label}"') == 1 for label in labels[1].split())
+    clip = '<?xml version="1.0"?><svg xmlns="u"><defs><clipPath id="c"/></defs><g clip-path="url(#c)"/></svg>'
+    first = replace(figure, drawn=lambda _: clip.encode())
+    text = html_tables(Document(FACTS, (), (), figures=(first, replace(first, name="figure 3"))), ())
+    assert 'id="figure-2-c"' in text
+    assert "url(#figure-3-c)" in text
+    assert "<?xml" not in text
 
 
 def test_rtf_has_the_signed_numbers_of_letters() -> None:
+    """And LaTeX escapes signs."""
     assert rtf.escape("面ρ 😀") == r"\u-26782?\u961? \u-10179?\u-8704?"  # 0x9762 - 0x10000; two of 16 bits each
-
-
-def test_latex_escapes_and_its_fonts() -> None:
     assert escape("50% of a_b & c#1 $2 {x} ~ ^ \\") == (
         r"50\% of a\_b \& c\#1 \$2 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{}"
     )
     assert escape("W × ρ, R² < -0.5") == r"W $\times$ $\rho$, R$^{2}$ $<$ $-$0.5"
-    latin = latex_tables(full_document(), journal_tables(full_document()))
-    assert not re.search("[^\x00-\x7f]", latin)
-    assert "ctex" not in latin
-    chinese = full_document(CHINESE)
-    assert r"\usepackage[scheme=plain]{ctex}" in latex_tables(chinese, journal_tables(chinese))
-    greek = full_document({**FACTS, "outcome": "д"})
-    assert r"\usepackage{fontspec}" in latex_tables(greek, journal_tables(greek))
+
+
+def test_latex_loads_fonts_for_the_letters_that_it_has() -> None:
+    latin, chinese, cyrillic = (latex_tables(document, journal_tables(document)) for document in (
+        full_document(), full_document(CHINESE), full_document({**FACTS, "outcome": "д"})))  # fmt: skip
+    assert not re.search("[^\x00-\x7f]|ctex", latin)
+    assert r"\usepackage[scheme=plain]{ctex}" in chinese
+    assert r"\usepackage{fontspec}" in cyrillic
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
@@ -244,9 +208,12 @@ def test_all_files_or_none(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_figures_stand_inside_the_word_file_with_300_dots_an_inch(tmp_path: Path) -> None:
+def test_figures_stand_inside_the_word_file_with_300_dots_an_inch_and_it_names_nobody_and_no_day() -> None:
     document = replace(full_document(), figures=(PAINTED,))
-    file = docx.Document(io.BytesIO(word_tables(document, journal_tables(document))))
+    content = word_tables(document, journal_tables(document))
+    with zipfile.ZipFile(io.BytesIO(content)) as package:
+        assert {part.date_time for part in package.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    file = docx.Document(io.BytesIO(content))
     (shape,) = file.inline_shapes
     assert (shape.width.pt, shape.height.pt) == (pytest.approx(300, abs=1), pytest.approx(200, abs=1))
     (part,) = [part for part in file.part.package.iter_parts() if "media" in part.partname]
@@ -257,10 +224,12 @@ def test_figures_stand_inside_the_word_file_with_300_dots_an_inch(tmp_path: Path
     listed = [paragraph.text for paragraph in file.paragraphs if paragraph.style.name == "Normal"]
     assert [table.caption for table in journal_tables(document)] == listed[: len(journal_tables(document))]
     assert ' TOC \\o "1-2"' in file.element.xml
+    said = file.core_properties
+    assert (said.title, said.author, said.comments, said.last_modified_by) == ("icr: tables", "", "", "")
+    assert (said.created, said.modified) == (None, None)
 
 
 def exact() -> Document:
-    """Numbers with more digits than a table prints."""
     document = full_document()
     names = ("estimate", "se", "statistic", "pvalue", "lower", "upper")
 
@@ -325,17 +294,6 @@ def test_formats_are_checked_before_any_work(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr("results.tables.word.find_spec", lambda name: None)
     with pytest.raises(BadInput, match=r"python-docx.*panelproof\[tables\]"):
         check_formats("docx", tmp_path)
-
-
-def test_the_word_file_names_nobody_and_no_day() -> None:
-    document = full_document()
-    content = word_tables(document, journal_tables(document))
-    with zipfile.ZipFile(io.BytesIO(content)) as package:
-        assert {part.date_time for part in package.infolist()} == {(1980, 1, 1, 0, 0, 0)}
-    properties = docx.Document(io.BytesIO(content)).core_properties
-    assert properties.title == "icr: tables"
-    assert (properties.author, properties.comments, properties.last_modified_by) == ("", "", "")
-    assert (properties.created, properties.modified) == (None, None)
 
 
 def test_a_label_that_begins_as_a_formula_is_a_text() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 
@@ -25,47 +24,35 @@ from results.text import (
 from results.text import number as significant
 
 
-@pytest.mark.parametrize(
-    ("value", "said"), [(0.0004, "p < 0.001"), (0.001, "p = 0.001"), (0.0349, "p = 0.035"), (1.0, "p = 1.000")]
-)
-def test_a_p_value_in_a_sentence(value: float, said: str) -> None:
-    assert p_value(value) == said
-
-
 def test_numbers_in_tables() -> None:
-    assert [number(x) for x in (-0.12345, 1234.5, 0.0, None)] == ["\N{MINUS SIGN}0.123", "1.23e+03", "0", "–"]
+    """In sentences too; with as many digits as their error has; an interval needs both ends."""
+    nan, minus = float("nan"), "\N{MINUS SIGN}"
+    assert [p_value(x) for x in (0.0004, 0.001, 0.0349, 1.0)] == ["p < 0.001", "p = 0.001", "p = 0.035", "p = 1.000"]
+    assert [number(x) for x in (-0.12345, 1234.5, 0.0, None)] == [f"{minus}0.123", "1.23e+03", "0", "–"]
     assert [share(x) for x in (0.0512, 1.0, None)] == ["5.1%", "100.0%", "–"]
     assert [probability(x) for x in (0.0009, 0.001, None)] == ["<0.001", "0.001", "–"]
     assert [rounded(x) for x in (1234.4, 99.7, 99.4, 0.123)] == ["1234", "100", "99", "0.12"]
-
-
-def test_numbers_carry_as_many_digits_as_their_error() -> None:
-    nan = float("nan")
+    assert interval(0.01, 0.053, share) == "1.0% to 5.3%"
+    assert interval(None, 0.05, share) == interval(0.05, None, share) == "–"
     assert [fixed([value], mcse) for value, mcse in ((0.0157, 0.00007), (12.0, 0.3), (8e-4, 5e-7), (0.0157, nan))] == [
         ".5f", ".1f", ".1e", ".4f"
     ]  # fmt: skip
     assert bracketed(-0.000001, 0.0005, ".4f") == "0.0000 (0.0005)"
     assert (bracketed(nan, 1.0, ".4f"), bracketed(1.0, nan, ".1f")) == ("-", "1.0")
-    assert significant(-0.5) == "\N{MINUS SIGN}0.5"
+    assert significant(-0.5) == f"{minus}0.5"
     assert share_text(0.0, 0.0, 0.0, 0.00038) == "0.0 (<0.04)"
     assert share_text(1.0, 0.0, 0.99962, 1.0) == "100.0 (>99.96)"
     assert (share_text(0.5, 0.01, 0.48, 0.52), share_text(nan, nan, nan, nan)) == ("50.0 (1.0)", "-")
 
 
-def test_lists_count_what_is_too_much() -> None:
-    names = ["a", "b", "c", "d"]
-    assert [joined(names[:count]) for count in range(4)] == ["", "a", "a and b", "a, b and c"]
-    assert joined(names, 3) == "a, b and 2 more"
-
-
 def test_regions() -> None:
-    dials = [{"a": a, "b": b} for a in (0.0, 0.4, 0.8) for b in ("x", "y")]
-    every = range(6)
-    assert region([2, 4, 3, 5], every, dials) == "a from 0.4"
-    assert region([0, 2, 1, 3], every, dials) == "a up to 0.4"
-    assert region([1, 3, 5], every, dials) == "b = y"
-    assert region([3, 5], every, dials) == "a from 0.4, b = y"
-    assert region([0, 3], every, dials) == ""
+    """And lists, which count what is too much."""
+    assert [joined(["a", "b", "c", "d"][:count]) for count in range(4)] == ["", "a", "a and b", "a, b and c"]
+    assert joined(["a", "b", "c", "d"], 3) == "a, b and 2 more"
+    dials, every = [{"a": a, "b": b} for a in (0.0, 0.4, 0.8) for b in ("x", "y")], range(6)
+    for chosen, said in (([2, 4, 3, 5], "a from 0.4"), ([0, 2, 1, 3], "a up to 0.4"), ([1, 3, 5], "b = y"),
+                         ([3, 5], "a from 0.4, b = y"), ([0, 3], "")):  # fmt: skip
+        assert region(chosen, every, dials) == said
     assert region([1], range(2), [{"kind": "knn", "k": 6}, {"kind": "band"}]) == ""  # a band has no k
 
 
@@ -73,36 +60,27 @@ def test_chinese_lines_are_as_wide_as_asked_with_their_indent() -> None:
     assert in_columns("产业链韧性高", 10, rest="    ") == ["产业链", "    韧性高"]
 
 
-def test_error_types_in_words() -> None:
-    assert error_words("cluster:province") == "errors clustered by province"
-    assert error_words("cluster:unit+period") == "errors clustered by unit and period"
-    assert error_words("wild:province") == "the wild bootstrap by province"
-    assert error_words("mine") == "mine errors"
-
-
-def test_an_interval_needs_both_ends() -> None:
-    assert interval(0.01, 0.053, share) == "1.0% to 5.3%"
-    assert interval(None, 0.05, share) == interval(0.05, None, share) == "–"
-
-
-def test_every_answer_has_a_mark() -> None:
-    checks = {"consistent", "differs", "cannot tell", "contradicts"}
-    assert set(MARKS) == set(ANSWERS) | checks
-    assert (MARKS["supported"], MARKS["contradicted"]) == ("holds", "departs")
-    assert (MARKS["consistent"], MARKS["contradicts"]) == ("holds", "departs")
-
-
-def held(estimate: float, asked: bool) -> dict[str, Any]:
-    rows = [{"effect": estimate * k} for k in (0.0, 0.25, 0.5, 1.0, 2.0)]
-    return {"claim": {"estimate": estimate}, "effect": {"value": 0.25 * estimate, "asked": asked}, "power": rows}
+def test_error_types_and_answers_in_words_and_marks() -> None:
+    for error, said in (("cluster:province", "errors clustered by province"), ("mine", "mine errors"),
+                        ("cluster:unit+period", "errors clustered by unit and period"),
+                        ("wild:province", "the wild bootstrap by province")):  # fmt: skip
+        assert error_words(error) == said
+    assert set(MARKS) == set(ANSWERS) | {"consistent", "differs", "cannot tell", "contradicts"}
+    asked = ("supported", "contradicted", "consistent", "contradicts")
+    assert [MARKS[name] for name in asked] == ["holds", "departs", "holds", "departs"]
 
 
 @pytest.mark.parametrize("estimate", [0.8, -0.8])
 def test_rows_of_the_power_table_are_the_cells_of_the_estimate(estimate: float) -> None:
-    found = [(words, row["effect"] / estimate) for words, row in marked(held(estimate, asked=True))]
-    assert found == [("the effect asked for", 0.25), ("half the estimate", 0.5), ("the estimate", 1.0),
-                     ("twice the estimate", 2.0)]  # fmt: skip
-    assert [words for words, _ in marked(held(estimate, asked=False))] == [words for words, _ in found[1:]]
+    def of(asked: bool) -> list[tuple[str, float]]:
+        rows = [{"effect": estimate * k} for k in (0.0, 0.25, 0.5, 1.0, 2.0)]
+        effect = {"value": 0.25 * estimate, "asked": asked}
+        held = {"claim": {"estimate": estimate}, "effect": effect, "power": rows}
+        return [(words, row["effect"] / estimate) for words, row in marked(held)]
+
+    usual = [("half the estimate", 0.5), ("the estimate", 1.0), ("twice the estimate", 2.0)]
+    assert of(asked=True) == [("the effect asked for", 0.25), *usual]
+    assert of(asked=False) == usual
 
 
 def test_the_error_type_to_print_is_the_first_of_six() -> None:

@@ -1,22 +1,29 @@
-"""Every file of a store is covered: damage is named in one line with exit 1, and `run` repairs it."""
+"""Damage of every file of a store is named and repaired, blocks in places that are not theirs are; format 2 opens."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 
+from estimators import TwoWayDID
 from experiments.cli import run_command
 from experiments.run.resume import Resume
 from experiments.run.runner import run
 from experiments.study import Study
+from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore
-from results.store.files import damages
-from results.store.repair import verified
+from results.store.files import damages, files_of
+from results.store.repair import DAMAGED, FOREIGN, verified
+from results.store.skeleton import STORE_FORMAT, seal_root
+from studies import quick_study
 
 STUDY = """
 replications = 150
@@ -53,9 +60,8 @@ def folder(made: Path, tmp_path: Path) -> Path:
 
 
 def run_here(folder: Path, *options: str) -> int:
-    return run_command(
-        ["run", str(folder / "study.toml"), "--cluster", "serial", "--store", str(folder / "x.zarr"), *options]
-    )
+    (store,) = folder.glob("*.zarr")
+    return run_command(["run", str(folder / "study.toml"), "--cluster", "serial", "--store", str(store), *options])
 
 
 def flip(path: Path) -> None:
@@ -84,7 +90,6 @@ def files_of_a_kind() -> list[str]:
 
 
 def test_damage_of_every_kind_of_file_is_named_and_repaired(folder: Path) -> None:
-    """The three kinds of damage in turn."""
     store, study = folder / "x.zarr", Study.from_toml(folder / "study.toml")
     reference, count = ZarrStore.open(store).content_hash(), 0
     for name, how in zip(files_of_a_kind(), itertools.cycle(DAMAGES), strict=False):
@@ -175,22 +180,20 @@ def test_a_larger_study_first_asks_for_the_repair_of_the_smaller(
     assert "run that study, or choose another --store" in capsys.readouterr().err
 
 
-def test_files_that_were_added_are_named_and_removed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_that_were_added_are_removed_and_more_replications_keep_the_digests_true(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = folder / "x.zarr"
     shutil.copytree(store / "did", store / "copy")
     assert run_command(["store", "verify", str(store)]) == 1
     assert "copy/zarr.json: is not of this store" in capsys.readouterr().out
+    for options in ([], ["--replications", "200"]):
+        assert run_here(folder, *options) == 0
+        assert damages(store) == []
+    cut(store / "replication" / "c.0")
     assert run_here(folder) == 0
-    assert damages(store) == []
-
-
-def test_more_replications_keep_the_digests_true(folder: Path) -> None:
-    assert run_here(folder, "--replications", "200") == 0
-    assert damages(folder / "x.zarr") == []
-    cut(folder / "x.zarr" / "replication" / "c.0")
-    assert run_here(folder) == 0
-    assert run_command(["store", "verify", str(folder / "x.zarr")]) == 0
-    assert ZarrStore.open(folder / "x.zarr").replications == 200
+    assert run_command(["store", "verify", str(store)]) == 0
+    assert ZarrStore.open(store).replications == 200
 
 
 def test_damage_of_the_provenance_says_that_environments_are_not_known(
@@ -211,3 +214,237 @@ def test_damage_of_the_provenance_says_that_environments_are_not_known(
     assert (origin.text, origin.blocks) == ("unknown", 12)
     assert run_here(folder, "--replications", "200") == 2
     assert "does not say which code" in capsys.readouterr().err
+
+
+# Blocks in the place of others
+
+Place = tuple[int, int]
+PARTS = ("truth", "did", "plain")
+
+
+def study_of(**changes: object) -> Study:
+    return quick_study(192, estimators=(TwoWayDID(), TwoWayDID(label="plain")), **changes)
+
+
+STUDIES = {"own": study_of(), "seed": study_of(seed=12), "study": study_of(worlds=2)}
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("swaps")
+    for name, study in STUDIES.items():
+        run(study, store=folder / name)
+    return folder
+
+
+@pytest.fixture
+def own(studies: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(studies / "own", tmp_path / "own.zarr")
+
+
+def mark_of(place: Place) -> str:
+    return f"block_mark/c.{place[0]}.{place[1]}.0"
+
+
+def files(place: Place, what: str) -> list[str]:
+    """The files of a block: its mark, its numbers, both, or one part."""
+    numbers = files_of(*place, PARTS if what in ("numbers", "both") else [what] if what in PARTS else [])
+    return numbers + ([mark_of(place)] if what in ("mark", "both") else [])
+
+
+SWAPS: list[tuple[str, Place, Place, str]] = [
+    ("own", (0, 0), (1, 0), "mark"), ("own", (0, 0), (0, 1), "numbers"), ("own", (1, 2), (0, 1), "both"),
+    ("own", (0, 0), (0, 1), "mark"), ("own", (0, 0), (0, 1), "both"),
+    *((name, (1, 1), (1, 1), what) for name in ("seed", "study") for what in ("mark", "numbers", "both")),
+    ("seed", (0, 2), (0, 2), "did"), ("seed", (0, 2), (0, 2), "plain"), ("own", (0, 2), (1, 2), "truth"),
+    ("own", (0, 1), (0, 2), "did"), ("seed", (1, 0), (0, 0), "both"), ("own", (0, 1), (1, 1), "plain as did"),
+]  # fmt: skip
+
+
+def check(store: Path, named: dict[Place, str], studies: Path) -> None:
+    """Every block is named, no number comes out, and the next run mends all."""
+    found = verified(store)
+    assert not found.sound
+    lines = [line for line in found.lines if line.startswith("cell ")]
+    assert sorted(lines) == sorted(f"cell {cell} block {index}: {what}" for (cell, index), what in named.items())
+    for words in (["report"], ["store", "hash"], ["store", "verify"]):
+        assert run_command([*words, str(store)]) in (1, 2), words
+    computed: list[Place] = []
+    run(STUDIES["own"], store=store, listen=lambda now: computed.append((now.cell, now.block)))
+    assert {place for place in computed if place != (-1, -1)} == named.keys()
+    assert verified(store).sound, verified(store).lines
+    assert ZarrStore.open(store).content_hash() == ZarrStore.open(studies / "own").content_hash()
+
+
+@pytest.mark.parametrize(
+    ("source", "here", "there", "what", "copy"),
+    [(*swap, (shutil.copyfile, shutil.copy2)[number % 2]) for number, swap in enumerate(SWAPS)],
+)
+def test_a_block_in_the_place_of_another_is_named_and_computed_again(
+    studies: Path, own: Path, source: str, here: Place, there: Place, what: str, copy: Callable[..., object]
+) -> None:
+    what, _, other = what.partition(" as ")
+    for file, target in zip(files(here, what), files(there, other or what), strict=True):
+        copy(studies / source / file, own / target)
+    check(own, {there: FOREIGN if what in ("mark", "both") else DAMAGED}, studies)
+
+
+@pytest.mark.parametrize("source", ["seed", "study"])
+def test_all_blocks_of_another_study_are_named(studies: Path, own: Path, source: str) -> None:
+    places = ZarrStore.open(own).places()
+    for file in (file for place in places for file in files(place, "both")):
+        shutil.copy2(studies / source / file, own / file)
+    check(own, dict.fromkeys(places, FOREIGN), studies)
+
+
+def test_the_settings_of_another_study_over_a_store_make_all_its_blocks_foreign(studies: Path, own: Path) -> None:
+    """Its root is written as one would who knows the digests."""
+    facts = ZarrStore.open(studies / "seed").facts
+    seal_root(own, **{key: facts[key] for key in ("study", "identity", "fingerprint")})
+    opened = ZarrStore.open(own)
+    assert opened.foreign == set(opened.places())
+    assert run_command(["report", str(own)]) == 2
+
+
+def test_marks_are_those_of_the_store_after_it_grew_in_every_way(studies: Path, own: Path, tmp_path: Path) -> None:
+    """Sideways, where the fingerprint and the numbers of cells change, then by replications, then repaired."""
+    larger = study_of(grid=(("effect", (0.01, 0.0, 0.02)),)).resized(replications=224)
+    run(larger, store=own)
+    assert verified(own).sound, verified(own).lines
+    run(larger, store=tmp_path / "one.zarr")
+    assert ZarrStore.open(own).content_hash() == ZarrStore.open(tmp_path / "one.zarr").content_hash()
+    shutil.copy2(studies / "own" / mark_of((0, 0)), own / mark_of((1, 0)))  # the same block of the store before
+    assert f"cell 1 block 0: {FOREIGN}" in verified(own).lines
+    (own / "provenance" / "zarr.json").write_text("{")
+    computed: list[Place] = []
+    plan = Resume(accept_code_change=True)
+    run(larger, store=own, plan=plan, listen=lambda now: computed.append((now.cell, now.block)))
+    assert set(computed) - {(-1, -1)} == {(1, 0)}, "marks whose environments were lost hold all the same"
+    assert verified(own).sound, verified(own).lines
+    assert ZarrStore.open(own).environments[0].text == "unknown"
+
+
+@pytest.mark.parametrize("held", [b"", b"\0", bytes(4), bytes(400)])
+def test_what_a_power_cut_leaves_of_a_mark_is_damage(studies: Path, own: Path, held: bytes) -> None:
+    (own / mark_of((1, 0))).write_bytes(held)
+    check(own, {(1, 0): DAMAGED}, studies)
+
+
+# A store of format 2, whose marks do not say whose they are
+
+ARCHIVE = Path(__file__).resolve().parent.parent / "data" / "store_of_format_2.zip"
+FROZEN = """
+name = "frozen"
+question = "a small store of an earlier format"
+replications = 160
+block = 64
+seed = 3
+[design]
+kind = "paper"
+controls = "none"
+[grid]
+effect = [0.0, 0.0157]
+[[estimators]]
+kind = "did"
+[[estimators]]
+kind = "spatial"
+model = "sar"
+"""
+HASH = "375ad33232e1938078f6b21ed3e3e21daa969b60db76ba21bd7ea661c4bee70d"  # as the code that made it printed it
+
+
+@pytest.fixture
+def frozen(tmp_path: Path) -> Path:
+    assert ARCHIVE.stat().st_size < 200_000
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        archive.extractall(tmp_path)
+    (tmp_path / "study.toml").write_text(FROZEN)
+    return tmp_path
+
+
+def test_it_opens_reports_and_is_verified(frozen: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ZarrStore.open(frozen / "frozen.zarr")
+    names = ["did", "sar-direct"]
+    assert (store.replications, store.block, list(store.layouts), store.pending()) == (160, 64, names, [])
+    frame = diagnose(store).frame
+    bias = frame[(frame["measure"] == "bias") & (frame["estimator"] == "did") & (frame["sample"] == "own")]
+    np.testing.assert_allclose(bias["value"], 0, atol=0.001)
+    for command in (["report"], ["store", "info"], ["store", "hash"], ["store", "verify"]):
+        assert run_command([*command, str(frozen / "frozen.zarr")]) == 0, command
+    said = capsys.readouterr().out
+    assert HASH in said
+    assert "6 of 6 blocks sound, 0 not run, 0 poisoned, 0 damaged" in said
+    assert "marks do not name their study and place in this earlier format; `run` with the study writes it anew" in said
+    tree = xr.open_datatree(str(frozen / "frozen.zarr"), engine="zarr", consolidated=False)
+    assert tree["did/estimate"].dims == ("cell", "replication", "term")
+
+
+def test_a_damaged_block_of_it_is_named_and_computed_again(frozen: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chunk = frozen / "frozen.zarr" / "did" / "inference" / "c" / "1" / "2" / "0" / "0" / "0"
+    mark = frozen / "frozen.zarr" / "block_mark" / "c" / "0" / "1" / "0"
+    for file in (chunk, mark):
+        file.write_bytes(file.read_bytes()[:-1])
+    assert run_command(["store", "verify", str(frozen / "frozen.zarr")]) == 1
+    said = capsys.readouterr().out
+    for place in ("cell 1 block 2", "cell 0 block 1"):
+        assert f"{place}: does not match its digest" in said
+    assert run_here(frozen, "--accept-code-change") == 0
+    store = ZarrStore.open(frozen / "frozen.zarr")
+    assert (store.content_hash(), [origin.blocks for origin in store.environments]) == (HASH, [5, 2])
+
+
+def test_run_writes_it_anew_and_computes_nothing(frozen: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = ZarrStore.open(frozen / "frozen.zarr")
+    assert run_here(frozen) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the store is written anew, in the present format and the order of this study; all is reused" in said
+    after = ZarrStore.open(frozen / "frozen.zarr")
+    assert after.schema.store_format == STORE_FORMAT != before.schema.store_format
+    assert run_command(["store", "verify", str(frozen / "frozen.zarr")]) == 0
+    assert "earlier format" not in capsys.readouterr().out
+    assert after.content_hash() == HASH
+    assert [(o.text, o.blocks) for o in after.environments] == [(o.text, o.blocks) for o in before.environments]
+    assert sorted(path.name for path in frozen.iterdir()) == ["frozen.zarr", "frozen.zarr.log.jsonl", "study.toml"]
+    assert not list((frozen / "frozen.zarr").rglob("c")), "no folder of chunks is left"
+
+
+def test_what_other_code_computed_is_added_to_only_when_that_is_accepted(
+    frozen: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in (frozen / "frozen.zarr").rglob("*") if path.is_file()}
+    assert run_here(frozen, "--replications", "200") == 2
+    assert "6 blocks were computed in another environment" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (frozen / "frozen.zarr").rglob("*") if path.is_file()} == before
+    assert run_here(frozen, "--replications", "200", "--accept-code-change") == 0
+    store = ZarrStore.open(frozen / "frozen.zarr")
+    assert (store.replications, len(store.done())) == (200, 8)
+
+
+def test_it_grows_sideways_in_the_present_format(frozen: Path) -> None:
+    (frozen / "study.toml").write_text(FROZEN + '[[estimators]]\nkind = "spatial"\nmodel = "sem"\n')
+    assert run_here(frozen, "--accept-code-change") == 0
+    store = ZarrStore.open(frozen / "frozen.zarr")
+    assert (list(store.layouts), store.schema.store_format) == (["did", "sar-direct", "sem-direct"], STORE_FORMAT)
+    assert not store.pending()
+
+
+def test_damaged_metadata_of_it_are_said_in_one_line(frozen: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are not mended: files of the present format would not fit."""
+    for name in ("zarr.json", "did/inference/zarr.json", "did/term/c/0", "provenance/zarr.json"):
+        file = frozen / "frozen.zarr" / name
+        held = file.read_bytes()
+        file.write_bytes(held[: len(held) // 2])
+        for command in (["report"], ["store", "verify"], ["store", "hash"]):
+            run_command([*command, str(frozen / "frozen.zarr")])
+            assert "Traceback" not in capsys.readouterr().err
+        assert run_command(["store", "verify", str(frozen / "frozen.zarr")]) == 1
+        assert name in capsys.readouterr().out
+        assert run_here(frozen) == 2, name
+        assert "is of an earlier format and damaged" in capsys.readouterr().err
+        file.write_bytes(held)
+    root = json.loads((frozen / "frozen.zarr" / "zarr.json").read_text())
+    del root["attributes"]["digest"]  # which stores of version 0.1 had not
+    (frozen / "frozen.zarr" / "zarr.json").write_text(json.dumps(root))
+    for command in (["report"], ["store", "info"], ["store", "hash"]):
+        assert run_command([*command, str(frozen / "frozen.zarr")]) == 2
+        assert "of version 0.1.0, whose stores are no longer read" in capsys.readouterr().err

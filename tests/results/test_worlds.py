@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import pytest
-from fits_of_worlds import DOF, RUN, draw, value_of
+from made_records import DOF, RUN, Sample, draw, made_up, measured, to_the_spread, two_passes, value_of
 from reports import printed
 from scipy import stats
 
@@ -19,14 +19,9 @@ from results.diagnosis import fits
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import (
-    FirstPass,
-    Fits,
-    SecondPass,
     between_worlds,
     bound_factor,
     clustered,
-    measures_by_error,
-    measures_by_term,
     spread_over_worlds,
     variance_inflation,
     variance_over_worlds,
@@ -35,7 +30,6 @@ from results.diagnosis.fits import (
 from results.diagnosis.measures import Grouping, Measured, RunningMoments, Tally, interval, wilson
 from results.diagnosis.power import Exceedances, UpperTail, adjusted
 from results.report.html import ReportFacts, html_report
-from results.store.block import Block
 from results.verdict.verdicts import clear, is_biased, is_off
 
 WORLDS = 10
@@ -102,10 +96,10 @@ def of_moved_intervals(theta: np.ndarray, estimate: np.ndarray, se: np.ndarray) 
 
 
 @pytest.mark.parametrize("joined", [96, 192])
-def test_the_worlds_of_a_block_are_those_of_its_replications(fabricate: Any, sample_of: Any, joined: int) -> None:
+def test_the_worlds_of_a_block_are_those_of_its_replications(joined: int) -> None:
     """Blocks of a cell are joined while they are small; a later one does not begin in the first world."""
     x = draw(np.random.default_rng(5), 500, 1, WORLDS)
-    records = fabricate([({}, {"a": sample_of(x["theta"], x["estimate"], x["se"][:, None, :], DOF)})], block=96,
+    records = made_up([({}, {"a": Sample(x["theta"], x["estimate"], x["se"][:, None, :], DOF)})], block=96,
                         worlds=WORLDS)  # fmt: skip
     whole = diagnose(records).frame
     with mock.patch.object(fits, "JOINED", joined):
@@ -114,13 +108,13 @@ def test_the_worlds_of_a_block_are_those_of_its_replications(fabricate: Any, sam
     np.testing.assert_allclose(found["mcse"].astype(float), whole["mcse"].astype(float), rtol=1e-9)
 
 
-def test_each_clustered_error_is_the_sandwich_of_numerical_influences(fabricate: Any, sample_of: Any) -> None:
+def test_each_clustered_error_is_the_sandwich_of_numerical_influences() -> None:
     """Blocks that cut runs of worlds, fits that failed, and worlds of different sizes."""
     x = draw(np.random.default_rng(5), 500, 1, WORLDS)
     status = np.full(500, Status.OK)
     status[[3, 90, 150, 151, 420]] = Status.SINGULAR
-    sample = sample_of(x["theta"], x["estimate"], x["se"][:, None, :], DOF, status)
-    frame = diagnose(fabricate([({}, {"a": sample})], block=96, worlds=WORLDS)).frame
+    sample = Sample(x["theta"], x["estimate"], x["se"][:, None, :], DOF, status)
+    frame = diagnose(made_up([({}, {"a": sample})], block=96, worlds=WORLDS)).frame
     ok = status == Status.OK
     world = x["world"][ok]
     found = influences(x["theta"][ok, 0], x["estimate"][ok, 0], x["se"][ok, 0])
@@ -147,11 +141,11 @@ def test_each_clustered_error_is_the_sandwich_of_numerical_influences(fabricate:
     assert value_of(frame, "convergence")["mcse"] == pytest.approx(max(expected, least), rel=1e-9)
 
 
-def test_errors_among_significant_fits_are_clustered_too(fabricate: Any, sample_of: Any) -> None:
+def test_errors_among_significant_fits_are_clustered_too() -> None:
     x = draw(np.random.default_rng(8), 1600, 1, WORLDS, share=0.6)
     x["theta"], x["estimate"] = x["theta"] - 0.6, x["estimate"] - 0.6
-    sample = sample_of(x["theta"], x["estimate"], x["se"][:, None, :], DOF)
-    frame = diagnose(fabricate([({}, {"a": sample})], worlds=WORLDS)).frame
+    sample = Sample(x["theta"], x["estimate"], x["se"][:, None, :], DOF)
+    frame = diagnose(made_up([({}, {"a": sample})], worlds=WORLDS)).frame
     found = influences(x["theta"][:, 0], x["estimate"][:, 0], x["se"][:, 0])
     for name in ("type_s", "type_m"):
         row = value_of(frame, name)
@@ -184,23 +178,8 @@ STUDIES, REPLICATIONS, MANY = 1500, 1280, 20
 @pytest.fixture(scope="module")
 def outer() -> tuple[dict[str, Measured], dict[str, np.ndarray]]:
     """Measures of 1,500 studies of 1,280 replications in 20 worlds, a study a term, and their clustered errors."""
-    x = draw(np.random.default_rng(20250311), REPLICATIONS, STUDIES, MANY, share=0.2)
-    estimate, theta, se = x["estimate"], x["theta"], x["se"][:, None, :]
-    statistic = np.abs(estimate[:, None, :]) / se
-    lower, upper = estimate[:, None, :] - 2 * se, estimate[:, None, :] + 2 * se
-    ok = np.full(REPLICATIONS, Status.OK, dtype=np.uint8)
-    fits = Fits(estimate, theta, se, lower, upper, statistic, statistic >= 2, np.ones(statistic.shape, dtype=bool),
-                np.empty((REPLICATIONS, 0)), ok == Status.OK, ok, x["world"])  # fmt: skip
-    rows = Grouping.of(x["world"])
-    first = FirstPass(STUDIES, 1, 0, 0.05, MANY)
-    first.add(fits, fits.ok, rows)
-    second = SecondPass(first)
-    second.add(fits, fits.ok, rows)
-    plain = measures_by_term(second) | {
-        name: Measured(*(part[0] for part in item)) for name, item in measures_by_error(second).items()
-    }
-    errors = {name: clustered(*second.by_world[name]).reshape(-1) for name in SIMULATED}
-    return plain, errors
+    second = two_passes(draw(np.random.default_rng(20250311), REPLICATIONS, STUDIES, MANY, share=0.2), 2.0, MANY)
+    return measured(second), {name: clustered(*second.by_world[name]).reshape(-1) for name in SIMULATED}
 
 
 @pytest.mark.parametrize("name", SIMULATED)
@@ -211,14 +190,11 @@ def test_clustered_errors_are_the_spread_over_studies(
 
     Errors that ignore worlds are too small by half or more where what worlds hold moves the measure.
     """
-    plain, errors = outer
-    value, mcse = plain[name].value, errors[name]
-    spread = value.std(ddof=1)
-    kurtosis = ((value - value.mean()) ** 4).mean() / value.var() ** 2
-    own = np.sqrt((kurtosis - 1) / (4 * len(value)))
-    assert np.sqrt((mcse**2).mean()) / spread == pytest.approx(1.0, abs=4 * own + 0.04)
+    value, plain, _ = outer[0][name]
+    ratio, own = to_the_spread(value, outer[1][name])
+    assert ratio == pytest.approx(1.0, abs=4 * own + 0.04)
     if name in {"truth", "bias", "mse", "rmse", "mean_se", "model_se"}:
-        assert np.sqrt((plain[name].mcse ** 2).mean()) < 0.5 * spread
+        assert to_the_spread(value, plain)[0] < 0.5
 
 
 def test_the_share_between_worlds_is_that_of_an_analysis_of_variance() -> None:
@@ -237,8 +213,7 @@ def test_the_share_between_worlds_is_that_of_an_analysis_of_variance() -> None:
     np.testing.assert_allclose(found.measured.value, expected, rtol=1e-10)
     covered = ((found.lower <= share) & (share <= found.upper)).mean()
     assert covered == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / columns))
-    ratio = np.sqrt((found.measured.mcse**2).mean()) / found.measured.value.std(ddof=1)
-    assert ratio == pytest.approx(1.0, abs=0.1)
+    assert to_the_spread(found.measured.value, found.measured.mcse)[0] == pytest.approx(1.0, abs=0.1)
 
 
 def test_intervals_of_few_worlds_are_those_of_t() -> None:
@@ -254,13 +229,13 @@ def test_intervals_of_few_worlds_are_those_of_t() -> None:
     np.testing.assert_allclose(alone_again, interval(Measured(value, np.array([0.04]), n), False))
 
 
-def test_paired_contrasts_are_clustered(fabricate: Any, sample_of: Any) -> None:
+def test_paired_contrasts_are_clustered() -> None:
     rng = np.random.default_rng(6)
     x, y = draw(rng, 640, 1, WORLDS), draw(rng, 640, 1, WORLDS)
     other = x["theta"] + 2 * (y["estimate"] - y["theta"])
-    samples = {"a": sample_of(x["theta"], x["estimate"], x["se"][:, None, :], DOF),
-               "b": sample_of(x["theta"], other, y["se"][:, None, :], DOF)}  # fmt: skip
-    records = fabricate([({}, samples)], block=96, worlds=WORLDS)
+    samples = {"a": Sample(x["theta"], x["estimate"], x["se"][:, None, :], DOF),
+               "b": Sample(x["theta"], other, y["se"][:, None, :], DOF)}  # fmt: skip
+    records = made_up([({}, samples)], block=96, worlds=WORLDS)
     table = contrast(records, ("a", "t0", "one"), ("b", "t0", "one"), 0).set_index("measure")
     a, b = (x["estimate"] - x["theta"])[:, 0], 2 * (y["estimate"] - y["theta"])[:, 0]
     critical = stats.t.ppf(0.975, DOF)
@@ -312,21 +287,20 @@ def test_size_adjusted_power_has_the_worlds_of_both_cells_in_its_error() -> None
         inflations.append(variance_inflation(hits))
     power, plain = adjusted(tail, above, 0.05, *inflations), adjusted(tail, above, 0.05)
     np.testing.assert_array_equal(power.value, plain.value)
-    spread = power.value.std(ddof=1)
-    assert np.sqrt((power.mcse**2).mean()) / spread == pytest.approx(1.0, abs=0.15)
-    assert np.sqrt((plain.mcse**2).mean()) / spread < 0.67
+    assert to_the_spread(power.value, power.mcse)[0] == pytest.approx(1.0, abs=0.15)
+    assert to_the_spread(plain.value, plain.mcse)[0] < 0.67
 
 
-def test_a_diagnosis_takes_worlds_into_size_adjusted_power(fabricate: Any, sample_of: Any) -> None:
+def test_a_diagnosis_takes_worlds_into_size_adjusted_power() -> None:
     """Those of both cells, each by how much it widens the variance of the share beyond the critical value."""
     rng = np.random.default_rng(12)
     cells = []
     for effect in (0.0, 1.0):
         x = draw(rng, 1280, 1, WORLDS)
         estimate = effect + x["estimate"] - x["theta"]
-        sample = sample_of(np.full((1280, 1), effect), estimate, np.full((1280, 1, 1), 0.5), np.inf)
+        sample = Sample(np.full((1280, 1), effect), estimate, np.full((1280, 1, 1), 0.5), np.inf)
         cells.append(({"effect": effect}, {"a": sample}))
-    one, many = (value_of(diagnose(fabricate(cells, worlds=worlds)).frame, "size_adjusted_power", effect=1.0)
+    one, many = (value_of(diagnose(made_up(cells, worlds=worlds)).frame, "size_adjusted_power", effect=1.0)
                  for worlds in (1, WORLDS))  # fmt: skip
     assert one["value"] == many["value"]
     assert many["mcse"] > 1.5 * one["mcse"]
@@ -346,15 +320,8 @@ def test_a_diagnosis_takes_worlds_into_size_adjusted_power(fabricate: Any, sampl
 
 
 def row(**changes: float) -> dict[Any, Any]:
-    return {
-        "bias": 0.0,
-        "bias_mcse": 1.0,
-        "coverage": 0.9,
-        "coverage_mcse": 0.03,
-        "n": 400.0,
-        "n_error": 400.0,
-        "worlds": 1,
-    } | changes
+    usual = {"bias": 0.0, "bias_mcse": 1.0, "coverage": 0.9, "coverage_mcse": 0.03}
+    return usual | {"n": 400.0, "n_error": 400.0, "worlds": 1} | changes
 
 
 def test_marks_allow_for_worlds() -> None:
@@ -372,11 +339,11 @@ def test_marks_allow_for_worlds() -> None:
 
 
 @pytest.fixture
-def shared(fabricate: Any, sample_of: Any) -> Callable[..., Any]:
+def shared() -> Callable[..., Any]:
     def records(worlds: int, held: tuple[str, ...], rows: int = 320) -> Any:
         x = draw(np.random.default_rng(9), rows, 1, 5)
-        samples = {"a": sample_of(x["theta"], x["estimate"], x["se"][:, None, :], DOF)}
-        return diagnose(fabricate([({}, samples)], worlds=worlds, held_fixed=held))
+        samples = {"a": Sample(x["theta"], x["estimate"], x["se"][:, None, :], DOF)}
+        return diagnose(made_up([({}, samples)], worlds=worlds, held_fixed=held))
 
     return records
 
@@ -407,12 +374,6 @@ def test_the_first_lines_say_what_was_held_fixed(
         assert said in text
 
 
-def test_nothing_is_said_where_nothing_is_held_fixed(shared: Callable[..., Any]) -> None:
-    terminal, page = both_reports(shared(1, ()))
-    assert "world" not in terminal
-    assert "world" not in page
-
-
 def test_reports_show_the_share_between_worlds_and_explain_it(shared: Callable[..., Any]) -> None:
     diagnosis = shared(5, ("calendar",))
     share = value_of(diagnosis.frame, "between_worlds")
@@ -425,6 +386,7 @@ def test_reports_show_the_share_between_worlds_and_explain_it(shared: Callable[.
     terminal, page = both_reports(shared(1, ("calendar",)))
     assert "Worlds %" not in terminal
     assert "set <code>worlds</code> in the study" in page
+    assert not any("world" in text for text in both_reports(shared(1, ()))), "nothing is held fixed"
 
 
 def moments_of(x: np.ndarray, world: np.ndarray, worlds: int, order: int = 4) -> RunningMoments:
@@ -482,36 +444,28 @@ def test_the_spread_over_few_worlds_is_unbiased_and_its_error_right(worlds: int)
     spread = spread_over_worlds(moments)
     total = moments.squares - moments.counts * (moments.second / moments.n)
     sandwich = clustered(total / (2 * np.sqrt(moments.second / moments.n)), moments.counts)
-    error = widened(spread, sandwich).mcse
-    true = spread.value.std(ddof=1)
-    assert np.sqrt((error**2).mean()) / true == pytest.approx(1.0, abs=0.12)
-    if worlds < 12:
-        assert np.sqrt((sandwich**2).mean()) / true < 0.9
+    assert to_the_spread(spread.value, widened(spread, sandwich).mcse)[0] == pytest.approx(1.0, abs=0.12)
+    assert worlds == 12 or to_the_spread(spread.value, sandwich)[0] < 0.9
 
 
-def test_measures_of_a_store_take_the_spread_over_worlds(fabricate: Any, sample_of: Any) -> None:
-    """empirical_se, se_error and relative precision, with fits that failed."""
+def test_measures_of_a_store_take_the_spread_over_worlds() -> None:
     worlds, rows = 4, 500
     x = draw(np.random.default_rng(12), rows, 1, worlds, share=0.6)
     status = np.full(rows, Status.OK)
     status[[5, 77, 78, 300]] = Status.SINGULAR
     other = x["theta"] + 2 * (x["estimate"] - x["theta"]) ** 3
-    samples = {"a": sample_of(x["theta"], x["estimate"], x["se"][:, None, :], 9.0, status),
-               "b": sample_of(x["theta"], other, x["se"][:, None, :], 9.0, status)}  # fmt: skip
-    records = fabricate([({}, samples)], block=96, worlds=worlds)
-    frame = diagnose(records).frame
-    ok = status == Status.OK
-    variances = []
+    samples = {name: Sample(x["theta"], estimate, x["se"][:, None, :], 9.0, status)
+               for name, estimate in (("a", x["estimate"]), ("b", other))}  # fmt: skip
+    records = made_up([({}, samples)], block=96, worlds=worlds)
+    frame, ok, variances = diagnose(records).frame, status == Status.OK, []
     for estimate in (x["estimate"], other):
         msb, msw, _, _, size = components((estimate - x["theta"])[ok, 0].tolist(), x["world"][ok].tolist())
         variances.append(msw + (msb - msw) / size)
     assert variances[0] > 1.03 * (x["estimate"] - x["theta"])[ok].var(ddof=1)
-    row = value_of(frame, "empirical_se", estimator="a")
-    assert row["value"] == pytest.approx(math.sqrt(variances[0]))
+    found = {name: value_of(frame, name, estimator="a")["value"] for name in ("empirical_se", "se_error")}
+    assert found["empirical_se"] == pytest.approx(math.sqrt(variances[0]))
     model = math.sqrt((x["se"][ok] ** 2).mean())
-    assert value_of(frame, "se_error", estimator="a")["value"] == pytest.approx(
-        100 * (model / math.sqrt(variances[0]) - 1)
-    )
+    assert found["se_error"] == pytest.approx(100 * (model / math.sqrt(variances[0]) - 1))
     table = contrast(records, ("a", "t0", "one"), ("b", "t0", "one"), 0).set_index("measure")
     assert table.loc["relative_precision", "value"] == pytest.approx(100 * (variances[0] / variances[1] - 1))
 
@@ -525,41 +479,27 @@ def test_the_bound_of_a_clustered_error() -> None:
     assert (bounds < 1 / math.sqrt(6)).mean() == pytest.approx(0.025, abs=4 * math.sqrt(0.025 * 0.975 / 20_000))
 
 
-@dataclass(frozen=True)
-class Holed:
-    """Records without some of their blocks."""
-
-    records: Any
-    missing: tuple[int, ...]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.records, name)
-
-    def blocks(self, cell: int) -> Iterator[Block]:
-        return (block for index, block in enumerate(self.records.blocks(cell)) if index not in self.missing)
-
-
 @pytest.mark.parametrize("missing", [(), (1,), (0, 3), (5,)])
-def test_stores_that_are_not_whole(fabricate: Any, sample_of: Any, missing: tuple[int, ...]) -> None:
+def test_stores_that_are_not_whole(missing: tuple[int, ...]) -> None:
     """350 replications in blocks of 64, the last of 30, some of them missing: fits keep the worlds of their places."""
     rows, worlds, block = 350, 5, 64
     x = draw(np.random.default_rng(21), rows, 1, worlds, share=0.5)
-    sample = sample_of(x["theta"], x["estimate"], x["se"][:, None, :], 9.0)
-    frame = diagnose(Holed(fabricate([({}, {"a": sample})], block=block, worlds=worlds), missing)).frame
+    sample = Sample(x["theta"], x["estimate"], x["se"][:, None, :], 9.0)
+    records = made_up([({}, {"a": sample})], block=block, worlds=worlds)
+    blocks = [one for index, one in enumerate(records.blocks(0)) if index not in missing]
+    frame = diagnose(SimpleNamespace(**vars(records) | {"blocks": lambda cell: iter(blocks)})).frame
     kept = [r for r in range(rows) if r // block not in missing]
     error = [float(x["estimate"][r, 0] - x["theta"][r, 0]) for r in kept]
     world = [r // 32 % worlds for r in kept]
-    n, mean = len(kept), math.fsum(error) / len(kept)
+    n, mean, groups = len(kept), math.fsum(error) / len(kept), len(set(world))
     sums = [math.fsum(e - mean for e, at in zip(error, world, strict=True) if at == one) for one in range(worlds)]
     row = value_of(frame, "bias")
-    assert (row["n"], row["attempted"], row["worlds"]) == (n, n, len(set(world)))
+    assert (row["n"], row["attempted"], row["worlds"]) == (n, n, groups)
     assert row["value"] == pytest.approx(mean)
-    groups = len(set(world))
     wide = math.sqrt(groups / (groups - 1) * math.fsum(s * s for s in sums)) / n
     assert wide > math.sqrt(math.fsum((e - mean) ** 2 for e in error) / (n - 1) / n)
     assert row["mcse"] == pytest.approx(wide)
-    point = float(stats.t.ppf(0.975, groups - 1))
-    assert row["upper"] == pytest.approx(mean + point * wide)
+    assert row["upper"] == pytest.approx(mean + float(stats.t.ppf(0.975, groups - 1)) * wide)
     msb, msw, _, _, size = components(error, world)
     assert value_of(frame, "empirical_se")["value"] == pytest.approx(math.sqrt(msw + (msb - msw) / size))
 
@@ -571,10 +511,10 @@ def signed() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return theta, theta + rng.standard_normal(400), 0.3 + 0.3 * rng.random(400)
 
 
-def test_type_s_and_type_m_fit_by_fit(fabricate: Any, sample_of: Any) -> None:
+def test_type_s_and_type_m_fit_by_fit() -> None:
     theta, estimate, se = signed()
-    sample = sample_of(theta[:, None], estimate[:, None], se[:, None, None], 12.0)
-    frame = diagnose(fabricate([({}, {"a": sample})])).frame
+    sample = Sample(theta[:, None], estimate[:, None], se[:, None, None], 12.0)
+    frame = diagnose(made_up([({}, {"a": sample})])).frame
     critical, wrong, count, sizes, truths = float(stats.t.ppf(0.975, 12)), 0, 0, 0.0, 0.0
     for t, b, s in zip(theta.tolist(), estimate.tolist(), se.tolist(), strict=True):
         if t != 0 and abs(b) / s >= critical:
@@ -588,12 +528,12 @@ def test_type_s_and_type_m_fit_by_fit(fabricate: Any, sample_of: Any) -> None:
     assert value_of(frame, "type_m")["value"] == pytest.approx(sizes / truths)
 
 
-def test_type_s_does_not_depend_on_the_unit(fabricate: Any, sample_of: Any) -> None:
+def test_type_s_does_not_depend_on_the_unit() -> None:
     """The product of two numbers of 1e-170 is zero, and has no sign."""
     theta, estimate, se = signed()
     found = []
     for unit in (1.0, 1e-170):
-        sample = sample_of(unit * theta[:, None], unit * estimate[:, None], unit * se[:, None, None], 12.0)
-        found.append(value_of(diagnose(fabricate([({}, {"a": sample})])).frame, "type_s"))
+        sample = Sample(unit * theta[:, None], unit * estimate[:, None], unit * se[:, None, None], 12.0)
+        found.append(value_of(diagnose(made_up([({}, {"a": sample})])).frame, "type_s"))
     assert found[0]["value"] > 0
     assert (found[1]["value"], found[1]["n"]) == (found[0]["value"], found[0]["n"])

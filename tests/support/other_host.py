@@ -1,4 +1,4 @@
-"""A run as on a host of its own: another name, locks that no other host sees, clocks and starts of its own.
+"""A run as on a host of its own: another name, locks that no other host sees, starts of its own.
 
 As a program it runs `quick_study` into a store, says each block on standard output, and how it ended.
 """
@@ -15,7 +15,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,7 +102,6 @@ def main() -> None:
     parser.add_argument("--name", default="")
     parser.add_argument("--flock", choices=("seen", "local", "none"), default="local")
     parser.add_argument("--expires", type=float, default=60.0)
-    parser.add_argument("--behind", type=float, default=0.0, help="seconds that the clock of this host is behind")
     parser.add_argument("--pause", type=int, default=0, help="blocks after which it waits for a line")
     ask = parser.parse_args()
     put_elsewhere(ask)
@@ -141,14 +139,6 @@ def put_elsewhere(ask: Any) -> None:
 
     if ask.flock != "seen":
         lock.fcntl = type("fcntl", (), {**vars(fcntl), "flock": staticmethod(flock)})
-    real = os.utime
-    if ask.behind:
-
-        def utime(descriptor: int) -> None:
-            now = time.time() - ask.behind
-            real(descriptor, (now, now))
-
-        lease.os = type("os", (), {**vars(os), "utime": staticmethod(utime)})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
 from typing import Any
 
 from rich.console import Console
@@ -30,3 +31,38 @@ def tables_of(page: str) -> list[tuple[str, list[list[str]]]]:
     return [("".join(caption.itertext() if (caption := table.find("caption")) is not None else ()),
              [["".join(cell.itertext()).strip() for cell in row] for row in table.iter("tr")])
             for table in tables]  # fmt: skip
+
+
+class Outline(HTMLParser):
+    """Ids, attributes and text of a page; fails on a tag that is closed out of turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack: list[str] = []
+        self.ids: list[str] = []
+        self.words: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in {"meta", "link", "br", "hr", "img", "input"}:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(name, value or "") for name, value in attrs]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def outline(page: str) -> Outline:
+    """A page, all tags of which are closed."""
+    parser = Outline()
+    parser.feed(page)
+    parser.close()
+    assert parser.stack == []
+    return parser

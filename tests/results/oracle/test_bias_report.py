@@ -1,22 +1,34 @@
-"""The bias report, terminal and page: every printed cell is the number of the frame under its heading."""
+"""The bias report and pivot tables, in every format: every printed cell is the number of the frame."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import re
-from collections.abc import Callable
+import zipfile
 from functools import cache
+from html import unescape
 from typing import Any
 
 import numpy as np
+import openpyxl
 import pytest
+from made_records import Sample, made_up
 from reports import printed, tables_of
+from rich.console import Console
 from scipy import stats
 
 from estimators.core.estimator import Status
 from results.diagnosis.diagnose import diagnose
+from results.plots.grid import MEASURES
+from results.report import pivot
 from results.report.grids import ReportFacts
 from results.report.html import html_report
+from results.tables.latex import latex_tables
+from results.tables.records import Document
+from results.tables.word import word_tables
+from sim.errors import BadInput
 
 DRAWS = 200
 ERRORS = ("one", "two")
@@ -47,10 +59,10 @@ def arrays() -> dict[tuple[int, str], dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def diagnosis(fabricate: Callable[..., Any], sample_of: Callable[..., Any]) -> Any:
-    cells = [({"size": size}, {name: sample_of(**arrays()[cell, name]) for name in NAMES})
+def diagnosis() -> Any:
+    cells = [({"size": size}, {name: Sample(**arrays()[cell, name]) for name in NAMES})
              for cell, size in ((0, 0.0), (1, -0.8))]  # fmt: skip
-    return diagnose(fabricate(cells))
+    return diagnose(made_up(cells))
 
 
 HEADS = {
@@ -101,7 +113,6 @@ def decimals_of(shown: str) -> int:
 
 
 def near(shown: str, number: float) -> None:
-    """Assert that a printed number is another one, rounded."""
     scale = 10.0 ** (int(shown.partition("e")[2] or 0) - decimals_of(shown))
     assert abs(float(shown) - number) <= (0.5 + 1e-6) * scale, (shown, number)
 
@@ -110,7 +121,6 @@ def flagged(numbers: Numbers, name: str, n: int, is_null: bool) -> bool:
     """Whether a measure must be marked: 4 Monte Carlo errors away, those of the nominal level for proportions."""
     value, mcse = numbers[name]
     if name == "bias":
-        assert mcse is not None
         return abs(value) > 4 * mcse
     nominal = 95.0 if name == "coverage" else 5.0
     wide = abs(value - nominal) > 4 * 100 * math.sqrt(0.95 * 0.05 / n)
@@ -122,7 +132,6 @@ def usable_of(cell: int, name: str) -> int:
 
 
 def check_row(diagnosis: Any, heads: list[str], row: list[str], cell: int, common: bool = False) -> None:
-    """Every cell of a row by the head above it."""
     name, term, error = row[0], int(row[1][1:]), ERRORS.index(row[heads.index("errors")])
     numbers, n = counted(diagnosis, cell, name, term, error, common), usable_of(cell, "alpha" if common else name)
     for head, text in zip(heads[2:], row[2:], strict=True):
@@ -194,7 +203,6 @@ def test_what_the_verdicts_say(diagnosis: Any) -> None:
     bias = counted(diagnosis, 1, "alpha", 1, 0)
     amount = r"([\d.]+) \(([\d.]+) standard errors, ([\d.]+)% of the true ([\d.]+); t0 too\)"
     said = re.search(rf"t1 of alpha is too (\w+) by {amount} when size = -0.8", text)
-    assert said is not None
     assert said[1] == "low"
     near(said[2], -bias["bias"][0])
     near(said[3], -bias["bias"][0] / bias["emp. SE"][0])
@@ -207,12 +215,144 @@ def test_what_the_verdicts_say(diagnosis: Any) -> None:
         r"([\d.]+)% to ([\d.]+)% when size = 0; this probably fails",
         text,
     )
-    assert sizes is not None
     for name, (share, error) in size.items():
         assert share > 7.5 + Z * error, name
     share, error = size["alpha"]
     near(sizes[1], share - Z * error)
     near(sizes[2], share + Z * error)
     covered = re.search(r"t1 of alpha with one errors covers ([\d.]+)%", text)
-    assert covered is not None
     near(covered[1], min(counted(diagnosis, cell, "alpha", 1, 0)["coverage"][0] for cell in (0, 1)))
+
+
+# Pivot tables
+
+EFFECTS, TREATED = (0.0, 0.3, 0.9), (5, 20)
+Pairs = list[tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def grid() -> Any:
+    rng, cells = np.random.default_rng(77), []
+    for effect in EFFECTS:
+        for treated in TREATED:
+            theta, samples = np.full((DRAWS, 1), effect), {}
+            status = np.where(np.arange(DRAWS) < treated, Status.REFUSED, Status.OK)
+            for name, scale in (("plain", 0.5), ("wide", 0.9)):
+                estimate = theta + rng.standard_normal((DRAWS, 1)) * scale + 0.1
+                estimate[status != Status.OK] = 500.0
+                samples[name] = Sample(theta, estimate, np.abs(rng.normal(0.45, 0.05, (DRAWS, 2, 1))), status=status)
+            cells.append(({"effect.size": effect, "treated": treated}, samples))
+    return diagnose(made_up(cells))
+
+
+def in_frame(grid: Any, measure: str, keys: tuple[str, ...], treated: str) -> tuple[float, float]:
+    """A measure and its Monte Carlo error in the frame: in percent of a share, NaN where it is a bound."""
+    effect, name, error = (*keys, "")[:3]
+    wanted = {"effect.size": float(effect), "treated": int(treated), "estimator": name, "error": error,
+              "sample": "own", "measure": MEASURES[measure].column}  # fmt: skip
+    (row,) = grid.frame[(grid.frame[list(wanted)] == list(wanted.values())).all(axis=1)].itertuples()
+    if measure == "bias":
+        return row.value, row.mcse
+    return 100 * row.value, 100 * row.mcse if 0 < row.value < 1 else float("nan")
+
+
+def pairs(cells: list[str]) -> Pairs:
+    """Number and error of cells such as "12.0 (1.3)" or "12.0!(1.3)"."""
+    found = [re.fullmatch(r"([^\s()]+?)!?\s*\(([^()]+)\)!?", cell.strip()) for cell in cells]
+    assert all(found), cells
+    return [(one[1], one[2]) for one in found if one]
+
+
+def under(lines: list[list[str]]) -> Pairs:
+    """Numbers in one line, their errors in brackets in the next."""
+    lines = [line for line in lines if line]
+    numbers, errors = ([cell.strip("()!") for line in part for cell in line] for part in (lines[::2], lines[1::2]))
+    return list(zip(numbers, errors, strict=True))
+
+
+def in_formats(table: Any) -> dict[str, Pairs]:
+    """Number and error of each cell, row by row, as each format for readers prints them."""
+    document, one, out = Document({"outcome": "study"}, ()), pivot.journal_table(table), io.StringIO()
+    Console(file=out, width=200, color_system=None, highlight=False).print(pivot.terminal_table(table))
+    lines = [line for line in out.getvalue().splitlines() if "(" in line and "(columns)" not in line]
+    cells = [re.findall(r"\S+ \([<>]?[\d.]+\)!?", line) for line in lines]
+    assert [line.split(own[0])[0].split()[-1] for line, own in zip(lines, cells, strict=True)] == [
+        keys[-1] for keys in table.rows
+    ]
+    body = latex_tables(document, [one]).partition(r"\midrule")[2].partition(r"\bottomrule")[0]
+    for sign, letter in ((r"\rlap{)}", ")"), ("$-$", "-"), ("$<$", "<"), ("$>$", ">")):
+        body = body.replace(sign, letter)
+    xml = zipfile.ZipFile(io.BytesIO(word_tables(document, [one]))).read("word/document.xml").decode()
+    word = [[unescape(re.sub("<[^>]+>", "", cell)) for cell in re.findall(r"<w:tc>.*?</w:tc>", row, flags=re.S)][1:]
+            for row in re.findall(r"<w:tr>.*?</w:tr>", xml, flags=re.S)[1:]]  # fmt: skip
+    latex = [[cell.strip() for cell in line.rstrip("\\ ").split("&")[1:]] for line in body.splitlines()]
+    return {"terminal": pairs([cell for own in cells for cell in own]), "latex": under(latex), "word": under(word)}
+
+
+@pytest.mark.parametrize("measure", ["power", "coverage", "bias"])
+def test_every_cell_of_every_format(grid: Any, measure: str) -> None:
+    table = pivot.pivot_by(grid, MEASURES[measure], ["size", "treated"])
+    errors = () if measure == "bias" else ("error",)
+    assert (table.down, table.across) == (("effect.size", "estimator", *errors), ("treated",))
+    wanted = [in_frame(grid, measure, keys, treated) for keys in table.rows for (treated,) in table.columns]
+    assert len(wanted) == 2 * len(EFFECTS) * 2 * (2 if errors else 1)
+    width, scale, html = len(table.heads), 1 if measure == "bias" else 100, str(pivot.pivot_html(table))
+    ((_, rows),) = tables_of(html)
+    assert [tuple(row[:width]) for row in rows[2:]] == list(table.rows)
+    formats = in_formats(table) | {"html": pairs([cell for row in rows[2:] for cell in row[width:]])}
+    for name, found in formats.items():
+        for shown, numbers in zip(found, wanted, strict=True):
+            for text, value in zip(shown, numbers, strict=True):
+                if value != value:
+                    assert text[:1] in "<>", (name, text)
+                else:
+                    near(text.replace("\N{MINUS SIGN}", "-"), value)
+    values = np.array([value for value, _ in wanted])
+    assert np.allclose(np.array([float(key) for key in re.findall(r'data-v="([^"]*)"', html)]) * scale, values)
+    lines = list(csv.DictReader(io.StringIO(pivot.csv_file([table]))))
+    assert [float(line["value"]) * scale for line in lines] == pytest.approx(values)
+    assert {(int(line["n"]) + int(line["treated"]), line["term"]) for line in lines} == {(DRAWS, "t0")}
+    (sheet,) = openpyxl.load_workbook(io.BytesIO(pivot.xlsx_file([table]))).worksheets
+    held = list(sheet.iter_rows(min_row=3, max_row=2 + len(table.rows), values_only=True))
+    assert [(row[0], *row[1:width]) for row in held] == [(float(keys[0]), *keys[1:]) for keys in table.rows]
+    in_sheet = [number for row in held for number in zip(row[width::2], row[width + 1 :: 2], strict=True)]
+    assert [float(value) * scale for value, _ in in_sheet] == pytest.approx(values)  # type: ignore[arg-type]
+    for line, (_, error), (_, mcse) in zip(lines, in_sheet, wanted, strict=True):
+        if mcse == mcse:
+            assert (float(line["mcse"]) * scale, float(error) * scale) == pytest.approx((mcse, mcse))  # type: ignore[arg-type]
+
+
+def test_nothing_is_averaged_and_everything_that_varies_has_its_keys(grid: Any) -> None:
+    table = pivot.pivot(grid, MEASURES["coverage"], ["estimator"], ["error"])
+    assert table.down == ("estimator", "effect.size", "treated")
+    held = [cell for row in table.cells for cell in row if cell is not None]
+    assert len(held) == len({cell.value.place for cell in held}) == 2 * 2 * 6
+    size = pivot.default_pivot(grid, MEASURES["size"])
+    assert {cell.value.place[0] for row in size.cells for cell in row if cell is not None} == {0, 1}
+    assert pivot.pivot_by(grid, MEASURES["bias"], ["treated"]).across == ("estimator",)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("values", "across"), [(8, ("x",)), (9, ())])
+def test_a_dial_stands_in_the_columns_as_far_as_they_have_room(values: int, across: tuple[str, ...]) -> None:
+    truth = np.ones((64, 1))
+    found = Sample(truth, truth + np.random.default_rng(1).standard_normal((64, 1)), np.ones((64, 1, 1)))
+    table = pivot.default_pivot(diagnose(made_up([({"x": x}, {"a": found}) for x in range(values)])), MEASURES["bias"])
+    assert table.across == across
+    sheet = openpyxl.load_workbook(io.BytesIO(pivot.xlsx_file([table]))).active
+    assert sheet.freeze_panes == ("A3" if across else "B3")  # below the heads, behind the keys of rows
+
+
+def test_marks_are_those_of_clear_departures(grid: Any) -> None:
+    table = pivot.pivot_by(grid, MEASURES["bias"], ["treated"])
+    for cell in [cell for row in table.cells for cell in row if cell is not None]:
+        assert cell.clear == (abs(cell.value.value) > 4 * cell.value.mcse)
+
+
+def test_short_names_and_all_faults_at_once(grid: Any) -> None:
+    assert pivot.resolved_names(grid.cells, ["size", "treated"], "--by") == ("effect.size", "treated")
+    assert pivot.resolved_names(grid.cells, ["effect"], "--by") == ("effect.size",)
+    with pytest.raises(BadInput) as error:
+        pivot.resolved_names(grid.cells, ["sise", "treated", "treated", "term", "what"], "--by")
+    assert [problem.what for problem in error.value.problems] == [
+        "'sise' is no dial of this study's grid", "'treated' stands twice", "'what' is no dial of this study's grid"
+    ]  # fmt: skip

@@ -6,13 +6,14 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from made_records import MadeUpRecords
 from placebo_files import write
 from rich.console import Console
 from scipy import stats
@@ -29,73 +30,49 @@ from results.store.block import Block
 DRAWS, FAILED = 99, (4, 40, 85, 90)
 
 
-@dataclass(frozen=True)
-class MadeUp:
-    """One cell of known placebos."""
-
-    cells: Sequence[Any]
-    layouts: Any
-    block: Block
-
-    def blocks(self, cell: int) -> Iterator[Block]:
-        assert cell == 0
-        yield self.block
-
-
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> RealPanel:
     files = write(tmp_path_factory.mktemp("panel"), small_panel(30, 8, seed=4, model="none", sigma=3.0))
     return read_real_panel(files[0], read_spec(files[1]))
 
 
-@dataclass(frozen=True)
-class Known:
-    """A real fit with the errors of its own test, and placebos with theirs; four of them failed."""
+@cache
+def asked(real: RealPanel, statistic: str) -> tuple[PlaceboAnswer, SimpleNamespace]:
+    """An answer on placebos of known size: twenty exceed the real estimate, sixty have a larger t, four failed.
 
-    estimate: float
-    se: float
-    placebos: np.ndarray
-    ses: np.ndarray
-    ok: np.ndarray
-
-
-def asked(real: RealPanel, statistic: str) -> tuple[PlaceboAnswer, Known]:
-    """An answer on placebos of known size: twenty are larger than the real estimate, sixty have a larger t."""
+    Beside it the real fit with the errors of its own test, and the placebos with theirs.
+    """
     ask = question(real, scheme="space", draws=DRAWS, statistic=statistic)  # type: ignore[arg-type]
     fit = TwoWayDID(errors=("iid", "hc1", "cluster:unit"))(ask.panel)
     estimate, se = float(fit.estimate[0, 0]), float(fit.se[0, 2, 0])
     records = run(ask.study)
     block = next(iter(records.blocks(0)))
     found = block.estimates[ask.estimator.name]
-    rank = np.arange(DRAWS)
+    term, rank = found.terms.index(ask.term), np.arange(DRAWS)
     sizes = abs(estimate) * np.where(rank < 20, 1.2 + 0.01 * rank, 0.3 + 0.005 * rank)
     placebos = np.where(rank % 3 == 0, -sizes, sizes)
     # t statistics larger than the real one for ranks 20 to 79, which are none of those with large estimates
     t = abs(estimate / se) * np.where((rank >= 20) & (rank < 80), 1.5, 0.4)
     ses = np.full((DRAWS, 2, len(found.terms)), 1e-6)  # of the errors that are not shown
     dof = np.concatenate([np.full_like(found.dof[:, -1:], 3.0), found.dof[:, -1:]], axis=1)
-    ses[:, -1, found.terms.index(ask.term)] = np.abs(placebos) / t
+    ses[:, -1, term] = np.abs(placebos) / t
     estimates = np.full_like(found.estimate, 50.0)
-    estimates[:, found.terms.index(ask.term)] = placebos
-    status = np.full(DRAWS, Status.OK, dtype=np.uint8)
-    status[list(FAILED)] = Status.NOT_CONVERGED
+    estimates[:, term] = placebos
+    status = np.where(np.isin(rank, FAILED), Status.NOT_CONVERGED, Status.OK).astype(np.uint8)
     errors = ("iid", found.errors[-1])
     made = replace(found, errors=errors, estimate=estimates, se=ses, dof=dof, status=status)
     changed = Block(block.truth, {**block.estimates, ask.estimator.name: made}, {}, 0)
-    known = Known(estimate, se, placebos, ses[:, -1, found.terms.index(ask.term)], status == Status.OK)
-    return answer(ask, MadeUp(records.cells, records.layouts, changed)), known
+    known = SimpleNamespace(estimate=estimate, se=se, placebos=placebos, ses=ses[:, -1, term], ok=status == Status.OK)
+    return answer(ask, MadeUpRecords(records.cells, records.layouts, [changed], DRAWS)), known
 
 
-def lines_of(found: PlaceboAnswer) -> dict[str, str]:
-    """The lines of the terminal by their labels."""
-    return dict(re.split(r" {2,}", line.strip(), maxsplit=1) for line in text_of(found).splitlines()[1:]
-                if re.search(r"\S {2,}\S", line))  # fmt: skip
-
-
-def text_of(found: PlaceboAnswer) -> str:
+def printed_of(found: PlaceboAnswer) -> tuple[str, dict[str, str]]:
+    """What the terminal prints, and its lines by their labels."""
     out = io.StringIO()
     print_placebo(found, Console(file=out, width=300, color_system=None, highlight=False))
-    return out.getvalue()
+    text = out.getvalue()
+    return text, dict(re.split(r" {2,}", line.strip(), maxsplit=1) for line in text.splitlines()[1:]
+                      if re.search(r"\S {2,}\S", line))  # fmt: skip
 
 
 def p_of(extreme: int) -> tuple[float, float]:
@@ -103,7 +80,7 @@ def p_of(extreme: int) -> tuple[float, float]:
     return p, math.sqrt(p * (1 - p) / DRAWS)
 
 
-def extremes(known: Known, statistic: str) -> int:
+def extremes(known: SimpleNamespace, statistic: str) -> int:
     """How many placebos are as large as the real statistic, failed ones among them."""
     count = 0
     for b, se, ok in zip(known.placebos, known.ses, known.ok, strict=True):
@@ -118,7 +95,7 @@ def test_every_line(real: RealPanel, statistic: str) -> None:
     extreme = extremes(known, statistic)
     assert extreme == {"raw": 20 + 3, "studentised": 60 + 3}[statistic]
     p, mcse = p_of(extreme)
-    lines = lines_of(found)
+    text, lines = printed_of(found)
     own = 2 * stats.t.sf(abs(known.estimate / known.se), 29)
     usable = known.placebos[known.ok]
     assert lines["real estimate"] == f"{known.estimate:.6g}"
@@ -129,9 +106,9 @@ def test_every_line(real: RealPanel, statistic: str) -> None:
     assert lines["their mean, sd"] == f"{usable.mean():.4g}, {usable.std(ddof=1):.4g}"
     for percent in ("0.5", "2.5", "5", "25", "50", "75", "95", "97.5", "99.5"):
         assert lines[f"{percent}% quantile"] == f"{np.percentile(usable, float(percent)):.4g}"
-    assert "4 placebos could not be fitted; they count as extreme." in text_of(found)
+    assert "4 placebos could not be fitted; they count as extreme." in text
     assert ("95% interval" in lines) == (statistic == "raw")
-    assert text_of(found).startswith("Placebo test of did: did, scheme space")
+    assert text.startswith("Placebo test of did: did, scheme space")
 
 
 @pytest.mark.parametrize("statistic", ["raw", "studentised"])
@@ -164,7 +141,7 @@ def test_the_interval_is_where_the_count_leaves_the_level(real: RealPanel) -> No
     """p of the constant effect c, counted one by one, is above 5% inside the interval and not outside it."""
     found, known = asked(real, "raw")
     slopes = next(iter(run(found.question.study).blocks(0))).estimates[SHIFT].estimate[:, 0]
-    lower, upper = (float(x) for x in re.match(r"(\S+) to (\S+),", lines_of(found)["95% interval"]).groups())  # type: ignore[union-attr]
+    lower, upper = map(float, re.findall(r"^(\S+) to (\S+),", printed_of(found)[1]["95% interval"])[0])
     assert (lower, upper) == pytest.approx((found.lower, found.upper), rel=1e-5)
 
     def p(effect: float) -> float:
@@ -182,13 +159,13 @@ def test_the_interval_is_where_the_count_leaves_the_level(real: RealPanel) -> No
 def test_a_look_at_the_time_before_prints_a_share(real: RealPanel) -> None:
     ask = question(real, scheme="time", draws=DRAWS)
     found = answer(ask, run(ask.study))
-    lines = lines_of(found)
+    text, lines = printed_of(found)
     share = float(np.mean(np.abs(found.placebos) >= abs(found.estimate)))
     assert lines["share of placebos as large"].startswith(f"{share:.4f} (")
     assert "permutation p" not in lines
     assert "95% interval" not in lines
     assert found.document["permutation_pvalue"] is None
-    assert "no p value" in text_of(found)
+    assert "no p value" in text
     study = found.question.study
     exact = replace(found.question, study=replace(study, design=replace(found.question.design, exact=True)))
-    assert "the share has no Monte Carlo error" in text_of(replace(found, question=exact))
+    assert "the share has no Monte Carlo error" in printed_of(replace(found, question=exact))[0]

@@ -1,4 +1,5 @@
-"""Every table in every format: printed from distinct known numbers, read back, held to tables that were approved.
+"""Every table in every format: printed from distinct known numbers, read back, held to tables that were approved; and
+the warnings before them, each found once and in its order.
 
 The approved tables stand in tests/data/tables: those of the usual way of asking whole, of every other way those that
 differ, or their notes where these alone do. `python tests/results/oracle/test_printed_tables.py` writes them anew; a
@@ -9,11 +10,15 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
+import textwrap
+import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from html import unescape
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,11 +37,13 @@ from table_parsers import (
     plain,
 )
 
+from experiments.estimation import warnings_text
 from experiments.tables.ledger import journal_tables, layouts
+from results.plots.specification_curve import curve_figure
 from results.tables.html_tables import html_tables
 from results.tables.journal_table import JournalTable, TableSetting
 from results.tables.latex import latex_tables
-from results.tables.records import Document, Fit
+from results.tables.records import Check, Document, Fit, Specification, heading, sentences, spoken
 from results.tables.rtf import rtf_tables
 from results.tables.terminal_tables import print_estimates
 from results.tables.word import word_tables
@@ -141,7 +148,6 @@ def cut(label: str, widest: int | None) -> str:
 
 
 def in_terminal(caption: str) -> bool:
-    """Tables of the appendix are not printed there."""
     return not caption.startswith("Table A")
 
 
@@ -173,7 +179,6 @@ def stars(p: float | None) -> str:
 
 
 def cells_of(asked: str) -> Iterator[tuple[str, str, str, str]]:
-    """Caption, label, cell and what stands under it, without the appendix."""
     for table in (table for _, table in approved(asked) if in_terminal(table.caption)):
         for (label, cells), (_, under) in pairwise([*table.lines, ("", None)]):
             for cell, below in zip(cells or (), under or [""] * len(table.heads), strict=cells is not None):
@@ -239,8 +244,127 @@ def test_json_holds_every_number_under_its_name() -> None:
     ]
 
 
+# What stands before the tables
+
+SEVERITIES = (0, 1, 3, 2, 0, 3, 1, 2, 2, 0, 1, 3)
+WORDS = {3: "against", 2: "weakens", 1: "note"}
+ORDER = (2, 5, 11, 3, 7, 8, 1, 6, 10)  # by severity, then as given
+WARNINGS = tuple(
+    Check.fact(f"code-{i}", severity, f"Finding number {i}: the effect of {i}.25 is no longer there with 5% of a_b.",
+                 "", {"estimate": 0.25 + i, "none": float("nan")})
+    for i, severity in enumerate(SEVERITIES)
+)  # fmt: skip
+KINDS = ("terminal", "narrow", "html", "file")
+
+
+def document(warnings: tuple[Check, ...] = WARNINGS) -> Document:
+    return replace(known_document(notes=("A note.",)), warnings=warnings)
+
+
+def words_of(kind: str, found: Document) -> str:
+    """The words of a format without its marks, white space as single blanks."""
+    if kind in ("terminal", "narrow"):
+        raw = io.BytesIO()
+        file = io.TextIOWrapper(raw, encoding="utf-8")
+        width = 300 if kind == "terminal" else 60
+        console = Console(file=file, width=width, color_system=None, highlight=False)
+        print_estimates(found, journal_tables(found), console, shown=("all",))
+        file.flush()
+        text = raw.getvalue().decode()
+    elif kind == "html":
+        page = html_tables(found, journal_tables(found))
+        text = unescape(re.sub(r"<[^>]*>", " ", page[page.index("<main") :]))
+    elif kind == "file":
+        text = warnings_text(found).replace("\n- ", "\n")
+    elif kind == "latex":
+        text = latex_tables(found, journal_tables(found)).replace(r"\%", "%").replace(r"\_", "_").replace(r"\item", " ")
+    else:
+        package = zipfile.ZipFile(io.BytesIO(word_tables(found, journal_tables(found))))
+        text = unescape(re.sub(r"<[^>]*>", " ", package.read("word/document.xml").decode()))
+    return re.sub(r"\s+", " ", text)
+
+
+def shown_in(kind: str) -> tuple[int, ...]:
+    """Which warnings a format must show: all, and in a narrow terminal those that fit into 14 lines."""
+    if kind != "narrow":
+        return ORDER
+    lines, fit = 0, []
+    for i in ORDER:
+        lines += len(textwrap.wrap(f"- {WARNINGS[i].sentence}", 60))
+        if lines <= 14:
+            fit.append(i)
+    return tuple(fit)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_warnings_stand_before_the_tables_most_serious_first(kind: str) -> None:
+    text = words_of(kind, document())
+    first_table = len(text) if kind == "file" else text.index("Table 1. ")
+    assert text.index("Before the tables: 9 warnings, the most serious first (3 checks found nothing)") < first_table
+    places = [text.find(WARNINGS[i].sentence) for i in shown_in(kind)]
+    assert -1 not in places
+    assert places == sorted(places)
+    assert places[-1] < first_table
+    for i in set(range(len(WARNINGS))) - set(shown_in(kind)):
+        said = text.count(WARNINGS[i].sentence)
+        assert said == (1 if kind in ("html", "file") and SEVERITIES[i] == 0 else 0)
+    assert ("more: see warnings.md, which --out writes." in text) == (kind == "narrow")
+    if kind == "narrow":
+        assert f"{len(ORDER) - len(shown_in(kind))} more: see warnings.md, which --out writes." in text
+    if kind == "html":
+        for i in ORDER:
+            assert f"{WORDS[SEVERITIES[i]]} {WARNINGS[i].sentence}" in text
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "latex", "word"])
+def test_silence_is_said(kind: str) -> None:
+    """And nothing where nothing was checked; what is sent to a journal holds no warnings."""
+    assert "Before the tables" not in words_of(kind, document(()))
+    silent = tuple(warning for warning in WARNINGS if not warning.severity)
+    if kind in KINDS:
+        assert "Before the tables: no warnings (3 checks found nothing)" in words_of(kind, document(silent))
+    else:
+        assert not re.search("Before the tables|Finding number", words_of(kind, document()))
+
+
+def test_json_has_every_check() -> None:
+    plain = json.loads(document().to_json())["warnings"]
+    first = ("code", "severity", "sentence", "numbers")
+    assert [{name: one[name] for name in first} for one in plain] == [
+        {"code": f"code-{i}", "severity": severity, "sentence": WARNINGS[i].sentence,
+         "numbers": {"estimate": 0.25 + i, "none": None}}
+        for i, severity in enumerate(SEVERITIES)
+    ]  # fmt: skip
+    one = (WARNINGS[2], WARNINGS[0])
+    assert heading(one) == "Before the tables: 1 warning (1 check found nothing)"
+    assert (sentences(one), spoken(one)) == ((WARNINGS[2].sentence,), (WARNINGS[2],))
+    answers = ("consistent", "cannot tell", "cannot tell", "contradicts")
+    assert [one["answer"] for one in plain] == [answers[severity] for severity in SEVERITIES]
+    assert all(one["difference"] is None for one in plain)
+
+
+def test_the_curve_shows_every_specification_with_its_numbers() -> None:
+    ways = [
+        Specification("effects", "trends", 0.25, "hc1", 0.04, 0.01, 0.49),
+        Specification("controls", "no controls", -0.5, "hc1", 0.01, -0.9, -0.1),
+        Specification("errors", "errors iid", 0.75, "iid", 0.08, float("nan"), float("nan")),
+        Specification("left out", "without east", 0.5, "hc1", 0.3, -0.4, 1.4),
+    ]
+    figure = curve_figure(ways, 0.75, "jobs")
+    assert figure.title == "Effect on jobs in 4 specifications"
+    assert "Of 4, 3 have its sign, 1 of them are significant at 5% (filled) and 2 at 10%" in figure.caption
+    titles = re.findall(r'id="specification-curve-way-(\d)"><title>([^<]*)</title>', figure.svg)
+    assert titles == [
+        ("0", "no controls: \N{MINUS SIGN}0.5, p = 0.010 (hc1)"), ("1", "trends: 0.25, p = 0.040 (hc1)"),
+        ("2", "without east: 0.5, p = 0.300 (hc1)"), ("3", "errors iid: 0.75, p = 0.080 (iid)"),
+    ]  # fmt: skip
+    for words in ("error type", "other effects", "controls", "left out"):
+        assert f">{words}</text>" in figure.svg
+    assert "sample (tables" not in figure.svg
+    assert figure.svg == curve_figure(ways, 0.75, "jobs").svg
+
+
 def write() -> None:
-    """Approve the tables that the program makes."""
     usual = texts_of("usual")
     cells = {text.rpartition("\n")[0] for text in usual}
     for asked in ASKED:

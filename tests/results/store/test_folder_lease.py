@@ -1,28 +1,38 @@
-"""The lease inside a store in a folder: made, renewed, taken over, lost; and what a lost machine leaves."""
+"""The lock beside a store in a folder, one holder through any path; the lease inside it, which is made, renewed, taken
+over and lost; what a lost machine leaves; and two runs that miss each other, of which one writes."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import xarray as xr
 import zarr
+from holders import most_at_once
+from other_host import PAUSED, Host, host
 
-from experiments.cli import run_command
-from experiments.run.resume import Resume
+from experiments.run.resume import Resume, read_log
 from experiments.run.runner import Progress, run
 from results.store import StoreLocked, ZarrStore, lease, lock, locked
-from results.store.lease import InFolder, Lease
+from results.store.chunks import shared, token_file
+from results.store.files import folder_beside
+from results.store.lease import Held, InFolder, Lease
 from results.store.lock import check_free
 from results.store.merge import pack
 from results.store.repair import verified
@@ -131,12 +141,6 @@ def test_a_second_run_is_told_who_holds_it_and_when_it_may_take_over(
     file_of(store).unlink()
     with locked(store):
         pass
-
-
-def test_the_command_exits_with_75(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    left_by(store, age=0.0)
-    assert run_command(["store", "pack", str(store)]) == 75
-    assert "is in use by another run" in capsys.readouterr().err
 
 
 def test_one_that_was_not_renewed_is_watched_and_taken_over(store: Path) -> None:
@@ -259,23 +263,15 @@ def test_of_many_that_take_over_one_alone_does(store: Path) -> None:
     for _ in range(10):
         left_by(store)
         places = [InFolder(store) for _ in range(6)]
-        found = [place.look() for place in places]
-        start = threading.Barrier(len(places))
-        won = list[int]()
+        found, start = [place.look() for place in places], threading.Barrier(len(places))
 
-        def take(number: int, places: Any = places, found: Any = found, start: Any = start, won: Any = won) -> None:
+        def takes(place: InFolder, seen: Any, start: Any = start) -> bool:
             start.wait()
-            if places[number].take_over(found[number], b"{}") is not None:
-                won.append(number)
+            return place.take_over(seen, b"{}") is not None
 
-        threads = [threading.Thread(target=take, args=[number]) for number in range(len(places))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        own = [number for number in won if places[number].is_own()]
-        assert len(own) <= 1, "who lost it meanwhile sees that"
-        assert len(won) >= 1
+        with ThreadPoolExecutor(len(places)) as pool:
+            won = [place for place, took in zip(places, pool.map(takes, places, found), strict=True) if took]
+        assert sum(place.is_own() for place in won) <= 1 <= len(won), "who lost it meanwhile sees that"
         for place in places:
             place.close()
         file_of(store).unlink(missing_ok=True)
@@ -326,36 +322,24 @@ def test_who_has_slept_renews_before_it_looks(
         assert file_of(store).stat().st_mtime > 1.0
 
 
-def test_a_lease_that_is_deleted_ends_the_run(store: Path) -> None:
-    with locked(store) as hold:
-        file_of(store).unlink()
-        with pytest.raises(StoreLocked, match="held by nobody: its lease was deleted"):
-            hold.check()
-
-
-@pytest.mark.parametrize("back", [True, False])
-def test_a_folder_of_marks_that_another_replaces_takes_the_lease_with_it(store: Path, back: bool) -> None:
+@pytest.mark.parametrize("how", ["deleted", "another file", "another folder", "the folder is put back"])
+def test_another_lease_or_none_in_its_place_ends_the_run(store: Path, how: str) -> None:
+    """As another run makes it, or a tool that puts files back."""
     marks, away = store / "block_mark", store.parent / "away"
     with locked(store) as hold:
-        marks.rename(away)
-        if back:
-            away.rename(marks)
-            hold.check()
-            return
-        shutil.copytree(away, marks)
-        with pytest.raises(StoreLocked, match="was taken over"):
-            hold.check()
-
-
-def test_another_file_of_its_name_is_not_its_own(store: Path) -> None:
-    """As another run makes it, or a tool that puts files back."""
-    with locked(store) as hold:
         text = file_of(store).read_bytes()
-        file_of(store).rename(store / "block_mark" / "kept")
-        file_of(store).write_bytes(text)
-        with pytest.raises(StoreLocked, match="was taken over"):
+        if how == "deleted":
+            file_of(store).unlink()
+        elif how == "another file":
+            file_of(store).rename(marks / "kept")
+            file_of(store).write_bytes(text)
+        else:
+            marks.rename(away)
+            away.rename(marks) if how == "the folder is put back" else shutil.copytree(away, marks)
+        said = {"deleted": "held by nobody: its lease was deleted", "the folder is put back": ""}
+        with pytest.raises(StoreLocked, match=said.get(how, "was taken over")) if said.get(how, "x") else nullcontext():
             hold.check()
-    assert file_of(store).read_bytes() == text
+    assert how != "another file" or file_of(store).read_bytes() == text
 
 
 def test_a_file_system_without_locks_is_used_with_the_lease_alone(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -404,20 +388,15 @@ def test_a_run_whose_machine_may_have_lost_power_has_its_blocks_read(store: Path
     assert again == []
 
 
-def test_a_lease_that_was_cut_is_of_a_machine_that_lost_power(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "EXPIRES", 0.3)
-    left_by(store, text="")
-    with locked(store) as hold:
-        assert hold.unclean
-
-
-def test_a_store_that_is_made_beside_an_unclean_one_cleans_nothing(
+def test_a_lease_that_was_cut_is_of_a_machine_that_lost_power(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And a store that is made beside an unclean one cleans nothing."""
     monkeypatch.setattr(lease, "EXPIRES", 0.3)
     beside = Path(shutil.copytree(store, tmp_path / "beside"))
     left_by(store, text="")
     with locked(store) as hold:
+        assert hold.unclean
         hold.follow(beside)
         assert hold.unclean
 
@@ -583,3 +562,236 @@ def test_a_folder_that_is_no_store_gets_no_lease(tmp_path: Path) -> None:
     with pytest.raises(BadInput):
         run(quick_study(64), store=tmp_path / "mine")
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["text"]
+
+
+# The lock beside a store
+
+HOLD = """
+import sys
+from pathlib import Path
+from results.store import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_that_a_killed_run_made_beside_its_store_goes(tmp_path: Path) -> None:
+    (store := tmp_path / "x.zarr").mkdir()
+    with folder_beside(store) as made, locked(store):
+        assert not made.exists()
+
+
+def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert not Held({"machine": lease._machine(), "pid": 1}, None, 0.0).is_dead
+
+
+def test_the_token_of_a_run_that_took_over_stays(tmp_path: Path) -> None:
+    (tmp_path / "zarr.json").write_text("{}")
+    with shared(tmp_path):
+        (token := token_file(tmp_path)).write_text("of another")
+    assert token.exists()
+    token.unlink()
+
+
+@pytest.mark.parametrize("link", ["store", "folder"])
+def test_a_symbolic_link_leads_to_the_same_lock(tmp_path: Path, link: str) -> None:
+    (tmp_path / "real" / "x.zarr").mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "real" / ("x.zarr" if link == "store" else "."))
+    other = tmp_path / "linked" if link == "store" else tmp_path / "linked" / "x.zarr"
+    with locked(tmp_path / "real" / "x.zarr"), pytest.raises(StoreLocked, match="in use"), locked(other):
+        pass
+    with locked(other), pytest.raises(StoreLocked, match="in use"), locked(tmp_path / "real" / "x.zarr"):
+        pass
+
+
+def test_another_process_holds_it_until_it_dies(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "x.zarr")]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(StoreLocked, match="in use"), locked(tmp_path / "x.zarr"):
+        pass
+    holder.kill()
+    holder.communicate()
+    assert list(tmp_path.iterdir()), "a killed holder leaves its file, and nobody minds"
+    with locked(tmp_path / "x.zarr"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_says_who_holds_it_and_how_to_take_over(tmp_path: Path) -> None:
+    with locked(tmp_path / "x.zarr"), pytest.raises(StoreLocked) as caught, locked(tmp_path / "x.zarr"):
+        pass
+    said = str(caught.value)
+    assert f"(process {os.getpid()} on {socket.gethostname()}, since 2" in said
+    assert said.endswith(f"remove {tmp_path / 'x.zarr.lock'}")
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}', "\xff"])
+def test_a_lock_that_does_not_say_who_holds_it_holds_all_the_same(tmp_path: Path, text: str) -> None:
+    with locked(tmp_path / "x.zarr"):
+        (tmp_path / "x.zarr.lock").write_text(text, encoding="latin-1")
+        with pytest.raises(StoreLocked, match="in use by another run; wait"), locked(tmp_path / "x.zarr"):
+            pass
+
+
+def test_taking_over_is_removing_the_file(tmp_path: Path) -> None:
+    with locked(tmp_path / "x.zarr"):
+        (tmp_path / "x.zarr.lock").unlink()
+        with locked(tmp_path / "x.zarr"):
+            assert (tmp_path / "x.zarr.lock").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between opening and locking, the holder before us removes the file, and another run makes and locks a new one."""
+    file = tmp_path / "x.zarr.lock"
+    real, others = fcntl.flock, []
+
+    def slow(descriptor: int, how: int) -> None:
+        if not others:
+            file.unlink()
+            others.append(os.open(file, os.O_RDWR | os.O_CREAT))
+            real(others[0], fcntl.LOCK_EX)
+        real(descriptor, how)
+
+    monkeypatch.setattr(lock.fcntl, "flock", slow)
+    with pytest.raises(StoreLocked, match="in use"), locked(tmp_path / "x.zarr"):
+        pass
+    os.close(others[0])
+
+
+def test_there_is_never_more_than_one_holder(tmp_path: Path) -> None:
+    most, entered = most_at_once(lambda: locked(tmp_path / "x.zarr"), threads=4, tries=200)
+    assert most == 1
+    assert entered >= 1
+    assert list(tmp_path.iterdir()) == []
+
+
+# Two processes
+
+SHORT = ("--expires", "3")
+IN_USE = "StoreLocked: {} is in use by another run (process {} on {}, since "
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
+    store = tmp_path_factory.mktemp("reference") / "x.zarr"
+    run(quick_study(640), store=store)
+    return ZarrStore.open(store).content_hash()
+
+
+@pytest.fixture
+def mounts() -> None:
+    asked = ["unshare", "-m", "true"]
+    if os.geteuid() or not shutil.which(asked[0]) or subprocess.run(asked, capture_output=True, check=False).returncode:
+        pytest.skip("MOUNTS ARE NOT TESTED HERE: only root can make them, and this system must have mount namespaces")
+
+
+def sound(store: Path, reference: str) -> bool:
+    return verified(store).sound and ZarrStore.open(store).content_hash() == reference
+
+
+def refused_while(first: Host, name: str, path: Path, *options: str, **places: list[str]) -> None:
+    """A second run is refused while the first, which is paused, holds the store; then the first ends well."""
+    with host(path, *options, **places) as second:
+        said = second.end()
+        assert said.startswith(IN_USE.format(path, first.process.pid, name)), said
+        assert "\n" not in said
+    first.go_on()
+    assert first.end() == "done"
+
+
+@pytest.mark.long
+def test_locks_that_others_do_not_see(tmp_path: Path, reference: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same path and symbolic links; a lock beside the store is seen by neither host."""
+    real = tmp_path / "real" / "x.zarr"
+    real.parent.mkdir()
+    (tmp_path / "store").symlink_to(real)
+    (tmp_path / "folder").symlink_to(real.parent)
+    with host(real, "--name", "one", "--flock", "local", "--pause", "5") as first:
+        first.until(PAUSED)
+        monkeypatch.setattr(lock, "_flock", lambda *_: None)
+        monkeypatch.setattr(socket, "gethostname", lambda: "two")
+        for path in (tmp_path / "store", tmp_path / "folder" / "x.zarr"):
+            with pytest.raises(StoreLocked, match=rf"in use by another run \(process {first.process.pid} on one"):
+                run(quick_study(640), store=path)
+        refused_while(first, "one", real, "--name", "two", "--flock", "local")
+    assert sound(real, reference)
+    assert sorted(file.name for file in real.parent.iterdir()) == ["x.zarr", "x.zarr.log.jsonl"]
+    assert [file.name for file in (real / "block_mark").glob("lease*")] == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("ways", ["parent", "two"])
+def test_mounts_of_one_store(tmp_path: Path, reference: str, mounts: None, ways: str) -> None:
+    """A bind mount of the folder that holds the store, and two namespaces with paths of their own."""
+    real = tmp_path / "real" / "x.zarr"
+    run(quick_study(64), store=real)
+    mine, yours = tmp_path / "mine", tmp_path / "yours"
+    mine.mkdir()
+    yours.mkdir()
+    what = real.parent if ways == "parent" else real
+    first_path = mine if ways == "two" else real
+    first_mounts = [f"mount --bind {real} {mine}"] if ways == "two" else []
+    path = yours / "x.zarr" if ways == "parent" else yours
+    with host(first_path, "--flock", "seen", "--pause", "5", mounts=first_mounts) as first:
+        first.until(PAUSED)
+        refused_while(first, os.uname().nodename, path, "--flock", "seen", mounts=[f"mount --bind {what} {yours}"])
+    assert sound(real, reference)
+
+
+@pytest.mark.long
+def test_a_holder_that_sleeps_until_another_has_taken_over_writes_no_further_mark(
+    tmp_path: Path, reference: str
+) -> None:
+    store = tmp_path / "x.zarr"
+    with host(store, "--name", "one", *SHORT, "--pause", "5") as first:
+        first.until(PAUSED)
+        first.send(signal.SIGSTOP)
+        first.go_on()
+        time.sleep(3.1)
+        with host(store, "--name", "two", *SHORT, "--pause", "12") as second:
+            said = second.until(PAUSED)
+            assert any("told a run left" in line and "process" in line for line in said)
+            marks = looks(store)
+            first.send(signal.SIGCONT)
+            ended = first.end()
+            assert ended.startswith(f"StoreLocked: {store} was taken over while this run did not answer; held by")
+            assert f"process {second.process.pid} on two" in ended
+            assert looks(store) == marks
+            second.go_on()
+            assert second.end() == "done"
+    assert sound(store, reference)
+    events = read_log(store)
+    assert [event.get("how") for event in events if event["event"] == "end"] == ["StoreLocked", "done"]
+    said = [(event["cell"], event["block"]) for event in events if event["event"] == "commit"]
+    assert sorted(said) == [(cell, block) for cell in range(2) for block in range(10)], "each by one run alone"
+
+
+def looks(store: Path) -> dict[str, int]:
+    return {str(mark): mark.stat().st_mtime_ns for mark in (store / "block_mark").rglob("*")
+            if mark.is_file() and not mark.name.startswith("lease")}  # fmt: skip
+
+
+@pytest.mark.long
+def test_of_hosts_that_make_one_store_at_once_one_alone_does(tmp_path: Path, reference: str) -> None:
+    store = tmp_path / "x.zarr"
+    with (
+        host(store, "--name", "one", "--flock", "none", "--pause", "5") as first,
+        host(store, "--name", "two", "--flock", "none", "--pause", "5") as second,
+    ):
+        both = (first, second)
+        said = [one.until(PAUSED, "end ")[-1] for one in both]
+        assert sorted(line == PAUSED for line in said) == [False, True], said
+        winner, lost = both[said.index(PAUSED)], said[1 - said.index(PAUSED)]
+        assert "was made by another run meanwhile" in lost or "is in use by another run" in lost
+        winner.go_on()
+        assert winner.end() == "done"
+    assert sound(store, reference)
+    assert list(tmp_path.glob(".x*")) == []

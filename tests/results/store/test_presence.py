@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import shutil
@@ -51,7 +50,6 @@ def put_in_place(copy: Path, store: Path) -> None:
 
 
 def overwrite(store: Path) -> None:
-    """The folder stays, and what is in it is another study's."""
     for inner in store.iterdir():
         shutil.rmtree(inner) if inner.is_dir() else inner.unlink()
     shutil.copytree(store.with_name("other.zarr"), store, dirs_exist_ok=True)
@@ -84,23 +82,30 @@ def harmed_after(count: int, store: Path, harm: Harm) -> Callable[[Progress], No
     return listen
 
 
+@pytest.fixture(scope="module")
+def another(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    run(quick_study(320, seed=12), store=(store := tmp_path_factory.mktemp("another") / "x.zarr"))
+    return store, ZarrStore.open(store).content_hash()
+
+
+@pytest.fixture
+def hash_of_other(another: tuple[Path, str], tmp_path: Path) -> str:
+    shutil.copytree(another[0], tmp_path / "other.zarr")
+    return another[1]
+
+
+def is_other(store: Path, hash_of_other: str) -> bool:
+    return ZarrStore.open(store).content_hash() == hash_of_other and verified(store).sound
+
+
 @pytest.mark.parametrize("how", HARMS)
-def test_a_run_notices_before_its_next_mark(how: str, tmp_path: Path) -> None:
-    harm, words = HARMS[how]
-    store, other = tmp_path / "x.zarr", tmp_path / "other.zarr"
-    run(quick_study(320, seed=12), store=other)
-    hash_of_other, seen = ZarrStore.open(other).content_hash(), list[Progress]()
+def test_a_run_notices_before_its_next_mark(how: str, tmp_path: Path, hash_of_other: str) -> None:
+    (harm, words), store, moved, seen = HARMS[how], tmp_path / "x.zarr", tmp_path / "moved.zarr", list[Progress]()
     listen = harmed_after(4, store, harm)
-
-    def watched(step: Progress) -> None:
-        seen.append(step)
-        listen(step)
-
     with pytest.raises(StoreGone, match=words) as gone:
-        run(quick_study(640), store=store, listen=watched)
+        run(quick_study(640), store=store, listen=lambda step: (seen.append(step), listen(step))[1])
     assert "\n" not in str(gone.value)
     assert seen[-1].blocks == 4, "no block was acknowledged after the harm"
-    moved = tmp_path / "moved.zarr"
     if how == "removed":
         assert not store.exists(), "nothing is written where there is no store any more"
     if moved.exists():
@@ -108,26 +113,21 @@ def test_a_run_notices_before_its_next_mark(how: str, tmp_path: Path) -> None:
         run(quick_study(640), store=moved)
         assert verified(moved).sound
     if how in ("another", "overwritten"):
-        assert ZarrStore.open(store).content_hash() == hash_of_other
-        assert verified(store).sound, "the other study's store is as it was"
+        assert is_other(store, hash_of_other), "the other study's store is as it was"
 
 
-def test_workers_write_into_no_other_store(tmp_path: Path, local_workers: Callable[[int], Executor]) -> None:
-    harm, words = HARMS["another"]
-    store, other = tmp_path / "x.zarr", tmp_path / "other.zarr"
-    run(quick_study(320, seed=12), store=other)
-    hash_of_other = ZarrStore.open(other).content_hash()
+def test_workers_write_into_no_other_store(
+    tmp_path: Path, hash_of_other: str, local_workers: Callable[[int], Executor]
+) -> None:
+    (harm, words), store = HARMS["another"], tmp_path / "x.zarr"
     with pytest.raises(StoreGone, match=words):
         run(quick_study(3200), store=store, executor=local_workers(2), listen=harmed_after(4, store, harm))
     time.sleep(0.5)  # of workers that still write
-    assert ZarrStore.open(store).content_hash() == hash_of_other
-    assert verified(store).sound
+    assert is_other(store, hash_of_other)
 
 
-def test_a_worker_leaves_a_store_of_another_study_alone(tmp_path: Path) -> None:
-    store, other = tmp_path / "x.zarr", tmp_path / "other.zarr"
-    run(quick_study(128), store=store)
-    run(quick_study(128, seed=12), store=other)
+def test_a_worker_leaves_a_store_of_another_study_alone(tmp_path: Path, hash_of_other: str) -> None:
+    run(quick_study(128), store=(store := tmp_path / "x.zarr"))
     block = ZarrStore.open(store).sound(0, 0)
     with shared(store) as place:
         write_chunks(place, 0, 0, block)
@@ -135,22 +135,20 @@ def test_a_worker_leaves_a_store_of_another_study_alone(tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="a worker does not see the store"):
             write_chunks(place, 0, 0, block)
         assert not store.exists()
-        shutil.copytree(other, store)
+        shutil.copytree(tmp_path / "other.zarr", store)
         with pytest.raises(BadInput, match="a worker does not see the store"):
             write_chunks(place, 0, 0, block)
-    assert verified(store).sound
+    assert is_other(store, hash_of_other)
 
 
 @pytest.mark.parametrize("who", ["this process", "worker"])
 def test_what_is_written_after_the_last_look_goes_into_no_other_store(
-    who: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    who: str, tmp_path: Path, hash_of_other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The place is given to another store between the look and the write."""
-    store, other, write = tmp_path / "x.zarr", tmp_path / "other.zarr", ChunkArrays.write
-    run(quick_study(320, seed=12), store=other)
+    store, write, put = tmp_path / "x.zarr", ChunkArrays.write, list[object]()
     run(quick_study(128), store=store)
-    block, hash_of_other = ZarrStore.open(store).sound(0, 0), ZarrStore.open(other).content_hash()
-    put = []
+    block = ZarrStore.open(store).sound(0, 0)
 
     def late(arrays: ChunkArrays, *given: Any) -> None:
         if not put:
@@ -165,30 +163,23 @@ def test_what_is_written_after_the_last_look_goes_into_no_other_store(
         with pytest.raises(StoreGone, match="is another folder"):
             run(quick_study(320), store=store)
     assert put
-    assert ZarrStore.open(store).content_hash() == hash_of_other
-    assert verified(store).sound
+    assert is_other(store, hash_of_other)
     monkeypatch.setattr(ChunkArrays, "write", write)
     run(quick_study(320), store=tmp_path / "moved.zarr")
     assert verified(tmp_path / "moved.zarr").sound
 
 
 def test_a_place_that_is_given_away_before_a_worker_holds_it_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, hash_of_other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, other, held = tmp_path / "x.zarr", tmp_path / "other.zarr", Folder.held
-    run(quick_study(128, seed=12), store=other)
+    store, held = tmp_path / "x.zarr", Folder.held
     run(quick_study(128), store=store)
-    block, hash_of_other = ZarrStore.open(store).sound(0, 0), ZarrStore.open(other).content_hash()
-
-    def late(folder: Folder) -> Any:
-        put_another(store)
-        return held(folder)
-
+    block = ZarrStore.open(store).sound(0, 0)
     with shared(store) as place:
-        monkeypatch.setattr(Folder, "held", late)
+        monkeypatch.setattr(Folder, "held", lambda folder: (put_another(store), held(folder))[1])
         with pytest.raises(BadInput, match="a worker does not see the store"):
             write_chunks(place, 0, 0, block)
-    assert ZarrStore.open(store).content_hash() == hash_of_other
+    assert is_other(store, hash_of_other)
 
 
 def test_a_write_makes_no_folder_of_a_store_that_is_gone(tmp_path: Path) -> None:
@@ -243,22 +234,3 @@ def test_equal_metadata_written_again_and_a_moved_link_are_told_apart(tmp_path: 
         link.symlink_to(tmp_path / "y.zarr")
         with pytest.raises(StoreGone, match="is another folder"):
             check()
-
-
-def test_a_store_of_objects_is_asked_for_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from object_server import BUCKET, served
-
-    from results.store import lock
-    from results.store.bucket import store_path
-
-    with served() as settings:
-        for name, value in settings.items():
-            monkeypatch.setenv(name, value)
-        place = store_path(f"s3://{BUCKET}/gone.zarr")
-        run(quick_study(128), store=place)
-        with present(place) as check:
-            dataclasses.replace(place, key=f"{place.key}/zarr.json").unlink()
-            check()
-            monkeypatch.setattr(lock, "ASKED_EVERY", 0.0)
-            with pytest.raises(StoreGone, match="was removed"):
-                check()
