@@ -262,7 +262,6 @@ STUDIES: dict[str, tuple[str, Words]] = {
     "object that is not there": (STUDY.replace('"did"', '"nowhere:Thing"'), ("nowhere:Thing",)),
     "regressor that is not there": (STUDY + 'regressors = ["wealth"]\n', ("wealth",)),
     "not TOML": ("= 3", ("TOML",)),
-    "empty file": ("", ("design",)),
 }  # fmt: skip
 
 
@@ -298,17 +297,14 @@ COMMANDS: dict[str, tuple[list[str], Words]] = {
     "check of a folder of stores": (["store", "verify", "{folder}"], ("is no store",)),
     "run into an empty folder": (["run", "bias", "--cluster", "serial", "--store", "{folder}/nobody"],
                                  ("is an empty folder, no store",)),
-    "run into a folder of other files": (["run", "bias", "--cluster", "serial", "--store", "{folder}"],
-                                         ("is no store, and not empty",)),
     "directory as a panel": (["panel", "check", "{folder}", "--spec", "{folder}"], ("director",)),
     "empty panel file": (["init", "{folder}/empty.csv"], ("empty",)),
     "panel of an unknown kind": (["init", "{folder}/panel.pdf"], (".pdf", ".csv")),
     "unknown format": (["estimate", "p.csv", "--spec", "s.toml", "--format", "odt"],
                        ("format odt; allowed: json, csv, docx, html, rtf, tex, xlsx, pdf, png;",)),
     "a format without a folder": (["estimate", "p.csv", "--spec", "s.toml", "--format", "html"], ("--out",)),
-    "errors that no model has": (
-        ["estimate", "{folder}/example.csv", "--spec", "{folder}/spec.toml", "--errors", "hc9", "--out", "{folder}/o"],
-        ("hc9", "cluster:unit")),
+    "errors that no model has": (["estimate", "{folder}/example.csv", "--spec", "{folder}/spec.toml", "--errors", "hc9",
+                                  "--out", "{folder}/o"], ("hc9", "cluster:unit")),
     "replay of nothing": (["replay", "{folder}/nothing.zarr", "0", "0"], ("nothing.zarr",)),
     "misspelt command": (["estimte"], ("no command 'estimte'; did you mean 'estimate'?; allowed: estimate, ",)),
     "misspelt command of a group": (["store", "inf", "x.zarr"], ("'inf'", "info")),
@@ -355,10 +351,8 @@ COMMANDS: dict[str, tuple[list[str], Words]] = {
     "empty name of a store": (["report", ""], ("what stands behind report is empty",)),
     "dial that there is not": (["breakdown", "bias", "--dial", "serail"], ("did you mean 'serial'?",)),
     "kind that there is not": (["kinds", "didd"], ("did you mean 'did'?", "(all: `panelproof kinds`)")),
-    "estimator that there is not, in a race": (
-        ["race", "{folder}/example.csv", "--spec", "{folder}/spec.toml", "--out", "{folder}/o.json",
-         "--estimator", "dod"],
-        ("did you mean 'did'?",)),
+    "estimator that there is not, in a race": (["race", "{folder}/example.csv", "--spec", "{folder}/spec.toml", "--out",
+                                                "{folder}/o.json", "--estimator", "dod"], ("did you mean 'did'?",)),
     "an old name of an option": (["report", "x.zarr", "--trust"], ("called --load-code now",)),
 }  # fmt: skip
 
@@ -446,14 +440,11 @@ def test_names_in_brackets_are_shown_as_they_are(tmp_path: Path, capsys: pytest.
 # Worlds
 
 WORLDS: dict[str, tuple[str, tuple[str, ...]]] = {  # name: what stands in the file, and a part of each line
-    "negative sizes": (
-        "units = -5\nperiods = 0",
-        ("[design]; units = -5; allowed: a whole number, 2 to 20,000", "periods = 0"),
-    ),
+    "negative sizes": ("units = -5\nperiods = 0",
+                       ("[design]; units = -5; allowed: a whole number, 2 to 20,000", "periods = 0")),
     "a single period": ("periods = 1", ("[design.adoption]; periods = 1; allowed: 2 or more; correct periods",)),
-    "cohorts of a single period": (
-        'periods = 1\n[design.adoption]\nkind = "staggered"', ("[design.adoption]; periods = 1; allowed: 2 or more",)
-    ),
+    "cohorts of a single period": ('periods = 1\n[design.adoption]\nkind = "staggered"',
+                                   ("[design.adoption]; periods = 1; allowed: 2 or more",)),
     "too large": ("units = 50000", ("units = 50000",)),
     "a size that is text": ('units = "many"', ("units",)),
     "an unknown part": ("[design.weather]\nsun = 1", ("'weather'",)),
@@ -463,41 +454,29 @@ WORLDS: dict[str, tuple[str, tuple[str, ...]]] = {  # name: what stands in the f
     "a list that is a table": ('[design.covariates]\nname = "x"', ("tables [[covariates]]",)),
     "explosive errors": ("[design.errors]\nserial = 1.0", ("serial = 1.0",)),
     "explosive AR(2)": ("[design.errors]\nserial = [0.8, 0.3]", ("a stationary process",)),
-    "negative sd": (
-        "[design.errors]\nsd = -1.0\n[design.levels]\nunit_sd = -1.0",
-        ("[design.errors]; sd = -1", "[design.levels]; unit_sd = -1"),
-    ),
-    "a correlation of 1.2": (
-        '[[design.mediators]]\nname = "m"\nconfounding = 1.2', ("[[design.mediators]] 1; confounding = 1.2",)
-    ),
-    "shares above one": (
-        "[design.errors]\ngroup_share = 0.7\nfactor_share = 0.6\nfactors = 1", ("sum to more than 1",)
-    ),
-    "too many factors": (
-        "units = 50\nperiods = 6\n[design.levels]\nfactors = 7\n[design.errors]\nfactors = 9",
-        ("[design.levels]; factors = 7", "[design.errors]; factors = 9"),
-    ),
+    "negative sd": ("[design.errors]\nsd = -1.0\n[design.levels]\nunit_sd = -1.0",
+                    ("[design.errors]; sd = -1", "[design.levels]; unit_sd = -1")),
+    "a correlation of 1.2": ('[[design.mediators]]\nname = "m"\nconfounding = 1.2',
+                             ("[[design.mediators]] 1; confounding = 1.2",)),
+    "shares above one": ("[design.errors]\ngroup_share = 0.7\nfactor_share = 0.6\nfactors = 1",
+                         ("sum to more than 1",)),
+    "too many factors": ("units = 50\nperiods = 6\n[design.levels]\nfactors = 7\n[design.errors]\nfactors = 9",
+                         ("[design.levels]; factors = 7", "[design.errors]; factors = 9")),
     "more treated than units": ("units = 20\n[design.adoption]\ntreated = 21", ("treated = 21 of 20 units",)),
-    "a calendar of too many": (
-        '[design.adoption]\nkind = "calendar"\ndates = [[2005, 80], [2030, 40]]', ("dates: 2030", "dates treat 120"),
-    ),
-    "more cohorts than periods": (
-        'periods = 4\n[design.adoption]\nkind = "staggered"\ncohorts = 4', ("cohorts = 4 in 4 periods",)
-    ),
+    "a calendar of too many": ('[design.adoption]\nkind = "calendar"\ndates = [[2005, 80], [2030, 40]]',
+                               ("dates: 2030", "dates treat 120")),
+    "more cohorts than periods": ('periods = 4\n[design.adoption]\nkind = "staggered"\ncohorts = 4',
+                                  ("cohorts = 4 in 4 periods",)),
     "shares of other cohorts": (
         '[design.adoption]\nkind = "staggered"\ncohorts = [2004, 2006]\nshares = [0.5]\nnever = 1.0',
-        ("2 shares that sum to 1", "never = 1"),
-    ),
-    "groups that are none": (
-        '[design.geography]\ngroups = 1\n[design.adoption]\nkind = "clustered"', ("the geography has 1",)
-    ),
-    "more groups than there are": (
-        '[design.geography]\ngroups = 4\n[design.adoption]\nkind = "clustered"\ntreated = 4', ("treated = 4 of 4",)
-    ),
-    "doses below zero": ('[design.adoption]\nkind = "dose"\nsd = 2.0', ("sd = 2", )),
-    "a growing dose": (
-        '[design.adoption]\nkind = "dose"\n[design.effect]\nshape = "growing"', ("where units do not stay treated",)
-    ),
+        ("2 shares that sum to 1", "never = 1")),
+    "groups that are none": ('[design.geography]\ngroups = 1\n[design.adoption]\nkind = "clustered"',
+                             ("the geography has 1",)),
+    "more groups than there are": ('[design.geography]\ngroups = 4\n[design.adoption]\nkind = "clustered"\ntreated = 4',
+                                   ("treated = 4 of 4",)),
+    "doses below zero": ('[design.adoption]\nkind = "dose"\nsd = 2.0', ("sd = 2",)),
+    "a growing dose": ('[design.adoption]\nkind = "dose"\n[design.effect]\nshape = "growing"',
+                       ("where units do not stay treated",)),
     "an effect of a covariate that is not there": (
         '[design.effect]\nby_covariate = "gdp"\n[design.errors]\nby_covariate = "gdp"',
         ("[design.errors]; by_covariate names no covariate: 'gdp'", "[design.effect]; by_covariate names no covariate"),
@@ -511,46 +490,32 @@ WORLDS: dict[str, tuple[str, tuple[str, ...]]] = {  # name: what stands in the f
     ),
     "errors that follow what is drawn later": (
         'redraw = ["covariates"]\n[[design.covariates]]\nname = "x"\n[design.errors]\nby_covariate = "x"',
-        ("follows the covariate 'x'",),
-    ),
-    "names that are taken": (
-        '[[design.covariates]]\nname = "m"\n[[design.mediators]]\nname = "m"', ("share the name 'm'",)
-    ),
-    "an indicator that is not there": (
-        '[design.indicators]\nnames = ["a", "b"]\nnegative = ["c"]\nloadings = [1.0]',
-        ("1 loadings of 2 indicators", "negative names no indicator: 'c'"),
-    ),
+        ("follows the covariate 'x'",)),
+    "names that are taken": ('[[design.covariates]]\nname = "m"\n[[design.mediators]]\nname = "m"',
+                             ("share the name 'm'",)),
+    "an indicator that is not there": ('[design.indicators]\nnames = ["a", "b"]\nnegative = ["c"]\nloadings = [1.0]',
+                                       ("1 loadings of 2 indicators", "negative names no indicator: 'c'")),
     "gaps that need the outcome of an index": (
         '[design.indicators]\nnames = ["a", "b"]\n[design.missing]\nshare = 0.1\npattern = "on_outcome"',
-        ("on_outcome",),
-    ),
+        ("on_outcome",)),
     "everything missing": ("[design.missing]\nshare = 1.0", ("share = 1",)),
     "half of it late": ('[design.missing]\nshare = 0.6\npattern = "entry"', ("share = 0.6",)),
     "an unknown pattern": ('[design.missing]\nshare = 0.1\npattern = "mondays"', ("pattern",)),
-    "negative measurement": (
-        "[design.measurement]\noutcome_sd = -0.1\nrounding = -1.0", ("outcome_sd = -0.1", "rounding = -1")
-    ),
-    "a matrix of another N": (
-        'units = 20\n[design.weights]\nkind = "file"\npath = "seven.npy"', ("W is 7 x 7, but the world has 20 units",)
-    ),
-    "a matrix of other units": (
-        'units = 7\n[design.weights]\nkind = "file"\npath = "others.csv"', ("units not in the panel",)
-    ),
-    "a file that is not there": (
-        '[design.weights]\nkind = "file"\npath = "nowhere.gal"\n[design.errors]\nsd = -2.0',
-        ("there is no file", "sd = -2"),
-    ),
-    "a table without coordinates": (
-        '[design.geography]\nkind = "file"\npath = "units.csv"\nlatitude = "lat"',
-        ("the table has no column 'lat'", "k = 6 of 4 units"),
-    ),
-    "another N than the table's": (
-        'units = 9\n[design.geography]\nkind = "file"\npath = "units.csv"', ("units = 9, but the geography",)
-    ),
+    "negative measurement": ("[design.measurement]\noutcome_sd = -0.1\nrounding = -1.0",
+                             ("outcome_sd = -0.1", "rounding = -1")),
+    "a matrix of another N": ('units = 20\n[design.weights]\nkind = "file"\npath = "seven.npy"',
+                              ("W is 7 x 7, but the world has 20 units",)),
+    "a matrix of other units": ('units = 7\n[design.weights]\nkind = "file"\npath = "others.csv"',
+                                ("units not in the panel",)),
+    "a file that is not there": ('[design.weights]\nkind = "file"\npath = "nowhere.gal"\n[design.errors]\nsd = -2.0',
+                                 ("there is no file", "sd = -2")),
+    "a table without coordinates": ('[design.geography]\nkind = "file"\npath = "units.csv"\nlatitude = "lat"',
+                                    ("the table has no column 'lat'", "k = 6 of 4 units")),
+    "another N than the table's": ('units = 9\n[design.geography]\nkind = "file"\npath = "units.csv"',
+                                   ("units = 9, but the geography",)),
     "too many neighbours": ("units = 6\n[design.weights]\nk = 6", ("k = 6 of 6 units",)),
-    "spillovers without W": (
-        '[design.weights]\nkind = "none"\n[design.spillover]\nrho = 0.4', ("the world has no weights",)
-    ),
+    "spillovers without W": ('[design.weights]\nkind = "none"\n[design.spillover]\nrho = 0.4',
+                             ("the world has no weights",)),
     "a radius without an effect": ("[design.spillover]\nradius = 50.0", ("without w_effect",)),
     "rho out of range": ("[design.spillover]\nrho = 1.5\nw_effect = inf", ("rho = 1.5", "w_effect = inf")),
     "many faults": (
