@@ -17,6 +17,7 @@ from typing import Any
 import commands
 import numpy as np
 import pytest
+from commands import words
 from masked import NO_AVX2, NO_AVX512, NO_FMA, STUDIES, hash_of, masked, panelproof, ran
 from schedulers import started
 
@@ -38,10 +39,6 @@ DIFFER = "numbers differ in the last digits although versions are equal: exp, lo
 PORTABLE = ("--numbers", "portable")
 FEW = ("--replications", "64")
 MOST = NO_AVX2 | NO_FMA | {"OPENBLAS_CORETYPE": "Prescott", "OPENBLAS_BLOCK_FACTOR": "20"}
-
-
-def words(text: str) -> str:
-    return " ".join(text.split())
 
 
 @V3
