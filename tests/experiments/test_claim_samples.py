@@ -168,35 +168,21 @@ def test_twins_of_a_subsample_have_its_units_and_its_noise(tmp_path: Path) -> No
     drawn = draws(found.claim, 64)
     assert drawn.units == tuple(dict.fromkeys(table.loc[east, "city"]))
     assert design.schema.units == 12
-    sds = [residual_sd(long_table(drawn, row)) for row in range(64)]
-    assert np.mean(sds) == pytest.approx(own, rel=0.1)
+    keys = {"city": np.tile(drawn.units, len(drawn.periods)), "year": np.repeat(drawn.periods, len(drawn.units))}
+    arrays = {name: np.broadcast_to(drawn.variables[own_name], (64, 9, 12))
+              for name, own_name in (("y", "y"), ("d", "did"), ("road", "road"), ("book", "book"))}  # fmt: skip
+    tables = (pd.DataFrame(keys | {name: array[row].ravel() for name, array in arrays.items()}) for row in range(64))
+    assert np.mean([residual_sd(one) for one in tables]) == pytest.approx(own, rel=0.1)
     spread = found.main.measure("empirical_se")
     alone = claim_of(real, "did")
     assert spread.value > 1.5 * float(np.std(alone.estimator(draws(alone, 64)).estimate[:, 0]))
     assert any("12 of 36 units" in note for note in found.notes)
 
 
-def long_table(panel: Panel, row: int) -> pd.DataFrame:
-    """A replication as rows of a table."""
-    t, n = len(panel.periods), len(panel.units)
-    columns = {"city": np.tile(panel.units, t), "year": np.repeat(panel.periods, n)}
-    for name, own in (("y", "y"), ("d", "did"), ("road", "road"), ("book", "book")):
-        array = panel.variables[own]
-        columns[name] = array[min(row, len(array) - 1)].ravel()
-    return pd.DataFrame(columns)
-
-
 def test_weights_are_built_anew_for_the_units_of_the_sample(real: RealPanel) -> None:
     """The four nearest of the same region, by a loop."""
-    sample = claim_of(real, "4:1:did").sample.panel
-    places = CITIES[CITIES["region"] == "east"].drop_duplicates("city")
-    lon, lat = (np.radians(places[name].to_numpy()) for name in ("lon", "lat"))
-    wanted = np.zeros((12, 12))
-    for i in range(12):
-        cosine = np.sin(lat[i]) * np.sin(lat) + np.cos(lat[i]) * np.cos(lat) * np.cos(lon - lon[i])
-        cosine[i] = -1.0
-        wanted[i, np.argsort(cosine)[-4:]] = 0.25
-    np.testing.assert_allclose(sample.weights["knn-4"].dense, wanted)
+    sample, east = claim_of(real, "4:1:did").sample.panel, CITIES[CITIES["region"] == "east"]
+    np.testing.assert_allclose(sample.weights["knn-4"].dense, made_cities.nearest(4, east).dense)
     assert claim_of(real, "R:5:did").sample.panel.weights == real.panel.weights
 
 
@@ -209,11 +195,9 @@ def test_a_sample_too_small_for_its_weights_has_none_and_says_so(tmp_path: Path)
 
 
 def test_what_robustness_checks_use_is_cut_with_the_sample(real: RealPanel) -> None:
-    sample = claim_of(real, "R:7:did").sample
-    kept = CITIES[CITIES["region"] != "west"]
-    np.testing.assert_array_equal(sample.further["second"][0], values(kept, "second"))
-    later = claim_of(real, "R:5:did").sample
-    np.testing.assert_array_equal(later.further["second"][0], values(CITIES[CITIES["year"] > 2010], "second"))
+    for text, kept in (("R:7:did", CITIES["region"] != "west"), ("R:5:did", CITIES["year"] > 2010)):
+        sample = claim_of(real, text).sample
+        np.testing.assert_array_equal(sample.further["second"][0], values(CITIES[kept], "second"))
 
 
 def test_clusters_that_a_sample_does_not_have_are_left_out(tmp_path: Path) -> None:
@@ -373,7 +357,6 @@ def test_error_types_that_a_claim_cannot_have_are_refused(real: RealPanel, text:
 def test_a_term_without_an_error_is_no_claim(tmp_path: Path) -> None:
     """Event time 8 is of one city, which nothing shows the noise of."""
     table = CITIES.copy()
-    table["d"] = 0
     first = dict(zip(dict.fromkeys(table["city"]), [2012] + [2016] * 8 + [9999] * 27, strict=True))
     table["d"] = (table["year"] >= table["city"].map(first)).astype(int)
     real = made_cities.real_panel(tmp_path, SPEC.replace("[[2011, 2018], [2016, 2018]]", "[[2011, 2018]]"), table)

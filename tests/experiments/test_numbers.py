@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import shlex
 import signal
 import subprocess
@@ -254,14 +253,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def in_folder(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own, which finds the modules of the folder."""
-    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-    return commands.run(folder, *arguments, env={**os.environ, "PYTHONPATH": path})
-
-
 def run_study(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return in_folder(folder, "run", "study.toml", "--cluster", "serial", "--store", "x.zarr", *options)
+    return commands.run(folder, "run", "study.toml", "--cluster", "serial", "--store", "x.zarr", *options)
 
 
 def test_a_resume_after_an_edit_is_refused_until_it_is_accepted(folder: Path) -> None:
@@ -286,7 +279,7 @@ def test_a_resume_after_an_edit_is_refused_until_it_is_accepted(folder: Path) ->
     store = ZarrStore.open(folder / "x.zarr")
     assert [origin.blocks for origin in store.environments] == [2, 1]
     assert [origin.differs for origin in store.environments] == [(), ("other code of made_up_shifted",)]
-    info = in_folder(folder, "store", "info", "x.zarr").stdout
+    info = commands.run(folder, "store", "info", "x.zarr").stdout
     assert "(2 blocks)" in info
     assert "(1 block; differs from the first: other code of made_up_shifted)" in info
 

@@ -77,12 +77,12 @@ def neighbours() -> Weights:
     return Weights.of(tuple(table.columns), table.to_numpy(np.float64), name="grid")
 
 
-def nearest(k: int) -> Weights:
-    """W of the k nearest cities by great-circle distance, row-standardised, by loops of numpy's own."""
-    places = frame().drop_duplicates("city")
+def nearest(k: int, table: pd.DataFrame | None = None) -> Weights:
+    """W of the k nearest cities (of a table) by great-circle distance, row-standardised, by loops of numpy's own."""
+    places = (frame() if table is None else table).drop_duplicates("city")
     lon, lat = (np.radians(places[name].to_numpy()) for name in ("lon", "lat"))
-    raw = np.zeros((UNITS, UNITS))
-    for i in range(UNITS):
+    raw = np.zeros((len(places), len(places)))
+    for i in range(len(places)):
         cosine = np.sin(lat[i]) * np.sin(lat) + np.cos(lat[i]) * np.cos(lat) * np.cos(lon - lon[i])
         cosine[i] = -1.0
         raw[i, np.argsort(cosine)[-k:]] = 1.0
