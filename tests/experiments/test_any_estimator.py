@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 import made_cities
 import numpy as np
 import pandas as pd
-import pyfixest
 import pytest
 from first_difference import FirstDifference, one_fit
 from placebo_files import command, write
@@ -184,16 +182,13 @@ def test_estimators_as_they_are_have_columns_of_their_own(tmp_path: Path) -> Non
     assert found["2", 8].params["did"] == named.estimate[0, named.terms.index("did")]
 
 
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        (ending, "estimators holds <class .*; write ending()"),
-        ([len], "estimators holds <built-in function len>; .*; put @pp.estimator above a function"),
-        (5, "estimators holds 5"),
-        ([pp.TwoWayDID(), pp.TwoWayDID(errors=("hc1",))], "two estimators are called 'did'; .*; give one a label"),
-        ([pp.PermutationTest()], "a permutation test is no column; .*; call pp.placebo"),
-    ],
-)
+@pytest.mark.parametrize(("asked", "said"), [
+    (ending, "estimators holds <class .*; write ending()"),
+    ([len], "estimators holds <built-in function len>; .*; put @pp.estimator above a function"),
+    (5, "estimators holds 5"),
+    ([pp.TwoWayDID(), pp.TwoWayDID(errors=("hc1",))], "two estimators are called 'did'; .*; give one a label"),
+    ([pp.PermutationTest()], "a permutation test is no column; .*; call pp.placebo"),
+])  # fmt: skip
 def test_what_is_no_estimator_is_one_line(asked: Any, said: str) -> None:
     with pytest.raises(pp.BadInput, match=said.replace("()", r"\(\)")):
         pp.estimate(pp.example_panel(30), estimators=asked)
@@ -263,22 +258,9 @@ def test_every_kind_begins_with_settings_that_a_name_can_give(real: RealPanel, k
 
 
 UNITS, PERIODS = 40, 9
-SPEC = """
-[panel]
-unit = "city"
-period = "year"
-outcome = "y"
-treatment = "fi"
-controls = ["x"]
-groups = ["region"]
-longitude = "lon"
-latitude = "lat"
-
-[[weights]]
-kind = "knn"
-k = 4
-"""
-FEW_TWINS = "[twin]\ndraws = 100\n"  # the fewest that a spec may ask for
+KNN = f'groups = ["region"]\n{made_cities.PLACES}\n[[weights]]\nkind = "knn"\nk = 4\n'
+SPEC = made_cities.spec("fi", more=KNN)
+TWINS = '[twin]\ndraws = 100\nmethod = "parametric"\n'
 
 
 def frame(seed: int = 1, effect: float = 0.2) -> pd.DataFrame:
@@ -396,22 +378,19 @@ def test_a_treatment_is_taken_for_what_it_is(
     assert text != other
 
 
-@pytest.mark.parametrize(
-    ("made", "spec", "said"),
-    [
-        (slipped, SPEC, ["the treatment is 2", 'treatment_kind = "continuous"']),
-        (slipped, declared("switching"), ["the treatment is 2"]),
-        (lambda d: d.assign(fi=d["did"] + 1), SPEC, ["allowed: 0 or 1"]),
-        (switching, SPEC, ['treatment_kind = "switching"']),
-        (lambda d: d.assign(fi=3.0), SPEC, ["the treatment is 3"]),
-        (lambda d: d.assign(fi=d.groupby("city")["fi"].transform("mean")), SPEC, ["absorbed"]),
-        (lambda d: d.assign(fi=d["year"] * 1.5), SPEC, ["absorbed"]),
-        (lambda d: d.assign(fi=d["x"] * 2.0), SPEC, ["collinear"]),
-        (lambda d: d.assign(fi=d["fi"].astype(str) + "%"), SPEC, ["allowed: numbers"]),
-        (lambda d: d, SPEC.replace('treatment = "fi"', 'treatment_kind = "continuous"'),
-         ["treatment_kind = 'continuous' without treatment"]),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("made", "spec", "said"), [
+    (slipped, SPEC, ["the treatment is 2", 'treatment_kind = "continuous"']),
+    (slipped, declared("switching"), ["the treatment is 2"]),
+    (lambda d: d.assign(fi=d["did"] + 1), SPEC, ["allowed: 0 or 1"]),
+    (switching, SPEC, ['treatment_kind = "switching"']),
+    (lambda d: d.assign(fi=3.0), SPEC, ["the treatment is 3"]),
+    (lambda d: d.assign(fi=d.groupby("city")["fi"].transform("mean")), SPEC, ["absorbed"]),
+    (lambda d: d.assign(fi=d["year"] * 1.5), SPEC, ["absorbed"]),
+    (lambda d: d.assign(fi=d["x"] * 2.0), SPEC, ["collinear"]),
+    (lambda d: d.assign(fi=d["fi"].astype(str) + "%"), SPEC, ["allowed: numbers"]),
+    (lambda d: d, SPEC.replace('treatment = "fi"', 'treatment_kind = "continuous"'),
+     ["treatment_kind = 'continuous' without treatment"]),
+])  # fmt: skip
 def test_what_cannot_be_a_dose_is_one_line(
     tmp_path: Path, made: Made, spec: str, said: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -421,20 +400,6 @@ def test_what_cannot_be_a_dose_is_one_line(
     assert all(line.startswith("panelproof: ") for line in (first, *rest))
     assert [words for words in said if words not in first] == []
     assert not (tmp_path / "out").exists()
-
-
-def test_table_2_of_an_index_is_pyfixest_to_1e_8(tmp_path: Path) -> None:
-    tables = pp.estimate(read(tmp_path, spec=SPEC.partition("[[weights]]")[0])).frame
-    column_5 = tables[(tables["table"] == "2") & (tables["column"] == 5)]
-    for vcov, error in (("HC1", "hc1"), ({"CRV1": "city"}, "cluster:unit")):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it uses what pandas has deprecated
-            theirs = pyfixest.feols("y ~ fi + x | city + year", frame(), vcov=vcov,  # type: ignore[arg-type]
-                                    ssc=pyfixest.ssc(k_fixef="nonnested"),
-                                    demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000))  # fmt: skip
-        own = column_5[column_5["se_type"] == error].set_index("term").loc[["did", "x"]]
-        np.testing.assert_allclose(own["estimate"], theirs.coef()[["fi", "x"]], rtol=1e-8)
-        np.testing.assert_allclose(own["se"], theirs.se()[["fi", "x"]], rtol=1e-8)
 
 
 def test_tables_call_it_by_its_own_name_and_leave_out_what_needs_dates(
@@ -450,7 +415,7 @@ def test_tables_call_it_by_its_own_name_and_leave_out_what_needs_dates(
 
 
 def test_every_command_serves_a_dose(tmp_path: Path) -> None:
-    panel, spec = written(tmp_path, frame(), SPEC.partition("[[weights]]")[0] + FEW_TWINS + 'method = "parametric"\n')
+    panel, spec = written(tmp_path, frame(), SPEC.partition("[[weights]]")[0] + TWINS)
     out = {name: str(tmp_path / name) for name in ("placebo", "p.zarr", "twin", "trust", "race.json", "race.html")}
     for words in (
         ["placebo", "--draws", "99", "--out", out["placebo"], "--store", out["p.zarr"]],

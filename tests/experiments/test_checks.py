@@ -78,12 +78,9 @@ def test_what_a_claim_needs_is_what_its_interval_leaves() -> None:
     assert answer_of(d, np.ones(3), 2.0, None, 1.0, False).tolist() == ["consistent", "differs", "differs"]
 
 
-def test_the_most_serious_answer_counts() -> None:
+def test_severity_follows_from_the_answer_and_the_most_serious_counts() -> None:
     answers = np.array([["consistent", "differs"], ["cannot tell", "consistent"], ["contradicts", "differs"]])
     assert worst_of(answers).tolist() == ["differs", "cannot tell", "contradicts"]
-
-
-def test_severity_follows_from_the_answer() -> None:
     check = Check("a", "b", "differs", 2)
     assert [replace(check, answer=a).severity for a in ("consistent", "cannot tell", "differs", "contradicts")] == [
         0, 2, 2, 3]  # fmt: skip

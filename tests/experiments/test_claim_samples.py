@@ -102,17 +102,14 @@ def draws(claim: PanelClaim, count: int) -> Panel:
     return design.settle(streams).draw(streams.tile(0, count), wanted).panel
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("4:1:did", "Twins are of the claim's own sample (region = east): 12 of 36 units, 2010 to 2018, outcome y."),
-        ("R:11:did",
-         "Twins are of the claim's own sample (outcome second): 36 of 36 units, 2010 to 2018, outcome second."),
-        ("R:4:did", "winsorised at 0.05 and 0.95"),
-        ("R:10:did", "Twins take pilot, data for a control, as the claim's regression does."),
-        ("did", ""),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "said"), [
+    ("4:1:did", "Twins are of the claim's own sample (region = east): 12 of 36 units, 2010 to 2018, outcome y."),
+    ("R:11:did",
+     "Twins are of the claim's own sample (outcome second): 36 of 36 units, 2010 to 2018, outcome second."),
+    ("R:4:did", "winsorised at 0.05 and 0.95"),
+    ("R:10:did", "Twins take pilot, data for a control, as the claim's regression does."),
+    ("did", ""),
+])  # fmt: skip
 def test_the_reader_is_told_of_the_sample(real: RealPanel, text: str, said: str) -> None:
     claim = claim_of(real, text)
     assert (claim.sample is real) == (text == "did")
@@ -179,11 +176,14 @@ def test_twins_of_a_subsample_have_its_units_and_its_noise(tmp_path: Path) -> No
     assert any("12 of 36 units" in note for note in found.notes)
 
 
-def test_weights_are_built_anew_for_the_units_of_the_sample(real: RealPanel) -> None:
+def test_weights_are_built_anew_and_further_variables_cut_for_the_sample(real: RealPanel) -> None:
     """The four nearest of the same region, by a loop."""
     sample, east = claim_of(real, "4:1:did").sample.panel, CITIES[CITIES["region"] == "east"]
     np.testing.assert_allclose(sample.weights["knn-4"].dense, made_cities.nearest(4, east).dense)
     assert claim_of(real, "R:5:did").sample.panel.weights == real.panel.weights
+    for text, kept in (("R:7:did", CITIES["region"] != "west"), ("R:5:did", CITIES["year"] > 2010)):
+        further = claim_of(real, text).sample.further["second"]
+        np.testing.assert_array_equal(further[0], values(CITIES[kept], "second"))
 
 
 def test_a_sample_too_small_for_its_weights_has_none_and_says_so(tmp_path: Path) -> None:
@@ -192,12 +192,6 @@ def test_a_sample_too_small_for_its_weights_has_none_and_says_so(tmp_path: Path)
     assert claim.sample.panel.weights == {}
     assert claim.notes[-1].startswith("Twins of the claim's sample have no spatial weights: k = 20")
     assert twin(claim.sample).design.schema.units == 12
-
-
-def test_what_robustness_checks_use_is_cut_with_the_sample(real: RealPanel) -> None:
-    for text, kept in (("R:7:did", CITIES["region"] != "west"), ("R:5:did", CITIES["year"] > 2010)):
-        sample = claim_of(real, text).sample
-        np.testing.assert_array_equal(sample.further["second"][0], values(CITIES[kept], "second"))
 
 
 def test_clusters_that_a_sample_does_not_have_are_left_out(tmp_path: Path) -> None:
@@ -339,15 +333,12 @@ def test_a_table_that_the_spec_does_not_give_says_what_would(tmp_path: Path, tab
     assert LACKING[table] in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "error", "said"),
-    [
-        *((text, error, f"error type '{error}' is drawn anew for every panel") for text, error in
-          (("did", "wild:unit"), ("did", "permutation"), ("S:3:overall", "bootstrap:unit"))),
-        *(("S:3:overall", error, "allowed: cluster:unit, cluster:region, cluster:province")
-          for error in ("hc1", "driscoll-kraay", "cluster:unit+period", "cluster:city")),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "error", "said"), [
+    *((text, error, f"error type '{error}' is drawn anew for every panel") for text, error in
+      (("did", "wild:unit"), ("did", "permutation"), ("S:3:overall", "bootstrap:unit"))),
+    *(("S:3:overall", error, "allowed: cluster:unit, cluster:region, cluster:province")
+      for error in ("hc1", "driscoll-kraay", "cluster:unit+period", "cluster:city")),
+])  # fmt: skip
 def test_error_types_that_a_claim_cannot_have_are_refused(real: RealPanel, text: str, error: str, said: str) -> None:
     with pytest.raises(BadInput, match=re.escape(said)) as caught:
         claim_of(real, text, error)

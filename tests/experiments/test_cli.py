@@ -38,22 +38,8 @@ from results.store.disk import write_whole
 from sim.errors import BadInput
 from studies import SHORT
 
-STUDY = """
-question = "Does it run?"
-replications = 150
-block = 64
-seed = 5
-
-[design]
-kind = "paper"
-controls = "none"
-
-[grid]
-effect = [0.0, 0.0157]
-
-[[estimators]]
-kind = "did"
-"""
+STUDY = 'question = "Does it run?"\n' + SHORT.replace("128", "150")
+STUDY += '[grid]\neffect = [0.0, 0.0157]\n[[estimators]]\nkind = "did"\n'
 
 
 @pytest.mark.long
@@ -96,16 +82,13 @@ def test_run_prints_the_table_and_where_things_are(ran: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--html", "{folder}/file.txt/a.html"], "choose another --html"),
-        (["--html", "{folder}/a.txt"], "add .html"),
-        (["--store", "{folder}/file.txt/x.zarr"], "choose another --store"),
-        (["--store", "{folder}"], "is no store, and not empty"),
-        (["--store", "{ran}/x.zarr", "--seed", "77"], "seed was 5, is now 77"),
-    ],
-)
+@pytest.mark.parametrize(("options", "words"), [
+    (["--html", "{folder}/file.txt/a.html"], "choose another --html"),
+    (["--html", "{folder}/a.txt"], "add .html"),
+    (["--store", "{folder}/file.txt/x.zarr"], "choose another --store"),
+    (["--store", "{folder}"], "is no store, and not empty"),
+    (["--store", "{ran}/x.zarr", "--seed", "77"], "seed was 5, is now 77"),
+])  # fmt: skip
 def test_a_dry_run_refuses_what_the_run_refuses(
     dry: list[str], options: list[str], words: str, ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,14 +172,11 @@ def test_a_damaged_store_is_refused_in_one_line(ran: Path, tmp_path: Path, capsy
     assert run_command(["store", "verify", str(damaged)]) == 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "more"),
-    [
-        (["estimate", "panel.csv", "--spec", "spec.toml"], ""),
-        (["run", "bias", "--cluster", "serial", "--store", "x.zarr"], f"; {KEPT}"),
-        (["trust", "panel.csv", "--spec", "spec.toml", "--out", "t"], f"; {KEPT}"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "more"), [
+    (["estimate", "panel.csv", "--spec", "spec.toml"], ""),
+    (["run", "bias", "--cluster", "serial", "--store", "x.zarr"], f"; {KEPT}"),
+    (["trust", "panel.csv", "--spec", "spec.toml", "--out", "t"], f"; {KEPT}"),
+])  # fmt: skip
 def test_only_a_run_says_that_it_can_be_resumed(
     arguments: list[str], more: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

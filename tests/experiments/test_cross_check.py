@@ -25,14 +25,7 @@ from references.small_panels import small_panel
 from results.diagnosed import chart_of
 from sim.panel import Panel
 
-SPEC = """
-[panel]
-unit = "city"
-period = "year"
-outcome = "y"
-treatment = "did"
-controls = ["x"]
-"""
+SPEC = made_cities.spec("did")
 NAMES = ("did", "inv")
 
 
@@ -186,13 +179,7 @@ def test_a_part_of_two_units_says_what_has_no_error(estimated: Ask) -> None:
     assert not any(note.startswith("With two units") for note in document["notes"])
 
 
-PLACES = """
-longitude = "lon"
-latitude = "lat"
-[[weights]]
-kind = "knn"
-k = 4
-"""
+PLACES = f'{made_cities.PLACES}[[weights]]\nkind = "knn"\nk = 4\n'
 # What each program recomputes: columns of table 2 with their terms (did, x and a constant, where there is one).
 TERMS_OF_2 = {"1 pooled": 2, "1 random": 2, "2 pooled": 3, "2 random": 3, "3": 3, "4": 3, "5": 3}
 YEARS = 10

@@ -3,7 +3,6 @@ and what is printed on a real panel is what they prove: the same kinds of estima
 
 from __future__ import annotations
 
-import io
 import itertools
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 from closed_forms import Covariances, did_variance, minimum_detectable_effect, power_at
 from made_cities import WHOLE, real_panel
-from rich.console import Console
+from reports import printed
 from scipy import stats
 
 from estimators import (
@@ -38,7 +37,6 @@ from experiments.tables.ledger import Ledger
 from results.diagnosis.claims import Claim
 from results.diagnosis.diagnose import diagnose
 from results.report.grids import ReportFacts
-from results.report.terminal import print_bias_table
 from results.store import ZarrStore
 from results.verdict.answer import answer
 from sim import Streams, Wanted
@@ -330,16 +328,14 @@ def in_errors(values: np.ndarray) -> float:
     return float(values.mean() / (values.std(ddof=1) / np.sqrt(values.size)))
 
 
-def test_placebo_covers_treated_shares_errors_and_assignments() -> None:
+def test_placebo_and_few_treated_have_the_assignments_that_they_name() -> None:
+    """Shares of .05, .17 and .5 of the cities; and one, two, five and ten small units."""
     study = builtin_study("placebo")
-    assert dict(study.grid)["treated"] == (14, 48, 142)  # .05, .17 and .5 of the cities
+    assert dict(study.grid)["treated"] == (14, 48, 142)
     assert len(study.cells) == 48
     for cell in study.cells[::16]:
         draw = cell.design.draw(cell.streams(study.seed), Wanted(frozenset({"did"}), ()))
         assert draw.panel.variables["did"].any(axis=1).sum() == cell.parameters["treated"]
-
-
-def test_few_treated_are_one_two_five_and_ten_small_units() -> None:
     study = with_grid("few-treated", errors_covariate_slope=(-0.5,), effect_size=(0.0,))
     for cell, count in zip(study.cells, (1, 2, 5, 10), strict=True):
         draw = cell.design.draw(cell.streams(study.seed), Wanted(frozenset({"did"}), ()))
@@ -459,10 +455,8 @@ def test_a_built_in_study_is_answered_on_one_screen(name: str) -> None:
     diagnosis = diagnose(store)
     assert diagnosis.claims == study.claims
     assert [part.claim for part in answer(diagnosis).claims] == list(study.claims)
-    out = io.StringIO()
     facts = ReportFacts(name, study.question, expected=study.expected, seed=study.seed)
-    print_bias_table(diagnosis, Console(file=out, width=100, force_terminal=True, color_system=None), facts)
-    lines = out.getvalue().splitlines()
+    lines = printed(diagnosis, 100, facts, terminal=True, full=False).splitlines()
     assert len(lines) <= MOST_LINES
     assert max(map(len, lines)) <= 100
     first = answer(diagnosis).sentences[0].partition(": ")[0][:60]
@@ -498,21 +492,18 @@ def test_claims_are_no_part_of_a_fingerprint_and_stay_with_the_store(tmp_path: P
     assert [[one.measure for one in claims] for claims in judged[1:]] == [["coverage"], []]
 
 
-@pytest.mark.parametrize(
-    ("table", "words"),
-    [
-        ('measure = "bais"', "measure = 'bais'"),
-        ('term = "did"', "measure is missing"),
-        ('measure = "bias"\nterms = ["dd"]', "no term 'dd'"),
-        ('measure = "bias"\nestimators = ["sdm"]', "no estimator 'sdm'"),
-        ('measure = "size"\nestimators = ["sdm"]\nterms = ["did"]\nerrors = ["iid"]', "no estimator 'sdm'"),
-        ('measure = "size"\nerrors = ["hc1"]', "no error type 'hc1'"),
-        ('measure = "size"\nover = "serial"', "over = 'serial' is no dial of [grid]"),
-        ('measure = "size"\ntolerance = 2.0', "a share above 0 and below 1"),
-        ('measure = "size"\nmargin = 0.02', "unknown key 'margin'"),
-        ('measure = "screen"', "no estimator has a screen"),
-    ],
-)
+@pytest.mark.parametrize(("table", "words"), [
+    ('measure = "bais"', "measure = 'bais'"),
+    ('term = "did"', "measure is missing"),
+    ('measure = "bias"\nterms = ["dd"]', "no term 'dd'"),
+    ('measure = "bias"\nestimators = ["sdm"]', "no estimator 'sdm'"),
+    ('measure = "size"\nestimators = ["sdm"]\nterms = ["did"]\nerrors = ["iid"]', "no estimator 'sdm'"),
+    ('measure = "size"\nerrors = ["hc1"]', "no error type 'hc1'"),
+    ('measure = "size"\nover = "serial"', "over = 'serial' is no dial of [grid]"),
+    ('measure = "size"\ntolerance = 2.0', "a share above 0 and below 1"),
+    ('measure = "size"\nmargin = 0.02', "unknown key 'margin'"),
+    ('measure = "screen"', "no estimator has a screen"),
+])  # fmt: skip
 def test_a_wrong_claim_is_one_line(table: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "x.toml"
     file.write_text(f"{TEXT}[[claims]]\n{table}\n")

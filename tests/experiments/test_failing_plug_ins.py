@@ -16,7 +16,7 @@ import commands
 import numpy as np
 import pytest
 from commands import words
-from failing_plug_ins import FAILURES, harmed, left, lost_fits, run_with, sound_numbers
+from failing_plug_ins import FAILURES, MODULE, harmed, left, lost_fits, run_with, sound_numbers
 from harmful_fits import HOW
 
 from cluster import JobDied
@@ -139,6 +139,10 @@ def test_the_sound_design_and_estimator_run() -> None:
     records = run(study(None, TwoWayDID(), Mean()))
     assert [len(block.truth["att"]) for block in records.blocks(0)] == [64, 64]
     assert records.noted("tracebacks", {}) == {}
+    truth = np.array([0.0, np.nan, 0.0, 0.0])  # a mean over a window may be of no cells in some draws
+    check_truths(BertrandDufloMullainathan(), {"att(1990,1991)": truth, "rho": np.full(4, np.nan)}, 4)
+    with pytest.raises(BadInput, match="truth of rho"):
+        check_truths(BertrandDufloMullainathan(), {"rho": truth}, 4)
 
 
 @pytest.mark.parametrize("fault", DESIGNS)
@@ -258,31 +262,11 @@ def test_a_wrong_answer_within_a_run_is_a_failed_fit(fault: str) -> None:
     assert "\n" not in text
 
 
-def test_a_mean_over_a_window_may_be_of_no_cells_in_some_draws() -> None:
-    truth = np.array([0.0, np.nan, 0.0, 0.0])
-    check_truths(BertrandDufloMullainathan(), {"att(1990,1991)": truth, "rho": np.full(4, np.nan)}, 4)
-    with pytest.raises(BadInput, match="truth of rho"):
-        check_truths(BertrandDufloMullainathan(), {"rho": truth}, 4)
-
-
-BROKEN = """
-from dataclasses import dataclass
-from typing import ClassVar
-from estimators import TwoWayDID
-
-@dataclass(frozen=True, slots=True)
-class Broken(TwoWayDID):
-    kind: ClassVar[str] = "broken"
-
-    def solve(self, plan, moments, schema, streams):
-        {body}
-"""
-ALWAYS = 'raise ArithmeticError("no such root")'
-CORRECT = "return TwoWayDID.solve(self, plan, moments, schema, streams)"
+ALWAYS, CORRECT = 'raise ArithmeticError("no such root")', "pass"
 BROKEN_STUDY = f"""{SHORT}[[estimators]]
 kind = "did"
 [[estimators]]
-kind = "made_up_broken:Broken"
+kind = "failing_plug_in:Failing"
 label = "mine"
 """
 
@@ -291,7 +275,7 @@ label = "mine"
 def folder(tmp_path: Path) -> Path:
     """A study file with its module, and beside them a file that has the name of one of our packages."""
     (tmp_path / "sim.py").write_text("raise SystemExit\n")
-    (tmp_path / "made_up_broken.py").write_text(BROKEN.format(body=ALWAYS))
+    (tmp_path / "failing_plug_in.py").write_text(MODULE.replace("[BODY]", ALWAYS))
     (tmp_path / "study.toml").write_text(BROKEN_STUDY)
     return tmp_path
 
@@ -313,15 +297,15 @@ def test_an_estimator_that_never_fits_is_said_and_corrected_and_retried(folder: 
     again = commands.run(folder, "replay", "x.zarr", "0", "90", "--load-code")
     assert again.returncode == 0
     assert "ArithmeticError: no such root" in again.stdout
-    assert "made_up_broken.py" in again.stdout
+    assert "failing_plug_in.py" in again.stdout
     unchanged = run_study(folder, "--retry", "failed")
     assert unchanged.returncode == 3
     assert "2 blocks with failed fits to compute again; no code has changed since then" in words(unchanged.stdout)
-    (folder / "made_up_broken.py").write_text(BROKEN.format(body=CORRECT))
+    (folder / "failing_plug_in.py").write_text(MODULE.replace("[BODY]", CORRECT))
     corrected = run_study(folder, "--retry", "failed")
     assert corrected.returncode == 0
     assert (
-        "2 blocks with failed fits to compute again; what has changed since then: other code of made_up_broken"
+        "2 blocks with failed fits to compute again; what has changed since then: other code of failing_plug_in"
         in words(corrected.stdout)
     )
     store = ZarrStore.open(folder / "x.zarr")
@@ -335,17 +319,17 @@ def test_an_estimator_that_never_fits_is_said_and_corrected_and_retried(folder: 
 
 def test_only_blocks_with_failed_fits_are_computed_again(folder: Path) -> None:
     """The others stay, from the code before, and the run says so."""
-    late = f"if streams.start >= 64: {ALWAYS}\n        {CORRECT}"
-    (folder / "made_up_broken.py").write_text(BROKEN.format(body=late))
+    late = f"if streams.start >= 64: {ALWAYS}"
+    (folder / "failing_plug_in.py").write_text(MODULE.replace("[BODY]", late))
     some = run_study(folder, "--block", "64")
     assert some.returncode == 0, "some fits are there"
-    (folder / "made_up_broken.py").write_text(BROKEN.format(body=CORRECT))
+    (folder / "failing_plug_in.py").write_text(MODULE.replace("[BODY]", CORRECT))
     retried = run_study(folder, "--retry", "failed")
     assert retried.returncode == 0
     kept = "reasons kept; `panelproof store info x.zarr` shows each)."
     assert f"Of mine most often: ArithmeticError: no such root (5 of 5 {kept}" in words(some.stdout)
     assert "1 block with failed fits to compute again; what has changed since then: other code" in words(retried.stdout)
-    assert "1 block was computed in another environment; what differs now: other code of made_up_broken" in words(
+    assert "1 block was computed in another environment; what differs now: other code of failing_plug_in" in words(
         retried.stdout
     )
     assert [origin.blocks for origin in ZarrStore.open(folder / "x.zarr").environments] == [1, 1]
@@ -379,14 +363,11 @@ class Careless(TwoWayDID):
 
 
 @pytest.mark.parametrize("whole", [False, True])
-@pytest.mark.parametrize(
-    ("what", "value", "words"),
-    [
-        ("estimate", np.nan, "the estimate of did is nan"),
-        ("estimate", np.inf, "the estimate of did is inf"),
-        ("se", np.nan, "the iid error of did is nan"),
-    ],
-)
+@pytest.mark.parametrize(("what", "value", "words"), [
+    ("estimate", np.nan, "the estimate of did is nan"),
+    ("estimate", np.inf, "the estimate of did is inf"),
+    ("se", np.nan, "the iid error of did is nan"),
+])  # fmt: skip
 def test_a_fit_without_its_numbers_is_not_ok(what: str, value: float, words: str, whole: bool) -> None:
     careless = Careless(label="careless", what=what, value=value, whole=whole)
     study = Study("x", Paper(controls="none"), (careless, TwoWayDID()), seed=3, replications=100, block=64)
@@ -435,9 +416,6 @@ def test_an_error_without_degrees_of_freedom_is_none(dof: float) -> None:
     assert lacking(estimates, layout, with_errors=True) == {1: said}
     estimates.dof[:] = np.inf
     assert lacking(estimates, layout, with_errors=True) == {}
-
-
-def test_fits_of_other_statuses_keep_what_they_have() -> None:
     estimates, layout = answers(())
     estimates.se[0, 0, 1] = estimates.estimate[1, 0] = np.nan
     assert set(lacking(estimates, layout, with_errors=True)) == {0, 1}
@@ -509,7 +487,9 @@ def test_a_piece_may_take_twenty_times_what_its_replications_took() -> None:
     assert child.limits == [20 * 0.1 * TILE, 20 * 0.1 * 128]
 
 
-def test_a_deadly_draw_costs_its_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deadly_draw_costs_its_tile_and_a_deadly_world_ends_the_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     study = study_of(*BOTH)
     found, _ = search(monkeypatch, study, lambda piece: 64 in range(piece.start, piece.stop))
     whole = run_job(Job(study, 0, 0, 0, 256, None)).block
@@ -519,19 +499,14 @@ def test_a_deadly_draw_costs_its_tile(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_array_equal(found.estimates[name].estimate[~lost], estimates.estimate[~lost])
     assert {key: text.startswith(LOST_DRAW) for key, text in found.tracebacks.items()} == {
         (64, "one"): True, (64, "other"): True}  # fmt: skip
-
-
-def test_a_world_that_cannot_be_drawn_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DrawDied, match="drawing panels ended the process"):
         search(monkeypatch, study_of(*BOTH), lambda _: True)
 
 
-HARMFUL_STUDY = (
-    SHORT
-    + """[[estimators]]
-kind = "harmful_fits:{kind}"
+HARMFUL_STUDY = f"""{SHORT}[[estimators]]
+kind = "harmful_fits:{{kind}}"
 label = "harmful"
-harms = [{harms}]
+harms = [{{harms}}]
 [[estimators]]
 kind = "did"
 [cluster]
@@ -539,7 +514,6 @@ where = "serial"
 memory = "700MB"
 block_timeout = 3
 """
-)
 REASONS = {"exits": "exited with code 0", "dies": "SIGSEGV", "hangs": "ran longer", "fills": "MiB of memory"}
 SUPPORT = Path(__file__).resolve().parent.parent / "support"
 

@@ -93,13 +93,10 @@ def test_what_makes_up_the_outcome_is_no_control(tmp_path: Path) -> None:
         assert f'# "{name}" is a combination of {listed}: do not use them as controls' in text
 
 
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        (0.0, 'the treatment of 1 unit switches off (column "law", unit one city, 2014): code it 1'),
-        (0.5, 'the treatment is 0.5 (column "law", unit one city, 2014): code it 1'),
-    ],
-)
+@pytest.mark.parametrize(("value", "words"), [
+    (0.0, 'the treatment of 1 unit switches off (column "law", unit one city, 2014): code it 1'),
+    (0.5, 'the treatment is 0.5 (column "law", unit one city, 2014): code it 1'),
+])  # fmt: skip
 def test_what_only_looks_like_a_treatment_is_said_to_be_none(tmp_path: Path, value: float, words: str) -> None:
     frame = made_cities.frame().drop(columns=["code", "pilot", "data", "first_year"])
     frame["city"] = [f"市{number}" for number in frame.groupby("city", sort=False).ngroup()]
@@ -141,10 +138,6 @@ def repeated() -> pd.DataFrame:
     return pd.concat([frame, frame[:2]])
 
 
-def without_names() -> pd.DataFrame:
-    return with_cell("city", None).drop(columns=["code", "pilot", "data", "province", "region"])
-
-
 def ranked() -> pd.DataFrame:
     """A column that only tells rows apart."""
     frame = with_cell("city", None).drop(columns=["code", "pilot", "data"])
@@ -166,7 +159,7 @@ NO_PANELS: dict[str, tuple[pd.DataFrame, str]] = {
     "wide with numbers of units": (wide(1001), "reshape it: panelproof panel reshape panel.csv"),
     "wide with numbers like years": (wide(1810), "reshape it: panelproof panel reshape panel.csv"),
     "nothing to explain": (made_cities.frame()[["city", "year", "lon"]], "no column of numbers varies"),
-    "a unit without its name": (without_names(), "the unit is missing in 1 row"),
+    "a unit without its name": (ranked().drop(columns=["place", "province", "region"]), "the unit is missing in 1 row"),
     "a unit without its name, and a rank": (ranked(), "column 'city', row 12; the unit is missing in 1 row"),
     "a unit without its number": (with_cell("code", None).drop(columns=["city", "province", "region"]),
                                   "column 'code', row 12"),
@@ -188,15 +181,12 @@ def test_a_table_that_is_no_panel_is_refused(case: str, tmp_path: Path) -> None:
     assert problem.remedy
 
 
-@pytest.mark.parametrize(
-    ("name", "unit", "treatment"),
-    [
-        ("city_panel.csv", "city", "lowcarbon_did"),
-        ("lowcarbon_did.csv", "city_name", "did"),
-        ("mpdta.csv", "countyreal", None),
-        ("cigarettes.csv", "name", None),
-    ],
-)
+@pytest.mark.parametrize(("name", "unit", "treatment"), [
+    ("city_panel.csv", "city", "lowcarbon_did"),
+    ("lowcarbon_did.csv", "city_name", "did"),
+    ("mpdta.csv", "countyreal", None),
+    ("cigarettes.csv", "name", None),
+])  # fmt: skip
 def test_real_panels(tmp_path: Path, shared_data: Path, name: str, unit: str, treatment: str | None) -> None:
     frame = read_frame(shared_data / name)
     look = look_at(frame, name)
@@ -214,22 +204,15 @@ def test_the_committed_panel(tmp_path: Path) -> None:
     assert panel.roles.treatment == "did"
     assert (len(panel.units), len(panel.periods)) == (made_cities.UNITS, made_cities.PERIODS)
     assert set(panel.attributes) >= {"longitude", "latitude"}
-
-
-def test_a_first_year_of_the_committed_panel_stands_in_for_the_treatment(tmp_path: Path) -> None:
     frame = made_cities.frame()
     text, panel = proposed(tmp_path, frame.drop(columns=["d", "pilot", "data"]))
-    assert 'first_treated = "first_year"' in text
+    assert 'first_treated = "first_year"' in text  # which stands in for the treatment
     assert panel.variables["did"].sum() == frame["d"].sum()
 
 
-def test_the_outcome_in_the_opposite_order_is_the_outcome_again() -> None:
+def test_the_outcome_in_the_opposite_order_is_there_again_and_units_treated_throughout_are_no_cohort() -> None:
     frame = made_cities.frame()
     assert look_at(frame.assign(turned=np.exp(-frame["y"])), "panel.csv").again == ("turned",)
-
-
-def test_units_that_are_treated_throughout_are_no_cohort() -> None:
-    frame = made_cities.frame()
     never = frame.loc[frame.groupby("city")["d"].transform("max") == 0, "city"].iloc[0]
     always = frame.assign(d=np.where(frame["city"] == never, 1, frame["d"]))
     assert look_at(always, "panel.csv").cohorts == look_at(frame, "panel.csv").cohorts > 0

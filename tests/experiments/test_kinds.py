@@ -102,11 +102,6 @@ def test_every_kind_has_a_summary_and_every_dial_a_meaning(name: str) -> None:
     assert not any(summary.startswith(f"{dial.name}:") for dial in dials)
 
 
-def test_the_list_of_sources_is_that_of_classes() -> None:
-    imported = {group: [(entry.kind, entry.summary) for entry in found] for group, found in catalogue().items()}
-    assert kind_rows() == imported
-
-
 @pytest.mark.parametrize("draft", ["class A(:", "class A(Estimator):\n    kind: ClassVar[str] = 'a'"])
 def test_a_draft_is_left_to_who_imports_it(
     draft: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -122,7 +117,9 @@ def test_a_draft_is_left_to_who_imports_it(
     assert "callaway-santanna" in capsys.readouterr().out
 
 
-def test_the_list_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_names_every_kind_and_that_of_sources_is_that_of_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    imported = {group: [(entry.kind, entry.summary) for entry in found] for group, found in catalogue().items()}
+    assert kind_rows() == imported
     assert run_command(["kinds"]) == 0
     printed = capsys.readouterr().out
     for group, entries in catalogue().items():
@@ -175,15 +172,12 @@ def test_parts_are_found_by_slot_by_kind_and_by_both(capsys: pytest.CaptureFixtu
     assert "did you mean 'adoption.random'?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("written", "group", "kind"),
-    [
-        ("cluster:unit", "error_types", "cluster:A or cluster:A+B"),
-        ("conley:200", "error_types", "conley:KM or conley:KM:bartlett"),
-        ("strata:region", "schemes", "strata"),
-        ("adoption:random", "parts", "adoption: random"),
-    ],
-)
+@pytest.mark.parametrize(("written", "group", "kind"), [
+    ("cluster:unit", "error_types", "cluster:A or cluster:A+B"),
+    ("conley:200", "error_types", "conley:KM or conley:KM:bartlett"),
+    ("strata:region", "schemes", "strata"),
+    ("adoption:random", "parts", "adoption: random"),
+])  # fmt: skip
 def test_a_kind_is_found_as_it_is_written_in_a_spec(
     written: str, group: str, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -226,14 +220,11 @@ def test_measures_are_those_of_a_diagnosis() -> None:
     assert len(found) > 12
 
 
-def test_lists_of_listed_settings_are_not_expanded() -> None:
+def test_lists_of_listed_settings_are_not_expanded_and_run(tmp_path: Path) -> None:
     assert expanded(EventStudy, {"window": [-4, 4]}) == [{"window": [-4, 4]}]
     assert expanded(TwoWayDID, {"errors": ["iid", "hc1"], "effects": []}) == [{"errors": ["iid", "hc1"], "effects": []}]
     assert expanded(TwoWayDID, {"regressors": ["did"]}) == [{"regressors": ["did"]}]
     assert [one["model"] for one in expanded(SpatialPanel, {"model": ["sar", "sdm"]})] == ["sar", "sdm"]
-
-
-def test_a_window_in_a_file_runs_and_is_replayed(tmp_path: Path) -> None:
     text = f'{SHORT}[[estimators]]\nkind = "event-study"\nwindow = [-4, 4]\n'
     (tmp_path / "s.toml").write_text(text, encoding="utf-8")
     study = Study.from_toml(tmp_path / "s.toml")
@@ -262,10 +253,8 @@ def halves(panel, scale: float = 1.0):
 STUDY = """
 replications = 64
 seed = 1
-
 [design]
 kind = "bdm"
-
 [[estimators]]
 kind = "halves"
 scale = 2.0
@@ -316,6 +305,10 @@ def test_our_own_kind_comes_first(site: Path) -> None:
     said = dict(offered_rows())
     assert said["did"] == "others:halves, of others 1.5; did itself is panelproof's own"
     assert said["halves"] == "theirs:halves, of theirs 1.5"
+    rows = kind_rows()
+    ours = {kind.rpartition(": ")[2] for group in ("designs", "parts", "estimators") for kind, _ in rows[group]}
+    install(site, "further", dict.fromkeys(ours, "others:halves"))
+    assert {in_full(kind, "kind") for kind in ours} == ours
 
 
 def test_what_two_packages_offer_is_asked_for_by_its_place(site: Path) -> None:
@@ -330,14 +323,11 @@ def test_what_two_packages_offer_is_asked_for_by_its_place(site: Path) -> None:
     assert find_estimator("theirs:halves").__name__ == "halves"
 
 
-@pytest.mark.parametrize(
-    ("place", "said"),
-    [
-        ("theirs:nothing", "defines no 'nothing'"),
-        ("not_there:halves", "cannot load 'not_there:halves'"),
-        ("theirs:np", "is no class of Estimator"),
-    ],
-)
+@pytest.mark.parametrize(("place", "said"), [
+    ("theirs:nothing", "defines no 'nothing'"),
+    ("not_there:halves", "cannot load 'not_there:halves'"),
+    ("theirs:np", "is no class of Estimator"),
+])  # fmt: skip
 def test_a_place_without_such_a_class_is_one_line(site: Path, place: str, said: str) -> None:
     install(site, "others", {"odd": place})
     with pytest.raises(BadInput) as caught:
@@ -355,11 +345,7 @@ def test_an_offered_name_is_meant_by_a_near_one(site: Path) -> None:
     ):
         with pytest.raises(BadInput, match="did you mean 'halves'"):
             say()
-
-
-def test_a_store_is_no_place_for_an_offered_name(site: Path) -> None:
-    """Files and commands take the name; what finds a class, as for a store, takes "module:Object" alone."""
-    with pytest.raises(BadInput, match="unknown kind 'halves'"):
+    with pytest.raises(BadInput, match="unknown kind 'halves'"):  # of a store, which takes "module:Object" alone
         find_estimator("halves")
 
 
@@ -380,22 +366,16 @@ def test_commands_take_it_and_a_store_says_whose_code_it_is(site: Path, tmp_path
     assert "--load-code" in refused.stderr
 
 
-def test_estimators_race_as_they_are(site: Path) -> None:
+def test_estimators_race_as_they_are_and_a_function_with_the_terms_of_a_trial_fit(site: Path) -> None:
     real = pp.example_panel(30)
     formula = pp.formula("icr ~ did | unit + period", vcov={"CRV1": "unit"}, label="by-formula")
-    found = race(real, kinds=[formula, "halves", "theirs:halves", "imputation"], replications=64)
-    assert [one.estimator for one in found.panel] == ["did", "by-formula", "halves", "imputation"]
+    kinds = [formula, "halves", "theirs:halves", "imputation", undeclared(), undeclared()]
+    found = race(real, kinds=kinds, replications=64)
+    assert [one.estimator for one in found.panel] == ["did", "by-formula", "halves", "imputation", "undeclared"]
+    assert not found.panel[-1].left_out
+    assert found.panel[-1].estimate == real.panel.variables["icr"][0].mean()
     assert {one.n for one in found.results} == {64}
-
-
-def test_estimators_of_one_name_do_not_race() -> None:
-    other = TwoWayDID(errors=("iid",), effects=("unit",))
-    with pytest.raises(BadInput, match="two estimators are called 'did'"):
-        race(pp.example_panel(30), kinds=[other], replications=64)
-    with pytest.raises(BadInput, match="or module:Object"):
-        race(pp.example_panel(30), kinds=["sdidd"], replications=64)
-    with pytest.raises(BadInput, match="cannot load 'nowhere:at_all'"):
-        race(pp.example_panel(30), kinds=["nowhere:at_all"], replications=64)
+    assert all(np.isfinite(one.rmse) for one in found.results)
 
 
 def test_code_is_found_wherever_a_study_names_it(site: Path, tmp_path: Path) -> None:
@@ -414,14 +394,6 @@ def test_code_is_found_wherever_a_study_names_it(site: Path, tmp_path: Path) -> 
     study = Study.from_toml(tmp_path / "study.toml")
     assert study.settings["estimators"][0]["estimator"] == "theirs:halves"
     assert "theirs" in dict(environment_of(study).code)
-
-
-def test_every_kind_of_ours_comes_first(site: Path) -> None:
-    """Those that `panelproof kinds` lists, whatever their sort."""
-    rows = kind_rows()
-    ours = {kind.rpartition(": ")[2] for group in ("designs", "parts", "estimators") for kind, _ in rows[group]}
-    install(site, "others", dict.fromkeys(ours, "others:halves"))
-    assert {in_full(kind, "kind") for kind in ours} == ours
 
 
 PART = """
@@ -468,6 +440,12 @@ WRONG = {
     "a function": ([len], "@pp.estimator"),
     "nothing": (None, "names of kinds, and estimators"),
     "a number": ([3], "names of kinds, and estimators"),
+    "another estimator of one name": (
+        [TwoWayDID(errors=("iid",), effects=("unit",))],
+        "two estimators are called 'did'",
+    ),
+    "no kind": (["sdidd"], "or module:Object"),
+    "no module": (["nowhere:at_all"], "cannot load 'nowhere:at_all'"),
     "a generator": ((name for name in ("imputation",)), "names of kinds, and estimators"),
     "a label that no store takes": (TwoWayDID(label="a/b"), "race; estimator name 'a/b'; allowed: letters, digits"),
     "a name of the store's own": ([TwoWayDID(label="truth")], "race; estimator name 'truth'"),
@@ -481,26 +459,9 @@ def test_what_is_no_estimator_does_not_race(case: str) -> None:
         race(pp.example_panel(30), kinds=kinds, replications=64)  # type: ignore[arg-type]
 
 
-def within(panel: Panel) -> float:
-    """The two-way DID of a balanced panel with one date."""
-    y, did = panel.variables["icr"][0], panel.variables["did"][0]
-    treated, after = did.any(axis=0), did.any(axis=1)
-    means = [[y[np.ix_(when, who)].mean() for when in (after, ~after)] for who in (treated, ~treated)]
-    return float(means[0][0] - means[0][1] - means[1][0] + means[1][1])
-
-
 @pp.estimator
 def undeclared(panel: Panel) -> dict[str, tuple[float, float]]:
-    """Its terms are found by a trial fit."""
-    return {"did": (within(panel), 0.02)}
-
-
-def test_a_function_races_with_the_terms_of_a_trial_fit() -> None:
-    found = race(pp.example_panel(30), kinds=[undeclared(), undeclared()], replications=64)
-    shown = {one.estimator: one for one in found.panel}
-    assert not shown["undeclared"].left_out
-    assert shown["undeclared"].estimate == within(pp.example_panel(30).panel)
-    assert all(np.isfinite(one.rmse) for one in found.results)
+    return {"did": (float(panel.variables["icr"][0].mean()), 0.02)}
 
 
 @pp.estimator(terms=["did"])

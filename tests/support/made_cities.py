@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,15 @@ DATA = Path(__file__).resolve().parents[1] / "data"
 CONTROLS = ("road", "book")
 UNITS, PERIODS = 36, 9
 
-PANEL = """
-[panel]
-unit = "city"
-period = "year"
-outcome = "y"
-treatment = "d"
-controls = ["road", "book"]
-"""
+
+def spec(treatment: str, controls: Sequence[str] = ("x",), more: str = "") -> str:
+    """A spec of y on a treatment and controls, cities in years; more: further keys of [panel], and tables."""
+    names = ", ".join(f'"{name}"' for name in controls)
+    panel = 'unit = "city"\nperiod = "year"\noutcome = "y"'
+    return f'\n[panel]\n{panel}\ntreatment = "{treatment}"\ncontrols = [{names}]\n{more}'
+
+
+PANEL = spec("d", CONTROLS)
 PLACES = 'longitude = "lon"\nlatitude = "lat"\n'
 
 WHOLE = f"""{PANEL}
