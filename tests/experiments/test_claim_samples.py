@@ -144,12 +144,11 @@ def test_a_staggered_claim_leaves_out_what_its_column_leaves_out(tmp_path: Path)
     assert claim.notes == ("Twins are of the claim's own sample: 35 of 36 units, 2010 to 2018, outcome y.",)
 
 
-def residual_sd(table: pd.DataFrame) -> float:
-    """Of y on d, road, book and dummies, all parameters counted."""
-    blocks = [pd.get_dummies(table[name]).to_numpy(dtype=float) for name in ("city", "year")]
-    design = np.column_stack([table[["d", "road", "book"]].to_numpy(dtype=float), *blocks])
-    left = table["y"].to_numpy() - design @ np.linalg.lstsq(design, table["y"].to_numpy())[0]
-    return float(np.sqrt(left @ left / (len(table) - np.linalg.matrix_rank(design))))
+def residual_sd(*variables: Floats) -> float:
+    """Of the first, (T, N), on the others and two-way effects, all parameters counted."""
+    y, *x = ((v - v.mean(axis=0) - v.mean(axis=1, keepdims=True) + v.mean()).ravel() for v in variables)
+    (squares,) = np.linalg.lstsq(np.column_stack(x), y)[1]
+    return float(np.sqrt(squares / (y.size - sum(variables[0].shape) + 1 - len(x))))
 
 
 def test_twins_of_a_subsample_have_its_units_and_its_noise(tmp_path: Path) -> None:
@@ -160,16 +159,14 @@ def test_twins_of_a_subsample_have_its_units_and_its_noise(tmp_path: Path) -> No
     real = made_cities.real_panel(tmp_path, SPEC, table)
     found = trust(real, "4:1:did", replications=128, alone=True)
     design = found.twin.design
-    own, whole = residual_sd(table[east]), residual_sd(table)
+    own, whole = (residual_sd(*(values(part, name) for name in ("y", "d", "road", "book")))
+                  for part in (table[east], table))  # fmt: skip
     assert whole < 0.8 * own
     drawn = draws(found.claim, 64)
     assert drawn.units == tuple(dict.fromkeys(table.loc[east, "city"]))
     assert design.schema.units == 12
-    keys = {"city": np.tile(drawn.units, len(drawn.periods)), "year": np.repeat(drawn.periods, len(drawn.units))}
-    arrays = {name: np.broadcast_to(drawn.variables[own_name], (64, 9, 12))
-              for name, own_name in (("y", "y"), ("d", "did"), ("road", "road"), ("book", "book"))}  # fmt: skip
-    tables = (pd.DataFrame(keys | {name: array[row].ravel() for name, array in arrays.items()}) for row in range(64))
-    assert np.mean([residual_sd(one) for one in tables]) == pytest.approx(own, rel=0.1)
+    arrays = [np.broadcast_to(drawn.variables[name], (64, 9, 12)) for name in ("y", "did", "road", "book")]
+    assert np.mean([residual_sd(*draw) for draw in zip(*arrays, strict=True)]) == pytest.approx(own, rel=0.1)
     spread = found.main.measure("empirical_se")
     alone = claim_of(real, "did")
     assert spread.value > 1.5 * float(np.std(alone.estimator(draws(alone, 64)).estimate[:, 0]))

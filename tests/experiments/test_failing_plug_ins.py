@@ -487,9 +487,7 @@ def test_a_piece_may_take_twenty_times_what_its_replications_took() -> None:
     assert child.limits == [20 * 0.1 * TILE, 20 * 0.1 * 128]
 
 
-def test_a_deadly_draw_costs_its_tile_and_a_deadly_world_ends_the_search(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_deadly_draw_costs_its_tile_and_a_deadly_world_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     study = study_of(*BOTH)
     found, _ = search(monkeypatch, study, lambda piece: 64 in range(piece.start, piece.stop))
     whole = run_job(Job(study, 0, 0, 0, 256, None)).block

@@ -440,16 +440,14 @@ WRONG = {
     "a function": ([len], "@pp.estimator"),
     "nothing": (None, "names of kinds, and estimators"),
     "a number": ([3], "names of kinds, and estimators"),
-    "another estimator of one name": (
-        [TwoWayDID(errors=("iid",), effects=("unit",))],
-        "two estimators are called 'did'",
-    ),
+    "another estimator of one name": ([TwoWayDID(errors=("iid",), effects=("unit",))],
+                                      "two estimators are called 'did'"),
     "no kind": (["sdidd"], "or module:Object"),
     "no module": (["nowhere:at_all"], "cannot load 'nowhere:at_all'"),
     "a generator": ((name for name in ("imputation",)), "names of kinds, and estimators"),
     "a label that no store takes": (TwoWayDID(label="a/b"), "race; estimator name 'a/b'; allowed: letters, digits"),
     "a name of the store's own": ([TwoWayDID(label="truth")], "race; estimator name 'truth'"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", WRONG)
@@ -475,7 +473,7 @@ NO_ANSWERS = {
     "no error": (answering(se=float("nan")), "on this panel the own error of did is nan"),
     "an endless error": (answering(se=float("inf")), "on this panel the own error of did is inf"),
     "a negative error": (answering(se=-1.0), "on this panel the own error of did is -1.0"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", NO_ANSWERS)

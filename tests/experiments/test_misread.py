@@ -25,12 +25,12 @@ UNITS, PERIODS = 24, 8
 SPEC = {"panel": {"unit": "city", "period": "year", "outcome": "y", "treatment": "d", "controls": ["x"]}}
 
 
-def frame(seed: int = 2) -> pd.DataFrame:
+def frame(seed: int = 2, units: int = UNITS) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
-    city, year = (part.ravel() for part in np.meshgrid(np.arange(UNITS), np.arange(PERIODS), indexing="ij"))
-    first = rng.choice([3, 5, 99], UNITS)
+    city, year = (part.ravel() for part in np.meshgrid(np.arange(units), np.arange(PERIODS), indexing="ij"))
+    first = rng.choice([3, 5, 99], units)
     d = (year >= first[city]).astype(int)
-    y = rng.normal(size=UNITS)[city] + 0.1 * year + 0.5 * d + rng.normal(0, 0.3, city.size)
+    y = rng.normal(size=units)[city] + 0.1 * year + 0.5 * d + rng.normal(0, 0.3, city.size)
     return pd.DataFrame({"city": [f"c{i:02d}" for i in city], "year": 2000 + year, "y": y + 3, "d": d,
                          "x": rng.normal(size=city.size)})  # fmt: skip
 
@@ -51,9 +51,8 @@ TABLES: dict[str, tuple[Change, dict[str, object], str]] = {  # the table, furth
     "no rows": (lambda table: table.iloc[:0], {}, "has no rows"),
     "spans of time": (lambda table: table.assign(x=pd.to_timedelta(table["x"], unit="D")), {}, "allowed: numbers"),
     "a key that is no text": (lambda table: table, {"panel": {**SPEC["panel"], 3: "x"}}, "the key 3 is no text"),
-    "two years in a period": (
-        lambda table: table.assign(year=table["year"].map("{}/2001".format)), {"read": {"years": True}},
-        "holds several years"),
+    "two years in a period": (lambda table: table.assign(year=table["year"].map("{}/2001".format)),
+                              {"read": {"years": True}}, "holds several years"),
     "marks that no rule names": (lambda _: odd(), {"recode": {"d": {"是": 1.0}}}, "'d' holds '否'"),
     "a rule for no column": (lambda _: odd(), {"recode": {"e": {"是": 1.0}}}, "there is no column 'e'"),
     "a number for a mark": (lambda _: odd(), {"read": {"missing": ["-99"]}}, "missing names the number '-99'"),
@@ -455,20 +454,16 @@ def test_an_index_of_units_and_periods_is_read_as_columns() -> None:
 
 
 def with_doses() -> pd.DataFrame:
-    rng, n = np.random.default_rng(1), 30
-    city, year = (part.ravel() for part in np.meshgrid(np.arange(n), np.arange(8), indexing="ij"))
-    first, size = rng.choice([3, 5, 99], n), city.size
-    d = (year >= first[city]).astype(int)
-    z, u, x = (rng.normal(size=size) for _ in range(3))
-    fi = 2 + z + 0.5 * u + 0.3 * year + rng.normal(size=n)[city]
-    y = rng.normal(size=n)[city] + 0.1 * year + 0.5 * d + 0.2 * fi + 0.3 * x + 0.4 * u
-    made = {"y": y, "d": d, "fi": fi, "x": x, "z": z, "weak": rng.normal(size=size), "zero": 0.0,
-            "fixed": rng.normal(size=n)[city], "name": "text", "coded": np.where(rng.random(size) < 0.02, -99.0, x),
-            "again": 3 * y + rng.normal(size=size) / 9}  # fmt: skip
-    table = pd.DataFrame({"city": [f"c{i:02d}" for i in city], "year": 2000 + year, **made})
-    table = table.assign(twice=2 * y + 1, about5=(fi - 5) ** 2, strong=z + rng.normal(size=size) / 3)
-    places = rng.uniform(size=(2, n)) * 10
-    return table.assign(lon=100 + places[0][city], lat=30 + places[1][city], long=5 + places[0][city],
+    """A dose beside the policy, which moves with what moves the outcome; instruments, moderators, codes and places."""
+    table, rng = frame(1, 30), np.random.default_rng(1)
+    city, size = pd.factorize(table["city"])[0], len(table)
+    z, u, weak = rng.normal(size=(3, size))
+    fi = 2 + z + 0.5 * u + 0.3 * (table["year"] - 2000) + rng.normal(size=30)[city]
+    y, x, places = table["y"] + 0.2 * fi + 0.4 * u, table["x"], rng.uniform(size=(2, 30)) * 10
+    return table.assign(y=y, fi=fi, z=z, weak=weak, zero=0.0, fixed=rng.normal(size=30)[city], name="text",
+                        coded=np.where(rng.random(size) < 0.02, -99.0, x), again=3 * y + rng.normal(size=size) / 9,
+                        twice=2 * y + 1, about5=(fi - 5) ** 2, strong=z + rng.normal(size=size) / 3,
+                        lon=100 + places[0][city], lat=30 + places[1][city], long=5 + places[0][city],
                         metres=1e5 * (100 + places[0][city]))  # fmt: skip
 
 
