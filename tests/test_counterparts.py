@@ -45,7 +45,7 @@ COUNTERPARTS = {
         "::test_weights_and_paths_are_those_of_the_slow_program",
     "estimators/test_dummy_regressions.py::test_county_employment_has_the_published_effects":
         "::test_every_cell_is_a_difference_of_four_means",
-    "experiments/test_examples.py::test_the_city_panel_runs_end_to_end_and_agrees_with_other_programs":
+    "experiments/test_cross_check.py::test_the_city_panel_runs_end_to_end_and_agrees_with_other_programs":
         "::test_every_table_of_the_committed_panel_agrees_with_other_programs",
     "experiments/test_init_spec.py::test_real_panels": "::test_the_committed_panel",
     "experiments/test_table_6.py::test_cigarettes": "::test_every_year_is_that_of_esda",

@@ -1,10 +1,12 @@
-"""Any kind of estimator: `placebo --estimator`, `estimate --estimator` and permutation tests, a user's own included."""
+"""Any kind of estimator, a user's own included, and any kind of treatment: what is asked, refused and shown."""
 
 from __future__ import annotations
 
-import dataclasses
+import html
+import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,23 @@ from experiments.estimation import SECTIONS, estimate, estimator_called
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.placebo import answer, check_fits, question
 from experiments.run.runner import run
-from experiments.tables.ledger import regression
+from experiments.study import Study
+from experiments.tables.ledger import few_treated, regression, treated_units
+from experiments.trust.recommend import forbidden_of
+from experiments.twins.real import Real
+from experiments.twins.twin import twin
 from references.small_panels import small_panel
+from results.diagnosis.diagnose import diagnose
 from sim import BadInput, Panel
+from sim.design import Wanted
+from sim.panel_sidecars import panel_from, panel_text
 from sim.schemes import scheme_of
+from sim.streams import Streams
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.adoption import Dose, PathsOfPanel
+from sim.world.parts.effect import Effect
+from sim.world.parts.errors import Process
+from sim.world.parts.mediators import Linear
 
 OWN = "first_difference:FirstDifference"
 TERMS = {"random": "did", "callaway-santanna": "overall", "rings": "did", OWN: "did", "sdem": "did"}
@@ -60,16 +75,14 @@ def test_placebos_are_fits_of_the_estimator_itself(real: RealPanel, kind: str) -
     assert found.permutation_p == pytest.approx((1 + extreme.sum()) / 100)
 
 
-@pytest.mark.parametrize("statistic", ["raw", "studentised"])
-def test_a_permutation_test_takes_it(real: RealPanel, statistic: str) -> None:
-    test = PermutationTest.of(FirstDifference(), draws=99, statistic=statistic)
-    assert test.estimator == OWN
-    found = test(real.panel)
-    beta, se = one_fit(real.panel)
-    assert found.estimate[0, 0] == pytest.approx(beta)
-    assert 0.01 <= found.pvalue[0, 0, 0] <= 1
-    assert np.isfinite(found.lower[0, 0, 0]) == (statistic == "raw")  # type: ignore[index]  # linear: found out
-    assert found.se[0, 1, 0] == pytest.approx(se)
+def test_a_permutation_test_takes_it(real: RealPanel) -> None:
+    for statistic in ("raw", "studentised"):
+        test = PermutationTest.of(FirstDifference(), draws=99, statistic=statistic)
+        assert test.estimator == OWN
+        found = test(real.panel)
+        assert (found.estimate[0, 0], found.se[0, 1, 0]) == pytest.approx(one_fit(real.panel))
+        assert 0.01 <= found.pvalue[0, 0, 0] <= 1
+        assert np.isfinite(found.lower[0, 0, 0]) == (statistic == "raw")  # type: ignore[index]  # linear: found out
 
 
 @pytest.fixture
@@ -169,16 +182,13 @@ def test_estimators_as_they_are_have_columns_of_their_own(tmp_path: Path) -> Non
     assert found["2", 8].params["did"] == named.estimate[0, named.terms.index("did")]
 
 
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        (ending, "estimators holds <class .*; write ending()"),
-        ([len], "estimators holds <built-in function len>; .*; put @pp.estimator above a function"),
-        (5, "estimators holds 5"),
-        ([pp.TwoWayDID(), pp.TwoWayDID(errors=("hc1",))], "two estimators are called 'did'; .*; give one a label"),
-        ([pp.PermutationTest()], "a permutation test is no column; .*; call pp.placebo"),
-    ],
-)
+@pytest.mark.parametrize(("asked", "said"), [
+    (ending, "estimators holds <class .*; write ending()"),
+    ([len], "estimators holds <built-in function len>; .*; put @pp.estimator above a function"),
+    (5, "estimators holds 5"),
+    ([pp.TwoWayDID(), pp.TwoWayDID(errors=("hc1",))], "two estimators are called 'did'; .*; give one a label"),
+    ([pp.PermutationTest()], "a permutation test is no column; .*; call pp.placebo"),
+])  # fmt: skip
 def test_what_is_no_estimator_is_one_line(asked: Any, said: str) -> None:
     with pytest.raises(pp.BadInput, match=said.replace("()", r"\(\)")):
         pp.estimate(pp.example_panel(30), estimators=asked)
@@ -226,7 +236,7 @@ def test_the_placebos_estimator_is_that_of_the_tables(tmp_path: Path) -> None:
         own = question(real, scheme=scheme, draws=99).estimator
         assert isinstance(own, TwoWayDID)
         assert set(own.errors) <= set(table.errors)
-        assert dataclasses.replace(own, constant=table.constant, terms=None, errors=table.errors) == table
+        assert replace(own, constant=table.constant, terms=None, errors=table.errors) == table
 
 
 @pytest.mark.parametrize("kind", estimators())
@@ -244,15 +254,59 @@ def test_every_kind_begins_with_settings_that_a_name_can_give(real: RealPanel, k
         assert own == type(own)()
 
 
+# Treatments that are not 0 and then 1
+
+
+UNITS, PERIODS = 40, 9
+KNN = f'groups = ["region"]\n{made_cities.PLACES}\n[[weights]]\nkind = "knn"\nk = 4\n'
+SPEC = made_cities.spec("fi", more=KNN)
+TWINS = '[twin]\ndraws = 100\nmethod = "parametric"\n'
+
+
+def frame(seed: int = 1, effect: float = 0.2) -> pd.DataFrame:
+    """A panel of an index `fi` that grows at each unit's own pace, and of a 0/1 policy `did`."""
+    rng = np.random.default_rng(seed)
+    city, year = (part.ravel() for part in np.meshgrid(np.arange(UNITS), np.arange(PERIODS), indexing="ij"))
+    pace = rng.normal(1.0, 0.4, UNITS)
+    fi = 10 + rng.normal(0, 2, UNITS)[city] + pace[city] * year + rng.normal(0, 0.6, city.size)
+    first = rng.choice([3, 5, 99], UNITS)
+    x, noise = rng.normal(size=city.size), rng.normal(0, 0.5, city.size)
+    return pd.DataFrame({
+        "city": [f"c{i:02d}" for i in city], "year": 2000 + year, "fi": fi.round(4), "x": x,
+        "did": (year >= first[city]).astype(int), "region": np.where(city % 2 == 0, "north", "south"),
+        "lon": 100 + rng.uniform(0, 20, UNITS)[city], "lat": 25 + rng.uniform(0, 15, UNITS)[city],
+        "y": rng.normal(size=UNITS)[city] + 0.1 * year + effect * fi + 0.3 * x + noise,
+    })  # fmt: skip
+
+
+def written(folder: Path, data: pd.DataFrame, spec: str = SPEC) -> tuple[str, str]:
+    data.to_csv(folder / "panel.csv", index=False)
+    (folder / "spec.toml").write_text(spec, encoding="utf-8")
+    return str(folder / "panel.csv"), str(folder / "spec.toml")
+
+
+def read(folder: Path, data: pd.DataFrame | None = None, spec: str = SPEC) -> RealPanel:
+    return pp.read_panel(*written(folder, frame() if data is None else data, spec))
+
+
+def declared(text: str) -> str:
+    return SPEC.replace('treatment = "fi"', f'treatment = "fi"\ntreatment_kind = "{text}"')
+
+
+def slipped(data: pd.DataFrame) -> pd.DataFrame:
+    return data.assign(fi=data["did"].where(data.index != 7, 2))
+
+
+def switching(data: pd.DataFrame) -> pd.DataFrame:
+    return data.assign(fi=np.random.default_rng(3).integers(0, 2, len(data)))
+
+
 @pytest.fixture(scope="module")
 def long_table() -> pd.DataFrame:
-    """A dose with an instrument z and a moderator m, of units of two groups, with a few rows missing."""
-    rng = np.random.default_rng(5)
-    city, year = (part.ravel() for part in np.meshgrid(np.arange(30), np.arange(6), indexing="ij"))
-    z, u, m, x = rng.normal(size=(4, city.size))
-    fi = z + 0.5 * u + rng.normal(size=city.size)
-    table = pd.DataFrame({"city": [f"c{i:02d}" for i in city], "year": 2000 + year, "y": fi + u + 0.2 * x, "fi": fi,
-                          "z": z, "m": m, "x": x, "g": city % 2})  # fmt: skip
+    """The dose with an instrument z and a moderator m, of units of two groups, with a few rows missing."""
+    rng, table = np.random.default_rng(5), frame(effect=1.0)
+    z, m = rng.normal(size=(2, len(table)))
+    table = table.assign(z=table["fi"] + z, m=m, g=(table["region"] == "north").astype(int))
     return table[rng.random(len(table)) > 0.05]
 
 
@@ -273,25 +327,189 @@ def test_a_named_kind_takes_its_settings_from_its_section(kind: str, long_table:
     pd.testing.assert_frame_equal(named, own.loc[named.index], rtol=1e-12)
     with pytest.raises(BadInput, match=rf"--estimator {kind}; the spec does not say what it is about"):
         pp.estimate(long_table, SPEC_OF_A_DOSE, estimators=(kind,))
-
-
-def test_several_moderators_are_asked_about(long_table: pd.DataFrame) -> None:
-    with pytest.raises(BadInput, match="by names 2 moderators"):
-        pp.estimate(long_table, SPEC_OF_A_DOSE | {"moderation": {"by": ["m", "z"]}}, estimators=("moderation",))
+    if kind == "moderation":
+        with pytest.raises(BadInput, match="by names 2 moderators"):
+            pp.estimate(long_table, SPEC_OF_A_DOSE | {"moderation": {"by": ["m", "z"]}}, estimators=(kind,))
 
 
 @pytest.mark.parametrize("treatment", [{"treatment": "fi"}, {"treatment": "on", "treatment_kind": "switching"}])
 def test_placebos_of_a_dose_on_a_panel_with_gaps(long_table: pd.DataFrame, treatment: dict[str, str]) -> None:
-    table = long_table.assign(on=(long_table["fi"] > 0).astype(int))
+    table = long_table.assign(on=(long_table["fi"] > 14).astype(int))
     spec = {"panel": SPEC_OF_A_DOSE["panel"] | treatment}
     found = pp.placebo(table, spec, draws=99)
-    assert found.permutation_p == 0.01  # an effect of 1.5 standard errors of the outcome
+    assert found.permutation_p == 0.01
     assert any("keep what they have" in note for note in found.notes)
     assert np.isfinite(found.placebos).all()
 
 
-@pytest.mark.parametrize(("kind", "why"), [("ancova", "values other than 0 and 1"), ("imputation", "not 0/1 and abs")])
-def test_what_needs_dates_says_so_of_a_dose(long_table: pd.DataFrame, kind: str, why: str) -> None:
+def test_what_needs_dates_says_so_of_a_dose(long_table: pd.DataFrame) -> None:
     spec = SPEC_OF_A_DOSE | {"panel": SPEC_OF_A_DOSE["panel"] | {"balance": "drop-units"}}
-    tables = pp.estimate(long_table, spec, estimators=(kind,))
-    assert any(kind in note and why in note for note in tables.notes), tables.notes
+    notes = pp.estimate(long_table, spec, estimators=("ancova", "imputation")).notes
+    for kind, why in (("ancova", "values other than 0 and 1"), ("imputation", "not 0/1 and abs")):
+        assert any(kind in note and why in note for note in notes), notes
+
+
+Made = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+@pytest.mark.parametrize(
+    ("made", "spec", "continuous", "said"),
+    [
+        (lambda d: d, SPEC, True, ["fi is a treatment of any strength", "one unit of it"]),
+        (slipped, declared("continuous"), True, []),
+        (lambda d: d.assign(fi=d["did"] * (1 + (d["year"] > 2006))), SPEC, True, ["(0, 1, 2, 0 to 2)"]),
+        (switching, declared("switching"), True, ["fi is 0 or 1 and switches off"]),
+        (lambda d: d.assign(fi=d["did"]), SPEC, False, []),
+    ],
+    ids=["index", "slip", "levels", "switching", "dummy"],
+)
+def test_a_treatment_is_taken_for_what_it_is(
+    tmp_path: Path, made: Made, spec: str, continuous: bool, said: list[str]
+) -> None:
+    real = read(tmp_path, made(frame()), spec)
+    assert real.panel.roles.continuous == continuous
+    np.testing.assert_array_equal(real.panel.variables["did"][0].T.ravel(), made(frame())["fi"])
+    notes = " ".join(real.notes)
+    assert [words for words in said if words not in notes] == []
+    assert "3 values" not in notes
+    text, other = (panel_text(replace(real.panel, roles=replace(real.panel.roles, continuous=said)))
+                   for said in (continuous, not continuous))  # fmt: skip
+    assert panel_from(text, "here", "none").roles == real.panel.roles
+    assert text != other
+
+
+@pytest.mark.parametrize(("made", "spec", "said"), [
+    (slipped, SPEC, ["the treatment is 2", 'treatment_kind = "continuous"']),
+    (slipped, declared("switching"), ["the treatment is 2"]),
+    (lambda d: d.assign(fi=d["did"] + 1), SPEC, ["allowed: 0 or 1"]),
+    (switching, SPEC, ['treatment_kind = "switching"']),
+    (lambda d: d.assign(fi=3.0), SPEC, ["the treatment is 3"]),
+    (lambda d: d.assign(fi=d.groupby("city")["fi"].transform("mean")), SPEC, ["absorbed"]),
+    (lambda d: d.assign(fi=d["year"] * 1.5), SPEC, ["absorbed"]),
+    (lambda d: d.assign(fi=d["x"] * 2.0), SPEC, ["collinear"]),
+    (lambda d: d.assign(fi=d["fi"].astype(str) + "%"), SPEC, ["allowed: numbers"]),
+    (lambda d: d, SPEC.replace('treatment = "fi"', 'treatment_kind = "continuous"'),
+     ["treatment_kind = 'continuous' without treatment"]),
+])  # fmt: skip
+def test_what_cannot_be_a_dose_is_one_line(
+    tmp_path: Path, made: Made, spec: str, said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    panel, path = written(tmp_path, made(frame()), spec)
+    assert run_command(["estimate", panel, "--spec", path, "--out", str(tmp_path / "out")]) == 2
+    first, *rest = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert all(line.startswith("panelproof: ") for line in (first, *rest))
+    assert [words for words in said if words not in first] == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_tables_call_it_by_its_own_name_and_leave_out_what_needs_dates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = SPEC + "[robustness]\nstaggered = true\nunit_trends = true\n[robustness.psm]\n[robustness.synthetic]\n"
+    panel, path = written(tmp_path, frame(), spec)
+    assert run_command(["estimate", panel, "--spec", path, "--out", str(tmp_path / "out"), "--tables", "all"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    lacking = ("No table S: fi has no dates", "No table C: fi has no dates", "has no PSM columns: fi has no dates")
+    assert [words for words in (*lacking, "W × fi") if words not in said] == []
+    assert [words for words in ("DID", "Treated units", "treated in every period") if words in said] == []
+
+
+def test_every_command_serves_a_dose(tmp_path: Path) -> None:
+    panel, spec = written(tmp_path, frame(), SPEC.partition("[[weights]]")[0] + TWINS)
+    out = {name: str(tmp_path / name) for name in ("placebo", "p.zarr", "twin", "trust", "race.json", "race.html")}
+    for words in (
+        ["placebo", "--draws", "99", "--out", out["placebo"], "--store", out["p.zarr"]],
+        ["twin", "--out", out["twin"]],
+        ["trust", "--out", out["trust"], "--replications", "64"],
+        ["race", "--out", out["race.json"], "--html", out["race.html"], "--replications", "64",
+         "--estimator", "unit-trends"],
+    ):  # fmt: skip
+        assert run_command([words[0], panel, "--spec", spec, *words[1:]]) == 0
+    study = str(tmp_path / "twin" / "design.toml")
+    options = ("--cluster", "serial", "--replications", "64", "--html", str(tmp_path / "study.html"))
+    assert run_command(["run", study, "--store", str(tmp_path / "study.zarr"), *options]) == 0
+    written_files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.suffix}
+    assert written_files >= {
+        "placebo/placebo.html", "placebo/placebo.json", "placebo/placebo.svg", "trust/trust.html", "trust/trust.json",
+        "twin/design.toml", "twin/fidelity.html", "twin/fidelity.json", "twin/panel.parquet", "study.html",
+    }  # fmt: skip
+    assert {row["replications"] for row in json.loads((tmp_path / "trust/trust.json").read_text())["studies"]} == {64}
+    race = json.loads((tmp_path / "race.json").read_text())
+    assert {row["estimator"] for row in race["panel"]} >= {"did", "unit-trends"}
+    page = html.unescape((tmp_path / "race.html").read_text(encoding="utf-8"))
+    assert page.index(race["answer"]) < page.index("Misses in the world") < page.index("On the panel itself")
+
+
+def test_twins_hold_the_real_paths_and_permuted_ones_in_their_place(tmp_path: Path) -> None:
+    """And residual features compare no treated cells."""
+    plain = read(tmp_path)
+    real, paths = Real.of(plain), np.broadcast_to(plain.panel.variables["did"], (3, PERIODS, UNITS))
+    assert real.policy_off.all()
+    assert real.indicator is None
+    assert not real.status.compares_units
+    for keep, same in (("", True), ('\n[twin]\nkeep = ["covariates", "weights"]\n', False)):
+        made = twin(read(tmp_path, spec=SPEC + keep)).design
+        assert made.adoption == PathsOfPanel(permuted=not same)
+        assert made.schema.roles.continuous
+        wanted = Wanted(frozenset(made.schema.variables), ())
+        drawn = made.settle(Streams(4)).draw(Streams(4).tile(0, 3), wanted).panel.variables["did"]
+        order = [np.argsort(one[0]) for one in (drawn[0], paths[0])]
+        np.testing.assert_array_equal(drawn[0][:, order[0]], paths[0][:, order[1]])
+        assert np.array_equal(np.broadcast_to(drawn, paths.shape), paths) == same
+        assert np.array_equal(drawn[0], drawn[-1]) == same
+
+
+@pytest.mark.parametrize("permuted", [False, True])
+def test_the_effect_of_a_unit_is_found_in_worlds_of_real_paths(tmp_path: Path, permuted: bool) -> None:
+    """Bias within four Monte Carlo errors, and coverage of 95% intervals of 2,000 panels."""
+    design = twin(read(tmp_path)).design
+    made = replace(design, adoption=PathsOfPanel(permuted=permuted), redraw=("adoption",) if permuted else ())
+    study = Study("dose", made, (TwoWayDID(errors=("cluster:unit",)),), replications=2000, worlds=1)
+    frame_of = diagnose(run(study)).frame
+    own = frame_of[(frame_of["term"] == "did") & (frame_of["sample"] == "own")].set_index("measure")
+    assert own["value"]["truth"] == pytest.approx(made.effect.size_of_units)
+    assert abs(own["value"]["bias"]) < 4 * own["mcse"]["bias"]
+    assert 0.93 < own["value"]["coverage"] < 0.97
+
+
+def test_few_units_whose_dose_changes_are_few_treated_units(tmp_path: Path) -> None:
+    data = frame().assign(fi=lambda d: np.where(d["city"] <= "c02", d["fi"], 5.0))
+    real = read(tmp_path, data, declared("continuous"))
+    assert treated_units(real.panel).sum() == 3
+    assert few_treated(real.panel, real.spec) == "3 treated units"
+    assert "3 units are treated" in forbidden_of(("iid",), real.panel)["iid"]
+    whole = read(tmp_path).panel
+    assert treated_units(whole).all()
+    assert "untreated" not in str(forbidden_of(("cluster:unit", "cv3:unit"), whole))
+
+
+def slope(y: np.ndarray, did: np.ndarray) -> float:
+    left = did - did.mean(0) - did.mean(1, keepdims=True) + did.mean()
+    return float((left * y).sum() / (left * left).sum())
+
+
+@pytest.mark.parametrize(("estimator", "targets"), [
+    (pp.RandomEffects(regressors=("did",), periods=True), {"did": "beta(did)"}),
+    (pp.formula("y ~ did | unit + period"), {"did": "beta(did)"}),
+    (pp.estimator(terms=["did"], errors=[])(slope)(), {"did": "beta(did)"}),
+    (pp.estimator(terms=["att"], errors=[])(slope)(), {"att": "beta(did)"}),
+    (pp.Mediation(mediator="m", regressors=("did",), errors=("delta",)),
+     {"nde": "unit_nde", "nie": "unit_nie", "total": "beta(did)"}),
+], ids=["random", "formula", "function", "one answer", "mediation"])  # fmt: skip
+def test_effects_of_a_dose_are_held_to_those_of_one_unit(estimator: Estimator, targets: dict[str, str]) -> None:
+    """Doses are 3 on average, so that the effect on the treated is three times that of a unit."""
+    design = PanelDesign(
+        units=30, periods=6, adoption=Dose(share=0.6, mean=3.0), effect=Effect(size=0.5), redraw=("adoption",),
+        mediators=(Linear("m", a=0.7, b=0.4, sd=0.5),), errors=Process(sd=0.3),
+    )  # fmt: skip
+    streams = Streams(6).tile(0, 200)
+    draw = design.settle(Streams(6)).draw(
+        streams, Wanted(frozenset(design.schema.variables), (*targets.values(), "att"))
+    )
+    layout = estimator.layout(design.schema)
+    assert {term: layout.targets[term] for term in targets} == targets
+    found = estimator(draw.panel, streams)
+    for term, target in targets.items():
+        miss = found.estimate[:, found.terms.index(term)] - draw.truth[target]
+        assert abs(miss.mean()) < 4 * miss.std(ddof=1) / np.sqrt(200), term
+        assert draw.truth["att"].mean() > 2 * draw.truth[target].mean()

@@ -22,6 +22,7 @@ from experiments.checks import (
     index_weights,
     influence,
     missing_cells,
+    residuals,
     specifications,
     spillovers,
     staggered,
@@ -70,22 +71,16 @@ def test_answers_by_hand(difference: float, se: float, supports: bool, answer: s
     assert str(got) == answer
 
 
-def test_without_a_claim_nothing_is_contradicted() -> None:
-    d = np.array([-0.5, -2.5, 2.5])
-    assert answer_of(d, np.ones(3), 2.0, None, 1.0, False).tolist() == ["consistent", "differs", "differs"]
-
-
 def test_what_a_claim_needs_is_what_its_interval_leaves() -> None:
     found = needed_of(np.array([5.0, -5.0, 1.0]), np.array([2.0, 2.0, 2.0]))
     assert found.tolist() == [3.0, 3.0, 0.0]
+    d = np.array([-0.5, -2.5, 2.5])  # without a claim nothing is contradicted
+    assert answer_of(d, np.ones(3), 2.0, None, 1.0, False).tolist() == ["consistent", "differs", "differs"]
 
 
-def test_the_most_serious_answer_counts() -> None:
+def test_severity_follows_from_the_answer_and_the_most_serious_counts() -> None:
     answers = np.array([["consistent", "differs"], ["cannot tell", "consistent"], ["contradicts", "differs"]])
     assert worst_of(answers).tolist() == ["differs", "cannot tell", "contradicts"]
-
-
-def test_severity_follows_from_the_answer() -> None:
     check = Check("a", "b", "differs", 2)
     assert [replace(check, answer=a).severity for a in ("consistent", "cannot tell", "differs", "contradicts")] == [
         0, 2, 2, 3]  # fmt: skip
@@ -94,9 +89,6 @@ def test_severity_follows_from_the_answer() -> None:
         "name", "alternative", "difference", "se", "lower", "upper", "needed", "unit", "benchmark", "answer",
         "false_alarm", "power", "remedy",
     }  # fmt: skip
-
-
-# On panels
 
 
 def case_of(folder: Path, spec: str, table: pd.DataFrame | None = None) -> Case:
@@ -112,12 +104,16 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 
 def test_the_family_holds_all_alternatives_of_the_panel(case: Case) -> None:
+    """Of cohorts those that adopt: units that are never treated are none."""
     family = case.family.estimator
     assert family.error == "cluster:unit"
     heads = {text.partition(":")[0] for text in family.alternatives}
     assert heads == {"effects", "controls", "trend", "lead", "cohort-wise", "without", "without-cohort", "neighbours"}
     assert sum(text.startswith("without:province=") for text in family.alternatives) == 9
     assert {"controls:none", "controls:-road", "controls:-book"} <= set(family.alternatives)
+    first = made_cities.frame().query("d == 1").groupby("city")["year"].min().unique()
+    asked = [text for text in influence.alternatives(case) if text.startswith("without-cohort:")]
+    assert sorted(asked) == sorted(f"without-cohort:{year}" for year in first)
 
 
 @pytest.mark.parametrize("kind", ["cluster", "cr2", "cv3"])
@@ -322,8 +318,6 @@ def test_a_difference_without_an_error_is_no_move(tmp_path: Path) -> None:
 
 def test_a_correlation_that_reads_as_zero_is_no_warning(tmp_path: Path) -> None:
     """Within large groups a mean correlation next to nothing may be significant: it is not said to be a fault."""
-    from experiments.checks import residuals
-
     case = case_of(tmp_path, SPEC.replace('outcomes = ["second"]', ""))
     e = np.zeros((9, 36))
     e[:] = np.random.default_rng(1).standard_normal((9, 36))
@@ -336,8 +330,6 @@ def test_a_correlation_that_reads_as_zero_is_no_warning(tmp_path: Path) -> None:
 
 def test_a_delta_of_oster_far_from_one_says_nothing(tmp_path: Path) -> None:
     frame = made_cities.frame()
-    rng = np.random.default_rng(31)
-    found = None
     for seed in range(12):
         rng = np.random.default_rng(seed)
         frame["road"] = rng.standard_normal(len(frame))
@@ -360,9 +352,6 @@ def test_one_treated_cluster(tmp_path: Path) -> None:
     found = of(document, "one-treated-cluster")
     assert found.answer == "contradicts"
     assert found.sentence.startswith("All treated units are of one province")
-
-
-# Rates
 
 
 @pytest.mark.parametrize("power", [0.8, 0.985])
@@ -397,15 +386,11 @@ def test_at_most_one_panel_in_twenty_is_contradicted_where_nothing_is_wrong(powe
     assert fired[claimed].mean() <= 0.05
 
 
-# A spatial claim under another W
-
-
 SPATIAL = SPEC.replace('outcomes = ["second"]', "") + '[[weights]]\nkind = "knn"\nk = 5\n'
 
 
 def spatial_case(folder: Path, term: str = "did") -> Case:
-    real = made_cities.real_panel(folder, SPATIAL)
-    ledger = Ledger(seed=1)
+    real, ledger = made_cities.real_panel(folder, SPATIAL), Ledger(seed=1)
     spatial_models.add(real, ledger)
     fitted = next(f for f in ledger.fitted if (f.fit.model, f.fit.transform, f.fit.weights) == ("sdm", "direct", "w"))
     record = next(r for r in ledger.records if r.place == fitted.fit.place and r.term == term
@@ -413,17 +398,18 @@ def spatial_case(folder: Path, term: str = "did") -> Case:
     return Case.of_claim(real, ledger, fitted, term, record)
 
 
-def test_a_spatial_claim_is_held_to_another_w(tmp_path: Path) -> None:
+def test_a_spatial_claim_is_held_to_another_w(case: Case, tmp_path: Path) -> None:
     """The estimate under the other W is that of table 7, with the claim of table 7 as what it differs from."""
-    case = spatial_case(tmp_path)
-    assert case.family is None
-    (found,) = another_w.check(case)
+    assert list(another_w.check(case)) == []  # a two-way claim
+    spatial = spatial_case(tmp_path)
+    assert spatial.family is None
+    (found,) = another_w.check(spatial)
     assert found.numbers["tried"] == 1.0
     assert found.alternative == "with W knn-5"
-    other = next(r for r in case.ledger.records if r.term == "did" and (r.model, r.transform, r.weights)
+    other = next(r for r in spatial.ledger.records if r.term == "did" and (r.model, r.transform, r.weights)
                  == ("sdm", "direct", "knn-5"))  # fmt: skip
     assert found.numbers["estimate"] == pytest.approx(other.estimate, rel=1e-6)
-    assert found.difference == pytest.approx((other.estimate or 0) - case.effect_value, rel=1e-5)
+    assert found.difference == pytest.approx((other.estimate or 0) - spatial.effect_value, rel=1e-5)
     assert 0 < (found.se or 0) < 2 * (found.numbers["estimate_se"] or 0)
     assert next(another_w.check(spatial_case(tmp_path, "indirect:did"))).difference != found.difference
 
@@ -435,20 +421,6 @@ def test_links_that_go_one_way_are_tried_both_ways(tmp_path: Path) -> None:
     np.testing.assert_array_equal(both.dense > 0, linked | linked.T)
     degree = (linked | linked.T).sum(axis=1)
     np.testing.assert_allclose(both.dense, (linked | linked.T) / degree[:, None])
-
-
-def test_other_models_and_two_way_claims_have_no_other_w(case: Case) -> None:
-    assert list(another_w.check(case)) == []
-
-
-def test_cohorts_that_are_left_out_adopt(case: Case) -> None:
-    """Units that are never treated are no cohort."""
-    asked = [text for text in influence.alternatives(case) if text.startswith("without-cohort:")]
-    first = made_cities.frame().query("d == 1").groupby("city")["year"].min().unique()
-    assert sorted(asked) == sorted(f"without-cohort:{year}" for year in first)
-
-
-# Checks that re-estimate in other ways, by hand
 
 
 def test_an_index_is_held_against_other_indices(tmp_path: Path) -> None:
@@ -540,23 +512,20 @@ def test_few_treated_clusters_tell_no_difference_too_often(tmp_path: Path, treat
     """Sound panels, parallel trends: random signs of few clusters would tell one in most of them."""
     world = World("few treated", units=40, dates=((7, treated),))
     told = []
-    for number in range(16):
-        found = [one for one in estimate(world.real(tmp_path, number, 2.0)).warnings if one.alternatives]
+    for number in range(16 if treated > 1 else 4):  # with one there is nothing to tell, and a sentence says why
+        warnings = estimate(world.real(tmp_path, number, 2.0)).warnings
+        found = [one for one in warnings if one.alternatives]
         assert bool(found) == (treated > 1)
         told.append(any(one.answer in ("differs", "contradicts") for one in found))
+        (why,) = [one.sentence for one in warnings if one.name == "unequal-trends"]
+        assert why.startswith("There is no test of a difference to another estimate: one cluster alone has treated "
+                              "units") == (treated == 1)  # fmt: skip
     assert sum(told) <= 3  # of a rate of 5% more with a probability of 0.7%
-
-
-def test_with_one_treated_cluster_a_sentence_says_why_there_is_no_difference(tmp_path: Path) -> None:
-    world = World("one treated", units=40, dates=((7, 1),))
-    (said,) = [one.sentence for one in estimate(world.real(tmp_path, 3, 2.0)).warnings if one.name == "unequal-trends"]
-    assert said.startswith("There is no test of a difference to another estimate: one cluster alone has treated units")
 
 
 def test_the_critical_value_of_few_treated_clusters_has_their_degrees_of_freedom(tmp_path: Path) -> None:
     """That of t at the probability of the multipliers' one."""
-    real = World("four treated", units=40, dates=((7, 4),)).real(tmp_path, 0, 2.0)
-    ledger = Ledger(seed=1)
+    real, ledger = World("four treated", units=40, dates=((7, 4),)).real(tmp_path, 0, 2.0), Ledger(seed=1)
     regressions.add(real, ledger)
     case = Case.of(real, ledger)
     assert (case.few, case.freedom(39.0), case.freedom(2.0)) == (4, 3.0, 2.0)
@@ -564,9 +533,5 @@ def test_the_critical_value_of_few_treated_clusters_has_their_degrees_of_freedom
     influence = case.family.estimator.stacked(case.panel).influence[:, 1::2]
     value = float(simultaneous_critical_values(influence, drawn, 0.05)[0])
     assert case.family.critical == pytest.approx(stats.t.ppf(stats.norm.cdf(value), 3))
-
-
-def test_claims_on_other_variables_hang_on_no_treated_clusters(case: Case) -> None:
-    other = replace(case, term="inv")
-    assert case.few > 1
+    other = replace(case, term="inv")  # a claim on another variable hangs on no treated clusters
     assert (other.few, other.freedom(35.0), other.untold) == (0, 35.0, "")

@@ -102,17 +102,14 @@ def draws(claim: PanelClaim, count: int) -> Panel:
     return design.settle(streams).draw(streams.tile(0, count), wanted).panel
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("4:1:did", "Twins are of the claim's own sample (region = east): 12 of 36 units, 2010 to 2018, outcome y."),
-        ("R:11:did",
-         "Twins are of the claim's own sample (outcome second): 36 of 36 units, 2010 to 2018, outcome second."),
-        ("R:4:did", "winsorised at 0.05 and 0.95"),
-        ("R:10:did", "Twins take pilot, data for a control, as the claim's regression does."),
-        ("did", ""),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "said"), [
+    ("4:1:did", "Twins are of the claim's own sample (region = east): 12 of 36 units, 2010 to 2018, outcome y."),
+    ("R:11:did",
+     "Twins are of the claim's own sample (outcome second): 36 of 36 units, 2010 to 2018, outcome second."),
+    ("R:4:did", "winsorised at 0.05 and 0.95"),
+    ("R:10:did", "Twins take pilot, data for a control, as the claim's regression does."),
+    ("did", ""),
+])  # fmt: skip
 def test_the_reader_is_told_of_the_sample(real: RealPanel, text: str, said: str) -> None:
     claim = claim_of(real, text)
     assert (claim.sample is real) == (text == "did")
@@ -147,12 +144,11 @@ def test_a_staggered_claim_leaves_out_what_its_column_leaves_out(tmp_path: Path)
     assert claim.notes == ("Twins are of the claim's own sample: 35 of 36 units, 2010 to 2018, outcome y.",)
 
 
-def residual_sd(table: pd.DataFrame) -> float:
-    """Of y on d, road, book and dummies, all parameters counted."""
-    blocks = [pd.get_dummies(table[name]).to_numpy(dtype=float) for name in ("city", "year")]
-    design = np.column_stack([table[["d", "road", "book"]].to_numpy(dtype=float), *blocks])
-    left = table["y"].to_numpy() - design @ np.linalg.lstsq(design, table["y"].to_numpy())[0]
-    return float(np.sqrt(left @ left / (len(table) - np.linalg.matrix_rank(design))))
+def residual_sd(*variables: Floats) -> float:
+    """Of the first, (T, N), on the others and two-way effects, all parameters counted."""
+    y, *x = ((v - v.mean(axis=0) - v.mean(axis=1, keepdims=True) + v.mean()).ravel() for v in variables)
+    (squares,) = np.linalg.lstsq(np.column_stack(x), y)[1]
+    return float(np.sqrt(squares / (y.size - sum(variables[0].shape) + 1 - len(x))))
 
 
 def test_twins_of_a_subsample_have_its_units_and_its_noise(tmp_path: Path) -> None:
@@ -163,41 +159,28 @@ def test_twins_of_a_subsample_have_its_units_and_its_noise(tmp_path: Path) -> No
     real = made_cities.real_panel(tmp_path, SPEC, table)
     found = trust(real, "4:1:did", replications=128, alone=True)
     design = found.twin.design
-    own, whole = residual_sd(table[east]), residual_sd(table)
+    own, whole = (residual_sd(*(values(part, name) for name in ("y", "d", "road", "book")))
+                  for part in (table[east], table))  # fmt: skip
     assert whole < 0.8 * own
     drawn = draws(found.claim, 64)
     assert drawn.units == tuple(dict.fromkeys(table.loc[east, "city"]))
     assert design.schema.units == 12
-    sds = [residual_sd(long_table(drawn, row)) for row in range(64)]
-    assert np.mean(sds) == pytest.approx(own, rel=0.1)
+    arrays = [np.broadcast_to(drawn.variables[name], (64, 9, 12)) for name in ("y", "did", "road", "book")]
+    assert np.mean([residual_sd(*draw) for draw in zip(*arrays, strict=True)]) == pytest.approx(own, rel=0.1)
     spread = found.main.measure("empirical_se")
     alone = claim_of(real, "did")
     assert spread.value > 1.5 * float(np.std(alone.estimator(draws(alone, 64)).estimate[:, 0]))
     assert any("12 of 36 units" in note for note in found.notes)
 
 
-def long_table(panel: Panel, row: int) -> pd.DataFrame:
-    """A replication as rows of a table."""
-    t, n = len(panel.periods), len(panel.units)
-    columns = {"city": np.tile(panel.units, t), "year": np.repeat(panel.periods, n)}
-    for name, own in (("y", "y"), ("d", "did"), ("road", "road"), ("book", "book")):
-        array = panel.variables[own]
-        columns[name] = array[min(row, len(array) - 1)].ravel()
-    return pd.DataFrame(columns)
-
-
-def test_weights_are_built_anew_for_the_units_of_the_sample(real: RealPanel) -> None:
+def test_weights_are_built_anew_and_further_variables_cut_for_the_sample(real: RealPanel) -> None:
     """The four nearest of the same region, by a loop."""
-    sample = claim_of(real, "4:1:did").sample.panel
-    places = CITIES[CITIES["region"] == "east"].drop_duplicates("city")
-    lon, lat = (np.radians(places[name].to_numpy()) for name in ("lon", "lat"))
-    wanted = np.zeros((12, 12))
-    for i in range(12):
-        cosine = np.sin(lat[i]) * np.sin(lat) + np.cos(lat[i]) * np.cos(lat) * np.cos(lon - lon[i])
-        cosine[i] = -1.0
-        wanted[i, np.argsort(cosine)[-4:]] = 0.25
-    np.testing.assert_allclose(sample.weights["knn-4"].dense, wanted)
+    sample, east = claim_of(real, "4:1:did").sample.panel, CITIES[CITIES["region"] == "east"]
+    np.testing.assert_allclose(sample.weights["knn-4"].dense, made_cities.nearest(4, east).dense)
     assert claim_of(real, "R:5:did").sample.panel.weights == real.panel.weights
+    for text, kept in (("R:7:did", CITIES["region"] != "west"), ("R:5:did", CITIES["year"] > 2010)):
+        further = claim_of(real, text).sample.further["second"]
+        np.testing.assert_array_equal(further[0], values(CITIES[kept], "second"))
 
 
 def test_a_sample_too_small_for_its_weights_has_none_and_says_so(tmp_path: Path) -> None:
@@ -206,14 +189,6 @@ def test_a_sample_too_small_for_its_weights_has_none_and_says_so(tmp_path: Path)
     assert claim.sample.panel.weights == {}
     assert claim.notes[-1].startswith("Twins of the claim's sample have no spatial weights: k = 20")
     assert twin(claim.sample).design.schema.units == 12
-
-
-def test_what_robustness_checks_use_is_cut_with_the_sample(real: RealPanel) -> None:
-    sample = claim_of(real, "R:7:did").sample
-    kept = CITIES[CITIES["region"] != "west"]
-    np.testing.assert_array_equal(sample.further["second"][0], values(kept, "second"))
-    later = claim_of(real, "R:5:did").sample
-    np.testing.assert_array_equal(later.further["second"][0], values(CITIES[CITIES["year"] > 2010], "second"))
 
 
 def test_clusters_that_a_sample_does_not_have_are_left_out(tmp_path: Path) -> None:
@@ -355,15 +330,12 @@ def test_a_table_that_the_spec_does_not_give_says_what_would(tmp_path: Path, tab
     assert LACKING[table] in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "error", "said"),
-    [
-        *((text, error, f"error type '{error}' is drawn anew for every panel") for text, error in
-          (("did", "wild:unit"), ("did", "permutation"), ("S:3:overall", "bootstrap:unit"))),
-        *(("S:3:overall", error, "allowed: cluster:unit, cluster:region, cluster:province")
-          for error in ("hc1", "driscoll-kraay", "cluster:unit+period", "cluster:city")),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "error", "said"), [
+    *((text, error, f"error type '{error}' is drawn anew for every panel") for text, error in
+      (("did", "wild:unit"), ("did", "permutation"), ("S:3:overall", "bootstrap:unit"))),
+    *(("S:3:overall", error, "allowed: cluster:unit, cluster:region, cluster:province")
+      for error in ("hc1", "driscoll-kraay", "cluster:unit+period", "cluster:city")),
+])  # fmt: skip
 def test_error_types_that_a_claim_cannot_have_are_refused(real: RealPanel, text: str, error: str, said: str) -> None:
     with pytest.raises(BadInput, match=re.escape(said)) as caught:
         claim_of(real, text, error)
@@ -373,7 +345,6 @@ def test_error_types_that_a_claim_cannot_have_are_refused(real: RealPanel, text:
 def test_a_term_without_an_error_is_no_claim(tmp_path: Path) -> None:
     """Event time 8 is of one city, which nothing shows the noise of."""
     table = CITIES.copy()
-    table["d"] = 0
     first = dict(zip(dict.fromkeys(table["city"]), [2012] + [2016] * 8 + [9999] * 27, strict=True))
     table["d"] = (table["year"] >= table["city"].map(first)).astype(int)
     real = made_cities.real_panel(tmp_path, SPEC.replace("[[2011, 2018], [2016, 2018]]", "[[2011, 2018]]"), table)

@@ -12,10 +12,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock, create_autospec
 
 import click
 import commands
@@ -29,7 +29,7 @@ from real_parts import ENVIRONMENT
 
 import panelproof as pp
 from estimators import TwoWayDID
-from experiments.cli import COMMANDS, KEPT, Terminated, panelproof, run_command
+from experiments.cli import KEPT, Terminated, panelproof, run_command
 from experiments.commands.command_options import ADVANCED, CLUSTER_OPTIONS
 from experiments.commands.study_commands import SHELLS
 from experiments.run import reporting
@@ -38,22 +38,8 @@ from results.store.disk import write_whole
 from sim.errors import BadInput
 from studies import SHORT
 
-STUDY = """
-question = "Does it run?"
-replications = 150
-block = 64
-seed = 5
-
-[design]
-kind = "paper"
-controls = "none"
-
-[grid]
-effect = [0.0, 0.0157]
-
-[[estimators]]
-kind = "did"
-"""
+STUDY = 'question = "Does it run?"\n' + SHORT.replace("128", "150")
+STUDY += '[grid]\neffect = [0.0, 0.0157]\n[[estimators]]\nkind = "did"\n'
 
 
 @pytest.mark.long
@@ -96,16 +82,13 @@ def test_run_prints_the_table_and_where_things_are(ran: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--html", "{folder}/file.txt/a.html"], "choose another --html"),
-        (["--html", "{folder}/a.txt"], "add .html"),
-        (["--store", "{folder}/file.txt/x.zarr"], "choose another --store"),
-        (["--store", "{folder}"], "is no store, and not empty"),
-        (["--store", "{ran}/x.zarr", "--seed", "77"], "seed was 5, is now 77"),
-    ],
-)
+@pytest.mark.parametrize(("options", "words"), [
+    (["--html", "{folder}/file.txt/a.html"], "choose another --html"),
+    (["--html", "{folder}/a.txt"], "add .html"),
+    (["--store", "{folder}/file.txt/x.zarr"], "choose another --store"),
+    (["--store", "{folder}"], "is no store, and not empty"),
+    (["--store", "{ran}/x.zarr", "--seed", "77"], "seed was 5, is now 77"),
+])  # fmt: skip
 def test_a_dry_run_refuses_what_the_run_refuses(
     dry: list[str], options: list[str], words: str, ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,16 +155,13 @@ def test_replay_finds_the_same_numbers_and_saves_the_panel(ran: Path, capsys: py
     assert panel["did"].sum() == 396
 
 
-def test_store_commands(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["store", "verify", str(ran / "x.zarr")]) == 0
-    assert run_command(["store", "hash", str(ran / "x.zarr")]) == 0
-    assert ZarrStore.open(ran / "x.zarr").content_hash() in capsys.readouterr().out
-    assert run_command(["store", "info", str(ran / "x.zarr")]) == 0
-    assert "Does it run?" in capsys.readouterr().out
-
-
 def test_a_damaged_store_is_refused_in_one_line(ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`store info` first says what it knows."""
+    for name in ("verify", "hash", "info"):
+        assert run_command(["store", name, str(ran / "x.zarr")]) == 0
+    said = capsys.readouterr().out
+    assert ZarrStore.open(ran / "x.zarr").content_hash() in said
+    assert "Does it run?" in said
     damaged = Path(shutil.copytree(ran / "x.zarr", tmp_path / "x.zarr"))
     (damaged / "did" / "fit" / "c.0.1.0").write_bytes(b"xx")
     for command in (["report"], ["report", "--json"], ["store", "hash"], ["store", "info"]):
@@ -192,29 +172,20 @@ def test_a_damaged_store_is_refused_in_one_line(ran: Path, tmp_path: Path, capsy
     assert run_command(["store", "verify", str(damaged)]) == 1
 
 
-@pytest.mark.parametrize(
-    ("stop", "word", "code"), [(KeyboardInterrupt, "interrupted", 130), (Terminated, "terminated", 143)]
-)
+@pytest.mark.parametrize(("arguments", "more"), [
+    (["estimate", "panel.csv", "--spec", "spec.toml"], ""),
+    (["run", "bias", "--cluster", "serial", "--store", "x.zarr"], f"; {KEPT}"),
+    (["trust", "panel.csv", "--spec", "spec.toml", "--out", "t"], f"; {KEPT}"),
+])  # fmt: skip
 def test_only_a_run_says_that_it_can_be_resumed(
-    stop: type[BaseException],
-    word: str,
-    code: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    arguments: list[str], more: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def stopped(*_: object, **__: object) -> None:
-        raise stop
-
-    monkeypatch.setattr("experiments.panel_spec.spec.read_real_panel", stopped)
-    monkeypatch.setattr("experiments.run.launch.run", stopped)
-    for arguments, said in (
-        (["estimate", "panel.csv", "--spec", "spec.toml"], word),
-        (["run", "bias", "--cluster", "serial", "--store", str(tmp_path / "x.zarr")], f"{word}; {KEPT}"),
-        (["trust", "panel.csv", "--spec", "spec.toml", "--out", str(tmp_path / "t")], f"{word}; {KEPT}"),
-    ):
+    monkeypatch.chdir(tmp_path)
+    for stop, word, code in ((KeyboardInterrupt, "interrupted", 130), (Terminated, "terminated", 143)):
+        for name in ("experiments.panel_spec.spec.read_real_panel", "experiments.run.launch.run"):
+            monkeypatch.setattr(name, Mock(side_effect=stop))
         assert run_command(arguments) == code
-        assert capsys.readouterr().err.splitlines()[-1] == f"panelproof: {said}"
+        assert capsys.readouterr().err.splitlines()[-1] == f"panelproof: {word}{more}"
 
 
 @pytest.mark.long
@@ -320,16 +291,8 @@ def test_a_list_of_commands_is_not_cut_short(group: str, capsys: pytest.CaptureF
     assert "..." not in listed
 
 
-WITHOUT_JSON = {
-    "cluster numbers",
-    "completion",
-    "init",
-    "panel example",
-    "panel reshape",
-    "replay",
-    "store hash",
-    "store pack",
-}  # one line, or a file
+WITHOUT_JSON = {"cluster numbers", "completion", "init", "panel example", "panel reshape", "replay", "store hash",
+                "store pack"}  # fmt: skip  # one line, or a file
 
 
 def leaves(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
@@ -347,24 +310,14 @@ LEAVES = dict(leaves(panelproof))
 
 
 @pytest.mark.parametrize("name", LEAVES)
-def test_every_command_can_be_quiet(name: str) -> None:
-    assert "quiet" in {item.name for item in LEAVES[name].params}
+def test_every_command_can_be_quiet_and_prints_what_it_finds_as_json(name: str) -> None:
+    options = {item.name for item in LEAVES[name].params}
+    assert "quiet" in options
+    assert ("as_json" in options) == (name not in WITHOUT_JSON)
 
 
-@pytest.mark.parametrize("name", sorted(LEAVES.keys() - WITHOUT_JSON))
-def test_every_command_that_finds_something_prints_json(name: str) -> None:
-    assert "as_json" in {item.name for item in LEAVES[name].params}
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("manners") / "example"
-    assert run_command(["panel", "example", str(folder), "--quiet"]) == 0
-    return folder
-
-
-def test_quiet_prints_nothing_but_errors_and_a_document(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    check = ["panel", "check", str(example / "panel.csv"), "--spec", str(example / "spec.toml")]
+def test_quiet_prints_nothing_but_errors_and_a_document(estimated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check = ["panel", "check", str(estimated / "panel.csv"), "--spec", str(estimated / "spec.toml")]
     for arguments, key in ((["studies", "size"], "seed"), (["kinds", "did"], "estimators"), (check, "units")):
         printed = {}
         for options in ("-q", "--json", "--json -q"):
@@ -377,9 +330,6 @@ def test_quiet_prints_nothing_but_errors_and_a_document(example: Path, capsys: p
     assert run_command(["studies", "sise", "--quiet"]) == 2
     assert "size" in capsys.readouterr().err
 
-
-def test_json_of_a_panel_is_what_is_printed(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    check = ["panel", "check", str(example / "panel.csv"), "--spec", str(example / "spec.toml")]
     run_command([*check, "--json"])
     found = json.loads(capsys.readouterr().out)
     run_command(check)
@@ -447,7 +397,6 @@ def test_no_colours_where_they_are_not_wanted() -> None:
     settings = {**os.environ, "FORCE_COLOR": "1"}
     plain = subprocess.run(command, env=settings | {"NO_COLOR": "1"}, text=True, capture_output=True, check=True).stdout
     assert not any(f"\x1b[{code}m" in plain for code in range(30, 48))
-    assert set(COMMANDS) >= {"completion", "studies"}
 
 
 FULL = Path("/dev/full")  # a device on which there is never room
@@ -470,10 +419,6 @@ def closed() -> Iterator[int]:
     os.close(writer)
 
 
-def exit_code_of(words: Sequence[str]) -> int:
-    return subprocess.run(words, env=ENVIRONMENT).returncode
-
-
 def with_streams(folder: Path, *words: object, **streams: int) -> tuple[int, list[str]]:
     """The exit code of a command whose streams are these files, and the lines of its errors."""
     done = commands.run(folder, *words, **streams)
@@ -484,19 +429,16 @@ def is_whole(store: Path) -> bool:
     return len(ZarrStore.open(store).done()) == 2
 
 
-def test_a_run_whose_reader_has_gone_writes_its_store(study: Path, tmp_path: Path, closed: int) -> None:
-    words = ("run", study, "--cluster", "serial", "--store", "x.zarr")
-    code, said = with_streams(tmp_path, *words, stdout=closed)
+@pytest.mark.parametrize(("unread", "more"), [(("stdout",), ()), (("stdout", "stderr"), ("--json",))])
+def test_a_run_whose_output_nobody_reads_writes_its_store(
+    unread: tuple[str, ...], more: tuple[str, ...], study: Path, tmp_path: Path, closed: int
+) -> None:
+    """Nor its progress, which `--json` sends to the errors."""
+    words = ("run", study, "--cluster", "serial", "--store", "x.zarr", *more)
+    code, said = with_streams(tmp_path, *words, **dict.fromkeys(unread, closed))
     assert is_whole(tmp_path / "x.zarr")
     assert code == 0
     assert not [line for line in said if "rror" in line]
-
-
-def test_a_run_whose_errors_nobody_reads_writes_its_store(study: Path, tmp_path: Path, closed: int) -> None:
-    """Nor its progress, which `--json` sends there."""
-    words = ("run", study, "--cluster", "serial", "--store", "x.zarr", "--json")
-    assert with_streams(tmp_path, *words, stdout=closed, stderr=closed)[0] == 0
-    assert is_whole(tmp_path / "x.zarr")
 
 
 @needs_full
@@ -524,7 +466,7 @@ number = os.open({str(tmp_path / "first")!r}, os.O_CREAT | os.O_WRONLY)
 os._exit(0 if number > 2 else 9)
 """
     words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
-    assert exit_code_of(words) == 0
+    assert subprocess.run(words, env=ENVIRONMENT).returncode == 0
 
 
 def test_other_commands_write_their_files_too(tmp_path: Path, closed: int) -> None:
@@ -557,45 +499,29 @@ def test_a_fit_that_prints_onto_a_full_disk_does_not_fail() -> None:
         assert subprocess.run([sys.executable, "-c", CHATTY], env=ENVIRONMENT, stdout=full, stderr=full).returncode == 0
 
 
-@pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """How often a store is diagnosed, and how often a block's statuses and numbers are read."""
-    counts = {"diagnosed": 0, "statuses": 0, "blocks": 0}
-
-    def count(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(*arguments: Any, **settings: Any) -> Any:
-            counts[name] += 1
-            return function(*arguments, **settings)
-
-        return wrapped
-
-    monkeypatch.setattr(reporting, "read_diagnosis", count("diagnosed", reporting.read_diagnosis))
-    monkeypatch.setattr(ZarrStore, "statuses", count("statuses", ZarrStore.statuses))
-    monkeypatch.setattr(ZarrStore, "sound", count("blocks", ZarrStore.sound))
-    return counts
-
-
-def test_a_quiet_run_reads_no_more_than_what_it_needs(study: Path, tmp_path: Path, counted: dict[str, int]) -> None:
+def test_a_quiet_run_reads_no_more_than_what_it_needs(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = ["run", str(study), "--cluster", "serial", "--store", str(tmp_path / "x.zarr"), "--replications", "640"]
     assert run_command([*words, "--quiet"]) == 0
     (tmp_path / "x.zarr" / "block_mark" / "c.0.3.0").unlink()
-    counted.update(dict.fromkeys(counted, 0))
+    read = []
+    for owner, name in ((reporting, "read_diagnosis"), (ZarrStore, "statuses"), (ZarrStore, "sound")):
+        read.append(create_autospec(real := getattr(owner, name), side_effect=real))
+        monkeypatch.setattr(owner, name, read[-1])
     assert run_command([*words, "--quiet"]) == 0
-    assert counted == {"diagnosed": 0, "statuses": 1, "blocks": 0}, "one block says that the estimator could be fitted"
+    assert [one.call_count for one in read] == [0, 1, 0], "one block says that the estimator could be fitted"
     assert len(ZarrStore.open(tmp_path / "x.zarr").done()) == 10
     assert run_command([*words, "--quiet", "--html", str(tmp_path / "x.html")]) == 0
-    assert counted["diagnosed"] == 1
+    assert read[0].call_count == 1
     assert (tmp_path / "x.html").is_file()
 
 
 def test_a_quiet_run_has_the_exit_code_of_a_loud_one(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(*_: object) -> None:
-        raise ValueError("no fit")
-
-    monkeypatch.setattr(TwoWayDID, "solve", never)
-    monkeypatch.setattr(TwoWayDID, "__call__", never)
+    for name in ("solve", "__call__"):
+        monkeypatch.setattr(TwoWayDID, name, Mock(side_effect=ValueError("no fit")))
     words = ["run", str(study), "--cluster", "serial", "--store", str(tmp_path / "x.zarr")]
     codes = [run_command([*words, *quiet]) for quiet in (["-q"], [])]
     assert codes == [3, 3], capsys.readouterr().err
@@ -613,17 +539,13 @@ def at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.fixture
-def wide(tmp_path: Path) -> Path:
-    names = [f"city {number}" for number in range(40)]
-    table = pd.DataFrame({"city": names} | {f"gdp{year}": range(40) for year in range(2001, 2013)})
-    table.to_csv(tmp_path / "wide.csv", index=False)
-    return tmp_path / "wide.csv"
-
-
-def test_a_command_leaves_nothing_half(wide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_leaves_nothing_half(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that is cut short would be taken for a whole one, and the same command would refuse to replace it."""
-    folder, long = tmp_path / "example", tmp_path / "long.csv"
+    folder, long, wide = tmp_path / "example", tmp_path / "long.csv", tmp_path / "wide.csv"
+    table = {"city": [f"city {number}" for number in range(40)]} | dict.fromkeys(
+        map("gdp{}".format, range(2001, 2013)), 1
+    )
+    pd.DataFrame(table).to_csv(wide, index=False)
     for arguments, file in (
         (["panel", "example", str(folder)], folder / "panel.csv"),
         (["panel", "reshape", str(wide), "--out", str(long)], long),

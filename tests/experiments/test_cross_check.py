@@ -1,31 +1,31 @@
-"""The cross-check on panels that other programs find hard, and what it says when they give up."""
+"""The cross-check on panels that other programs find hard, and what it says when they give up; and the examples from
+end to end: castle-doctrine laws without any other data, the city panel where it is at hand."""
 
 from __future__ import annotations
 
 import json
+import runpy
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import made_cities
 import numpy as np
 import pandas as pd
 import pytest
 
 from experiments.cli import run_command
+from experiments.panel_spec.spec import read_spec
 from experiments.references import linearmodels, pysal
 from experiments.references.reference import ReferenceFit
 from references.small_panels import small_panel
+from results.diagnosed import chart_of
 from sim.panel import Panel
 
-SPEC = """
-[panel]
-unit = "city"
-period = "year"
-outcome = "y"
-treatment = "did"
-controls = ["x"]
-"""
+SPEC = made_cities.spec("did")
 NAMES = ("did", "inv")
 
 
@@ -39,24 +39,22 @@ def table(cities: int = 12, level: float = 0.0, unit: float = 1.0) -> pd.DataFra
     return pd.DataFrame({"city": [f"c{i:02d}" for i in own], "year": year, "y": y, "did": did, "x": level + unit * x})
 
 
-class Ask:
-    """`panelproof estimate --cross-check` in a folder: exit code, document, and what went to stderr."""
-
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder, self.capsys = folder, capsys
-
-    def __call__(self, frame: pd.DataFrame, keys: str = "") -> tuple[int, dict[str, Any], str]:
-        panel, spec = self.folder / "panel.csv", self.folder / "spec.toml"
-        frame.to_csv(panel, index=False)
-        spec.write_text(SPEC + keys, encoding="utf-8")
-        code = run_command(["estimate", str(panel), "--spec", str(spec), "--cross-check", "--json"])
-        said = self.capsys.readouterr()
-        return code, json.loads(said.out), said.err
+Ask = Callable[..., tuple[int, dict[str, Any], str]]
 
 
 @pytest.fixture
 def estimated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ask:
-    return Ask(tmp_path, capsys)
+    """`panelproof estimate --cross-check` of a table: exit code, document, and what went to stderr."""
+
+    def ask(frame: pd.DataFrame, keys: str = "") -> tuple[int, dict[str, Any], str]:
+        panel, spec = tmp_path / "panel.csv", tmp_path / "spec.toml"
+        frame.to_csv(panel, index=False)
+        spec.write_text(SPEC + keys, encoding="utf-8")
+        code = run_command(["estimate", str(panel), "--spec", str(spec), "--cross-check", "--json"])
+        said = capsys.readouterr()
+        return code, json.loads(said.out), said.err
+
+    return ask
 
 
 def moved(panel: Panel, level: float, unit: float) -> Panel:
@@ -181,13 +179,7 @@ def test_a_part_of_two_units_says_what_has_no_error(estimated: Ask) -> None:
     assert not any(note.startswith("With two units") for note in document["notes"])
 
 
-PLACES = """
-longitude = "lon"
-latitude = "lat"
-[[weights]]
-kind = "knn"
-k = 4
-"""
+PLACES = f'{made_cities.PLACES}[[weights]]\nkind = "knn"\nk = 4\n'
 # What each program recomputes: columns of table 2 with their terms (did, x and a constant, where there is one).
 TERMS_OF_2 = {"1 pooled": 2, "1 random": 2, "2 pooled": 3, "2 random": 3, "3": 3, "4": 3, "5": 3}
 YEARS = 10
@@ -218,3 +210,95 @@ def test_everything_that_other_programs_can_do_is_compared_and_counted(estimated
         ("7", "spreg", "errors information"): 2 * (4 + 4 + 6),
     }
     assert max(item["largest"] for item in document["cross_check"]) < 1e-6
+
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def script(*arguments: object) -> None:
+    subprocess.run([sys.executable, *map(str, arguments)], check=True, capture_output=True, timeout=120)
+
+
+def agrees(document: dict[str, Any]) -> None:
+    """Every number with that of every program."""
+    bounds = {"linearmodels": 1e-8, "spreg": 1e-6, "esda": 1e-10}
+    assert {agreement["program"] for agreement in document["cross_check"]} == set(bounds)
+    for agreement in document["cross_check"]:
+        assert agreement["compared"] > 0, agreement
+        assert agreement["largest"] < bounds[agreement["program"]], agreement
+
+
+@pytest.mark.long
+def test_castle_doctrine_runs_end_to_end(tmp_path):
+    script(EXAMPLES / "castle" / "make_panel.py", tmp_path)
+    arguments = ["estimate", str(tmp_path / "castle.csv"), "--spec", str(tmp_path / "SPEC.toml"), "--cross-check"]
+    assert run_command([*arguments, "--out", str(tmp_path / "out"), "--format", "html,tex,docx"]) == 0
+    panel = pd.read_csv(tmp_path / "castle.csv")
+    assert len(panel) == 48 * 11
+    assert ((panel["law"] == 1) & (panel["year"] == 2010)).sum() == 20  # 21 with Alaska
+    assert sorted(panel["year"][(panel["state"] == "Florida") & (panel["law"] == 1)]) == list(range(2006, 2011))
+    document = json.loads((tmp_path / "out" / "estimates.json").read_text(encoding="utf-8"))
+    assert document["panel"]["units"] == 48
+    assert {record["table"] for record in document["records"]} == {"2", "4", "5", "6", "7"}
+    agrees(document)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "estimates.json", "tables.html", "tables.tex", "tables.docx", "figure-2.svg",
+        "specification-curve.svg", "warnings.md",
+    }  # fmt: skip
+
+
+@pytest.mark.long
+def test_the_city_panel_runs_end_to_end_and_agrees_with_other_programs(shared_data, tmp_path):
+    panel = tmp_path / "cities.csv"
+    files = [shared_data / name for name in ("city_panel.csv", "prefectures.csv")]
+    script(EXAMPLES / "city-panel" / "add_coordinates.py", *files, panel)
+    spec = EXAMPLES / "city-panel" / "SPEC.toml"
+    arguments = ["estimate", str(panel), "--spec", str(spec), "--out", str(tmp_path), "--cross-check"]
+    assert run_command(arguments) == 0
+    document = json.loads((tmp_path / "estimates.json").read_text(encoding="utf-8"))
+    assert (document["panel"]["units"], document["panel"]["periods"]) == (282, 18)
+    assert {record["table"] for record in document["records"]} >= {"2", "3", "4", "5", "6", "7"}
+    agrees(document)
+
+
+def test_every_table_of_the_committed_panel_agrees_with_other_programs(tmp_path):
+    made_cities.real_panel(tmp_path, made_cities.WHOLE)
+    arguments = ["estimate", str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml"), "--cross-check"]
+    assert run_command([*arguments, "--out", str(tmp_path / "out"), "--format", "json,html,tex"]) == 0
+    document = json.loads((tmp_path / "out" / "estimates.json").read_text(encoding="utf-8"))
+    panel, records = document["panel"], document["records"]
+    assert (panel["units"], panel["periods"], panel["unit"], panel["period"]) == (36, 9, "city", "year")
+    assert panel["treatment_column"] == "d"
+    assert {r["transform"] for r in records if r["model"] == "sdm"} == {"direct", "lee-yu"}
+    assert {r["effects_method"] for r in records if r["term"] == "indirect:did"} == {"delta", "simulation"}
+    assert {r["pvalue"] for r in records if r["term"] == "sigma2"} == {None}
+    assert {s["name"] for s in document["statistics"] if s["model"] == "sar"} >= {"loglik", "r2", "r2_corr", "aic"}
+    models = {r["model"] for r in records if r["table"] == "7"}
+    assert models >= {"sem", "sar", "sdm", "slx", "sdem", "sac"}
+    shown = {item["table"] for kind in ("records", "statistics") for item in document[kind]}
+    assert shown == {"1", "2", "3", "4", "5", "6", "7", "R", "S", "S2", "S3", "S4"}
+    agrees(document)
+
+
+def test_the_papers_own_spec_is_sound():
+    spec = read_spec(EXAMPLES / "paper" / "SPEC.toml")
+    assert spec.panel.outcome == "icr"
+    assert len(spec.indicators) == 9
+
+
+def test_an_own_world_prints_and_draws_a_power_curve(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = runpy.run_path(str(EXAMPLES / "own_world.py"))
+    frame = found["diagnosis"].frame.query("measure == 'rejection'")
+    power, mcse = (dict(zip(frame["effect"], frame[name], strict=True)) for name in ("value", "mcse"))
+    assert list(power) == [0.0, 0.25, 0.5, 1.0]
+    assert list(power.values()) == sorted(power.values())
+    assert abs(power[0.0] - 0.05) < 4 * mcse[0.0]
+    assert power[1.0] > 0.9
+    chart = chart_of(found["diagnosis"], "power")
+    (series,) = chart.panels[0].series
+    assert {point.at: point.value for point in series.points} == power  # the curve is the diagnosis
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert {float(row[0]): float(row[1]) for row in printed[2:6]} == pytest.approx(power, abs=1e-6)
+    assert (tmp_path / "power.pdf").read_bytes().startswith(b"%PDF")
+    assert len((EXAMPLES / "own_world.py").read_text().splitlines()) < 30

@@ -1,17 +1,19 @@
-"""Built-in studies: what they say they expect holds on few replications, and each is answered on one screen; claims."""
+"""Built-in studies: what they say they expect holds on few replications, and each is answered on one screen; claims;
+and what is printed on a real panel is what they prove: the same kinds of estimators, the same bits."""
 
 from __future__ import annotations
 
-import io
 import itertools
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import full_sizes
 import numpy as np
 import pytest
 from closed_forms import Covariances, did_variance, minimum_detectable_effect, power_at
-from rich.console import Console
+from made_cities import WHOLE, real_panel
+from reports import printed
 from scipy import stats
 
 from estimators import (
@@ -21,22 +23,26 @@ from estimators import (
     Status,
     SyntheticDID,
     TwoWayDID,
+    estimators,
     find_estimator,
 )
 from estimators.core.estimator import Estimator
 from estimators.synthetic.imputed_effects import FEWEST_DRAWS
 from experiments.cli import run_command
+from experiments.estimation import estimate
 from experiments.run.runner import run
 from experiments.study import Study, builtin_names, builtin_study
+from experiments.tables import regressions
+from experiments.tables.ledger import Ledger
 from results.diagnosis.claims import Claim
 from results.diagnosis.diagnose import diagnose
 from results.report.grids import ReportFacts
-from results.report.terminal import print_bias_table
 from results.store import ZarrStore
 from results.verdict.answer import answer
 from sim import Streams, Wanted
 from sim.errors import BadInput
 from sim.presets import Paper
+from sim.real_panels import Observed
 
 Found = dict[tuple[object, ...], tuple[float, float]]
 
@@ -125,10 +131,11 @@ def test_two_mediators_are_found_one_at_a_time_unless_they_are_confounded() -> N
                 assert (covered > 0.92) == (confounding == 0)
 
 
-def with_grid(study: Study, estimators: tuple[str, ...] = (), **grid: tuple[object, ...]) -> Study:
-    """A study with fewer values of some dials (written with _ for the dot), and fewer estimators."""
-    dials = {name.replace("_", ".", 1): values for name, values in grid.items()}
-    chosen = tuple(item for item in study.estimators if not estimators or item.name in estimators)
+def with_grid(study: Study | str, names: tuple[str, ...] = (), **grid: tuple[object, ...]) -> Study:
+    """A study with fewer values of some dials (a dot may be written as _), and fewer estimators."""
+    study = builtin_study(study) if isinstance(study, str) else study
+    dials = grid | {name.replace("_", ".", 1): values for name, values in grid.items()}
+    chosen = tuple(item for item in study.estimators if not names or item.name in names)
     return replace(study, estimators=chosen, grid=tuple((dial, dials.get(dial, own)) for dial, own in study.grid))
 
 
@@ -297,12 +304,6 @@ Results = dict[str, tuple[Estimates, dict[str, np.ndarray]]]
 MODERN = ("callaway-santanna", "sun-abraham", "imputation", "two-stage")
 
 
-def small(name: str, **grid: tuple[object, ...]) -> Study:
-    """A built-in study with other values of some dials."""
-    study = builtin_study(name)
-    return replace(study, grid=tuple((dial, grid.get(dial, values)) for dial, values in study.grid))
-
-
 def results(study: Study, replications: int) -> dict[tuple[object, ...], Results]:
     """Estimates and truths of every estimator, by the values of the cell's dials."""
     records = run(study.resized(replications=replications, block=-(-replications // 64) * 64))
@@ -327,17 +328,15 @@ def in_errors(values: np.ndarray) -> float:
     return float(values.mean() / (values.std(ddof=1) / np.sqrt(values.size)))
 
 
-def test_placebo_covers_treated_shares_errors_and_assignments() -> None:
+def test_placebo_and_few_treated_have_the_assignments_that_they_name() -> None:
+    """Shares of .05, .17 and .5 of the cities; and one, two, five and ten small units."""
     study = builtin_study("placebo")
-    assert dict(study.grid)["treated"] == (14, 48, 142)  # .05, .17 and .5 of the cities
+    assert dict(study.grid)["treated"] == (14, 48, 142)
     assert len(study.cells) == 48
     for cell in study.cells[::16]:
         draw = cell.design.draw(cell.streams(study.seed), Wanted(frozenset({"did"}), ()))
         assert draw.panel.variables["did"].any(axis=1).sum() == cell.parameters["treated"]
-
-
-def test_few_treated_are_one_two_five_and_ten_small_units() -> None:
-    study = small("few-treated", **{"errors.covariate_slope": (-0.5,), "effect.size": (0.0,)})
+    study = with_grid("few-treated", errors_covariate_slope=(-0.5,), effect_size=(0.0,))
     for cell, count in zip(study.cells, (1, 2, 5, 10), strict=True):
         draw = cell.design.draw(cell.streams(study.seed), Wanted(frozenset({"did"}), ()))
         treated = draw.panel.variables["did"].any(axis=1)[0]
@@ -346,16 +345,12 @@ def test_few_treated_are_one_two_five_and_ten_small_units() -> None:
         assert np.log(sizes[treated]).mean() < np.log(sizes[~treated]).mean()
 
 
-def modern(kind: str) -> Estimator:
-    settings = {"cohorts": (2008, 2016, 2020), "years": (2008, 2019), "errors": ("cluster:unit",)}
-    return find_estimator(kind)(**settings)  # type: ignore[no-any-return]
-
-
 @pytest.mark.parametrize(("kind", "shape"), list(zip(MODERN, ("growing", "fading") * 2, strict=True)))
 def test_without_noise_modern_estimators_are_the_truths(kind: str, shape: str) -> None:
     """Every term against the mean of potential outcomes that it is held to: the weights are the same."""
     design = Paper(controls="none", sigma=0.0, heterogeneity=0.5, shape=shape)  # type: ignore[arg-type]
-    estimator = modern(kind)
+    settings = {"cohorts": (2008, 2016, 2020), "years": (2008, 2019), "errors": ("cluster:unit",)}
+    estimator: Estimator = find_estimator(kind)(**settings)
     targets = estimator.layout(design.schema).targets
     assert {"att", "att_event", "att_cohort", "att_calendar", "event(5)", "cohort(2016)", "calendar(2019)"} <= set(
         targets.values()
@@ -374,7 +369,7 @@ def test_without_noise_modern_estimators_are_the_truths(kind: str, shape: str) -
 
 
 def test_staggered_shows_two_way_did_off_and_modern_estimators_right() -> None:
-    study = small("staggered", shape=("growing",), serial=(0.0,))
+    study = with_grid("staggered", shape=("growing",), serial=(0.0,))
     (result,) = results(study, 512).values()
     assert in_errors(misses(study, result, "did", "did")) < -10
     for name in (*MODERN, "callaway-santanna-not-yet"):
@@ -384,7 +379,7 @@ def test_staggered_shows_two_way_did_off_and_modern_estimators_right() -> None:
 
 def test_passing_a_pre_trend_test_does_not_clear_the_estimate() -> None:
     """Rejections grow with the gap; where most draws pass, those that do are as biased as all (Roth 2022)."""
-    study = small("pretrends", trend_gap=(0.0, 0.001, 0.002), anticipation=(0,))
+    study = with_grid("pretrends", trend_gap=(0.0, 0.001, 0.002), anticipation=(0,))
     found = results(study, 512)
     rejected = {gap: float((result["event-study"][0].statistics["pretrend_p"] < 0.05).mean())
                 for (gap, _), result in found.items()}  # fmt: skip
@@ -400,14 +395,13 @@ def test_passing_a_pre_trend_test_does_not_clear_the_estimate() -> None:
 @pytest.mark.long
 def test_placebo_in_space_fails_where_errors_and_treatment_cluster_and_strata_repair_it() -> None:
     """Random assignment needs no exchangeable errors; treatment of rich regions does, or permutations within them."""
-    study = small("placebo", effect=(0.0,), treated=(142,), serial=(0.0,), spatial_error=(0.8,))
+    study = with_grid("placebo", effect=(0.0,), treated=(142,), serial=(0.0,), spatial_error=(0.8,))
     study = replace(study, estimators=tuple(replace(each, draws=99) for each in study.estimators))  # type: ignore[call-arg]
     sizes = {
         (assignment, name): float((estimates.pvalue[:, 0, 0] <= 0.05).mean())  # type: ignore[index]
         for (_, _, assignment, _, _), result in results(study, 320).items()
         for name, (estimates, _) in result.items()
     }
-    print(sizes)
     error = np.sqrt(0.05 * 0.95 / 320)
     for cell in (("random", "did-space"), ("random", "did-strata-region"), ("rich", "did-strata-region")):
         assert sizes[cell] == pytest.approx(0.05, abs=4 * error)
@@ -448,10 +442,9 @@ def quick(estimator: Estimator) -> Estimator:
 
 @pytest.mark.parametrize("name", builtin_names())
 def test_a_built_in_study_is_answered_on_one_screen(name: str) -> None:
-    study = builtin_study(name)
     fewer = SLOW.get(name, {}) | full_sizes.size(SLOWER, {}).get(name, {})
-    assert set(fewer) <= set(dict(study.grid))
-    study = replace(study, grid=tuple((dial, fewer.get(dial, values)) for dial, values in study.grid))
+    assert set(fewer) <= set(dict(builtin_study(name).grid))
+    study = with_grid(name, **fewer)
     study = replace(study, estimators=tuple(map(quick, study.estimators)))
     store, lost = run(study.resized(replications=REPLICATIONS, block=64)), set()
     for cell in study.cells:
@@ -462,10 +455,8 @@ def test_a_built_in_study_is_answered_on_one_screen(name: str) -> None:
     diagnosis = diagnose(store)
     assert diagnosis.claims == study.claims
     assert [part.claim for part in answer(diagnosis).claims] == list(study.claims)
-    out = io.StringIO()
     facts = ReportFacts(name, study.question, expected=study.expected, seed=study.seed)
-    print_bias_table(diagnosis, Console(file=out, width=100, force_terminal=True, color_system=None), facts)
-    lines = out.getvalue().splitlines()
+    lines = printed(diagnosis, 100, facts, terminal=True, full=False).splitlines()
     assert len(lines) <= MOST_LINES
     assert max(map(len, lines)) <= 100
     first = answer(diagnosis).sentences[0].partition(": ")[0][:60]
@@ -501,21 +492,18 @@ def test_claims_are_no_part_of_a_fingerprint_and_stay_with_the_store(tmp_path: P
     assert [[one.measure for one in claims] for claims in judged[1:]] == [["coverage"], []]
 
 
-@pytest.mark.parametrize(
-    ("table", "words"),
-    [
-        ('measure = "bais"', "measure = 'bais'"),
-        ('term = "did"', "measure is missing"),
-        ('measure = "bias"\nterms = ["dd"]', "no term 'dd'"),
-        ('measure = "bias"\nestimators = ["sdm"]', "no estimator 'sdm'"),
-        ('measure = "size"\nestimators = ["sdm"]\nterms = ["did"]\nerrors = ["iid"]', "no estimator 'sdm'"),
-        ('measure = "size"\nerrors = ["hc1"]', "no error type 'hc1'"),
-        ('measure = "size"\nover = "serial"', "over = 'serial' is no dial of [grid]"),
-        ('measure = "size"\ntolerance = 2.0', "a share above 0 and below 1"),
-        ('measure = "size"\nmargin = 0.02', "unknown key 'margin'"),
-        ('measure = "screen"', "no estimator has a screen"),
-    ],
-)
+@pytest.mark.parametrize(("table", "words"), [
+    ('measure = "bais"', "measure = 'bais'"),
+    ('term = "did"', "measure is missing"),
+    ('measure = "bias"\nterms = ["dd"]', "no term 'dd'"),
+    ('measure = "bias"\nestimators = ["sdm"]', "no estimator 'sdm'"),
+    ('measure = "size"\nestimators = ["sdm"]\nterms = ["did"]\nerrors = ["iid"]', "no estimator 'sdm'"),
+    ('measure = "size"\nerrors = ["hc1"]', "no error type 'hc1'"),
+    ('measure = "size"\nover = "serial"', "over = 'serial' is no dial of [grid]"),
+    ('measure = "size"\ntolerance = 2.0', "a share above 0 and below 1"),
+    ('measure = "size"\nmargin = 0.02', "unknown key 'margin'"),
+    ('measure = "screen"', "no estimator has a screen"),
+])  # fmt: skip
 def test_a_wrong_claim_is_one_line(table: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "x.toml"
     file.write_text(f"{TEXT}[[claims]]\n{table}\n")
@@ -524,3 +512,53 @@ def test_a_wrong_claim_is_one_line(table: str, words: str, tmp_path: Path) -> No
     assert words in str(caught.value)
     assert "[[claims]] 1" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+# kinds that `estimate` prints and no built-in study runs, each with the reason
+NOT_IN_STUDIES: dict[str, str] = {
+    "differences": "its rates are those of its tests, and on twins of the user's own panel those of the page",
+}
+
+
+def test_every_column_is_fitted_by_an_estimator_that_a_study_proves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the runner calls it or a table does; of a permutation test its estimator counts."""
+    used: dict[str, Estimator] = {}
+
+    def watched(method: Any) -> Any:
+        def seen(self: Estimator, *given: Any, **named: Any) -> Any:
+            used.setdefault(self.kind, self)
+            return method(self, *given, **named)
+
+        return seen
+
+    for cls in estimators().values():
+        for name in ("__call__", "solve", *(("estimates",) if hasattr(cls, "estimates") else ())):
+            monkeypatch.setattr(cls, name, watched(getattr(cls, name)))
+    real = real_panel(tmp_path, WHOLE)
+    assert {"2", "3", "4", "5", "6", "7", "R", "S"} <= {record.table for record in estimate(real).records}
+    assert {"did", "spatial", "mediation", "random", "interaction"} <= used.keys()
+    assert used.keys() <= set(estimators()), "a class that discovery does not know has no conformance suite"
+    run_in_studies = [item for name in builtin_names() for item in builtin_study(name).estimators]
+    proved = {item.kind for item in run_in_studies} | {getattr(item, "estimator", item.kind) for item in run_in_studies}
+    assert used.keys() - proved == set(NOT_IN_STUDIES)
+    for kind, estimator in used.items():
+        design, terms = estimator.home
+        assert terms or estimator.layout(real.panel.schema).tests, kind
+        assert design.schema.units > 1
+
+
+def test_a_study_on_the_same_panel_gives_the_same_bits(tmp_path: Path) -> None:
+    real, ledger = real_panel(tmp_path, WHOLE), Ledger(seed=3)
+    regressions.add_baseline(real, ledger)
+    (own,) = (one.estimator for one in ledger.fitted if (one.fit.place, one.fit.model) == (("2", 5), "did"))
+    plain = TwoWayDID(errors=tuple(error for error in own.errors if not error.startswith("wild:")))
+    shown = {
+        one.se_type: one for one in ledger.records if (one.place, one.term) == (("2", 5), real.panel.roles.treatment)
+    }
+    for estimator in (own, plain):
+        study = Study("one cell", Observed(real.panel), (estimator,), replications=1, block=64, seed=3)
+        found = next(iter(run(study).blocks(0))).estimates[estimator.name]
+        for row, error in enumerate(found.errors):
+            assert (shown[error].estimate, shown[error].se) == (found.estimate[0, 0], found.se[0, row, 0])

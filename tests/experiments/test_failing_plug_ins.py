@@ -1,4 +1,5 @@
-"""Fits that fail, do harm or answer wrongly: each is named, costs its own fits at most, and leaves nothing behind."""
+"""Designs and estimators of users that fail, do harm or answer wrongly: each is named in one line, costs its own fits
+at most, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -14,60 +15,273 @@ from typing import Any, ClassVar
 import commands
 import numpy as np
 import pytest
-from failing_plug_ins import FAILURES, harmed, left, lost_fits, run_with, sound_numbers
+from commands import words
+from failing_plug_ins import FAILURES, MODULE, harmed, left, lost_fits, run_with, sound_numbers
 from harmful_fits import HOW
 
 from cluster import JobDied
 from estimators import TwoWayDID
-from estimators.core.estimator import Estimates, Layout, Status
-from experiments.plugin_contracts import lacking
+from estimators.core.estimator import Estimates, Estimator, Layout, Status
+from experiments.plugin_contracts import check_truths, lacking
 from experiments.run import tasks
-from experiments.run.runner import run
+from experiments.run.runner import preflight, run
 from experiments.run.tasks import LOST, LOST_DRAW, DrawDied, Job, JobPiece, compute_piece, run_carefully, run_job
 from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore
 from results.store.block import Block
-from sim.panel import Panel
-from sim.presets import Paper
-from sim.streams import TILE, Streams
+from sim import BadInput, Design, Draw, Panel, Roles, Schema, Streams, Wanted, World
+from sim.presets import BertrandDufloMullainathan, Paper
+from sim.streams import TILE
 from studies import SHORT, quick_study
 
-BROKEN = """
-from dataclasses import dataclass
-from typing import ClassVar
-from estimators import TwoWayDID
+N, T = 6, 4
+UNSEEDED = np.random.default_rng()
+
 
 @dataclass(frozen=True, slots=True)
-class Broken(TwoWayDID):
-    kind: ClassVar[str] = "broken"
+class Plain(Design):
+    """A small sound design; `fault` says what is wrong with its draws."""
 
-    def solve(self, plan, moments, schema, streams):
-        {body}
-"""
-ALWAYS = 'raise ArithmeticError("no such root")'
-CORRECT = "return TwoWayDID.solve(self, plan, moments, schema, streams)"
+    kind: ClassVar[str] = "plain"
+
+    fault: str = ""
+
+    @property
+    def schema(self) -> Schema:
+        if self.fault == "schema raises":
+            raise KeyError("units")
+        if self.fault == "no schema":
+            return None  # type: ignore[return-value]
+        roles = Roles("y", "law" if self.fault == "role without a variable" else "did")
+        return Schema(N, T, ("y", "did"), (), (), roles)
+
+    def settle(self, streams: Streams) -> World:
+        if self.fault == "settle raises":
+            raise ZeroDivisionError("division by zero")
+        return PlainWorld(self.fault, streams.fixed("state"))
+
+
+@dataclass(frozen=True, eq=False)
+class PlainWorld:
+    fault: str
+    state: np.random.Generator
+
+    def draw(self, streams: Streams, wanted: Wanted) -> Draw:
+        if self.fault == "draw raises":
+            raise IndexError("list index out of range")
+        if self.fault == "a later draw raises" and streams.start >= 64:
+            raise IndexError("list index out of range")
+        if self.fault == "no draw":
+            return None  # type: ignore[return-value]
+        rows = streams.replications
+        y = streams.normals("y", T, N)
+        y = {"unseeded": UNSEEDED, "stateful": self.state}[self.fault].random(y.shape) if self.fault in LOOSE else y
+        did = np.zeros((1, T, N))
+        did[0, 2:, :3] = 1.0
+        panel = Panel(tuple("abcdef"), tuple(range(T)), {"y": y, "did": did}, Roles("y", "did"))
+        sound = Draw(panel, {name: np.zeros(rows) for name in wanted.estimands})
+        change, _ = DESIGNS.get(self.fault, (None, ""))
+        return change(sound) if change else sound
+
+
+LOOSE = ("unseeded", "stateful")
+
+
+def of_panel(change: Callable[[Panel], Panel]) -> Callable[[Draw], Draw]:
+    return lambda draw: replace(draw, panel=change(draw.panel))
+
+
+def of_truth(change: Callable[[np.ndarray], Any]) -> Callable[[Draw], Draw]:
+    return lambda draw: replace(draw, truth={name: change(values) for name, values in draw.truth.items()})
+
+
+def with_value(values: np.ndarray, value: float) -> np.ndarray:
+    values[3] = value
+    return values
+
+
+def fewer(panel: Panel) -> Panel:
+    variables = {name: values[:, :, :5] for name, values in panel.variables.items()}
+    return replace(panel, units=panel.units[:5], variables=variables)
+
+
+TWICE = "other numbers of y when the same replications were drawn twice"
+DESIGNS: dict[str, tuple[Callable[[Draw], Draw] | None, str]] = {  # what becomes of a sound draw, what is said
+    "schema raises": (None, "schema raised KeyError: 'units' (test_failing_plug_ins.py, line "),
+    "no schema": (None, "schema is wrong: NoneType; allowed: Schema"),
+    "role without a variable": (None, "schema.roles is wrong: the name 'law'; allowed: names among y, did"),
+    "settle raises": (None, "settle raised ZeroDivisionError: division by zero (test_failing_plug_ins.py, line "),
+    "draw raises": (None, "draw raised IndexError: list index out of range (test_failing_plug_ins.py, line "),
+    "no draw": (None, "draw is wrong: NoneType; allowed: Draw"),
+    "fewer units": (of_panel(fewer), "5 units x 4 periods; allowed: 6 units x 4 periods"),
+    "fewer replications": (of_panel(lambda panel: panel.replication(0)),
+                           "1 replications; allowed: the 32 of the streams"),
+    "missing variable": (of_panel(lambda panel: replace(panel, variables={"y": panel.variables["y"]})),
+                         "draw: panel.variables is wrong: no did"),
+    "missing truth": (lambda draw: replace(draw, truth={"ATT": np.zeros(32)}), "['ATT'] without att"),
+    "truth of another shape": (of_truth(lambda values: values[:5]), "truth of att is wrong: shape (5,)"),
+    "scalar truth": (of_truth(lambda values: 0.0), "truth of att is wrong: shape (); allowed: (32,)"),
+    "infinite truth": (of_truth(lambda values: with_value(values, np.inf)), "truth of att is wrong: an infinite value"),
+    "a truth that is NaN": (of_truth(lambda values: with_value(values, np.nan)),
+                            "truth of att is wrong: NaN in some replications"),
+    "unseeded": (None, TWICE),
+    "stateful": (None, TWICE),
+}  # fmt: skip
+
+
+def study(design: Design | None = None, *estimators: Estimator, replications: int = 128) -> Study:
+    return Study("border", design or Plain(), estimators or (TwoWayDID(),), replications=replications, block=64)
+
+
+def test_the_sound_design_and_estimator_run() -> None:
+    preflight(study())
+    records = run(study(None, TwoWayDID(), Mean()))
+    assert [len(block.truth["att"]) for block in records.blocks(0)] == [64, 64]
+    assert records.noted("tracebacks", {}) == {}
+    truth = np.array([0.0, np.nan, 0.0, 0.0])  # a mean over a window may be of no cells in some draws
+    check_truths(BertrandDufloMullainathan(), {"att(1990,1991)": truth, "rho": np.full(4, np.nan)}, 4)
+    with pytest.raises(BadInput, match="truth of rho"):
+        check_truths(BertrandDufloMullainathan(), {"rho": truth}, 4)
+
+
+@pytest.mark.parametrize("fault", DESIGNS)
+def test_a_wrong_design_is_one_line_in_preflight(fault: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        preflight(study(Plain(fault)))
+    line = str(caught.value)
+    assert "\n" not in line
+    assert "design 'plain' (Plain); " in line
+    assert DESIGNS[fault][1] in line
+
+
+def test_a_design_that_raises_within_a_run_poisons_its_block_alone() -> None:
+    records = run(study(Plain("a later draw raises")))
+    assert [len(block.truth["att"]) for block in records.blocks(0)] == [64]
+    (text,) = records.noted("tracebacks", {}).values()
+    assert "list index out of range" in text
+
+
+@dataclass(frozen=True, slots=True)
+class Mean(Estimator):
+    """The mean of y; `fault` says what is wrong with its answers."""
+
+    kind: ClassVar[str] = "mean"
+
+    fault: str = ""
+
+    @property
+    def name(self) -> str:
+        return "mean"
+
+    @property
+    def home(self) -> tuple[Design, tuple[str, ...]]:
+        return Plain(), ("y",)
+
+    def layout(self, schema: Schema) -> Layout:
+        sound = Layout(("y",), ("iid",), ("r2",), {"y": "att"})
+        if self.fault == "layout raises":
+            raise AttributeError("no such thing")
+        return replace(sound, **LAYOUTS.get(self.fault, ({}, ""))[0])
+
+    def variables(self, schema: Schema) -> frozenset[str]:
+        return frozenset({"y", "x"} if self.fault == "reads what is not there" else {"y"})
+
+    def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
+        y = panel.variables["y"].reshape(panel.replications, -1)
+        rows = len(y)
+        one = np.ones((rows, 1, 1))
+        sound = Estimates(("y",), ("iid",), y.mean(axis=1, keepdims=True), one, one, np.full(rows, 1, np.uint8),
+                          {"r2": np.zeros(rows)})  # fmt: skip
+        return ANSWERS[self.fault][0](sound) if self.fault in ANSWERS else sound
+
+
+@dataclass(frozen=True, slots=True)
+class Later(Mean):
+    """The mean of y, with a wrong answer wherever replication 70 is among those that are asked for."""
+
+    def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
+        return Mean(self.fault if 70 in range(streams.start, streams.stop) else "")(panel, streams)
+
+
+LAYOUTS: dict[str, tuple[dict[str, Any], str]] = {  # what is changed in a sound layout, what is said
+    "layout raises": ({}, "layout raised AttributeError: no such thing (test_failing_plug_ins.py, line "),
+    "repeated term": ({"terms": ("y", "y")}, "layout.terms is wrong: ('y', 'y')"),
+    "terms as text": ({"terms": "yy"}, "layout.terms is wrong: 'yy'"),
+    "target without a term": ({"targets": {"y": "att", "z": "att"}}, "layout.targets is wrong: the name 'z'"),
+    "stored that is unknown": ({"stored": ("median",)}, "layout.stored is wrong: the name 'median'"),
+    "reads what is not there": ({}, "variables is wrong: the name 'x'; allowed: names among y, did"),
+}
+ANSWERS: dict[str, tuple[Callable[[Estimates], Any], str]] = {  # what becomes of a sound answer, what is said
+    "nothing": (lambda answer: None, "estimates is wrong: NoneType; allowed: Estimates"),
+    "another term": (lambda answer: replace(answer, terms=("z",)),
+                     "terms is wrong: ['z']; allowed: its layout's ['y']"),
+    "missing term": (lambda answer: replace(answer, terms=()), "terms is wrong: []"),
+    "another error type": (lambda answer: replace(answer, errors=("hc1",)), "errors is wrong: ['hc1']"),
+    "estimates of another shape": (lambda answer: replace(answer, estimate=answer.estimate[:, 0]),
+                                   "estimate is wrong: shape (2,); allowed: an array of shape (2, 1)"),
+    "errors of another shape": (lambda answer: replace(answer, se=answer.se[:, 0]),
+                                "se is wrong: shape (2, 1); allowed: an array of shape (2, 1, 1)"),
+    "a status for all": (lambda answer: replace(answer, status=np.uint8(1)), "status is wrong"),
+    "missing statistic": (lambda answer: replace(answer, statistics={}), "statistics is wrong: []"),
+    "statistic of another shape": (lambda answer: replace(answer, statistics={"r2": np.zeros(5)}),
+                                   "statistic r2 is wrong: shape (5,)"),
+    "a list": (lambda answer: replace(answer, dof=answer.dof.tolist()), "dof is wrong: list, no array"),
+    "unseeded estimate": (lambda answer: replace(answer, estimate=UNSEEDED.random(answer.estimate.shape)),
+                          "other numbers of estimate when the same panels were fitted twice"),
+    "unseeded se": (lambda answer: replace(answer, se=UNSEEDED.random(answer.se.shape)),
+                    "other numbers of se when the same panels were fitted twice"),
+    "unseeded statistic": (lambda answer: replace(answer, statistics={"r2": UNSEEDED.random(len(answer.status))}),
+                           "other numbers of r2 when the same panels were fitted twice"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", [*LAYOUTS, *ANSWERS])
+def test_a_wrong_estimator_is_one_line_before_anything_is_written(fault: str, tmp_path: Path) -> None:
+    def asked() -> None:
+        made = study(None, TwoWayDID(), Mean(fault))
+        if fault in ANSWERS:  # a layout is asked for before anything is drawn
+            run(made, store=tmp_path / "x.zarr")
+
+    with pytest.raises(BadInput) as caught:
+        asked()
+    assert "\n" not in str(caught.value)
+    assert "estimator 'mean' (Mean); " in str(caught.value)
+    assert (LAYOUTS | ANSWERS)[fault][1] in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", ["nothing", "missing term", "estimates of another shape", "a list"])
+def test_a_wrong_answer_within_a_run_is_a_failed_fit(fault: str) -> None:
+    records = run(study(None, TwoWayDID(), Later(fault)))
+    status = np.concatenate([block.estimates["mean"].status for block in records.blocks(0)])
+    np.testing.assert_array_equal(np.flatnonzero(status == Status.ERROR), [70])
+    assert {fit for block in records.blocks(0) for fit in block.estimates["did"].status} == {Status.OK}
+    (text,) = records.noted("tracebacks", {}).values()
+    assert ANSWERS[fault][1].partition(": shape")[0] in text
+    assert "\n" not in text
+
+
+ALWAYS, CORRECT = 'raise ArithmeticError("no such root")', "pass"
 BROKEN_STUDY = f"""{SHORT}[[estimators]]
 kind = "did"
 [[estimators]]
-kind = "made_up_broken:Broken"
+kind = "failing_plug_in:Failing"
 label = "mine"
 """
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "made_up_broken.py").write_text(BROKEN.format(body=ALWAYS))
+    """A study file with its module, and beside them a file that has the name of one of our packages."""
+    (tmp_path / "sim.py").write_text("raise SystemExit\n")
+    (tmp_path / "failing_plug_in.py").write_text(MODULE.replace("[BODY]", ALWAYS))
     (tmp_path / "study.toml").write_text(BROKEN_STUDY)
     return tmp_path
 
 
 def run_study(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return commands.run(folder, "run", "study.toml", "--cluster", "serial", "--store", "x.zarr", *options)
-
-
-def words(text: str) -> str:
-    return " ".join(text.split())
 
 
 def test_an_estimator_that_never_fits_is_said_and_corrected_and_retried(folder: Path) -> None:
@@ -83,15 +297,15 @@ def test_an_estimator_that_never_fits_is_said_and_corrected_and_retried(folder: 
     again = commands.run(folder, "replay", "x.zarr", "0", "90", "--load-code")
     assert again.returncode == 0
     assert "ArithmeticError: no such root" in again.stdout
-    assert "made_up_broken.py" in again.stdout
+    assert "failing_plug_in.py" in again.stdout
     unchanged = run_study(folder, "--retry", "failed")
     assert unchanged.returncode == 3
     assert "2 blocks with failed fits to compute again; no code has changed since then" in words(unchanged.stdout)
-    (folder / "made_up_broken.py").write_text(BROKEN.format(body=CORRECT))
+    (folder / "failing_plug_in.py").write_text(MODULE.replace("[BODY]", CORRECT))
     corrected = run_study(folder, "--retry", "failed")
     assert corrected.returncode == 0
     assert (
-        "2 blocks with failed fits to compute again; what has changed since then: other code of made_up_broken"
+        "2 blocks with failed fits to compute again; what has changed since then: other code of failing_plug_in"
         in words(corrected.stdout)
     )
     store = ZarrStore.open(folder / "x.zarr")
@@ -105,17 +319,17 @@ def test_an_estimator_that_never_fits_is_said_and_corrected_and_retried(folder: 
 
 def test_only_blocks_with_failed_fits_are_computed_again(folder: Path) -> None:
     """The others stay, from the code before, and the run says so."""
-    late = f"if streams.start >= 64: {ALWAYS}\n        {CORRECT}"
-    (folder / "made_up_broken.py").write_text(BROKEN.format(body=late))
+    late = f"if streams.start >= 64: {ALWAYS}"
+    (folder / "failing_plug_in.py").write_text(MODULE.replace("[BODY]", late))
     some = run_study(folder, "--block", "64")
     assert some.returncode == 0, "some fits are there"
-    (folder / "made_up_broken.py").write_text(BROKEN.format(body=CORRECT))
+    (folder / "failing_plug_in.py").write_text(MODULE.replace("[BODY]", CORRECT))
     retried = run_study(folder, "--retry", "failed")
     assert retried.returncode == 0
     kept = "reasons kept; `panelproof store info x.zarr` shows each)."
     assert f"Of mine most often: ArithmeticError: no such root (5 of 5 {kept}" in words(some.stdout)
     assert "1 block with failed fits to compute again; what has changed since then: other code" in words(retried.stdout)
-    assert "1 block was computed in another environment; what differs now: other code of made_up_broken" in words(
+    assert "1 block was computed in another environment; what differs now: other code of failing_plug_in" in words(
         retried.stdout
     )
     assert [origin.blocks for origin in ZarrStore.open(folder / "x.zarr").environments] == [1, 1]
@@ -149,14 +363,11 @@ class Careless(TwoWayDID):
 
 
 @pytest.mark.parametrize("whole", [False, True])
-@pytest.mark.parametrize(
-    ("what", "value", "words"),
-    [
-        ("estimate", np.nan, "the estimate of did is nan"),
-        ("estimate", np.inf, "the estimate of did is inf"),
-        ("se", np.nan, "the iid error of did is nan"),
-    ],
-)
+@pytest.mark.parametrize(("what", "value", "words"), [
+    ("estimate", np.nan, "the estimate of did is nan"),
+    ("estimate", np.inf, "the estimate of did is inf"),
+    ("se", np.nan, "the iid error of did is nan"),
+])  # fmt: skip
 def test_a_fit_without_its_numbers_is_not_ok(what: str, value: float, words: str, whole: bool) -> None:
     careless = Careless(label="careless", what=what, value=value, whole=whole)
     study = Study("x", Paper(controls="none"), (careless, TwoWayDID()), seed=3, replications=100, block=64)
@@ -205,9 +416,6 @@ def test_an_error_without_degrees_of_freedom_is_none(dof: float) -> None:
     assert lacking(estimates, layout, with_errors=True) == {1: said}
     estimates.dof[:] = np.inf
     assert lacking(estimates, layout, with_errors=True) == {}
-
-
-def test_fits_of_other_statuses_keep_what_they_have() -> None:
     estimates, layout = answers(())
     estimates.se[0, 0, 1] = estimates.estimate[1, 0] = np.nan
     assert set(lacking(estimates, layout, with_errors=True)) == {0, 1}
@@ -279,7 +487,7 @@ def test_a_piece_may_take_twenty_times_what_its_replications_took() -> None:
     assert child.limits == [20 * 0.1 * TILE, 20 * 0.1 * 128]
 
 
-def test_a_deadly_draw_costs_its_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deadly_draw_costs_its_tile_and_a_deadly_world_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     study = study_of(*BOTH)
     found, _ = search(monkeypatch, study, lambda piece: 64 in range(piece.start, piece.stop))
     whole = run_job(Job(study, 0, 0, 0, 256, None)).block
@@ -289,19 +497,14 @@ def test_a_deadly_draw_costs_its_tile(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_array_equal(found.estimates[name].estimate[~lost], estimates.estimate[~lost])
     assert {key: text.startswith(LOST_DRAW) for key, text in found.tracebacks.items()} == {
         (64, "one"): True, (64, "other"): True}  # fmt: skip
-
-
-def test_a_world_that_cannot_be_drawn_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DrawDied, match="drawing panels ended the process"):
         search(monkeypatch, study_of(*BOTH), lambda _: True)
 
 
-HARMFUL_STUDY = (
-    SHORT
-    + """[[estimators]]
-kind = "harmful_fits:{kind}"
+HARMFUL_STUDY = f"""{SHORT}[[estimators]]
+kind = "harmful_fits:{{kind}}"
 label = "harmful"
-harms = [{harms}]
+harms = [{{harms}}]
 [[estimators]]
 kind = "did"
 [cluster]
@@ -309,7 +512,6 @@ where = "serial"
 memory = "700MB"
 block_timeout = 3
 """
-)
 REASONS = {"exits": "exited with code 0", "dies": "SIGSEGV", "hangs": "ran longer", "fills": "MiB of memory"}
 SUPPORT = Path(__file__).resolve().parent.parent / "support"
 

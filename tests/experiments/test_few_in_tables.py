@@ -175,28 +175,14 @@ def test_groups_of_one_unit_count_for_no_cluster_beside_their_own_periods(tmp_pa
     assert {record.se_type for record in found.records if record.table == "R"} == {"iid", "hc1", "cluster:unit"}
 
 
-CLUSTER_K = (
-    made_cities.PANEL
-    + f"""
+CLUSTER_K = f"""
+inference = {{ cluster_k = "CHOICE", draws = 99 }}
+robustness = {{ unit_trends = true, staggered = true, psm = {{ methods = ["kernel"] }} }}
+weights = {{ kind = "knn", k = 4 }}
+{made_cities.PANEL}
 mediators = ["patents"]
 groups = ["region"]
-{made_cities.PLACES}
-[inference]
-cluster_k = "CHOICE"
-draws = 99
-
-[robustness]
-unit_trends = true
-staggered = true
-
-[robustness.psm]
-methods = ["kernel"]
-
-[[weights]]
-kind = "knn"
-k = 4
-"""
-)
+{made_cities.PLACES}"""
 WORDS = {"slopes": "effects not counted in k", "nonnested": "effects nested in clusters not counted in k",
          "all": "all effects counted in k"}  # fmt: skip
 
@@ -243,14 +229,12 @@ def test_the_choice_reaches_every_estimator_that_has_it(documents):
     assert wider | same == {place[2] for place in every}
 
 
-def test_tables_say_what_is_counted(documents):
+def test_tables_say_what_is_counted_and_another_word_is_refused(documents, tmp_path):
     for choice, document in documents.items():
         notes = " ".join(note for table in journal_tables(document, "cluster:unit") for note in table.notes)
         assert [words for words in WORDS.values() if f"(n - k), {words}" in notes] == [WORDS[choice]]
         told = any("does not apply to PSM" in note for note in document.notes)
         assert told == (choice != "nonnested")
 
-
-def test_another_word_is_refused(tmp_path):
     with pytest.raises(BadInput, match=r'cluster_k = .nested.; allowed: "slopes", "nonnested" or "all"'):
         read_spec(spec_file(tmp_path, "nested"))

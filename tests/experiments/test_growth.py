@@ -1,4 +1,5 @@
-"""Stores that grow sideways: what is there is reused, and the store equals one run of the larger study."""
+"""The same bits whatever the order, workers, kills and resumes; a user's own Dask Client; and stores that grow: what is
+there is reused, and the store equals one run of the larger study."""
 
 from __future__ import annotations
 
@@ -9,15 +10,17 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+from distributed import Client, LocalCluster
 
-from cluster import Executor
-from estimators import SpatialPanel, TwoWayDID
+from cluster import Executor, Serial
+from estimators import Mediation, SpatialPanel, TwoWayDID
 from experiments.cli import run_command
 from experiments.run import tasks
 from experiments.run.blocks import CellRunner
@@ -29,6 +32,120 @@ from results.store.tree import Folder
 from results.store.zarr_store import growth_of
 from sim.errors import BadInput
 from sim.presets import Paper
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.covariates import Normal
+from sim.world.parts.mediators import Linear
+from studies import SHORT, small_study
+
+
+def hash_of(path: Path) -> str:
+    return ZarrStore.open(path).content_hash()
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("reference") / "serial.zarr"
+    run(small_study(), store=path)
+    return hash_of(path)
+
+
+def test_order_workers_and_threads_do_not_matter(
+    serial: str, tmp_path: Path, local_workers: Callable[[int], Executor]
+) -> None:
+    run(small_study(), store=tmp_path / "x.zarr", executor=local_workers(2), shuffle=2)
+    assert hash_of(tmp_path / "x.zarr") == serial
+    start_run(tmp_path / "y.zarr", workers=0, OPENBLAS_NUM_THREADS="8").wait(timeout=120)
+    assert hash_of(tmp_path / "y.zarr") == serial
+
+
+def start_run(store: Path, workers: int, **environment: str) -> subprocess.Popen[bytes]:
+    """The study in a process of its own, slow enough to be killed in the middle."""
+    script = Path(__file__).resolve().parent.parent / "support" / "run_small_study.py"
+    return subprocess.Popen(
+        [sys.executable, str(script), str(store), str(workers)],
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def wait_for_blocks(store: Path, count: int, process: subprocess.Popen[bytes]) -> int:
+    """Wait until so many blocks are marked; returns how many there are."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        marked = len([path for path in store.glob("block_mark/c.*.0") if path.is_file()])
+        if marked >= count or process.poll() is not None:
+            return marked
+        time.sleep(0.01)
+    raise AssertionError("the run made no progress")
+
+
+@pytest.mark.long
+def test_a_killed_client_loses_nothing(serial: str, tmp_path: Path) -> None:
+    store = tmp_path / "x.zarr"
+    process = start_run(store, workers=2)
+    marked = wait_for_blocks(store, 1, process)
+    assert process.poll() is None, "the run ended before it was killed"
+    process.kill()
+    process.wait()
+    assert 0 < marked < 8
+    done = sum(ZarrStore.open(store).state(cell, index) is BlockState.DONE for cell in range(2) for index in range(4))
+    assert done >= marked - 1
+    run(small_study(), store=store)
+    assert hash_of(store) == serial
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".partial")]
+
+
+@pytest.mark.long
+def test_a_killed_worker_loses_nothing(serial: str, tmp_path: Path) -> None:
+    store = tmp_path / "x.zarr"
+    process = start_run(store, workers=2)
+    wait_for_blocks(store, 1, process)
+    workers = [child for child in psutil.Process(process.pid).children(recursive=True) if is_worker(child)]
+    assert workers, "no worker to kill"
+    workers[0].kill()
+    assert process.wait(timeout=120) == 0
+    assert hash_of(store) == serial
+
+
+def is_worker(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return "spawn_main" in " ".join(process.cmdline())
+    return False
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """One worker with two threads, as a user may have started it."""
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def test_a_running_client_is_used_and_left_open(client: Client, serial: str, tmp_path: Path) -> None:
+    run(small_study(), store=tmp_path / "x.zarr", client=client)
+    assert client.status == "running"
+    assert client.submit(sum, [1, 2]).result() == 3
+    assert hash_of(tmp_path / "x.zarr") == serial
+
+
+def test_what_is_no_executor_is_said_in_one_line(client: Client) -> None:
+    closed = Client(client.scheduler.address)
+    closed.close()
+    for given, words in (
+        ({"executor": client}, "executor is a Client; .*pass a Dask Client as client="),
+        ({"executor": "local"}, "executor is a str; allowed: what cluster.open_executor returns"),
+        ({"client": Serial()}, "client is a Serial that cannot be used; allowed: a running Dask Client"),
+        ({"client": closed}, "a running Dask Client"),
+        ({"client": client, "executor": Serial()}, "leave one out"),
+    ):
+        with pytest.raises(BadInput, match=words) as error:
+            run(small_study(), **given)  # type: ignore[arg-type]
+        assert len(str(error.value).splitlines()) == 1
+
 
 SMALL = Study("grows", Paper(), (TwoWayDID(errors=("iid",)),), grid=(("effect", (0.0, 0.02)),), replications=160,
               block=64, seed=3)  # fmt: skip
@@ -46,10 +163,6 @@ STEPS: dict[str, Callable[[Study], Study]] = {
     "cell": lambda study: replace(study, grid=LARGE.grid),
     "replications": lambda study: study.resized(replications=LARGE.replications),
 }  # fmt: skip
-
-
-def hash_of(path: Path) -> str:
-    return ZarrStore.open(path).content_hash()
 
 
 @pytest.fixture(scope="module")
@@ -143,40 +256,28 @@ def test_only_what_is_new_is_computed(store: Path, fitted: list[tuple[int, str]]
     fitted.clear()
     run(STEPS["errors"](STEPS["cell"](STEPS["estimator"](SMALL))), store=store)
     assert sorted(set(fitted)) == [(0, "did"), (1, "did"), (2, "did")]
-
-
-def test_an_order_of_estimators_and_cells_alone_computes_nothing(store: Path, fitted: list[tuple[int, str]]) -> None:
-    turned = replace(SMALL, grid=(("effect", (0.02, 0.0)),))
-    before = ZarrStore.open(store).read(0, 1)
-    run(turned, store=store)
+    fitted.clear()
+    before, held = hash_of(store), ZarrStore.open(store).read(0, 1).estimates["did"].se
+    with pytest.raises(BadInput, match="estimators of the store would be lost: sar-direct"):
+        run(replace(SMALL, grid=LARGE.grid), store=store)
+    assert hash_of(store) == before
+    turned = replace(STEPS["errors"](STEPS["estimator"](SMALL)), grid=(("effect", (0.02, 0.0, -0.01)),))
+    run(turned, store=store)  # another order alone computes nothing
     assert fitted == []
-    np.testing.assert_array_equal(ZarrStore.open(store).sound(1, 1).estimates["did"].se, before.estimates["did"].se)
+    np.testing.assert_array_equal(ZarrStore.open(store).sound(2, 1).estimates["did"].se, held)
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"grid": (("effect", (0.0, 0.5)),)}, "1 of 2 cells of the store would be lost: effect = 0.02"),
-        ({"estimators": (TwoWayDID(errors=("hc1",)),)}, r'estimator did.errors\[0\] was "iid", is now "hc1"'),
-        ({"estimators": (TwoWayDID(errors=("iid",)), TwoWayDID(errors=("iid",), label="b")), "seed": 4}, "seed was 3"),
-        ({"estimators": (TwoWayDID(errors=("iid",), constant=True), SpatialPanel("sar"))}, "did.constant was"),
-        ({"grid": (("effect", (0.0, 0.02)), ("rho", (0.0, 0.1)))}, "grid"),
-        ({"block": 128, "estimators": (TwoWayDID(errors=("iid",)), SpatialPanel("sar"))}, "block was 64, is now 128"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"grid": (("effect", (0.0, 0.5)),)}, "1 of 2 cells of the store would be lost: effect = 0.02"),
+    ({"estimators": (TwoWayDID(errors=("hc1",)),)}, r'estimator did.errors\[0\] was "iid", is now "hc1"'),
+    ({"estimators": (TwoWayDID(errors=("iid",)), TwoWayDID(errors=("iid",), label="b")), "seed": 4}, "seed was 3"),
+    ({"estimators": (TwoWayDID(errors=("iid",), constant=True), SpatialPanel("sar"))}, "did.constant was"),
+    ({"grid": (("effect", (0.0, 0.02)), ("rho", (0.0, 0.1)))}, "grid"),
+])  # fmt: skip
 def test_what_is_no_growth_is_refused_and_leaves_the_store(store: Path, changes: dict[str, object], words: str) -> None:
     before = hash_of(store)
     with pytest.raises(BadInput, match=words):
         run(replace(SMALL, **changes), store=store)  # type: ignore[arg-type]
-    assert hash_of(store) == before
-
-
-def test_an_estimator_that_is_gone_would_be_lost(store: Path) -> None:
-    larger = STEPS["estimator"](SMALL)
-    run(larger, store=store)
-    before = hash_of(store)
-    with pytest.raises(BadInput, match="estimators of the store would be lost: sar-direct"):
-        run(SMALL, store=store)
     assert hash_of(store) == before
 
 
@@ -288,27 +389,15 @@ def test_a_kill_between_the_two_stores_puts_the_old_one_back(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.zarr", "x.zarr.log.jsonl"]
 
 
-STUDY = """
-replications = 128
-block = 64
-seed = 3
-[design]
-kind = "paper"
-controls = "none"
-[[estimators]]
-kind = "did"
-errors = ["iid"]
-"""
-
-
 def test_the_command_says_what_is_reused_and_what_is_computed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "s.toml").write_text(STUDY)
+    study = f'{SHORT}[[estimators]]\nkind = "did"\nerrors = ["iid"]\n'
+    (tmp_path / "s.toml").write_text(study)
     command = ["run", str(tmp_path / "s.toml"), "--cluster", "serial", "--store", str(tmp_path / "x.zarr")]
     assert run_command(command) == 0
     before = hash_of(tmp_path / "x.zarr")
-    larger = STUDY.replace('["iid"]', '["iid", "hc1"]') + '[[estimators]]\nkind = "spatial"\nmodel = "sar"\n'
+    larger = study.replace('["iid"]', '["iid", "hc1"]') + '[[estimators]]\nkind = "spatial"\nmodel = "sar"\n'
     (tmp_path / "s.toml").write_text(larger)
     capsys.readouterr()
     assert run_command([*command, "--dry-run"]) == 0
@@ -321,32 +410,10 @@ def test_the_command_says_what_is_reused_and_what_is_computed(
     assert run_command(["store", "verify", str(tmp_path / "x.zarr")]) == 0
 
 
-MANY = """
-replications = 128
-block = 64
-seed = 5
-[design]
-kind = "panel"
-units = 24
-periods = 6
-[[design.covariates]]
-name = "x"
-effect = 0.5
-[[design.mediators]]
-name = "m"
-a = 0.3
-b = 0.4
-[[estimators]]
-kind = "did"
-regressors = ["did"]
-"""
-
-
 def test_an_estimator_that_asks_for_more_variables_finds_the_same_panels(tmp_path: Path) -> None:
-    (tmp_path / "s.toml").write_text(MANY)
-    run(Study.from_toml(tmp_path / "s.toml"), store=tmp_path / "x.zarr")
-    (tmp_path / "s.toml").write_text(MANY + '[[estimators]]\nkind = "mediation"\n')
-    larger = Study.from_toml(tmp_path / "s.toml")
-    run(larger, store=tmp_path / "x.zarr")
-    run(larger, store=tmp_path / "y.zarr")
+    world = PanelDesign(units=24, periods=6, covariates=(Normal("x", effect=0.5),), mediators=(Linear("m", 0.3, 0.4),))
+    study = Study("many", world, (TwoWayDID(regressors=("did",)),), replications=128, block=64, seed=5)
+    run(study, store=tmp_path / "x.zarr")
+    for name in ("x.zarr", "y.zarr"):
+        run(replace(study, estimators=(*study.estimators, Mediation())), store=tmp_path / name)
     assert hash_of(tmp_path / "x.zarr") == hash_of(tmp_path / "y.zarr")

@@ -1,31 +1,45 @@
-"""`panelproof kinds`, the meaning of every dial, and lists of settings in study files."""
+"""Kinds: `panelproof kinds`, the meaning of every dial, lists of settings in study files, and kinds that other packages
+offer (entry points of the group `panelproof.kinds`)."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+import commands
+import numpy as np
 import pytest
 
-from estimators import EventStudy, SpatialPanel, TwoWayDID
-from estimators.core.estimator import estimators
+import panelproof as pp
+from estimators import EventStudy, SpatialPanel, TwoWayDID, estimators, find_estimator
 from experiments import listing
 from experiments.cli import run_command
-from experiments.kinds import REQUIRED, catalogue, dials_of, summary_of
-from experiments.listing import ClassSources, kind_rows
-from experiments.run.resume import replay
+from experiments.estimation import estimator_called
+from experiments.kinds import REQUIRED, catalogue, dials_of, document, entries_called, summary_of
+from experiments.listing import ClassSources, in_full, kind_rows, offered, offered_rows
+from experiments.run.resume import named_code, replay
 from experiments.run.runner import run
+from experiments.run.tasks import environment_of
+from experiments.settings import kind_of
 from experiments.study import Study, expanded
+from experiments.trust.claim import claim_of
+from experiments.trust.race import contestants, race
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.measures import MEANINGS
 from results.store import ZarrStore
+from sim import BadInput, Panel
 from sim.design import designs
 from sim.schemes import SCHEMES
 from sim.world.context import slots_of
 from sim.world.panel_design import PanelDesign
-from studies import small_study
+from studies import SHORT, small_study
 
 SLOTS = {name: slot for name, slot in slots_of(PanelDesign).items() if name != "other_weights"}
 PARTS = [(f"{name}: {kind}", cls) for name, slot in SLOTS.items() for kind, cls in sorted(slot.kinds.items())]
@@ -88,11 +102,6 @@ def test_every_kind_has_a_summary_and_every_dial_a_meaning(name: str) -> None:
     assert not any(summary.startswith(f"{dial.name}:") for dial in dials)
 
 
-def test_the_list_of_sources_is_that_of_classes() -> None:
-    imported = {group: [(entry.kind, entry.summary) for entry in found] for group, found in catalogue().items()}
-    assert kind_rows() == imported
-
-
 @pytest.mark.parametrize("draft", ["class A(:", "class A(Estimator):\n    kind: ClassVar[str] = 'a'"])
 def test_a_draft_is_left_to_who_imports_it(
     draft: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -108,7 +117,9 @@ def test_a_draft_is_left_to_who_imports_it(
     assert "callaway-santanna" in capsys.readouterr().out
 
 
-def test_the_list_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_names_every_kind_and_that_of_sources_is_that_of_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    imported = {group: [(entry.kind, entry.summary) for entry in found] for group, found in catalogue().items()}
+    assert kind_rows() == imported
     assert run_command(["kinds"]) == 0
     printed = capsys.readouterr().out
     for group, entries in catalogue().items():
@@ -161,15 +172,12 @@ def test_parts_are_found_by_slot_by_kind_and_by_both(capsys: pytest.CaptureFixtu
     assert "did you mean 'adoption.random'?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("written", "group", "kind"),
-    [
-        ("cluster:unit", "error_types", "cluster:A or cluster:A+B"),
-        ("conley:200", "error_types", "conley:KM or conley:KM:bartlett"),
-        ("strata:region", "schemes", "strata"),
-        ("adoption:random", "parts", "adoption: random"),
-    ],
-)
+@pytest.mark.parametrize(("written", "group", "kind"), [
+    ("cluster:unit", "error_types", "cluster:A or cluster:A+B"),
+    ("conley:200", "error_types", "conley:KM or conley:KM:bartlett"),
+    ("strata:region", "schemes", "strata"),
+    ("adoption:random", "parts", "adoption: random"),
+])  # fmt: skip
 def test_a_kind_is_found_as_it_is_written_in_a_spec(
     written: str, group: str, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,38 +214,278 @@ def test_an_unknown_kind_gets_a_suggestion(name: str, kind: str, capsys: pytest.
 
 
 def test_measures_are_those_of_a_diagnosis() -> None:
-    from experiments.run.runner import run
-
     frame = diagnose(run(small_study(replications=64, block=64))).frame
     found = {name for name in frame["measure"] if ":" not in name}
     assert found <= set(MEANINGS)
     assert len(found) > 12
 
 
-STUDY = """
-replications = 64
-block = 64
-seed = 1
-
-[design]
-kind = "paper"
-
-[[estimators]]
-kind = "event-study"
-window = [-4, 4]
-"""
-
-
-def test_lists_of_listed_settings_are_not_expanded() -> None:
+def test_lists_of_listed_settings_are_not_expanded_and_run(tmp_path: Path) -> None:
     assert expanded(EventStudy, {"window": [-4, 4]}) == [{"window": [-4, 4]}]
     assert expanded(TwoWayDID, {"errors": ["iid", "hc1"], "effects": []}) == [{"errors": ["iid", "hc1"], "effects": []}]
     assert expanded(TwoWayDID, {"regressors": ["did"]}) == [{"regressors": ["did"]}]
     assert [one["model"] for one in expanded(SpatialPanel, {"model": ["sar", "sdm"]})] == ["sar", "sdm"]
-
-
-def test_a_window_in_a_file_runs_and_is_replayed(tmp_path: Path) -> None:
-    (tmp_path / "s.toml").write_text(STUDY, encoding="utf-8")
+    text = f'{SHORT}[[estimators]]\nkind = "event-study"\nwindow = [-4, 4]\n'
+    (tmp_path / "s.toml").write_text(text, encoding="utf-8")
     study = Study.from_toml(tmp_path / "s.toml")
     assert study.estimators == (EventStudy(window=(-4, 4)),)
     run(study, store=tmp_path / "s.zarr")
     assert replay(ZarrStore.open(tmp_path / "s.zarr"), 0, 3) is not None
+
+
+MODULE = '''
+"""A package of somebody else."""
+import numpy as np
+import panelproof as pp
+
+
+@pp.estimator(terms=["did"])
+def halves(panel, scale: float = 1.0):
+    """Mean of the treated cells less that of the others.
+
+    scale: of the answer.
+    """
+    y, did = panel.variables[panel.roles.outcome], panel.variables["did"]
+    treated, others = y[did > 0], y[did == 0]
+    se = np.sqrt(treated.var(ddof=1) / treated.size + others.var(ddof=1) / others.size)
+    return scale * (treated.mean() - others.mean()), scale * se
+'''
+STUDY = """
+replications = 64
+seed = 1
+[design]
+kind = "bdm"
+[[estimators]]
+kind = "halves"
+scale = 2.0
+"""
+
+
+def install(folder: Path, package: str, points: dict[str, str]) -> None:
+    """A package as pip leaves it: its module and its metadata."""
+    (folder / f"{package}.py").write_text(MODULE, encoding="utf-8")
+    info = folder / f"{package}-1.5.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n", encoding="utf-8")
+    lines = [f"{name} = {place}" for name, place in points.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[panelproof.kinds]", *lines, ""]), encoding="utf-8")
+    offered.cache_clear()
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of installed packages, with one that offers `halves`."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    install(folder, "theirs", {"halves": "theirs:halves"})
+    monkeypatch.syspath_prepend(folder)
+    offered.cache_clear()
+    yield folder
+    for name in ("theirs", "others"):
+        sys.modules.pop(name, None)
+    offered.cache_clear()
+
+
+def test_a_name_that_a_package_offers_is_its_class(site: Path) -> None:
+    assert "theirs" not in sys.modules
+    assert offered_rows() == [("halves", "theirs:halves, of theirs 1.5")]
+    assert "theirs" not in sys.modules, "nothing is imported before it is asked for"
+    assert in_full("halves", "kind") == "theirs:halves"
+    assert "theirs" not in sys.modules
+    made = find_estimator("theirs:halves")
+    assert kind_of(made(), "estimators") == "theirs:halves"
+    (entry,) = entries_called("halves")["estimators"]
+    assert [dial.name for dial in entry.dials][:1] == ["scale"]
+    assert document({})["offered"] == [{"kind": "halves", "place": "theirs:halves, of theirs 1.5"}]
+
+
+def test_our_own_kind_comes_first(site: Path) -> None:
+    install(site, "others", {"did": "others:halves"})
+    assert in_full("did", "kind") == "did"
+    said = dict(offered_rows())
+    assert said["did"] == "others:halves, of others 1.5; did itself is panelproof's own"
+    assert said["halves"] == "theirs:halves, of theirs 1.5"
+    rows = kind_rows()
+    ours = {kind.rpartition(": ")[2] for group in ("designs", "parts", "estimators") for kind, _ in rows[group]}
+    install(site, "further", dict.fromkeys(ours, "others:halves"))
+    assert {in_full(kind, "kind") for kind in ours} == ours
+
+
+def test_what_two_packages_offer_is_asked_for_by_its_place(site: Path) -> None:
+    install(site, "others", {"halves": "others:halves"})
+    with pytest.raises(BadInput) as caught:
+        in_full("halves", "kind")
+    (problem,) = caught.value.problems
+    assert (
+        problem.what
+        == "kind 'halves' is offered by 2 packages: others:halves (others 1.5) and theirs:halves (theirs 1.5)"
+    )
+    assert find_estimator("theirs:halves").__name__ == "halves"
+
+
+@pytest.mark.parametrize(("place", "said"), [
+    ("theirs:nothing", "defines no 'nothing'"),
+    ("not_there:halves", "cannot load 'not_there:halves'"),
+    ("theirs:np", "is no class of Estimator"),
+])  # fmt: skip
+def test_a_place_without_such_a_class_is_one_line(site: Path, place: str, said: str) -> None:
+    install(site, "others", {"odd": place})
+    with pytest.raises(BadInput) as caught:
+        find_estimator(in_full("odd", "kind"))
+    assert len(caught.value.problems) == 1
+    assert said in str(caught.value)
+
+
+def test_an_offered_name_is_meant_by_a_near_one(site: Path) -> None:
+    real = pp.example_panel(30)
+    for say in (
+        lambda: race(real, kinds="halve"),
+        lambda: estimator_called("halve", real),
+        lambda: entries_called("halve"),
+    ):
+        with pytest.raises(BadInput, match="did you mean 'halves'"):
+            say()
+    with pytest.raises(BadInput, match="unknown kind 'halves'"):  # of a store, which takes "module:Object" alone
+        find_estimator("halves")
+
+
+@pytest.mark.long
+def test_commands_take_it_and_a_store_says_whose_code_it_is(site: Path, tmp_path: Path) -> None:
+    surroundings = os.environ | {"PYTHONPATH": str(site), "COLUMNS": "100"}
+    listed = commands.run(tmp_path, "kinds", env=surroundings)
+    assert "offered by other packages" in listed.stdout
+    assert "theirs:halves, of theirs 1.5" in listed.stdout
+    (tmp_path / "study.toml").write_text(STUDY, encoding="utf-8")
+    done = commands.run(tmp_path, "run", "study.toml", "--cluster", "local", "--workers", "2", "--store", "x.zarr",
+                        env=surroundings)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (settings,) = ZarrStore.open(tmp_path / "x.zarr").schema.study["estimators"]
+    assert settings["kind"] == "theirs:halves", "a store names the code itself"
+    refused = commands.run(tmp_path, "replay", "x.zarr", 0, 3, env=surroundings)
+    assert refused.returncode == 2
+    assert "--load-code" in refused.stderr
+
+
+def test_estimators_race_as_they_are_and_a_function_with_the_terms_of_a_trial_fit(site: Path) -> None:
+    real = pp.example_panel(30)
+    formula = pp.formula("icr ~ did | unit + period", vcov={"CRV1": "unit"}, label="by-formula")
+    kinds = [formula, "halves", "theirs:halves", "imputation", undeclared(), undeclared()]
+    found = race(real, kinds=kinds, replications=64)
+    assert [one.estimator for one in found.panel] == ["did", "by-formula", "halves", "imputation", "undeclared"]
+    assert not found.panel[-1].left_out
+    assert found.panel[-1].estimate == real.panel.variables["icr"][0].mean()
+    assert {one.n for one in found.results} == {64}
+    assert all(np.isfinite(one.rmse) for one in found.results)
+
+
+def test_code_is_found_wherever_a_study_names_it(site: Path, tmp_path: Path) -> None:
+    """By its place or by the name under which it is offered: as a kind, in a permutation test, in a grid."""
+    tested = STUDY.replace('kind = "halves"\nscale = 2.0', 'kind = "permutation"\nestimator = "halves"')
+    grid = STUDY.replace('kind = "halves"\nscale = 2.0', 'kind = "did"')
+    for text, found in (
+        (STUDY, ["theirs:halves"]),
+        (tested, ["theirs:halves"]),
+        (grid, []),
+        (grid + '\n[grid]\n"adoption.kind" = ["theirs:Part", "random"]\n', ["theirs:Part"]),
+        (grid + '\n[grid]\n"adoption.kind" = ["halves", "random"]\n', ["theirs:halves"]),
+    ):
+        assert named_code(tomllib.loads(text)) == found, text
+    (tmp_path / "study.toml").write_text(tested, encoding="utf-8")
+    study = Study.from_toml(tmp_path / "study.toml")
+    assert study.settings["estimators"][0]["estimator"] == "theirs:halves"
+    assert "theirs" in dict(environment_of(study).code)
+
+
+PART = """
+from dataclasses import dataclass
+from typing import ClassVar
+from sim.world.parts.adoption import Random
+
+@dataclass(frozen=True, slots=True)
+class Half(Random):
+    kind: ClassVar[str] = "half"
+"""
+GRID = STUDY.replace('"bdm"', '"panel"').replace('"halves"\nscale = 2.0', '"did"')
+GRID += '[grid]\n"adoption.kind" = ["half", "random"]\n'
+
+
+def test_a_grid_keeps_the_place_of_a_kind(site: Path, tmp_path: Path) -> None:
+    install(site, "others", {"half": "others:Half"})
+    (site / "others.py").write_text(PART, encoding="utf-8")
+    (tmp_path / "study.toml").write_text(GRID, encoding="utf-8")
+    study = Study.from_toml(tmp_path / "study.toml")
+    assert study.settings["grid"] == {"adoption.kind": ["others:Half", "random"]}
+    assert "others" in dict(environment_of(study).code)
+    again = Study.from_settings(study.settings)
+    assert again.fingerprint == study.fingerprint
+    assert [type(cell.design.adoption).__name__ for cell in again.cells] == ["Half", "Random"]
+    assert named_code(study.settings) == ["others:Half"]
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "reached"),
+    [("fast", "theirs:halves [speed]", True), ("a:b", "theirs:halves", False), ("module", "theirs", False)],
+)
+def test_entry_points_as_the_specification_has_them(site: Path, name: str, place: str, *, reached: bool) -> None:
+    """Extras say nothing here; a name with a colon, and a module, are no kinds."""
+    install(site, "others", {name: place})
+    assert (name in dict(offered_rows())) == reached
+    if reached:
+        assert in_full(name, "kind") == "theirs:halves"
+
+
+WRONG = {
+    "a class": (TwoWayDID, "write TwoWayDID()"),
+    "classes": ([TwoWayDID], "write TwoWayDID()"),
+    "a function": ([len], "@pp.estimator"),
+    "nothing": (None, "names of kinds, and estimators"),
+    "a number": ([3], "names of kinds, and estimators"),
+    "another estimator of one name": ([TwoWayDID(errors=("iid",), effects=("unit",))],
+                                      "two estimators are called 'did'"),
+    "no kind": (["sdidd"], "or module:Object"),
+    "no module": (["nowhere:at_all"], "cannot load 'nowhere:at_all'"),
+    "a generator": ((name for name in ("imputation",)), "names of kinds, and estimators"),
+    "a label that no store takes": (TwoWayDID(label="a/b"), "race; estimator name 'a/b'; allowed: letters, digits"),
+    "a name of the store's own": ([TwoWayDID(label="truth")], "race; estimator name 'truth'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_no_estimator_does_not_race(case: str) -> None:
+    kinds, said = WRONG[case]
+    with pytest.raises(BadInput, match=re.escape(said)):
+        race(pp.example_panel(30), kinds=kinds, replications=64)  # type: ignore[arg-type]
+
+
+@pp.estimator
+def undeclared(panel: Panel) -> dict[str, tuple[float, float]]:
+    return {"did": (float(panel.variables["icr"][0].mean()), 0.02)}
+
+
+@pp.estimator(terms=["did"])
+def answering(panel: Panel, estimate: float = 0.1, se: float = 0.1) -> tuple[float, float]:
+    """What it is told to."""
+    return estimate, se
+
+
+NO_ANSWERS = {
+    "no estimate": (answering(estimate=float("nan")), "on this panel the estimate of did is nan"),
+    "no error": (answering(se=float("nan")), "on this panel the own error of did is nan"),
+    "an endless error": (answering(se=float("inf")), "on this panel the own error of did is inf"),
+    "a negative error": (answering(se=-1.0), "on this panel the own error of did is -1.0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NO_ANSWERS)
+def test_what_gives_no_answer_is_left_out_with_what_it_gave(case: str) -> None:
+    estimator, why = NO_ANSWERS[case]
+    field, left_out = contestants(claim_of(pp.example_panel(30)), [estimator, raising()])
+    assert set(field) == {"did"}
+    assert (left_out[0].estimator, left_out[0].left_out) == ("answering", why)
+    assert left_out[1].estimator == "raising"
+    assert "ValueError: it is not to be had" in left_out[1].left_out
+
+
+@pp.estimator(terms=["did"])
+def raising(panel: Panel) -> None:
+    raise ValueError("it is not to be had")

@@ -1,4 +1,5 @@
-"""Files that one program reads without a word and gets wrong: each is asked about, refused or warned of."""
+"""Files that one program reads without a word and gets wrong, and mistakes of economists in a spec: each is asked
+about, refused or warned of."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 
 import panelproof as pp
 from experiments.cli import run_command
@@ -23,12 +25,12 @@ UNITS, PERIODS = 24, 8
 SPEC = {"panel": {"unit": "city", "period": "year", "outcome": "y", "treatment": "d", "controls": ["x"]}}
 
 
-def frame(seed: int = 2) -> pd.DataFrame:
+def frame(seed: int = 2, units: int = UNITS) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
-    city, year = (part.ravel() for part in np.meshgrid(np.arange(UNITS), np.arange(PERIODS), indexing="ij"))
-    first = rng.choice([3, 5, 99], UNITS)
+    city, year = (part.ravel() for part in np.meshgrid(np.arange(units), np.arange(PERIODS), indexing="ij"))
+    first = rng.choice([3, 5, 99], units)
     d = (year >= first[city]).astype(int)
-    y = rng.normal(size=UNITS)[city] + 0.1 * year + 0.5 * d + rng.normal(0, 0.3, city.size)
+    y = rng.normal(size=units)[city] + 0.1 * year + 0.5 * d + rng.normal(0, 0.3, city.size)
     return pd.DataFrame({"city": [f"c{i:02d}" for i in city], "year": 2000 + year, "y": y + 3, "d": d,
                          "x": rng.normal(size=city.size)})  # fmt: skip
 
@@ -41,20 +43,16 @@ def checks(real: RealPanel) -> dict[str, str]:
     return {check.name: check.sentence for check in pp.estimate(real).warnings if check.severity}
 
 
-# Tables and rules that cannot be read.
-
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 TABLES: dict[str, tuple[Change, dict[str, object], str]] = {  # the table, further tables of the spec, what is said
-    "repeated names": (lambda table: pd.concat([table, table[["x"]]], axis=1), {}, "column names repeat: x"),
     "a number as a name": (lambda table: table.rename(columns={"x": 1}), {}, "names are no texts: 1; .*rename them"),
     "no rows": (lambda table: table.iloc[:0], {}, "has no rows"),
     "spans of time": (lambda table: table.assign(x=pd.to_timedelta(table["x"], unit="D")), {}, "allowed: numbers"),
     "a key that is no text": (lambda table: table, {"panel": {**SPEC["panel"], 3: "x"}}, "the key 3 is no text"),
-    "two years in a period": (
-        lambda table: table.assign(year=table["year"].map("{}/2001".format)), {"read": {"years": True}},
-        "holds several years"),
+    "two years in a period": (lambda table: table.assign(year=table["year"].map("{}/2001".format)),
+                              {"read": {"years": True}}, "holds several years"),
     "marks that no rule names": (lambda _: odd(), {"recode": {"d": {"是": 1.0}}}, "'d' holds '否'"),
     "a rule for no column": (lambda _: odd(), {"recode": {"e": {"是": 1.0}}}, "there is no column 'e'"),
     "a number for a mark": (lambda _: odd(), {"read": {"missing": ["-99"]}}, "missing names the number '-99'"),
@@ -98,9 +96,6 @@ def test_a_wide_table_says_what_it_lacks_and_names_a_unit_once(
     assert not (tmp_path / "b.csv").exists()
 
 
-# A workbook with several sheets.
-
-
 def workbook(folder: Path, *names: str) -> Path:
     path = folder / "panel.xlsx"
     halves = [frame().query("year < 2004"), frame()]
@@ -111,7 +106,7 @@ def workbook(folder: Path, *names: str) -> Path:
     return path
 
 
-def test_of_two_sheets_with_tables_none_is_taken_unasked(tmp_path: Path) -> None:
+def test_of_two_sheets_with_tables_none_is_taken_unasked_and_notes_are_no_doubt(tmp_path: Path) -> None:
     path, out = workbook(tmp_path, "old", "new"), tmp_path / "SPEC.toml"
     with pytest.raises(BadInput, match=r'2 sheets hold tables: old, new.*sheet = "old" in \[panel\]'):
         pp.read_panel(path, spec())
@@ -124,36 +119,27 @@ def test_of_two_sheets_with_tables_none_is_taken_unasked(tmp_path: Path) -> None
     assert len(pp.read_panel(path, spec(sheet="old")).panel.periods) == 4
     with pytest.raises(BadInput, match=r"no sheet 'nope'; allowed: about, old \(hidden\), new; correct"):
         pp.read_panel(path, spec(sheet="nope"))
-
-
-def test_a_sheet_of_notes_beside_one_table_is_no_doubt(tmp_path: Path) -> None:
     assert len(read_frame(workbook(tmp_path, "only"))) == UNITS * 4
     frame().to_csv(tmp_path / "panel.csv", index=False)
     with pytest.raises(BadInput, match="a sheet of a workbook"):
         read_frame(tmp_path / "panel.csv", "new")
 
 
-# Numbers that mean missing.
-
-
 DRAWN = np.random.default_rng(1).uniform(-4, 4, 200)
 
 
-@pytest.mark.parametrize(
-    ("values", "codes"),
-    [
-        ([*DRAWN, -99.0, -99.0], {-99.0: 2}),
-        ([*DRAWN, 9999.0], {9999.0: 1}),
-        ([*DRAWN, -9.0], {}),  # not far enough from values of -3 to 3
-        (DRAWN, {}),
-        ([*DRAWN, -999.0, 999.0], {-999.0: 1, 999.0: 1}),
-        (np.arange(60.0, 140.0), {}),  # a count that happens to be 99
-        ([99.0, 1.0], {}),
-        ([*np.arange(30.0), -9.0], {-9.0: 1}),  # near, but nothing else is below 0
-        ([*np.ones(50), 99.0], {99.0: 1}),
-        ([*np.linspace(0, 50_000, 300), 9999.0], {}),
-    ],
-)
+@pytest.mark.parametrize(("values", "codes"), [
+    ([*DRAWN, -99.0, -99.0], {-99.0: 2}),
+    ([*DRAWN, 9999.0], {9999.0: 1}),
+    ([*DRAWN, -9.0], {}),  # not far enough from values of -3 to 3
+    (DRAWN, {}),
+    ([*DRAWN, -999.0, 999.0], {-999.0: 1, 999.0: 1}),
+    (np.arange(60.0, 140.0), {}),  # a count that happens to be 99
+    ([99.0, 1.0], {}),
+    ([*np.arange(30.0), -9.0], {-9.0: 1}),  # near, but nothing else is below 0
+    ([*np.ones(50), 99.0], {99.0: 1}),
+    ([*np.linspace(0, 50_000, 300), 9999.0], {}),
+])  # fmt: skip
 def test_codes_lie_far_from_all_other_values(values: list[float], codes: dict[float, int]) -> None:
     assert codes_in(np.array(values)) == codes
 
@@ -175,15 +161,6 @@ def test_a_code_is_a_warning_a_key_and_a_proposal(tmp_path: Path) -> None:
     pd.testing.assert_series_equal(without_codes(years, (9999.0,), ("city", "year"))["year"], years["year"])
 
 
-# Periods that are further apart, and cells that cost units.
-
-
-def test_biennial_periods_are_said(tmp_path: Path) -> None:
-    real = pp.read_panel(frame().assign(year=lambda d: 2000 + 2 * (d["year"] - 2000)), spec())
-    assert "Periods are 2 apart: a lag or a difference of one period is one of 2." in real.notes
-    assert not any("apart: a lag" in note for note in pp.read_panel(frame(), spec()).notes)
-
-
 def test_units_that_a_few_cells_cost_are_said_first() -> None:
     data = frame().drop(index=[5, 50, 100, 150])
     asked = {**spec(balance="drop-units"), "robustness": {"staggered": True}}
@@ -193,22 +170,14 @@ def test_units_that_a_few_cells_cost_are_said_first() -> None:
     assert "balanced-part" not in checks(pp.read_panel(frame(), asked))
 
 
-# A matrix of kilometres that is given as W.
-
-
 def places(n: int = UNITS) -> np.ndarray:
     at = np.random.default_rng(5).uniform(0, 1000, (n, 2))
     return np.asarray(np.hypot(*(at[:, None] - at).transpose(2, 0, 1)))
 
 
-def matrix(folder: Path, values: np.ndarray) -> Path:
-    names = [f"c{i:02d}" for i in range(len(values))]
-    pd.DataFrame(values, index=names, columns=names).to_csv(folder / "w.csv")
-    return folder / "w.csv"
-
-
 def with_w(folder: Path, values: np.ndarray, **table: object) -> RealPanel:
-    path = matrix(folder, values)
+    names, path = [f"c{i:02d}" for i in range(len(values))], folder / "w.csv"
+    pd.DataFrame(values, index=names, columns=names).to_csv(path)
     return pp.read_panel(frame(), {**spec(), "weights": [{"path": str(path), **table}]})
 
 
@@ -220,7 +189,7 @@ def test_distances_as_weights_are_asked_about(tmp_path: Path) -> None:
     np.testing.assert_allclose(meant.panel.weights["w"].dense[0, 1:], places()[0, 1:] / places()[0].sum(), rtol=1e-10)
 
 
-def test_distances_become_weights_of_them(tmp_path: Path) -> None:
+def test_distances_become_weights_of_them_up_to_the_cutoff(tmp_path: Path) -> None:
     real = with_w(tmp_path, places(), kind="distance", power=2.0, cutoff=600.0)
     with np.errstate(divide="ignore"):
         expected = np.where((places() > 0) & (places() <= 600), places() ** -2.0, 0.0)
@@ -231,17 +200,12 @@ def test_distances_become_weights_of_them(tmp_path: Path) -> None:
         with_w(tmp_path, together, kind="distance")
     with pytest.raises(BadInput, match="cutoff"):
         with_w(tmp_path, places(), kind="distance", cutoff=-1.0)
-
-
-def test_units_at_the_cutoff_are_neighbours(tmp_path: Path) -> None:
     whole = np.ceil(places())
     real = with_w(tmp_path, whole, kind="distance", cutoff=float(whole.max()))
     np.testing.assert_array_equal(real.panel.weights["w"].dense > 0, whole > 0)
 
 
 def test_weights_of_many_kinds_do_not_look_like_distances() -> None:
-    import scipy.sparse as sp
-
     rng, n = np.random.default_rng(3), UNITS
     level = rng.normal(size=n)
     with np.errstate(divide="ignore"):
@@ -259,9 +223,6 @@ def test_links_of_distances_are_weights_of_those_links(tmp_path: Path) -> None:
     (tmp_path / "w.csv").write_text("focal,neighbor,weight\na,b,2\nb,a,2\nb,c,4\nc,b,4\n")
     found = from_file(tmp_path / "w.csv", tuple("abc"), standardize="none", of_distance=lambda d: 1 / d)
     np.testing.assert_allclose(found.dense, [[0, 0.5, 0], [0.5, 0, 0.25], [0, 0.25, 0]])
-
-
-# Cells of text, rows above the header, periods in words.
 
 
 def odd() -> pd.DataFrame:
@@ -307,21 +268,14 @@ def test_marks_and_gaps_are_said_together_with_their_remedy() -> None:
         pp.read_panel(table.replace(".", "about 3").replace("-", 1.0), spec())
 
 
-def days(text: str) -> pd.Timestamp:
-    return pd.Timestamp(f"{text}-12-31")
-
-
-@pytest.mark.parametrize(
-    ("shown", "said"),
-    [
-        ("FY{}/09".format, "'FY2000/09' is read as 2000"),
-        ("{}Q4".format, "'2000Q4' is read as 2000"),
-        ("31/12/{}".format, "'31/12/2000' is read as 2000"),
-        ("{}年".format, ""),
-        (days, "2000-12-31 is read as 2000"),
-        (lambda year: 36_891 + int((year - 2000) * 365.25), "36891 is read as 2000"),
-    ],
-)
+@pytest.mark.parametrize(("shown", "said"), [
+    ("FY{}/09".format, "'FY2000/09' is read as 2000"),
+    ("{}Q4".format, "'2000Q4' is read as 2000"),
+    ("31/12/{}".format, "'31/12/2000' is read as 2000"),
+    ("{}年".format, ""),
+    (lambda year: pd.Timestamp(f"{year}-12-31"), "2000-12-31 is read as 2000"),
+    (lambda year: 36_891 + int((year - 2000) * 365.25), "36891 is read as 2000"),
+])  # fmt: skip
 def test_what_is_read_as_a_year_is_said(shown: Callable[[Any], object], said: str) -> None:
     data = frame().assign(year=lambda d: d["year"].map(shown))
     real = pp.read_panel(data, {**SPEC, "read": {"years": True}})
@@ -355,9 +309,6 @@ def test_a_share_is_a_hundredth_of_its_points() -> None:
     data.loc[7, "x"] = "0"  # which needs no sign
     shares, points = (pp.read_panel(data, {**SPEC, "read": {"percent": how}}) for how in ("share", "points"))
     np.testing.assert_allclose(shares.panel.variables["x"] * 100, points.panel.variables["x"], rtol=1e-12)
-
-
-# Wide tables.
 
 
 def wide() -> pd.DataFrame:
@@ -454,9 +405,6 @@ def test_reshape_says_what_it_left_out_and_refuses_points_of_thousands(
     assert not (tmp_path / "m.csv").exists()
 
 
-# Names that look like numbers or like a missing value, and letters of Western files.
-
-
 def test_ids_with_zeros_go_from_init_to_the_tables(tmp_path: Path) -> None:
     data = frame()
     data["city"] = [f"0{1000 + i}" for i in pd.factorize(data["city"])[0]]
@@ -500,3 +448,137 @@ def test_an_index_of_units_and_periods_is_read_as_columns() -> None:
     real, same = (pp.read_panel(table, spec()) for table in (frame(), frame().set_index(["city", "year"])))
     np.testing.assert_array_equal(real.panel.variables["y"], same.panel.variables["y"])
     assert 'unit = "city"' in pp.init(frame().set_index(["city", "year"]))
+
+
+# Mistakes in a spec
+
+
+def with_doses() -> pd.DataFrame:
+    """A dose beside the policy, which moves with what moves the outcome; instruments, moderators, codes and places."""
+    table, rng = frame(1, 30), np.random.default_rng(1)
+    city, size = pd.factorize(table["city"])[0], len(table)
+    z, u, weak = rng.normal(size=(3, size))
+    fi = 2 + z + 0.5 * u + 0.3 * (table["year"] - 2000) + rng.normal(size=30)[city]
+    y, x, places = table["y"] + 0.2 * fi + 0.4 * u, table["x"], rng.uniform(size=(2, 30)) * 10
+    return table.assign(y=y, fi=fi, z=z, weak=weak, zero=0.0, fixed=rng.normal(size=30)[city], name="text",
+                        coded=np.where(rng.random(size) < 0.02, -99.0, x), again=3 * y + rng.normal(size=size) / 9,
+                        twice=2 * y + 1, about5=(fi - 5) ** 2, strong=z + rng.normal(size=size) / 3,
+                        lon=100 + places[0][city], lat=30 + places[1][city], long=5 + places[0][city],
+                        metres=1e5 * (100 + places[0][city]))  # fmt: skip
+
+
+def asked(treatment: str = "fi", controls: tuple[str, ...] = ("x",), **tables: Any) -> dict[str, Any]:
+    panel = {"unit": "city", "period": "year", "outcome": "y", "treatment": treatment, "controls": list(controls)}
+    return {**tables, "panel": panel | tables.get("panel", {})}
+
+
+PLACED = {"longitude": "lon", "latitude": "lat"}
+REFUSED = {
+    "dose that never changes": (asked("zero", panel={"treatment_kind": "continuous"}), "the treatment is 0 everywhere"),
+    "product with a column that is not there": (
+        asked(transform={"p": {"product": ["d", "q"]}}, controls=("p",)), "there is no column 'q'"),
+    "effects of spatial models without W": (asked(spatial={"effects": ["unit"]}), "effects without spatial weights"),
+    "effects that no model has": (asked(spatial={"effects": ["both"]}), "two-way"),
+    "places exchanged, with errors by distance alone": (
+        asked("d", panel={"longitude": "lat", "latitude": "lon"}, inference={"errors": ["conley:200"]}),
+        'if they are exchanged, say longitude = "lon", latitude = "lat"'),
+    "places of text": (asked("d", panel=PLACED | {"latitude": "name"}), "the latitude of 30 units is not on the globe"),
+    "places in metres": (
+        asked("d", panel=PLACED | {"longitude": "metres"}), "give degrees as numbers, such as 116.4 and 39.9"),
+}  # fmt: skip
+SAID = {
+    "places whose names are exchanged": (
+        asked("d", panel={"longitude": "lat", "latitude": "long"}), "their names say the opposite"),
+    "instrument that does not move": (asked(iv={"instruments": ["fixed"]}), "absorbed by the unit and time effects"),
+    "weak instrument": (asked(iv={"instruments": ["weak"]}), "may be weak"),
+    "moderator that does not vary": (asked("d", moderation={"by": ["zero"]}), "zero does not vary"),
+    "moderator without its own coefficient": (asked("d", moderation={"by": ["fixed"]}), "absorb its own coefficient"),
+    "a code that is taken for a number": (asked("d", controls=("coded",)), "coded is -99"),
+    "the outcome again as a control": (asked("d", controls=("again", "x")), "is the outcome in another form"),
+    "tables that need dates, of a dose": (asked(robustness={"staggered": True}), "fi has no dates of adoption"),
+    "the outcome again as an instrument": (asked(iv={"instruments": ["twice"]}), "is the outcome in another form"),
+    "the outcome again as a mediator": (asked(panel={"mediators": ["twice"]}), "is the outcome in another form"),
+    "the outcome again as a moderator": (asked(moderation={"by": ["twice"]}), "is the outcome in another form"),
+    "the treatment again as an instrument": (
+        asked(transform={"z2": {"square": "fi"}}, iv={"instruments": ["z2"]}), "regressor fi in another form"),
+    "a product without a part": (
+        asked(controls=("p",), transform={"p": {"product": ["fi", "x"]}}), "x is no regressor"),
+    "a product of the treatment in its place": (
+        asked("p", controls=("x",), transform={"p": {"product": ["fi", "x"]}}), "fi is no regressor"),
+    "a square without its part": (asked(controls=("s",), transform={"s": {"square": "x"}}), "x is no regressor"),
+    "the square of the treatment": (
+        asked(controls=("x", "s"), transform={"s": {"square": "fi"}}), "slope of its effect where fi is 0"),
+    "the square of a file about the mean of a dose": (
+        asked(controls=("x", "about5")), "slope of its effect where fi is 5"),
+    "OLS and 2SLS apart": (asked(iv={"instruments": ["strong"]}), "OLS and 2SLS disagree"),
+    "a 0/1 policy as a dose": (asked("d", panel={"treatment_kind": "continuous"}), "declares it a dose"),
+    "a 0/1 policy as a dose, and dates": (
+        asked("d", panel={"treatment_kind": "continuous"}, robustness={"staggered": True}),
+        'd has no dates of adoption, for it is declared a dose'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_a_mistake_that_cannot_be_meant_is_one_line(mistake: str) -> None:
+    settings, said = REFUSED[mistake]
+    with pytest.raises(BadInput) as error:
+        pp.estimate(with_doses(), settings)
+    lines = str(error.value).splitlines()
+    assert any(said in line for line in lines), lines
+    assert len(lines) == len(error.value.problems)
+
+
+@pytest.mark.parametrize("mistake", SAID)
+def test_a_mistake_that_may_be_meant_is_said(mistake: str) -> None:
+    settings, said = SAID[mistake]
+    tables = pp.estimate(with_doses(), settings)
+    sentences = [*tables.notes, *(check.sentence for check in tables.warnings if check.severity)]
+    assert any(said in sentence for sentence in sentences), sentences
+
+
+FINE = {
+    "a product with all its parts": asked(controls=("x", "z", "p"), transform={"p": {"product": ["x", "z"]}}),
+    "a product with what the effects absorb": asked(controls=("x", "p"), transform={"p": {"product": ["x", "fixed"]}}),
+    "parts centred and in another unit": asked(
+        controls=("x", "p"), transform={"c": {"centre": "x"}, "k": {"scale": ["c", 3]}, "p": {"square": "k"}}),
+    "places by their names": asked("d", panel={"longitude": "long", "latitude": "lat"}),
+    "an instrument of its own": asked(iv={"instruments": ["z"]}),
+}  # fmt: skip
+SPOKEN = ("interaction-parts:", "square-of-treatment:", "outcome-again:", "endogenous-again:", "exchanged-coordinates")
+
+
+@pytest.mark.parametrize("case", FINE)
+def test_what_is_no_mistake_is_not_warned_of(case: str) -> None:
+    found = [check for check in pp.estimate(with_doses(), FINE[case]).warnings if check.name.startswith(SPOKEN)]
+    assert found
+    assert not [check.sentence for check in found if check.severity]
+
+
+def test_a_dose_is_asked_nothing_that_needs_dates_and_its_range_has_ends() -> None:
+    names = {check.name for check in pp.estimate(with_doses(), asked("d")).warnings}
+    dose = pp.estimate(with_doses(), asked("d", panel={"treatment_kind": "continuous"})).warnings
+    dated = {"cohort-wise", "placebo-in-time", "pre-trend", "leave-out:cohort"}
+    assert dated <= names
+    assert not dated & {check.name for check in dose}
+    (why,) = [check.sentence for check in dose if check.name == "unequal-trends"]
+    assert "declared a dose" in why
+    (said,) = [note for note in pp.estimate(with_doses().assign(fi=lambda t: 1e6 + t["fi"] / 1e3), asked()).notes
+               if "any strength" in note]  # fmt: skip
+    low, _, high = said.partition("values, ")[2].partition(")")[0].partition(" to ")
+    assert float(low) < float(high)
+
+
+def test_a_regression_that_fits_exactly_has_no_errors() -> None:
+    tables = pp.estimate(with_doses(), asked(iv={"instruments": ["twice"]})).frame
+    reduced = tables[(tables["table"] == "I") & (tables["column"] == 4)]
+    assert len(reduced)
+    assert reduced["se"].isna().all()
+    assert reduced["pvalue"].isna().all()
+
+
+def test_a_test_of_a_term_that_is_not_there_names_those_that_are() -> None:
+    column = pp.estimate(with_doses(), asked())["2", 5]
+    with pytest.raises(BadInput, match="no term 'foo'; allowed: did, x"):
+        column.lincom("foo - did")
+    with pytest.raises(BadInput):
+        column.test("0.5 < did < 0.1")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import shlex
 import signal
 import subprocess
@@ -17,10 +16,11 @@ from typing import Any
 import commands
 import numpy as np
 import pytest
+from commands import words
 from masked import NO_AVX2, NO_AVX512, NO_FMA, STUDIES, hash_of, masked, panelproof, ran
 from schedulers import started
 
-from cluster import Environment, numbers
+from cluster import numbers
 from estimators import TwoWayDID
 from experiments.run.places import place_of
 from experiments.run.resume import Resume, check_origins, describe_stale_blocks
@@ -38,10 +38,6 @@ DIFFER = "numbers differ in the last digits although versions are equal: exp, lo
 PORTABLE = ("--numbers", "portable")
 FEW = ("--replications", "64")
 MOST = NO_AVX2 | NO_FMA | {"OPENBLAS_CORETYPE": "Prescott", "OPENBLAS_BLOCK_FACTOR": "20"}
-
-
-def words(text: str) -> str:
-    return " ".join(text.split())
 
 
 @V3
@@ -217,13 +213,10 @@ def test_the_process_stays_the_same_when_it_starts_anew(tmp_path: Path) -> None:
     assert out.startswith("long"), "what it says is said once, on standard output"
 
 
-def test_what_a_command_says_goes_before_the_table_of_its_file() -> None:
+def test_what_a_command_says_with_either_dash_goes_before_the_table_of_its_file(tmp_path: Path) -> None:
     table = {"where": "local", "workers": 3, "numbers": "portable"}
     place = place_of("serial", table=table, numbers="default")
     assert (place.where, vars(place.back)) == ("serial", {"memory": None}), "options belong to the place beside them"
-
-
-def test_options_of_a_command_are_written_with_either_dash(tmp_path: Path) -> None:
     (tmp_path / "hosts").touch()
     place = place_of("ssh", options=("hosts=a", f"known-hosts={tmp_path / 'hosts'}"))
     assert vars(place.back)["known_hosts"] == str(tmp_path / "hosts")
@@ -257,14 +250,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def in_folder(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own, which finds the modules of the folder."""
-    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-    return commands.run(folder, *arguments, env={**os.environ, "PYTHONPATH": path})
-
-
 def run_study(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return in_folder(folder, "run", "study.toml", "--cluster", "serial", "--store", "x.zarr", *options)
+    return commands.run(folder, "run", "study.toml", "--cluster", "serial", "--store", "x.zarr", *options)
 
 
 def test_a_resume_after_an_edit_is_refused_until_it_is_accepted(folder: Path) -> None:
@@ -289,7 +276,7 @@ def test_a_resume_after_an_edit_is_refused_until_it_is_accepted(folder: Path) ->
     store = ZarrStore.open(folder / "x.zarr")
     assert [origin.blocks for origin in store.environments] == [2, 1]
     assert [origin.differs for origin in store.environments] == [(), ("other code of made_up_shifted",)]
-    info = in_folder(folder, "store", "info", "x.zarr").stdout
+    info = commands.run(folder, "store", "info", "x.zarr").stdout
     assert "(2 blocks)" in info
     assert "(1 block; differs from the first: other code of made_up_shifted)" in info
 
@@ -316,7 +303,11 @@ def loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_an_edit_in_one_session_is_seen(loaded: Path) -> None:
     """A module that is loaded anew is other code, and its new class is what runs."""
-    run(Study.from_toml(loaded / "study.toml"), store=loaded / "x.zarr")
+    study = Study.from_toml(loaded / "study.toml")
+    names, digests = zip(*environment_of(study).code, strict=True)  # plug-ins belong to it, and rooms once
+    assert names == ("sim", "estimators", "results", "cluster", "experiments", "made_up_shifted")
+    assert all(digests)
+    run(study, store=loaded / "x.zarr")
     (loaded / "made_up_shift.py").write_text("SHIFT = 100.0\n")
     for name in ("made_up_shifted", "made_up_shift"):
         del sys.modules[name]
@@ -387,11 +378,3 @@ def test_a_store_that_does_not_say_by_which_code_is_refused_too(tmp_path: Path) 
         run(small_study(replications=128), store=tmp_path / "x.zarr")
     mixed = run(small_study(replications=128), store=tmp_path / "x.zarr", plan=Resume(accept_code_change=True))
     assert [origin.blocks for origin in mixed.environments] == [2, 2]
-
-
-def test_plug_ins_are_part_of_the_environment_and_rooms_once(loaded: Path) -> None:
-    here = environment_of(Study.from_toml(loaded / "study.toml"))
-    assert isinstance(here, Environment)
-    names = [name for name, _ in here.code]
-    assert names == ["sim", "estimators", "results", "cluster", "experiments", "made_up_shifted"]
-    assert all(digest for _, digest in here.code)

@@ -36,6 +36,11 @@ THREADS = "OPENBLAS_NUM_THREADS"  # which commands set themselves
 BYTES = 1 << 17  # of a request at most
 
 
+def words(text: str) -> str:
+    """A text without the line breaks of a terminal."""
+    return " ".join(text.split())
+
+
 def run(
     folder: Path, *arguments: object, env: Mapping[str, str] | None = None, stdout: int | None = None,
     stderr: int | None = None, timeout: float = 240.0, root: Path = ROOT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,15 @@ DATA = Path(__file__).resolve().parents[1] / "data"
 CONTROLS = ("road", "book")
 UNITS, PERIODS = 36, 9
 
-PANEL = """
-[panel]
-unit = "city"
-period = "year"
-outcome = "y"
-treatment = "d"
-controls = ["road", "book"]
-"""
+
+def spec(treatment: str, controls: Sequence[str] = ("x",), more: str = "") -> str:
+    """A spec of y on a treatment and controls, cities in years; more: further keys of [panel], and tables."""
+    names = ", ".join(f'"{name}"' for name in controls)
+    panel = 'unit = "city"\nperiod = "year"\noutcome = "y"'
+    return f'\n[panel]\n{panel}\ntreatment = "{treatment}"\ncontrols = [{names}]\n{more}'
+
+
+PANEL = spec("d", CONTROLS)
 PLACES = 'longitude = "lon"\nlatitude = "lat"\n'
 
 WHOLE = f"""{PANEL}
@@ -77,12 +79,12 @@ def neighbours() -> Weights:
     return Weights.of(tuple(table.columns), table.to_numpy(np.float64), name="grid")
 
 
-def nearest(k: int) -> Weights:
-    """W of the k nearest cities by great-circle distance, row-standardised, by loops of numpy's own."""
-    places = frame().drop_duplicates("city")
+def nearest(k: int, table: pd.DataFrame | None = None) -> Weights:
+    """W of the k nearest cities (of a table) by great-circle distance, row-standardised, by loops of numpy's own."""
+    places = (frame() if table is None else table).drop_duplicates("city")
     lon, lat = (np.radians(places[name].to_numpy()) for name in ("lon", "lat"))
-    raw = np.zeros((UNITS, UNITS))
-    for i in range(UNITS):
+    raw = np.zeros((len(places), len(places)))
+    for i in range(len(places)):
         cosine = np.sin(lat[i]) * np.sin(lat) + np.cos(lat[i]) * np.cos(lat) * np.cos(lon - lon[i])
         cosine[i] = -1.0
         raw[i, np.argsort(cosine)[-k:]] = 1.0
