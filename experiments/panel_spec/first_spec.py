@@ -161,6 +161,11 @@ def _of_several(frame: pd.DataFrame, keys: tuple[str, str] | None) -> Iterator[s
     cells = frame.groupby(list(keys), sort=False)
     yield f"[collapse]: are the {len(frame):,} rows individuals, of which {len(cells):,} means are taken?"
     for name in (str(name) for name in frame.columns if name not in keys):
+        parts = sorted(frame[name].unique()) if pd.api.types.is_integer_dtype(frame[name]) else []
+        last = len(parts)
+        if last > 1 and parts == list(range(1, last + 1)) and not frame.duplicated([*keys, name]).any():
+            yield (f"[collapse]: {name} numbers the rows of a unit and period, from 1 to {last}: if it is a part of "
+                   f"{keys[1]}, such as a quarter, make one column of both: {keys[1]} * {last} + {name}")  # fmt: skip
         held = () if pd.api.types.is_numeric_dtype(frame[name]) else frame[name].unique()
         if len(held) * len(cells) == len(frame) and (cells[name].nunique() == len(held)).all():
             yield (f"[collapse]: each unit and period has one row of {listed(map(repr, held), 4)} in {name}: if these "
@@ -181,6 +186,8 @@ def _questions(look: Look) -> Iterator[str]:
     for name, why in look.unused.items():
         if "degrees" in why:
             yield f"longitude, latitude: {name} {why}"
+        elif "or empty" in why and look.treatment is None and look.first_treated is None:
+            yield f"treatment: {name} {why}"
         elif (said := re.search(r"holds text.*, such as '(.*)'", why)) and DRESSED.fullmatch(said[1]):
             yield f"{name} {why}, and is not used: if it holds numbers, write them without other signs"
         if "names units" in why and rank(name, UNIT_WORDS) < rank(look.unit, UNIT_WORDS):
