@@ -443,7 +443,8 @@ class Proposal:
             what = "is it the header once more" if values == (name,) else "are they totals"
             yield f"[read] exclude: rows of {name} {listed(map(repr, values))} left out: {what}?"
         if self.missing:
-            yield f"[read] missing: do {listed(map(repr, self.missing))} mean missing?"
+            do = "does" if len(self.missing) == 1 else "do"
+            yield f"[read] missing: {do} {listed(map(repr, self.missing))} mean missing?"
         if self.named:
             yield (f'[read] missing: is "{NOT_AVAILABLE}" in {listed(self.named)} a name? If it means missing, say '
                    f'missing = ["{NOT_AVAILABLE}"]')  # fmt: skip

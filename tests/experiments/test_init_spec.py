@@ -314,6 +314,7 @@ ODD: dict[str, tuple[pd.DataFrame, tuple[str, str] | None, int, tuple[str, ...]]
     "a name of a unit": (with_cell("city", None), PLACES, 1,
                          ("unit: is it code? city names units as code does, and is empty in 1 row: fill it to name "
                           "them so",)),
+    "one mark": (with_cell("road", "."), PLACES, 1, ("does '.' mean missing?",)),
     "a column of 1 or nothing beside a treatment": (
         made_cities.frame().assign(law=lambda t: t["d"].where(t["d"] == 1)), PLACES, 0, ("law",)),
     "nothing odd": (made_cities.frame(), PLACES, 0, ("unit",)),
