@@ -176,7 +176,7 @@ class RunContext:
             if not store.exists() or ZarrStore.open(store).fingerprint == schema_of(study).fingerprint:
                 raise
             raise bad("holds the page of another panel, spec or claim", where=str(self.folder),
-                      allowed="a folder a page", remedy="choose another --out, or delete it") from fault  # fmt: skip
+                      allowed="one page a folder", remedy="choose another --out, or delete it") from fault  # fmt: skip
 
     def run(self, name: str, study: Study) -> Store:
         """Run what is missing of a study."""

@@ -312,6 +312,7 @@ def test_another_panel_in_the_same_folder_is_refused_and_nothing_is_lost(
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert (
-        "out; holds the page of another panel, spec or claim; allowed: a folder a page; choose another --out" in said[0]
+        "out; holds the page of another panel, spec or claim; allowed: one page a folder; choose another --out"
+        in said[0]
     )
     assert (folder / "out" / "trust.json").read_bytes() == kept

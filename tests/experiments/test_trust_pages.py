@@ -248,7 +248,7 @@ def test_an_effect_that_is_no_number_is_refused_before_any_work(tmp_path: Path, 
 
 def test_an_effect_of_the_other_sign_is_refused(tmp_path: Path) -> None:
     real = replace(ALL, dates=((4, 20), (6, 20))).real(tmp_path, 1, effect=2.0)
-    with pytest.raises(BadInput, match=r"--effect; effect -0.3, and the claim is .*; allowed: an effect as signed as"):
+    with pytest.raises(BadInput, match=r"--effect; effect -0.3, and the claim is .*; allowed: an effect with the sign"):
         trust(real, effect=-0.3, replications=128)
 
 
