@@ -38,7 +38,7 @@ from experiments.panel_spec.sections import SpecTables
 from experiments.panel_spec.spec import RealPanel, real_panel_of, spec_of
 from experiments.panel_spec.weights import AnyWeights, WeightsSection
 from experiments.settings import Table, in_toml
-from results.store.disk import write_whole
+from results.store.disk import check_folder, write_whole
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel, seen_in
 from sim.panel_files import Rows, TablePlace, check_table, index_as_columns, unit_labels
@@ -142,6 +142,7 @@ def write_first_spec(proposed: Callable[[], str], out: Path) -> str:
     """Write a proposal into a new file, and return it; raises BadInput, before it is made, for one that exists."""
     if out.exists():
         raise bad("exists already", where=str(out), allowed="a new file", remedy="remove it or choose another --out")
+    check_folder(out.parent)
     text = proposed()
     write_whole(out.parent, {out.name: text})
     return text

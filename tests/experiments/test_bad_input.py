@@ -315,6 +315,8 @@ COMMANDS: dict[str, tuple[list[str], Words]] = {
     "command of no group": (["panel", "init", "x.csv"],
                             ("No such command 'init'. Did you mean `panelproof init`? See `panelproof panel",)),
     "command of another group": (["store", "report", "x.zarr"], ("Did you mean `panelproof report`?",)),
+    "spec below a file": (["init", "{folder}/example.csv", "--out", "{folder}/example.csv/S.toml"],
+                          ("example.csv; cannot be written: example.csv is a file; allowed: a writable folder",)),
     "option without its value": (["report", "x.zarr", "--html"], ("See `panelproof report --help`",)),
     "near command of a group": (["panel", "chek", "x.csv"], ("Did you mean 'check'?",)),
     "misspelt option": (["run", "bias", "--workrs", "2"], ("--workrs", "--workers")),
