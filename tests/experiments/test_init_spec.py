@@ -148,7 +148,8 @@ def ranked() -> pd.DataFrame:
 
 MONTHS = [f"{year}-{month:02d}-01" for year in (2019, 2020) for month in range(1, 13)]
 NO_PANELS: dict[str, tuple[pd.DataFrame, str]] = {
-    "dates": (monthly(MONTHS), "panel.csv, column 'year', row 2, unit a; the period is '2019-01-01'"),
+    "dates": (monthly(MONTHS), "panel.csv, column 'year', row 2, unit a; the period is '2019-01-01'; allowed: whole "
+                               "numbers such as 2006; number the periods 1, 2, 3 and so on"),
     "months": (monthly([text[:7].replace("-", "") for text in MONTHS]),
                "column 'year'; the periods 201901 to 202012 look like"),
     "two rows of a period": (monthly([2001, 2002, *range(2002, 2024)]),
