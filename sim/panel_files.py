@@ -402,9 +402,8 @@ class Rows:
             at = f"{file}, column {period!r}, row {first + places[wrong]}, unit {labels[wrong]}"
             given = cell_text(frame[period].iloc[wrong]) if unit_label(frame[period].iloc[wrong]) else "missing"
             year = frame[period].astype(str).str.extract(r"((?:1[89]|20)\d\d)")[0]
-            parts = (
-                pd.MultiIndex.from_arrays([labels, year])[year.notna()].duplicated().any()
-            )  # of years, as months are
+            pairs = pd.MultiIndex.from_arrays([labels, year])[year.notna()]
+            parts = 0 < pairs.nunique() <= 0.6 * len(pairs)  # most units have two periods a year or more
             remedy = "number the periods 1, 2, 3 and so on" if parts else (
                 "give the year as a number, or number the periods 1, 2, 3 and so on; years = true in [read] takes the "
                 "year from a text or a date that holds one")  # fmt: skip
