@@ -175,7 +175,7 @@ def _outcome(arguments: Sequence[str] | None, said: set[object]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        return _usage(error)
+        return _usage(error, words)
     except (KeyboardInterrupt, click.Abort):
         if arguments is None:  # a further Ctrl-C, or a cluster that had only begun to start, would end in a traceback
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -204,12 +204,14 @@ def _is_resumed(arguments: Sequence[str] | None) -> bool:
     return next((word for word in given if not word.startswith("-")), None) in RESUMED
 
 
-def _usage(error: click.ClickException) -> int:
+def _usage(error: click.ClickException, words: Sequence[str]) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message())
         return 2
     context = getattr(error, "ctx", None)
-    path = context.command_path if context else "panelproof"
+    # Of an option without its value click does not say which command it stands behind.
+    command = next((f" {word}" for word in words if word in COMMANDS), "")
+    path = context.command_path if context else f"panelproof{command}"
     text = " ".join(error.format_message().split())
     if (asked := re.match("No such command '([^']+)'", text)) and asked[1] in COMMANDS:  # below another command
         text += f" Did you mean `panelproof {asked[1]}`?"

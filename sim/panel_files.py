@@ -401,9 +401,13 @@ class Rows:
         if wrong is not None:
             at = f"{file}, column {period!r}, row {first + places[wrong]}, unit {labels[wrong]}"
             given = cell_text(frame[period].iloc[wrong]) if unit_label(frame[period].iloc[wrong]) else "missing"
-            problems.append(Problem(f"the period is {given}", at, "whole numbers such as 2006",
-                                    "give the year as a number, or number the periods 1, 2, 3 and so on; years = true "
-                                    "in [read] takes the year from a text or a date that holds one"))  # fmt: skip
+            year = frame[period].astype(str).str.extract(r"((?:1[89]|20)\d\d)")[0]
+            pairs = pd.MultiIndex.from_arrays([labels, year])[year.notna()]
+            parts = 0 < pairs.nunique() <= 0.6 * len(pairs)  # most units have two periods a year or more
+            remedy = "number the periods 1, 2, 3 and so on" if parts else (
+                "give the year as a number, or number the periods 1, 2, 3 and so on; years = true in [read] takes the "
+                "year from a text or a date that holds one")  # fmt: skip
+            problems.append(Problem(f"the period is {given}", at, "whole numbers such as 2006", remedy))
         elif code := uneven_code(years):
             problems.append(Problem(f"the periods {years.min()} to {years.max()} look like {code[0]}, which are not "
                                     "one step apart as numbers", f"{file}, column {period!r}",

@@ -40,6 +40,8 @@ LOOSE = (("i", "j"), ("1", "2"), ("o", "d"), ("a", "b"))  # the same, in a table
 DISTANCES = ("distance", "dist", "km", "miles", "meters", "metres", "距离", "公里")
 STRENGTHS = ("weight", "weights", "w", "wij", "value", "权重", *DISTANCES)
 NUMBERED = re.compile(r"[^\d]*(\d+)")
+LINES = {".gal": "names without spaces, and for each unit a line with its number of neighbours and one of their names",
+         ".gwt": "names without spaces, and below the first line a unit, a neighbour and a number in each"}  # fmt: skip
 SHAPES = "a square matrix with names in the first row and column, or columns focal, neighbor, weight"
 
 
@@ -129,7 +131,10 @@ def from_file(
                   allowed="weights, of which near units have larger ones",
                   remedy='say kind = "distance", or meant = true if they are weights')  # fmt: skip
     made = connected(raw, kept, islands, coordinates, standardize, name)
-    return replace(made, read=_reading_note(path, content, edges, units, layout))
+    read = _reading_note(path, content, edges, units, layout)
+    if of_distance is None and not meant and (held := _of_geoda(raw, path)):
+        read = f"{read} {held}".lstrip()
+    return replace(made, read=read)
 
 
 def _reading_note(
@@ -146,6 +151,14 @@ def _reading_note(
 def _in_file_order(path: Path, units: tuple[str, ...]) -> str:
     return (f"{path.name} names no units: its rows are taken for those of the panel's file in its order "
             f"({listed(units, 3)}).")  # fmt: skip
+
+
+def _of_geoda(raw: sp.csr_array, path: Path) -> str:
+    """What to doubt of the unequal numbers of a .gwt file; nothing of another file."""
+    if path.suffix.lower() != ".gwt" or not raw.nnz or np.ptp(raw.data) == 0:
+        return ""
+    return (f"The numbers {raw.data.min():g} to {raw.data.max():g} of {path.name} are taken for weights. GeoDa writes "
+            'distances into .gwt files: say kind = "distance" if they are, meant = true if not.')  # fmt: skip
 
 
 TRIPLES = 20_000  # in which distances are looked for
@@ -237,11 +250,12 @@ def keys_of_file(path: Path, units: tuple[str, ...]) -> tuple[dict[str, Any], li
     keys: dict[str, Any] = {"kind": "file"}
     asked, layout = [], FileLayout()
     try:
-        content = _read(path, layout)
+        content = named = _read(path, layout)
         if isinstance(content, Edges):
             content = _in_order(content, units, path, layout)
+        counted = content is not named
     except BadInput as error:
-        layout = replace(layout, order=units)
+        counted, layout = False, replace(layout, order=units)
         content = _read(path, layout)
         if isinstance(content, Edges):
             content = _in_order(content, units, path, layout)
@@ -255,6 +269,8 @@ def keys_of_file(path: Path, units: tuple[str, ...]) -> tuple[dict[str, Any], li
         edges = content
         if edges.read:
             asked.append(edges.read.rstrip(".") + "?")
+        if counted:
+            asked.append(_in_file_order(path, units).rstrip(".") + "?")
     else:
         edges = _named(_square(content, units, path), units)
         if "units" not in keys:
@@ -266,6 +282,8 @@ def keys_of_file(path: Path, units: tuple[str, ...]) -> tuple[dict[str, Any], li
                      "leave them out?")  # fmt: skip
     try:
         raw = _from_edges(edges, units, keys.get("others", "error"), path)
+        if held := _of_geoda(raw, path):
+            asked.append(f"kind: {held}")
         distances = edges.distances or look_like_distances(raw) or look_like_distances(sp.csr_array(raw + raw.T))
         if distances:
             keys["kind"] = "distance"
@@ -315,8 +333,10 @@ def _read(path: Path, layout: FileLayout) -> Edges | sp.csr_array | Floats:
     except BadInput:
         raise
     except (*UNREADABLE, UnicodeError) as error:
-        raise bad(f"cannot be read as {path.suffix[1:]} ({first_line(error)})", where=path.name,
-                  allowed="an edge list or an N x N matrix of numbers", remedy="save it again") from error  # fmt: skip
+        lines = LINES.get(path.suffix.lower())  # whose errors are libpysal's own, and say nothing to a user
+        raise bad(f"cannot be read as {path.suffix[1:]}" + ("" if lines else f" ({first_line(error)})"),
+                  where=path.name, allowed=lines or "an edge list or an N x N matrix of numbers",
+                  remedy="save it again") from error  # fmt: skip
 
 
 def _of_table(path: Path, layout: FileLayout) -> Edges | Floats:

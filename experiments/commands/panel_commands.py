@@ -99,13 +99,14 @@ def panel_check(panel: Path, spec: Path, as_json: bool) -> None:
 def panel_example(folder: Path) -> None:
     """Write a synthetic panel.csv and its spec.toml into FOLDER."""
     from experiments.panel_spec.first_spec import EXAMPLE_SPEC, example_frame
-    from results.store.disk import write_whole
+    from results.store.disk import check_folder, write_whole
     from sim.errors import bad
 
     for name in ("panel.csv", "spec.toml"):
         if (folder / name).exists():
             raise bad(f"{name} exists already", where=str(folder), allowed="a folder without it",
                       remedy="choose another folder")  # fmt: skip
+    check_folder(folder, "choose another folder")
     write_whole(folder, {"panel.csv": str(example_frame().to_csv(index=False)), "spec.toml": EXAMPLE_SPEC})
     click.echo(f"wrote {folder / 'panel.csv'} and {folder / 'spec.toml'} (synthetic data)")
     panel, spec, out = (quote(str(folder / name)) for name in ("panel.csv", "spec.toml", "out"))
@@ -122,7 +123,7 @@ def panel_example(folder: Path) -> None:
 def panel_reshape(wide: Path, out: Path, value: str, period: str, sheet: str | None) -> None:
     """Write the long table of WIDE, whose columns are called by a name and a year, such as gdp2006."""
     from experiments.panel_spec.reading import empty_years, first_read, grouped_problems, to_long
-    from results.store.disk import write_whole
+    from results.store.disk import check_folder, write_whole
     from sim.errors import amount, bad, refuse
 
     if out.exists():
@@ -130,6 +131,7 @@ def panel_reshape(wide: Path, out: Path, value: str, period: str, sheet: str | N
     if out.suffix.lower() != ".csv":
         raise bad(f"has the extension {out.suffix or '(none)'}", where=str(out), allowed="a file ending in .csv",
                   remedy="choose another --out")  # fmt: skip
+    check_folder(out.parent)
     place, table = first_read(wide, sheet)
     refuse(grouped_problems(table))
     long = to_long(table, value=value, period=period)

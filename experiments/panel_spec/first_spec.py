@@ -38,7 +38,7 @@ from experiments.panel_spec.sections import SpecTables
 from experiments.panel_spec.spec import RealPanel, real_panel_of, spec_of
 from experiments.panel_spec.weights import AnyWeights, WeightsSection
 from experiments.settings import Table, in_toml
-from results.store.disk import write_whole
+from results.store.disk import check_folder, write_whole
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel, seen_in
 from sim.panel_files import Rows, TablePlace, check_table, index_as_columns, unit_labels
@@ -142,6 +142,7 @@ def write_first_spec(proposed: Callable[[], str], out: Path) -> str:
     """Write a proposal into a new file, and return it; raises BadInput, before it is made, for one that exists."""
     if out.exists():
         raise bad("exists already", where=str(out), allowed="a new file", remedy="remove it or choose another --out")
+    check_folder(out.parent)
     text = proposed()
     write_whole(out.parent, {out.name: text})
     return text
@@ -161,6 +162,11 @@ def _of_several(frame: pd.DataFrame, keys: tuple[str, str] | None) -> Iterator[s
     cells = frame.groupby(list(keys), sort=False)
     yield f"[collapse]: are the {len(frame):,} rows individuals, of which {len(cells):,} means are taken?"
     for name in (str(name) for name in frame.columns if name not in keys):
+        parts = sorted(frame[name].unique()) if pd.api.types.is_integer_dtype(frame[name]) else []
+        last = len(parts)
+        if last > 1 and parts == list(range(1, last + 1)) and not frame.duplicated([*keys, name]).any():
+            yield (f"[collapse]: {name} numbers the rows of a unit and period, from 1 to {last}: if it is a part of "
+                   f"{keys[1]}, such as a quarter, make one column of both: {keys[1]} * {last} + {name}")  # fmt: skip
         held = () if pd.api.types.is_numeric_dtype(frame[name]) else frame[name].unique()
         if len(held) * len(cells) == len(frame) and (cells[name].nunique() == len(held)).all():
             yield (f"[collapse]: each unit and period has one row of {listed(map(repr, held), 4)} in {name}: if these "
@@ -181,6 +187,8 @@ def _questions(look: Look) -> Iterator[str]:
     for name, why in look.unused.items():
         if "degrees" in why:
             yield f"longitude, latitude: {name} {why}"
+        elif "or empty" in why and look.treatment is None and look.first_treated is None:
+            yield f"treatment: {name} {why}"
         elif (said := re.search(r"holds text.*, such as '(.*)'", why)) and DRESSED.fullmatch(said[1]):
             yield f"{name} {why}, and is not used: if it holds numbers, write them without other signs"
         if "names units" in why and rank(name, UNIT_WORDS) < rank(look.unit, UNIT_WORDS):

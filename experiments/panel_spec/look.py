@@ -353,6 +353,8 @@ def _unused(
                 found[name] += f'; if longitude and latitude are exchanged, say longitude = "{name}"'
         elif name in constant:
             found[name] = "is constant within units"
+        elif np.isnan(values).any() and len(levels := np.unique(values[~np.isnan(values)])) == 1:
+            found[name] = f"is {levels[0]:g} or empty, and no table reads empty as 0: write 0 where it means so"
         elif name not in moving:
             found[name] = "is made up of effects of units and periods"
         elif np.isnan(values).mean() > NEARLY:

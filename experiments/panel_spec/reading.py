@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, override
@@ -443,7 +443,8 @@ class Proposal:
             what = "is it the header once more" if values == (name,) else "are they totals"
             yield f"[read] exclude: rows of {name} {listed(map(repr, values))} left out: {what}?"
         if self.missing:
-            yield f"[read] missing: do {listed(map(repr, self.missing))} mean missing?"
+            do = "does" if len(self.missing) == 1 else "do"
+            yield f"[read] missing: {do} {listed(map(repr, self.missing))} mean missing?"
         if self.named:
             yield (f'[read] missing: is "{NOT_AVAILABLE}" in {listed(self.named)} a name? If it means missing, say '
                    f'missing = ["{NOT_AVAILABLE}"]')  # fmt: skip
@@ -600,7 +601,8 @@ def first_read(path: str | Path, sheet: str | None = None) -> tuple[TablePlace, 
         if several and (joined := _with_groups(path, sheet, place, frame)) is not None:
             return _without_notes(path, sheet, *_without_units(path, sheet, *joined))
         found.append((place, frame))
-    if refusal is not None and (not found or "repeat" in refusal.problems[0].what):
+    # A row of data stands for a header where a row before it is longer than the header.
+    if refusal is not None and (not found or "repeat" in refusal.problems[0].what or not _named_mostly(found[0][1])):
         raise refusal
     return _without_notes(path, sheet, *found[0])
 
@@ -633,8 +635,13 @@ def _has_header(frame: pd.DataFrame) -> bool:
     values, wrong = numbers(frame.iloc[:, 0])
     if unnamed(names[0]) and not wrong.size and np.array_equal(np.diff(values), np.ones(len(values) - 1)):
         names = names[1:]
-    plain = [name for name in names if not _no_name(name)]
-    return not any(map(unnamed, names)) and len(plain) > len(names) / 2
+    return not any(map(unnamed, names)) and _named_mostly(names)
+
+
+def _named_mostly(names: Iterable[object]) -> bool:
+    """Whether more than half of the headings, of columns or of a table, are no data."""
+    data = [_no_name(str(name)) for name in names]
+    return sum(data) < len(data) / 2
 
 
 def unnamed(name: object) -> bool:

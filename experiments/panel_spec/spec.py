@@ -622,7 +622,7 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     further = further_variables(frame, rows, spec, panel)
     spec = spec.model_copy(update={"weights": with_orders(spec.weights, frame, rows)})
     panel = with_weights(panel, spec, table.order)
-    notes = (*said, *_notes(table, rows, without, panel, spec.panel), *frame.attrs.get("made", ()),
+    notes = (*said, *_notes(table, frame, rows, without, panel, spec.panel), *frame.attrs.get("made", ()),
              *(index_notes(spec.index, index) if spec.index and index else ()))  # fmt: skip
     return RealPanel(panel, spec, table.order, notes, index, further, rows.file)
 
@@ -712,7 +712,36 @@ def _without_lags(spec: Spec, rows: Rows) -> list[int]:
     return sorted(without)
 
 
-def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, section: PanelSection) -> Iterator[str]:
+def _adoption_notes(frame: pd.DataFrame, rows: Rows, panel: Panel, section: PanelSection) -> Iterator[str]:
+    """Units that are not observed just before their first treated period: when they adopted, as all rows of the file
+    say, those left out too, or that these do not say it."""
+    treated, seen = panel.variables[str(panel.roles.treatment)][0] == 1, seen_in(panel)
+    first, units = (treated & seen).argmax(axis=0), np.arange(len(panel.units))
+    before = np.maximum(first - 1, 0)
+    unseen = (treated & seen).any(axis=0) & ~seen[before, units] & (seen.argmax(axis=0) < first)
+    given = numbers(frame[section.treatment or section.first_treated])[0]
+    dates = given if section.first_treated else np.where(given == 1, rows.years, np.nan)
+    starts = pd.Series(dates).groupby(rows.labels).min()
+    told = {
+        (label, year) for label, year in zip(rows.labels[~np.isnan(given)], rows.years[~np.isnan(given)], strict=True)
+    }
+    late, unsure = [], []
+    for i in np.flatnonzero(unseen):
+        if starts[unit := panel.units[i]] < panel.periods[first[i]]:
+            late.append(f"{unit} ({starts[unit]:.0f})")
+        elif not section.first_treated and (unit, panel.periods[before[i]]) not in told:
+            unsure.append(unit)
+    if late:
+        yield (f"Not observed in the period of their adoption, and counted from the first in which they are seen "
+               f"treated: {listed(late, 12)}.")  # fmt: skip
+    if unsure:
+        yield (f"Not observed in the period before they are first seen treated, so that they may have adopted "
+               f"earlier: {listed(unsure, 12)}.")  # fmt: skip
+
+
+def _notes(
+    table: LongTable, frame: pd.DataFrame, rows: Rows, without: list[int], panel: Panel, section: PanelSection
+) -> Iterator[str]:
     """What was left out of a panel, with its weights, and what a reader should know of it."""
     if (step := period_step(rows.years)) > 1:
         yield f"Periods are {step} apart: a lag or a difference of one period is one of {step}."
@@ -737,14 +766,7 @@ def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, secti
         treated, seen = panel.variables[panel.roles.treatment][0] == 1, seen_in(panel)
         if always := [panel.units[i] for i in np.flatnonzero((treated | ~seen).all(axis=0))]:
             yield f"{amount(len(always), 'unit')} treated in every period: {listed(always, 12)}."
-        # Those whose adoption may lie in a gap: unobserved just before their first treated period.
-        first = (treated & seen).argmax(axis=0)
-        before = seen[np.maximum(first - 1, 0), np.arange(len(first))]
-        unseen = (treated & seen).any(axis=0) & ~before & (seen.argmax(axis=0) < first)
-        if section.first_treated is None and unseen.any():
-            units = [panel.units[i] for i in np.flatnonzero(unseen)]
-            yield (f"Not observed in the period before they are first seen treated, so that they may have adopted "
-                   f"earlier: {listed(units, 12)}.")  # fmt: skip
+        yield from _adoption_notes(frame, rows, panel, section)
     for name, weights in panel.weights.items():
         if weights.read:
             yield f"Weights {name}: {weights.read}"

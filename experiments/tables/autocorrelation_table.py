@@ -71,16 +71,16 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         ledger.note(f"No table 6: {len(panel.units)} units are too few for Moran's I.")
         return
     if flat.any():
-        years = listed(period for period, same in zip(panel.periods, flat, strict=True) if same)
-        ledger.note(f"{outcome} is the same for all units in {years}: Moran's I and Geary's C are not defined.")
+        periods = listed(period for period, same in zip(panel.periods, flat, strict=True) if same)
+        ledger.note(f"{outcome} is the same for all units in {periods}: Moran's I and Geary's C are not defined.")
     varying = np.flatnonzero(~flat)
 
-    # What the numbers mean; Holm's p-values are adjusted over the years that vary.
+    # What the numbers mean; Holm's p-values are adjusted over the periods that vary.
     draws, note = sections.draws, ledger.note
     note(
         "Table 6: z = (index - expected)/sd; a negative z of Geary's C means that neighbours are alike. "
         f"Permutation and simulation: B = {draws} draws, p = min(1, 2(1 + c)/(B + 1)) with c draws in the rarer tail. "
-        "The mean of permutations is the exact one. Holm's p-values are adjusted over the years."
+        "The mean of permutations is the exact one. Holm's p-values are adjusted over the periods."
     )
     note(
         "Moran's I of residuals has the moments of projected independent normal errors (projection; simulation for "
@@ -91,7 +91,7 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     if varying.size * smallest > LEVEL:
         note(
             f"Table 6: with {draws} draws no p-value by permutation or simulation can be below {smallest:.2g}, and "
-            f"no Holm p-value over {varying.size} years below {min(1.0, varying.size * smallest):.2g}. With draws = "
+            f"no Holm p-value over {varying.size} periods below {min(1.0, varying.size * smallest):.2g}. With draws = "
             f"{least_draws(varying.size)} or more, they can reach {LEVEL:.0%}."
         )
     if not real.panel.balanced:

@@ -377,8 +377,9 @@ def _models(
         if not set(names.values()) & set(column.statistics):
             continue
         of = f"standard errors {error_label(error)}"
-        counted = ("; the p values of Wald tests are by F, as Hotelling's T squared of so many sums"
-                   if error == "driscoll-kraay" or error.startswith("cluster:") else "")  # fmt: skip
+        sums = "periods" if error == "driscoll-kraay" else "clusters" if error.startswith("cluster:") else ""
+        counted = (f"; the p values of Wald tests are by F, as Hotelling's T squared, which allows for the number of "
+                   f"{sums}" if sums else "")  # fmt: skip
         choices.append(f"Wald tests use the covariance of {of}{counted}. LR tests assume independent errors with one "
                        "variance.")  # fmt: skip
         lagrange = next((other.statistics for other in fit_columns(setting.document, "7", ("lm",))

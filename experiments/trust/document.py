@@ -162,7 +162,7 @@ def _support(found: Trust) -> str:
 def opening(found: Trust) -> tuple[str, ...]:
     """The claim as it is printed, the size of its test, and the error type to print."""
     record = found.record
-    named = found.claim.called if found.claim.text == record.term else record.term
+    named = found.claim.called if found.claim.text in (record.term, found.claim.real.called) else record.term
     p = record.pvalue
     level = next((level for level in (0.01, 0.05, 0.10) if p is not None and p <= level), None)
     said = f"significant at {level:.0%}" if level else "not significant at 10%"
@@ -373,7 +373,7 @@ def _checks(held: Mapping[str, Any], width: int, room: int) -> Iterator[str]:
         return
     rows = [row for row in held["checks"] if row["difference"] is not None]
     if rows:
-        yield _check_line("the effect", "needs", "found", "95% jointly", "answer", width)
+        yield _check_line("change of the effect", "needed", "found", "95% jointly", "answer", width)
     lines = []
     for row in rows:  # what is left of a long name stands below its numbers
         first, *more = in_columns(row["alternative"] or row["name"], NAME, at_hyphens=True)

@@ -2,7 +2,7 @@
 
 Every check that re-estimates is a term of one estimator (`Differences`), so that a study of it on twins without an
 effect says how often an alarm is false; the critical value is the one that the largest of all differences exceeds in
-5% of further twins. What an alarm would find is told by moving the differences by what the claim needs: they are
+5% of further twins. What an alarm would find is told by moving the differences by what is needed: they are
 linear in the outcome. A constant effect moves the claim and all its alternatives alike.
 
 Studies of a claim's estimator on twins: ordinary studies with a grid over the claim's dial, in ordinary stores.
@@ -176,7 +176,7 @@ class RunContext:
             if not store.exists() or ZarrStore.open(store).fingerprint == schema_of(study).fingerprint:
                 raise
             raise bad("holds the page of another panel, spec or claim", where=str(self.folder),
-                      allowed="a folder a page", remedy="choose another --out, or delete it") from fault  # fmt: skip
+                      allowed="one page a folder", remedy="choose another --out, or delete it") from fault  # fmt: skip
 
     def run(self, name: str, study: Study) -> Store:
         """Run what is missing of a study."""

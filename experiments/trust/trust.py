@@ -183,7 +183,7 @@ def trust(
     named = claim_of(real, claim, ask.errors)
     if ask.effect is not None and ask.effect < 0 < named.estimate:
         raise bad(f"effect {ask.effect:g}, and the claim is {named.estimate:.4g}", where="--effect",
-                  allowed="an effect as signed as the claim", remedy="name its size alone")  # fmt: skip
+                  allowed="an effect with the sign of the claim", remedy="name its size alone")  # fmt: skip
     fitted = twin(named.sample)
     shown = named.on(named.panel)
     forbidden = forbidden_of(tuple(shown), named.panel)

@@ -121,11 +121,11 @@ def unwritable(folder: Path) -> str:
     return "" if os.access(there, os.W_OK | os.X_OK) else "permission denied, or a read-only disk"
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, remedy: str = "choose another --out") -> None:
     """Raise BadInput, before any work and without making it, for a folder that could not be written."""
     if reason := unwritable(folder):
         raise bad(f"cannot be written: {reason}", where=str(folder), allowed="a writable folder",
-                  remedy="choose another --out")  # fmt: skip
+                  remedy=remedy)  # fmt: skip
 
 
 def write_whole(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:

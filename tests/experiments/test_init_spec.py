@@ -146,7 +146,8 @@ def ranked() -> pd.DataFrame:
 
 MONTHS = [f"{year}-{month:02d}-01" for year in (2019, 2020) for month in range(1, 13)]
 NO_PANELS: dict[str, tuple[pd.DataFrame, str]] = {
-    "dates": (monthly(MONTHS), "panel.csv, column 'year', row 2, unit a; the period is '2019-01-01'"),
+    "dates": (monthly(MONTHS), "panel.csv, column 'year', row 2, unit a; the period is '2019-01-01'; allowed: whole "
+                               "numbers such as 2006; number the periods 1, 2, 3 and so on"),
     "months": (monthly([text[:7].replace("-", "") for text in MONTHS]),
                "column 'year'; the periods 201901 to 202012 look like"),
     "two rows of a period": (monthly([2001, 2002, *range(2002, 2024)]),
@@ -277,6 +278,8 @@ def test_a_treatment_with_one_slip_is_no_control(slip: int, said: str) -> None:
 
 def test_what_cannot_be_used_is_said_to_be_what_it_is() -> None:
     frame = made_cities.frame()
+    ones = propose_spec(frame[["city", "year", "y"]].assign(d=frame["d"].where(frame["d"] == 1)), "panel.csv")
+    assert any(line.startswith("treatment: d is 1 or empty") for line in questions_in(ones))
     frame["lists"] = [[1, 2], np.array([3])] * (len(frame) // 2)
     frame.loc[5, "road"] = np.inf
     text = propose_spec(frame, "panel.csv")
@@ -300,6 +303,9 @@ ODD: dict[str, tuple[pd.DataFrame, tuple[str, str] | None, int, tuple[str, ...]]
     "a name of a unit": (with_cell("city", None), PLACES, 1,
                          ("unit: is it code? city names units as code does, and is empty in 1 row: fill it to name "
                           "them so",)),
+    "one mark": (with_cell("road", "."), PLACES, 1, ("does '.' mean missing?",)),
+    "a column of 1 or nothing beside a treatment": (
+        made_cities.frame().assign(law=lambda t: t["d"].where(t["d"] == 1)), PLACES, 0, ("law",)),
     "nothing odd": (made_cities.frame(), PLACES, 0, ("unit",)),
 }  # fmt: skip
 
@@ -358,6 +364,9 @@ def test_means_of_rows_are_asked_about_and_variables_in_rows_are_told_from_indiv
     assert f"[collapse]: are the {len(long)} rows individuals, of which {len(frame)} means are taken?" in asked
     assert any("one row of 'y', 'road', 'book' in series: if these are variables, make a column of each" in line
                for line in asked)  # fmt: skip
+    halves = pd.concat([frame.assign(half=1), frame.assign(half=2, y=frame["y"] + 1)])
+    assert any(line.endswith("make one column of both: year * 2 + half") for line in
+               questions_in(propose_spec(halves, "panel.csv")))  # fmt: skip
     people = pd.concat([frame, frame.assign(y=frame["y"] + 1)]).assign(note=lambda t: t["y"].map("{:.4f}!".format))
     assert not [line for line in questions_in(propose_spec(people, "panel.csv")) if "make a column of each" in line]
 

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 import panelproof as pp
 from experiments.cli import run_command
-from experiments.panel_spec.reading import codes_in, to_long, without_codes, without_rows
+from experiments.panel_spec.reading import codes_in, first_read, to_long, without_codes, without_rows
 from experiments.panel_spec.spec import RealPanel
 from sim.errors import BadInput
 from sim.panel_files import read_frame
@@ -448,6 +448,13 @@ def test_an_index_of_units_and_periods_is_read_as_columns() -> None:
     real, same = (pp.read_panel(table, spec()) for table in (frame(), frame().set_index(["city", "year"])))
     np.testing.assert_array_equal(real.panel.variables["y"], same.panel.variables["y"])
     assert 'unit = "city"' in pp.init(frame().set_index(["city", "year"]))
+
+
+def test_a_row_longer_than_the_header_does_not_make_a_row_of_data_the_header(tmp_path: Path) -> None:
+    lines = frame().to_csv(index=False).splitlines()
+    (tmp_path / "p.csv").write_text("\n".join([*lines[:5], f"{lines[5]},a note", *lines[6:]]), encoding="utf-8")
+    with pytest.raises(BadInput, match="Expected 5 fields in line 6, saw 6"):
+        first_read(tmp_path / "p.csv")
 
 
 # Mistakes in a spec

@@ -97,7 +97,15 @@ def test_units_whose_adoption_falls_into_a_gap_are_said(tmp_path: Path) -> None:
         notes = read_real_panel(panel_file(tmp_path, holes), spec_of(tmp_path, PANEL + 'treatment = "eip"\n')).notes
         assert any(f"they may have adopted earlier: {city}." in note for note in notes) == said
         dated = spec_of(tmp_path, PANEL + 'first_treated = "eip_year"\n')
-        assert not any("adopted earlier" in note for note in read_real_panel(panel_file(tmp_path, holes), dated).notes)
+        told = " ".join(read_real_panel(panel_file(tmp_path, holes), dated).notes)
+        assert "adopted earlier" not in told
+        assert (f"in which they are seen treated: {city} ({year})." in told) == (missing == year)
+        holes = whole.assign(y=whole["y"].mask((whole["city"] == city) & (whole["year"] == missing)))
+        notes = read_real_panel(
+            panel_file(tmp_path, holes), spec_of(tmp_path, PANEL + 'treatment = "eip"\nmissing = "drop"\n')
+        ).notes
+        assert not any("adopted earlier" in note for note in notes)
+        assert any(f"seen treated: {city} ({year})." in note for note in notes) == (missing == year)
 
 
 def test_units_that_are_always_treated_are_said(tmp_path: Path) -> None:

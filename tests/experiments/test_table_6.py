@@ -299,7 +299,7 @@ def test_a_note_says_when_draws_are_too_few_for_holm(real: RealPanel) -> None:
     spec = real.spec.model_copy(update={"inference": real.spec.inference.model_copy(update={"draws": 198})})
     (note,) = (note for note in table_6(replace(real, spec=spec)).notes if "Holm p-value over" in note)
     assert "with 198 draws" in note
-    assert f"over {T} years" in note
+    assert f"over {T} periods" in note
     assert "draws = 199 or more" in note
 
 

@@ -277,7 +277,8 @@ def test_the_choice_of_models_uses_the_printed_errors(
     of_regions: Document, asked: str | None, ending: str, label: str
 ) -> None:
     notes = next(table for table in journal_tables(of_regions, asked) if table.name == "7a").notes
-    by_f = "; the p values of Wald tests are by F, as Hotelling's T squared of so many sums" * ("cluster" in ending)
+    by_f = "; the p values of Wald tests are by F, as Hotelling's T squared, which allows for the number of clusters"
+    by_f *= "cluster" in ending
     assert any(note.startswith(f"Wald tests use the covariance of standard errors {label}{by_f}.") for note in notes)
     (chosen,) = (note for note in notes if note.startswith("Wald tests with"))
     own = {item.name: item.value for item in of_regions.statistics

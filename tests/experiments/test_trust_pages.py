@@ -17,7 +17,7 @@ from verdict_worlds import SMALL, World, by_method
 import panelproof as pp
 from experiments.panel_spec.spec import RealPanel
 from experiments.trust.claim import assigned_by, claim_of
-from experiments.trust.document import document, print_trust, verdict
+from experiments.trust.document import document, opening, print_trust, verdict
 from experiments.trust.evidence import TermFits
 from experiments.trust.recommend import forbidden_of
 from experiments.trust.trust import Trust, trust
@@ -175,6 +175,11 @@ def test_one_treated_unit_is_judged_by_inference_for_few(alone: Trust) -> None:
     assert alone.main.size("iid").n == 64
     assert alone.main.size("cluster:unit").value > 0.5
     assert alone.main.size(alone.recommended).value < 0.15
+    spec = alone.claim.real.spec
+    spec = spec.model_copy(update={"panel": spec.panel.model_copy(update={"treatment": "reform"})})
+    for text in ("did", "reform"):
+        claim = replace(alone.claim, real=replace(alone.claim.real, spec=spec), text=text)
+        assert opening(replace(alone, claim=claim))[0].startswith("The estimate of reform in table 2")
     assert (alone.advised.pvalue or 1.0) <= 1 / 25
     check = next(one for one in alone.checks if one.name == "one-treated-unit")
     assert (check.answer, check.severity) == ("cannot tell", 1)
@@ -243,7 +248,7 @@ def test_an_effect_that_is_no_number_is_refused_before_any_work(tmp_path: Path, 
 
 def test_an_effect_of_the_other_sign_is_refused(tmp_path: Path) -> None:
     real = replace(ALL, dates=((4, 20), (6, 20))).real(tmp_path, 1, effect=2.0)
-    with pytest.raises(BadInput, match=r"--effect; effect -0.3, and the claim is .*; allowed: an effect as signed as"):
+    with pytest.raises(BadInput, match=r"--effect; effect -0.3, and the claim is .*; allowed: an effect with the sign"):
         trust(real, effect=-0.3, replications=128)
 
 
@@ -299,7 +304,7 @@ def test_a_long_verdict_leaves_out_whole_checks_and_no_method(alone: Trust, sent
     shown = sum(line.endswith(row["answer"]) for row, line in
                 zip(rows, [line for line in lines if line.startswith("规模以上")], strict=False))  # fmt: skip
     assert 1 <= shown < len(rows)
-    table = [line for line in lines if line.startswith(("规模以上", "the effect  "))]
+    table = [line for line in lines if line.startswith(("规模以上", "change of the effect  "))]
     assert len(table) == 1 + shown
     assert len({cell_len(line.rsplit("  ", 1)[0]) for line in table}) == 1
     assert " ".join(" ".join(lines).split()).count("very long name") == shown

@@ -27,7 +27,7 @@ from sim.weights import (
     nested,
     touching_cells,
 )
-from sim.weights_files import FileLayout, from_file
+from sim.weights_files import FileLayout, from_file, keys_of_file
 from sim.world.context import Places, WorldContext
 from sim.world.parts.spillover import Neighbours
 
@@ -246,6 +246,14 @@ def test_a_matrix_separated_by_semicolons(tmp_path: Path) -> None:
     np.testing.assert_array_equal(from_file(tmp_path / "w.csv", UNITS, standardize="none").dense, RING / 2)
 
 
+def test_numbers_of_a_gwt_may_be_distances_and_are_asked_about(tmp_path: Path) -> None:
+    path, said = as_gwt(tmp_path), "The numbers 1 to 3 of ring.gwt are taken for weights. GeoDa writes distances into"
+    assert from_file(path, UNITS).read.startswith(said)
+    assert keys_of_file(path, UNITS)[1][0].startswith(f"kind: {said}")
+    assert not from_file(path, UNITS, meant=True).read
+    assert not from_file(path, UNITS, of_distance=np.reciprocal, layout=FileLayout(symmetric=False)).read
+
+
 def test_libpysals_own_gal_of_48_states() -> None:
     import libpysal
 
@@ -253,6 +261,7 @@ def test_libpysals_own_gal_of_48_states() -> None:
     states = pd.read_csv(path.with_name("usjoin.csv"))["Name"]
     weights = from_file(path, tuple(states))  # the file numbers its units from 0, in the order of the table
     assert weights.row_stochastic
+    assert "in its order (Alabama, " in keys_of_file(path, tuple(states))[1][0]
     neighbours = {states[j] for j in weights.matrix[[list(states).index("Maine")]].indices}
     assert neighbours == {"New Hampshire"}
 
@@ -276,6 +285,7 @@ WRONG_FILES: dict[str, tuple[str, str, list[str]]] = {
     ),
     "the same with semicolons": ("w.csv", "0;1,5;1\n1;0;1\n1;1;0\n", ["no names in its first row"]),
     "broken gal": ("w.gal", "nothing\n", ["cannot be read as gal"]),
+    "spaces in names of a gal": ("w.gal", "2\nNew York 1\nd\n", ["as gal; allowed: names without spaces"]),
     "broken gwt": ("w.gwt", "0 4 x y\n", ["cannot be read as gwt"]),
     "broken mtx": ("w.mtx", "nothing\n", ["cannot be read as mtx"]),
     "broken npy": ("w.npy", "nothing\n", ["cannot be read as npy"]),
