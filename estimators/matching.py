@@ -23,7 +23,7 @@ from estimators.core.estimator import (
     status_where,
 )
 from estimators.core.regression import Logit, check_fixed, logit
-from estimators.core.tile import WeightedWithin, spread, weight_root
+from estimators.core.tile import WeightedWithin, spread, weight_root, without_singletons
 from estimators.linear.covariances import Sample, cells_of, covariance
 from sim.arrays import Flags, Floats
 from sim.errors import bad
@@ -195,8 +195,8 @@ def weighted_two_way(
 class _WeightedFit:
     """Coefficients beta (R, K + 1), the constant last, their weights psi (1 or R, K + 1, T, N), residuals e (R, T, N).
 
-    used: the panel of cells with a weight; effects: how many were taken out. Sums of squares of the outcome by weight,
-    (R,): raw_squares as they are, total around their mean, within after the effects.
+    used: the panel of cells with a weight, without singletons; effects: how many were taken out. Sums of squares of the
+    outcome by weight, (R,): raw_squares as they are, total around their mean, within after the effects.
     """
 
     used: Panel
@@ -214,6 +214,7 @@ class _WeightedFit:
         cells = np.broadcast_to(weights, (len(panel.periods), len(panel.units)))
         if panel.observed is not None:
             cells = cells * panel.observed[0]
+        cells = cells * seen_in(without_singletons(replace(panel, observed=cells[None] > 0), ("unit", "period")))
         cells = cells * ((cells > 0).sum() / cells.sum())
         root, mass, has = np.sqrt(cells), cells.sum(), cells > 0
         raw_x = ols.stack([np.where(has, panel.variables[name], 0.0) for name in regressors])
@@ -364,8 +365,9 @@ class PsmDID(RegressionEstimator):
         return frozenset((outcome, *regressors, *names, *self.weight(schema)))
 
     def used(self, panel: Panel) -> Panel:
-        """The matched units."""
-        return part(panel, self.match(panel).units, np.ones(len(panel.periods), dtype=bool))
+        """The matched units without singletons."""
+        matched = part(panel, self.match(panel).units, np.ones(len(panel.periods), dtype=bool))
+        return without_singletons(matched, ("unit", "period"))
 
     def match(self, panel: Panel) -> Matched:
         """The matching in the first replication of a panel; raises BadInput when no year lies before all treatment."""

@@ -36,7 +36,7 @@ from estimators.core.estimator import (
     status_where,
 )
 from estimators.core.hypotheses import NullTests
-from estimators.core.tile import Tile, spread
+from estimators.core.tile import Tile, spread, without_singletons
 from estimators.linear.covariances import DEGENERATE, ClusterK, check_two_clusters, membership
 from estimators.linear.instruments import joined
 from estimators.linear.panel_iv import PanelIV
@@ -421,10 +421,14 @@ class Mediation(Estimator):
         outcome, mediator, regressors = self._names(schema)
         return frozenset((outcome, mediator, *regressors, *self.instruments, *self.weight(schema)))
 
+    def used(self, panel: Panel) -> Panel:
+        """Without singletons, as both equations alone."""
+        return without_singletons(panel, ("unit", "period"))
+
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
         """Fit R panels; raises BadInput for regressors that the effects absorb and for fewer than two clusters."""
-        layout = self.layout(panel.schema)
+        layout, panel = self.layout(panel.schema), self.used(panel)
         system, paths = self.fitted(panel)
         rows, covariance = panel.replications, paths.covariance
         streams = (streams or Streams(0)).rows(rows)
@@ -464,6 +468,7 @@ class Mediation(Estimator):
     def fitted(self, panel: Panel) -> tuple[System, MediationPaths]:
         """R panels without effects, and their paths; raises BadInput as a fit does."""
         outcome, mediator, regressors = self._names(panel.schema)
+        panel = self.used(panel)
         ols.check_fixed(panel, (*regressors, mediator), self.label)
         if self.instruments:
             self._second_stage(panel.schema).prepare(panel)
@@ -511,9 +516,9 @@ class Mediation(Estimator):
     def _second_stage(self, schema: Schema) -> PanelIV:
         """2SLS of the outcome on mediator, treatment and controls, whose tests are of the mediator's instruments."""
         outcome, mediator, regressors = self._names(schema)
-        return PanelIV(outcome, regressors, (mediator,), self.instruments,
-                       (f"cluster:{self.cluster}",), f"cluster:{self.cluster}", self.cluster_k, label=self.label,
-                       singletons="keep")  # fmt: skip
+        error = f"cluster:{self.cluster}"
+        return PanelIV(outcome, regressors, (mediator,), self.instruments, (error,), error, self.cluster_k,
+                       label=self.label)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -20,9 +20,9 @@ fixest, pyfixest and reghdfe; Driscoll and Kraay (1998) that of fixest and pyfix
 factor and takes HC1's, to which it falls with KM = 0 and T = 1. Two-way and Conley matrices need not be positive
 semidefinite: negative eigenvalues, in units of sqrt(diag sum psi psi'), are set to zero (Cameron, Gelbach and Miller,
 section 2.3; fixest and reghdfe do so, pyfixest and linearmodels do not), and the result says so. T counts periods
-with an observation; lags are counted in the panel's periods; what is unobserved adds nothing. A term whose
-contributions cancel in every sum, as those of two units beside period effects do within each unit, has no such error:
-its variance is NaN, for all that is computed is rounding.
+with an observation; lags are counted by the calendar; what is unobserved, or a year that the panel lacks, adds
+nothing. A term whose contributions cancel in every sum, as those of two units beside period effects do within each
+unit, has no such error: its variance is NaN, for all that is computed is rounding.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from estimators.core.tile import nested_in, transform_of
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import amount, bad
 from sim.panel import Panel
+from sim.schema import period_step
 from sim.weights import great_circle_km, within_km
 
 ClusterK = Literal["slopes", "nonnested", "all"]
@@ -136,8 +137,16 @@ def outer(u: Floats) -> Floats:
     return flat @ flat.transpose(0, 2, 1)
 
 
-def bartlett_sum(u: Floats, lag: int) -> Floats:
-    """sum_l (1 - l/(L+1)) sum_t (u_t u_{t-l}' + transpose for l > 0), (R, K, T, ...) -> (R, K, K)."""
+def absent_before(periods: tuple[int, ...], lag: int) -> tuple[int, ...]:
+    """The place before which the calendar has a period that the panel lacks, for each of these, `lag` of a gap."""
+    absent = np.clip(np.diff(periods) // period_step(periods) - 1, 0, lag)
+    return tuple(np.repeat(np.arange(1, len(periods)), absent).tolist())
+
+
+def bartlett_sum(u: Floats, lag: int, absent: tuple[int, ...] = ()) -> Floats:
+    """sum_l (1 - l/(L+1)) sum_t (u_t u_{t-l}' + transpose for l > 0), (R, K, T, ...) -> (R, K, K); absent: as
+    `absent_before` has it."""
+    u = np.insert(u, absent, 0.0, axis=2) if absent else u
     total = outer(u)
     for step in range(1, lag + 1):
         late, early = (part.reshape(*u.shape[:2], -1) for part in (u[:, :, step:], u[:, :, :-step]))
@@ -156,12 +165,12 @@ def conley_kernel(distance: Floats, cutoff: float, shape: str) -> Floats:
     return kernel
 
 
-def conley_sum(u: Floats, kernel: Floats, lag: int) -> Floats:
+def conley_sum(u: Floats, kernel: Floats, lag: int, absent: tuple[int, ...] = ()) -> Floats:
     """sum_t sum_ij K_ij u_it u_jt' and own lags with Bartlett weights, (R, K, T, N) -> (R, K, K) (Conley 1999)."""
     flat = u.reshape(*u.shape[:2], -1)
     rows = u.reshape(len(u), -1, u.shape[-1])  # one product a panel, not one a regressor
     near = (rows @ kernel).reshape(flat.shape) @ flat.transpose(0, 2, 1)
-    return near + bartlett_sum(u, lag) - outer(u)
+    return near + bartlett_sum(u, lag, absent) - outer(u)
 
 
 def floor_eigenvalues(matrix: Floats, scale: Floats) -> tuple[Floats, Flags]:
@@ -181,7 +190,8 @@ class ScoreSum:
     """What one error type adds up on a panel, prepared once.
 
     kind: its word. cells: clusters of unit-periods (T, N), one grouping or two with that of both; groups: G, the fewer
-    of two; T for Driscoll and Kraay. lag: of Bartlett weights. nearness (N, N): Conley's kernel.
+    of two; T for Driscoll and Kraay. lag: of Bartlett weights; absent: as `absent_before` has it. nearness (N, N):
+    Conley's kernel.
     """
 
     error: str
@@ -190,17 +200,20 @@ class ScoreSum:
     cells: tuple[Codes, ...] = ()
     lag: int = 0
     nearness: Floats | None = None
+    absent: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, error: str, panel: Panel, asked_by: str = "errors") -> ScoreSum:
         """Raises BadInput for fewer than two clusters, for two periods' sums, for missing coordinates."""
         kind = kind_of(error)
         periods = count_clusters(cells_of("period", panel), panel)
+        lag = bartlett_lag(periods)
+        absent = absent_before(panel.periods, lag)
         if kind == "driscoll-kraay":
             check_periods(error, periods)
-            return cls(error, kind, periods, lag=bartlett_lag(periods))
+            return cls(error, kind, periods, lag=lag, absent=absent)
         if kind == "conley":
-            return cls(error, kind, 0, lag=bartlett_lag(periods), nearness=nearness(error, panel.attributes))
+            return cls(error, kind, 0, lag=lag, nearness=nearness(error, panel.attributes), absent=absent)
         names = groups_of(error, tuple(panel.attributes))
         if not names:
             return cls(error, kind, 0)
@@ -248,9 +261,9 @@ class ScoreSum:
         if self.kind == "hc1":
             matrix = outer(u)
         elif self.kind == "driscoll-kraay":
-            matrix = bartlett_sum(u.sum(axis=3), self.lag)
+            matrix = bartlett_sum(u.sum(axis=3), self.lag, self.absent)
         elif self.nearness is not None:
-            matrix = conley_sum(u, self.nearness, self.lag)
+            matrix = conley_sum(u, self.nearness, self.lag, self.absent)
         else:
             parts = [outer(cluster_sums(u, codes)) for codes in self.cells]
             matrix = parts[0] if len(parts) == 1 else parts[0] + parts[1] - parts[2]

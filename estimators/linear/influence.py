@@ -187,7 +187,7 @@ class Influence:
                 variance = np.einsum("gkr,gkr->rk", sums, sums)
             else:  # the diagonal of the Bartlett sum
                 rows = np.ascontiguousarray(sums.transpose(2, 1, 0)).reshape(-1, 1, len(sums))
-                variance = bartlett_sum(rows, total.lag)[:, 0, 0].reshape(sums.shape[2], sums.shape[1])
+                variance = bartlett_sum(rows, total.lag, total.absent)[:, 0, 0].reshape(sums.shape[2], sums.shape[1])
         elif self.psi.shape[1] == 0:
             variance = np.zeros((len(e), 0))
         elif self.squares is None:  # sum_it (psi_it e_it)^2 (White 1980)
@@ -249,7 +249,7 @@ def meat(total: ScoreSum, scores: Floats) -> Floats:
     if total.kind == "hc1":
         return gram(scores)
     if total.unit_codes is None:
-        return bartlett_sum(scores.sum(axis=3), total.lag)
+        return bartlett_sum(scores.sum(axis=3), total.lag, total.absent)
     sums = np.matmul(np.ones(scores.shape[2]), scores)
     if total.membership is not None:
         sums = np.matmul(sums, total.membership.T)

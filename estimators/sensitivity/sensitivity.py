@@ -17,7 +17,7 @@ from scipy.special import stdtrit
 
 from estimators.core.estimator import Moments
 from estimators.core.tile import balanced_split
-from estimators.linear.covariances import ClusterK, counted_parameters, membership
+from estimators.linear.covariances import ClusterK, absent_before, counted_parameters, membership
 from estimators.linear.influence import GroupFits, UnitRows, group_sums
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad
@@ -243,6 +243,11 @@ def signed_statistics(scores: Floats, draws: int, rng: np.random.Generator) -> F
 
 
 NEARLY_ONE = 1.0 - 1e-6
+
+
+def on_calendar(values: Floats, periods: tuple[int, ...]) -> Floats:
+    """With rows of zeros for periods that a panel lacks, so that those on both sides are no neighbours, (T', N)."""
+    return np.insert(values, absent_before(periods, len(periods)), 0.0, axis=0)
 
 
 def serial_correlation(e: Floats, mask: Floats | None = None) -> float:

@@ -428,8 +428,9 @@ class SpatialPlan:
 
     With two lags Z has QW^2X as well. columns: which regressors are redrawn, and Z of the others. beside: what the
     fixed ones and one that is redrawn need for forms by its dates, where these can take the place of its values;
-    dated: whether they do in the panel that the plan was made of. labels of the units and attributes (N,) serve
-    clustered errors. useless_lags: what is wrong with fixed WX, which is for models that have them as regressors to
+    dated: whether they do in the panel that the plan was made of. labels of the units, attributes (N,) and years, the
+    labels of periods, serve clustered errors. useless_lags: what is wrong with fixed WX, which is for models that have
+    them as regressors to
     raise.
     """
 
@@ -447,6 +448,7 @@ class SpatialPlan:
     labels: tuple[str, ...]
     attributes: Mapping[str, NDArray[Any]]
     useless_lags: tuple[Problem, ...] = ()
+    years: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -519,7 +521,8 @@ class SpatialCrossProducts(Reduction):
         dated = beside is not None and bool((dates_of(panel.variables[self.names[anew[0]]]) != UNDATED).all())
         return SpatialPlan(self.names, len(panel.units), len(panel.periods), spectrum, z, gram, forms, columns_of,
                            beside, dated, self.keep_arrays, panel.units, dict(panel.attributes),
-                           tuple(ols.useless([*columns, *lagged], asked_by, two_way=two_way)))  # fmt: skip
+                           tuple(ols.useless([*columns, *lagged], asked_by, two_way=two_way)),
+                           panel.periods)  # fmt: skip
 
     def for_worlds(self, plan: SpatialPlan, worlds: int) -> SpatialPlan:
         """Tables of what dates meet take some 50 ms and 24 MB a world, a hundred replications' worth."""

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from estimators.core import regression as ols
 from estimators.core.tile import TAKEN_OUT, PanelEffects, demeaned
 from estimators.linear.covariances import (
+    absent_before,
     bartlett_lag,
     bartlett_sum,
     cancelled,
@@ -379,23 +380,25 @@ class Kernel:
 
     clusters (N,) codes; nearness (N, N) weights of pairs of units, and the order (N,) of units along which e'Ge is then
     split: by places, from west to east, so that what units are called and where a file has them does not matter;
-    neither: Driscoll and Kraay, whose sums over all units no order changes.
+    neither: Driscoll and Kraay, whose sums over all units no order changes. absent: as `absent_before` has it.
     """
 
     clusters: NDArray[np.intp] | None = None
     nearness: Floats | None = None
     order: NDArray[np.intp] | None = None
+    absent: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, error: str, plan: SpatialPlan) -> Kernel:
         """The kernel of an error type on a plan's units; raises BadInput for one cluster, two periods, no places."""
+        absent = absent_before(plan.years, bartlett_lag(plan.periods))
         if error.startswith(CONLEY):
             near = nearness(error, plan.attributes)  # checks the places
             order = np.lexsort((np.array(plan.labels), plan.attributes["latitude"], plan.attributes["longitude"]))
-            return cls(nearness=near, order=order.astype(np.intp))
+            return cls(nearness=near, order=order.astype(np.intp), absent=absent)
         if error == "driscoll-kraay":
             check_periods(error, plan.periods)
-            return cls()
+            return cls(absent=absent)
         name = error.removeprefix("cluster:")
         if name == "unit":
             return cls(np.arange(plan.units))
@@ -418,7 +421,7 @@ class Kernel:
         periods, units = scores.e.shape
         each, lag = scores.by_observation(np.arange(units) if self.order is None else self.order), bartlett_lag(periods)
         if self.nearness is None:
-            return bartlett_sum(each.sum(axis=2)[None], lag)[0], False
+            return bartlett_sum(each.sum(axis=2)[None], lag, self.absent)[0], False
         scale = np.sqrt(np.square(each).sum(axis=(1, 2)))
-        meat, floored = floor_eigenvalues(conley_sum(each[None], self.nearness, lag), scale[None])
+        meat, floored = floor_eigenvalues(conley_sum(each[None], self.nearness, lag, self.absent), scale[None])
         return meat[0], bool(floored[0])

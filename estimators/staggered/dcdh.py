@@ -21,7 +21,7 @@ from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad
 from sim.panel import Panel, check_balanced
 from sim.presets import Paper
-from sim.schema import Schema, refuse_weights
+from sim.schema import Schema, period_step, refuse_weights
 from sim.streams import Streams
 
 ROUNDING = 1e-12  # share of the largest weight below which a weight counts as zero, and a difference as none
@@ -122,7 +122,8 @@ class DCDH(Estimator):
 
     Mean over all switchers of their outcome's change less the mean change of those who stay untreated (or, for units
     that switch off, stay treated); periods in which nobody stays are left out. `placebo` does the same one period
-    earlier, with units whose treatment was the same before. Errors are clustered, from each switcher's deviation from
+    earlier, with units whose treatment was the same before. Changes across a period that the panel lacks are left out:
+    nobody knows when in it a unit switched. Errors are clustered, from each switcher's deviation from
     the estimate and each stayer's from its period's mean, with factor G/(G-1) and t of G-1 degrees of freedom, where G
     counts the clusters that hold a switcher: the calendar's cells are too small to centre each of them. There is no
     error where switchers, or stayers, lie in one cluster (`adoption_effects.has_error`).
@@ -173,7 +174,8 @@ class DCDH(Estimator):
             return Estimates.join([self(panel.replication(i)) for i in range(panel.replications)])
         change = np.diff(panel.variables[outcome], axis=1)
         clusters = [unit_clusters(error, panel) for error in self.errors]
-        found = [did_m(did[0], change, clusters, placebo=placebo) for placebo in (False, True)]
+        near = np.diff(panel.periods) == period_step(panel.periods)
+        found = [did_m(did[0], change, near, clusters, placebo=placebo) for placebo in (False, True)]
         estimate = np.stack([one for one, *_ in found], axis=1)
         se, dof = np.stack([se for _, se, *_ in found], axis=2), np.stack([dof for _, _, dof, _ in found], axis=1)
         se = np.where(
@@ -188,15 +190,15 @@ class DCDH(Estimator):
 
 
 def did_m(
-    did: Floats, change: Floats, clusters: list[Codes], *, placebo: bool
+    did: Floats, change: Floats, near: Flags, clusters: list[Codes], *, placebo: bool
 ) -> tuple[Floats, Floats, Floats, int]:  # fmt: skip
     """DID_M of a treatment (T, N), or of the period before each switch: estimate (R,) of the outcome's changes
-    (R, T - 1, N), standard errors (R, E) and degrees of freedom (E,), NaN without switchers; and how many there are."""
-    step, counted = np.diff(did, axis=0), np.ones((len(did) - 1, did.shape[1]), dtype=bool)
+    (R, T - 1, N) of which those over one period count, near (T - 1,), standard errors (R, E) and degrees of freedom
+    (E,), NaN without switchers; and how many there are."""
+    step, counted = np.diff(did, axis=0), np.repeat(near[:, None], did.shape[1], axis=1)
     if placebo:  # one period earlier, among units that did not change in it
-        counted = step == 0
+        counted &= (step == 0) & np.append(near[1:], False)[:, None]
         step = np.vstack([step[1:], np.zeros((1, did.shape[1]))])
-        counted[-1] = False
 
     # of units untreated, treated before the change: weights of changes, and the stayers' 1/n_t in periods that count
     weights, stayers = np.zeros((2, *step.shape)), np.zeros((2, *step.shape))

@@ -35,7 +35,8 @@ def check(case: Case) -> Iterator[Check]:
     models, numbers = list(_models(case)), dict[str, float]()
     for label, fit, panel, e in models:
         mask = case.mask if e.shape == case.mask.shape else np.ones_like(e)  # of the panel, or of its balanced part
-        raw = left.serial_correlation(e, mask)
+        mask = left.on_calendar(mask, panel.periods)
+        raw = left.serial_correlation(left.on_calendar(e, panel.periods), mask)
         corrected = left.bias_corrected(raw, np.unique(mask.T > 0, axis=0))
         of_model = "" if fit.table == "2" else f":{label}"
         numbers |= {f"ar1_raw{of_model}": raw, f"ar1{of_model}": corrected}

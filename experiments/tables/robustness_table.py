@@ -249,7 +249,8 @@ def _column(ledger: Ledger, panel: Panel, estimator: PsmDID, column: int) -> boo
     if why is not None:
         ledger.note(f"{fit.where} is empty: {why}.")
         return False
-    kept = part(panel, found.units, np.ones(len(panel.periods), dtype=bool))
+    matched = part(panel, found.units, np.ones(len(panel.periods), dtype=bool))
+    kept = without_singletons(matched, UNIT_AND_PERIOD)
     errors = clustered_enough(kept, estimator.errors)
     say_what_is_left_out(ledger, fit, estimator.errors, kept)
     estimator = replace(estimator, errors=errors)
@@ -258,6 +259,8 @@ def _column(ledger: Ledger, panel: Panel, estimator: PsmDID, column: int) -> boo
         return False
     ledger.keep(kept, fit, estimates)
     say_what_has_no_error(ledger, fit, panel, estimates, partial(_why_no_error, panel=panel, found=found))
+    if singletons := matched.nobs - kept.nobs:
+        ledger.note(f"{fit.where} leaves out {singletons} singleton observations.")
     alone = int((found.supported & ~found.units).sum())
     if alone:
         spent = estimator.method == "nearest" and not estimator.replacement

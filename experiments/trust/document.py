@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from estimators.core.error_types import error_label
-from estimators.sensitivity.sensitivity import bias_corrected, pesaran_cd, serial_correlation
+from estimators.sensitivity.sensitivity import bias_corrected, on_calendar, pesaran_cd, serial_correlation
 from experiments.checks.check import LEVELS
 from experiments.checks.two_stages import DISAGREE
 from experiments.run.reporting import without_nan
@@ -294,8 +294,10 @@ def diagnostics(found: Trust) -> dict[str, float | None]:
     Pesaran's CD."""
     real = Real.of(found.claim.sample)
     residuals = real.parts.residuals
-    raw = serial_correlation(residuals[0])
-    corrected = bias_corrected(raw, np.ones((1, len(residuals[0])), dtype=bool))
+    periods = found.claim.sample.panel.periods
+    mask = on_calendar(np.ones_like(residuals[0]), periods)
+    raw = serial_correlation(on_calendar(residuals[0], periods), mask)
+    corrected = bias_corrected(raw, mask[:, :1].T > 0)
     moran = None if real.weights is None else float(moran_by_period(residuals, real.weights).mean())
     return {"ar1_raw": raw, "ar1": corrected, "moran": moran, "pesaran_cd": pesaran_cd(residuals[0])}
 

@@ -348,6 +348,19 @@ def test_a_period_in_which_nobody_stays_is_left_out() -> None:
     assert found.statistics["switchers"][0] == 1
 
 
+def test_changes_across_a_year_that_the_panel_lacks_are_left_out() -> None:
+    whole = staggered()
+    gap = DCDH()(replace(whole, periods=(2000, 2001, 2002, 2004, 2005, 2006, 2007))).estimate
+    y, d = whole.variables["y"][0], whole.variables["did"][0]
+    for placebo, found in enumerate(gap[0]):
+        numbers, means = [], []
+        for t in (t for t in range(1 + placebo, 7) if t - 3 not in (0, placebo)):
+            move, stay, change = d[t] > d[t - 1], d[t] == 0, y[t - placebo] - y[t - 1 - placebo]
+            numbers.append(move.sum())
+            means.append((change[move].mean() if move.any() else 0.0) - change[stay].mean())
+        assert found == pytest.approx(np.average(means, weights=numbers))
+
+
 def test_errors_are_those_of_deviations_by_hand() -> None:
     """Each switcher's change less the stayers' mean less the estimate, and what each stayer adds, summed by cluster."""
     panel = staggered()

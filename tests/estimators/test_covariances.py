@@ -28,6 +28,7 @@ from references.pyfixest_reference import K_FIXEF, feols
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Streams
+from sim.panel import seen_part
 from sim.weights import great_circle_km
 
 NAMES = ("did", "inv", "road")
@@ -211,8 +212,11 @@ def test_a_period_that_is_never_observed_counts_for_nothing() -> None:
 
 
 def test_an_empty_year_within_a_panel_still_parts_its_neighbours() -> None:
-    """Driscoll and Kraay of a panel without 2004: factor and dof of seven years, lags of the calendar's eight."""
-    panel = small_panel(40, 8, seed=5)
+    """Driscoll and Kraay of a panel without 2004: factor and dof of seven years, lags of the calendar's eight.
+
+    So also where no row of the file is of that year, in batches too.
+    """
+    panel = placed(small_panel(40, 8, seed=5))
     seen = np.ones((1, 8, 40), dtype=bool)
     seen[:, 3] = False
     panel = replace(panel, observed=seen)
@@ -228,6 +232,12 @@ def test_an_empty_year_within_a_panel_still_parts_its_neighbours() -> None:
     wanted = np.diag(u @ near @ u.T) * 7 / 6 * (n - 1) / (n - k)
     np.testing.assert_allclose(ours.se[0, 0, :3] ** 2, wanted, rtol=1e-9)
     assert ours.dof[0, 0, 0] == 6
+    without = seen_part(panel, seen[0])
+    assert len(without.periods) == 7
+    both = without.with_variables({name: np.repeat(without.variables[name], 2, axis=0) for name in ("inv", "y")})
+    fit = panel_ols(errors=("driscoll-kraay", "conley:500"))
+    for each in (without, both):
+        np.testing.assert_allclose(fit(each).se[0], fit(panel).se[0], rtol=1e-9)
 
 
 def test_the_lag_is_newey_and_wests() -> None:

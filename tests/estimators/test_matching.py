@@ -264,6 +264,12 @@ def test_it_is_the_weighted_regression_on_its_matching() -> None:
     np.testing.assert_allclose(found.x[:, 1], panel.variables["z"][0, :4].mean(axis=0), rtol=1e-14)
     direct = weighted_two_way(panel, "y", ("did", "z"), ERRORS, found.weights)
     np.testing.assert_array_equal(settings(panel).se, direct.se)
+    seen = np.ones((1, len(panel.periods), len(panel.units)), dtype=bool)
+    seen[:, 1:, np.flatnonzero(found.weights * ~found.treated)[0]] = False  # a control that is seen once
+    alone, rest = (replace(panel, observed=each) for each in (seen, seen & (seen.sum(axis=1, keepdims=True) > 1)))
+    weights = np.maximum(found.weights, 0.01)
+    one, other = (weighted_two_way(each, "y", ("did", "z"), ERRORS, weights) for each in (alone, rest))
+    np.testing.assert_allclose(one.se, other.se, rtol=1e-12)
     assert settings(panel).statistics["treated_matched"][0] == (found.weights[found.treated] == 1).sum()
 
 

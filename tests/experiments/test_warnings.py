@@ -158,6 +158,17 @@ def test_residuals_of_tables_2_5_and_7(committed: Document, tmp_path: Path) -> N
     assert found.numbers["ar1"] > found.numbers["ar1_raw"]
 
 
+def test_residuals_on_both_sides_of_a_year_without_rows_are_no_neighbours(tmp_path: Path) -> None:
+    cities = made_cities.frame().sort_values(["year", "city"])
+    rest = cities[cities["year"] != 2014]
+    design = np.column_stack([rest[["d", "road", "book"]], *(pd.get_dummies(rest[name]) for name in ("city", "year"))])
+    y, design = rest["y"].to_numpy(float), design.astype(float)
+    e = (y - design @ np.linalg.lstsq(design, y)[0]).reshape(8, 36)
+    late, early = e[[1, 2, 3, 5, 6, 7]], e[[0, 1, 2, 4, 5, 6]]
+    found = of(made(tmp_path, made_cities.PANEL, rest), "residual-ar1")
+    assert found.numbers["ar1_raw"] == pytest.approx((late * early).sum() / np.square(early).sum())
+
+
 def walks(seed: int, shared: float) -> pd.DataFrame:
     """The committed panel with an outcome of AR(1) .9 errors, of which provinces share a part."""
     rng, frame = np.random.default_rng(seed), made_cities.frame().sort_values(["city", "year"])
