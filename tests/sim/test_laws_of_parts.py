@@ -209,13 +209,14 @@ def test_a_mediator_that_totals_cannot_hold_is_bad_input(
     design_of(mediators=[{**part, "within": False} for part in mediators], errors=errors)
 
 
-def test_a_mediator_follows_levels_around_its_own_mean() -> None:
+@pytest.mark.parametrize("within", [False, True])
+def test_a_mediator_follows_treatment_and_levels_around_its_own_mean(within: bool) -> None:
     """Without errors and effects the outcome is its levels."""
-    mediator = {"name": "m", "mean": 3.0, "levels": 0.5, "sd": 0.0, "a": 0.0, "b": 0.0}
-    panel = panel_of(1, mediators=[mediator], levels={"mean": 7.0}, errors={"scale": 0.0}, adoption={"kind": "never"})
-    y, m = panel.variables["y"], panel.variables["m"]
-    assert m.mean() == pytest.approx(3.0, rel=1e-12)
-    np.testing.assert_allclose(m, 3.0 + 0.5 * (y - y.mean()), rtol=1e-12)
+    mediator = {"name": "m", "mean": 3.0, "levels": 0.5, "sd": 0.0, "a": 0.4, "b": 0.0, "within": within}
+    panel = panel_of(1, mediators=[mediator], levels={"mean": 7.0}, errors={"scale": 0.0}, effect={"size": 0.0})
+    y, m, did = (panel.variables[name] for name in ("y", "m", "did"))
+    assert 0 < did.mean() < 1
+    np.testing.assert_allclose(m, 3.0 + 0.5 * (y - y.mean()) + 0.4 * did, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("dials", "said"), [

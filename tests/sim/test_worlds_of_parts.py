@@ -1,6 +1,7 @@
 """Every part combines with every other: outcomes and truths of drawn worlds against a slow plain program.
 
-Rows of `made_worlds` are a pairwise covering array over all parts, their kinds and their main dials.
+Rows of `made_worlds` are a pairwise covering array over all parts, their kinds and their main dials. The worlds of
+`paper` are parts too: a few of its departures, three dials at a time, on the 285 cities.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from covering import allowed_pairs, pairs_of
 
 from references.panel_oracle import PanelPieces
 from sim import Draw, Streams, Wanted
+from sim.presets import Paper
 from sim.world.context import slots_of
 from sim.world.draw import DrawnWorld
 from sim.world.panel_design import PanelDesign
@@ -26,13 +28,31 @@ POLICY = (
     "att(2004,2003)", "event(0)", "event(2)", "event(-1)", "cohort(2004)", "cohort(2002)", "calendar(2004)",
     "calendar(2002)", "slope(x)", "level(x)", "slope(z)", "level(z)", "slope(b)", "slope(m)", "level(m)", "slope(q)",
 )  # fmt: skip
-OF_VARIABLES = tuple(
-    f"{kind}({name})"
-    for kind in ("beta", "direct", "indirect", "total")
-    for name in ("did", "x", "z", "m", "n", *(("w_did", "w_x", "w_z") if kind == "beta" else ()))
+PAPER: tuple[dict[str, Any], ...] = (
+    {"heterogeneity": 0.5, "spillover": "paper", "mediator": "ent", "confounding": 0.5},
+    {"heterogeneity": 0.5, "spillover": "lag", "rho": -0.3, "treated": 142, "anticipation": 1},
+    {"redraw": ("calendar",), "shape": "growing", "spillover": "lag", "serial": -0.4, "assignment": "random"},
+    {"redraw": ("calendar", "controls"), "shape": "fading", "anticipation": 3, "trend_gap": 0.002, "serial": 0.6},
+    {"calendar": "single", "spillover": "error", "effect": -0.03, "treated": 20},
 )
-NAMES = (*POLICY, *OF_VARIABLES, "rho", "lambda", "dependence", "sigma2")
-NUMBERS = range(len(made_worlds.rows()))
+OF_PAPER = (
+    "att", "att_event", "att_cohort", "att_calendar", "contrast", "nde", "nie",
+    *(f"att({cohort},{year})" for cohort in (2014, 2016, 2020) for year in (2013, 2014, 2016, 2017, 2023)),
+    *(f"event({since})" for since in (-1, 0, 4, 7, 15)), *(f"cohort({cohort})" for cohort in (2008, 2016, 2019)),
+    *(f"calendar({year})" for year in (2007, 2010, 2016, 2023)), "nde(2016,2018)", "nie(2016,2018)", "nie(2014,2013)",
+)  # fmt: skip
+
+
+def of_variables(names: tuple[str, ...], lagged: tuple[str, ...]) -> tuple[str, ...]:
+    kinds = {"beta": (*names, *lagged), "direct": names, "indirect": names, "total": names}
+    return tuple(f"{kind}({name})" for kind, some in kinds.items() for name in some)
+
+
+PARAMETERS = ("rho", "lambda", "dependence", "sigma2")
+NAMES = (*POLICY, *of_variables(("did", "x", "z", "m", "n"), ("w_did", "w_x", "w_z")), *PARAMETERS)
+NAMES_OF_PAPER = (*OF_PAPER, *of_variables(("did", "inv", "tech", "gpat", "ent"), ("w_did", "w_inv", "w_gpat")), "rho",
+                  "lambda", "dependence")  # fmt: skip
+NUMBERS = range(len(made_worlds.rows()) + len(PAPER))
 # all tests of a row run one after the other, so that processes that share the tests draw few rows twice
 every_row = pytest.mark.parametrize("number", NUMBERS, scope="module")
 
@@ -40,13 +60,18 @@ every_row = pytest.mark.parametrize("number", NUMBERS, scope="module")
 @cache
 def drawn(number: int) -> tuple[PanelDesign, Draw, tuple[PanelPieces, ...]]:
     """The design of a row, its draw, and the oracle's reading of each replication."""
-    design = made_worlds.world_of(made_worlds.rows()[number])
-    streams = Streams(number, "oracle")
+    rows, streams = made_worlds.rows(), Streams(number, "oracle")
+    design: Any = made_worlds.world_of(rows[number]) if number < len(rows) else Paper(**PAPER[number - len(rows)])
     world: Any = design.settle(streams)
     tile = streams.tile(FIRST, FIRST + ROWS)
-    wanted = Wanted(frozenset(design.schema.variables), NAMES)
+    wanted = Wanted(frozenset(design.schema.variables), names_of(number))
+    design = design.parts if isinstance(design, Paper) else design
     world.draw(streams.tile(0, ROWS), wanted)  # what it remembers of another tile is no harm
     return design, world.draw(tile, wanted), tuple(pieces(design, world.settled, tile, row) for row in range(ROWS))
+
+
+def names_of(number: int) -> tuple[str, ...]:
+    return NAMES if number < len(made_worlds.rows()) else NAMES_OF_PAPER
 
 
 def pieces(design: PanelDesign, settled: Any, tile: Streams, row: int) -> PanelPieces:
@@ -113,7 +138,7 @@ def test_the_drawn_outcome_is_the_potential_outcome_of_the_drawn_treatment(numbe
     errors = tile.normals("measurement of the outcome", *read[0].drawn.shape)
     for row, oracle in enumerate(read):
         expected = oracle.true_outcome + design.measurement.outcome_sd * errors[row]
-        got, seen = of(draw, "y", row), oracle.seen > 0
+        got, seen = of(draw, design.outcome, row), oracle.seen > 0
         assert np.isnan(got[~seen]).all()
         np.testing.assert_allclose(got[seen], expected[seen], rtol=0, atol=max(0.5 * rounding, 0) + 1e-9)
         if rounding:
@@ -123,7 +148,7 @@ def test_the_drawn_outcome_is_the_potential_outcome_of_the_drawn_treatment(numbe
 @every_row
 def test_every_truth_is_taken_from_potential_outcomes(number: int) -> None:
     _, draw, read = drawn(number)
-    for name in NAMES:
+    for name in names_of(number):
         expected = [oracle.truth(name) for oracle in read]
         assert draw.truth[name].shape == (ROWS,)
         np.testing.assert_allclose(draw.truth[name], expected, rtol=1e-8, atol=1e-11, err_msg=name)
@@ -136,6 +161,9 @@ def test_what_is_seen_of_treatment_covariates_and_indicators(number: int) -> Non
         seen = oracle.seen > 0
         if design.adoption.treats:
             np.testing.assert_array_equal(of(draw, "did", row)[seen], oracle.drawn[seen])
+        for name in oracle.mediators:
+            responds = oracle.mediator(name, oracle.drawn)
+            np.testing.assert_allclose(of(draw, name, row)[seen], responds[seen], rtol=0, atol=1e-9)
         for part in design.covariates:
             moved = oracle.covariates[part.name] + part.shift * oracle.drawn
             gap = of(draw, part.name, row)[seen] - moved[seen]
