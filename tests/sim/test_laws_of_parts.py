@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_parts import PERIODS, SEED, SILENT, UNITS, assert_close, design_of, panel_of, truth_of
+from scipy import stats
 from scipy.stats import norm
 
 from experiments.settings import build
@@ -19,75 +21,13 @@ from sim.world.context import cities
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.geography import CENTRE, Cities, Grid, compact_groups
 
-SEED = 77
-SILENT: dict[str, Any] = {"levels": {"unit_sd": 0.0, "period_sd": 0.0}, "adoption": {"kind": "never"}}
 ALONE: dict[str, Any] = {**SILENT, "errors": {"scale": 0.0}}
-UNITS, PERIODS = 40, 8
-
-
-def design_of(**settings: Any) -> PanelDesign:
-    return build(PanelDesign, {"units": UNITS, "periods": PERIODS, **settings}, "worlds.toml [design]")
-
-
-def panel_of(replications: int = 400, *, scope: str = "", **settings: Any) -> Panel:
-    design, streams = design_of(**settings), Streams(SEED, scope)
-    wanted = Wanted(frozenset(design.schema.variables), ())
-    return design.settle(streams).draw(streams.tile(0, replications), wanted).panel
-
-
-def truth_of(name: str, **settings: Any) -> float:
-    design, streams = design_of(**settings), Streams(SEED)
-    (value,) = design.settle(streams).draw(streams.tile(0, 1), Wanted(frozenset({"y"}), (name,))).truth[name]
-    return float(value)
-
-
-def assert_close(statistic: Any, expected: float) -> None:
-    """A mean over replications, or worlds, within 4 Monte Carlo errors."""
-    values = np.asarray(statistic, dtype=np.float64)
-    mcse = values.std(ddof=1) / np.sqrt(len(values))
-    print(f"{values.mean():.5f} of {expected:.5f}, {(values.mean() - expected) / mcse:+.2f} errors")
-    assert abs(values.mean() - expected) <= 4 * mcse
 
 
 def within(x: np.ndarray) -> np.ndarray:
     """Without unit and period means, (R, T, N)."""
     out = x - x.mean(axis=1, keepdims=True)
     return np.asarray(out - out.mean(axis=2, keepdims=True))
-
-
-# Spatial dependence as LM tests ask for it
-
-
-@pytest.mark.parametrize(
-    ("rho", "errors", "expected"),
-    [
-        (0.0, {}, 0.0),
-        (0.0, {"spatial": -0.4}, 0.4),
-        (0.0, {"spatial": -0.4, "spatial_kind": "ma"}, 0.4),
-        (0.3, {"spatial": 0.2, "spatial_kind": "ma"}, 0.3),
-        (0.1, {"spatial": 0.2, "spatial_kind": "ma"}, 0.2),
-        (0.0, {"spatial": 0.0, "spatial_kind": "ma"}, 0.0),
-        (0.0, {"group_share": 0.3}, np.nan),
-        (0.0, {"factors": 1, "factor_share": 0.3}, np.nan),
-        (-0.2, {"group_share": 0.3}, 0.2),
-        (0.0, {"group_share": 0.3, "spatial": 0.4}, 0.4),
-    ],
-)
-def test_dependence_is_that_of_any_spatial_process(rho: float, errors: dict[str, Any], expected: float) -> None:
-    """LM tests are right to reject beside a moving average; 0 is left to errors that depend on no neighbour."""
-    got = truth_of("dependence", spillover={"rho": rho}, errors=errors)
-    np.testing.assert_equal(got, expected)
-
-
-@pytest.mark.parametrize(("dials", "expected"), [({}, 0.4), ({"on": "treated"}, np.nan), ({"radius": 90.0}, np.nan)])
-def test_spillovers_are_a_coefficient_where_they_follow_w_alone(dials: dict[str, Any], expected: float) -> None:
-    np.testing.assert_equal(truth_of("beta(w_did)", spillover={"w_effect": 0.4, **dials}), expected)
-
-
-def test_lambda_is_none_of_a_moving_average() -> None:
-    assert np.isnan(truth_of("lambda", errors={"spatial": 0.4, "spatial_kind": "ma"}))
-    assert truth_of("lambda", errors={"spatial": 0.4}) == 0.4
-    assert truth_of("rho", errors={"spatial": 0.4, "spatial_kind": "ma"}, spillover={"rho": 0.1}) == 0.1
 
 
 # Mediators
@@ -384,10 +324,8 @@ def test_errors_have_their_sd_whatever_they_are_mixed_of(name: str) -> None:
 
 
 def test_t5_and_lognormal_errors_have_the_quantiles_of_their_laws() -> None:
-    from scipy.stats import t
-
     for distribution, quantile in (
-        ("t5", t.ppf(0.9, 5) * np.sqrt(3 / 5)),
+        ("t5", stats.t.ppf(0.9, 5) * np.sqrt(3 / 5)),
         ("lognormal", (np.exp(norm.ppf(0.9)) - np.exp(0.5)) / np.sqrt(np.exp(2.0) - np.exp(1.0))),
     ):
         e = panel_of(errors={"distribution": distribution}, **SILENT).variables["y"]
