@@ -51,6 +51,13 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(work: str, syncfs: bool
     assert found.acknowledged or syncfs
 
 
+def recorded(place: Path, work: Callable[[], object]) -> Recorder:
+    recorder = Recorder(place)
+    with recorder.recording():
+        work()
+    return recorder
+
+
 def states(recorder: Recorder, folder: Path, cut: int | None = None, tries: int = TRIES) -> Iterator[Path]:
     """States that a cut may leave, in both models."""
     chance = random.Random(3)
@@ -97,9 +104,7 @@ WRITTEN: dict[str, tuple[Callable[[ZarrStore], None], Callable[[ZarrStore], bool
 @pytest.mark.parametrize("what", WRITTEN)
 def test_what_stands_beside_the_blocks_is_there_when_it_was_written(what: str, store: Path, tmp_path: Path) -> None:
     write, is_there = WRITTEN[what]
-    recorder = Recorder(store.parent)
-    with recorder.recording():
-        write(ZarrStore(store, "a"))
+    recorder = recorded(store.parent, lambda: write(ZarrStore(store, "a")))
     for into in states(recorder, tmp_path):
         assert is_there(ZarrStore.open(into / "x.zarr"))
 
@@ -123,9 +128,8 @@ def test_a_worker_elsewhere_flushes_its_block_before_it_answers(store: Path, tmp
 
 def test_a_new_store_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
-    recorder = Recorder(tmp_path / "disk")
-    with recorder.recording():
-        ZarrStore.create(recorder.root / "x.zarr", schema_of(quick_study(128)))
+    new = tmp_path / "disk" / "x.zarr"
+    recorder = recorded(new.parent, lambda: ZarrStore.create(new, schema_of(quick_study(128))))
     ends = [number for number, step in enumerate(recorder.steps, 1) if step.target and step.target[1] == "x.zarr"]
     made = 0
     for cut in (*ends, len(recorder.steps)):
@@ -139,9 +143,7 @@ def test_a_new_store_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_store_is_there_whole_or_not_at_all(store: Path, tmp_path: Path) -> None:
     """A smaller one before, a larger one after: at no point of growth are both missing."""
     larger = quick_study(128, grid=(("effect", (-0.01, 0.0, 0.02)),))
-    recorder = Recorder(store.parent)
-    with recorder.recording():
-        ZarrStore.open_or_create(store, schema_of(larger))
+    recorder = recorded(store.parent, lambda: ZarrStore.open_or_create(store, schema_of(larger)))
     last = len(recorder.steps)
     gone = [number for number, step in enumerate(recorder.steps, 1) if step.source and step.source[1] == store.name]
     for cut in (*range(gone[0] - 1, gone[0] + 6), last - 30, last - 1, last):
@@ -155,9 +157,7 @@ def test_a_store_is_there_whole_or_not_at_all(store: Path, tmp_path: Path) -> No
 def test_a_store_that_grows_has_one_size(store: Path, tmp_path: Path) -> None:
     """Until its root says otherwise it is taken back to the old one, and then all is there."""
     larger = schema_of(quick_study(256))
-    recorder = Recorder(store.parent)
-    with recorder.recording():
-        ZarrStore.open_or_create(store, larger)
+    recorder = recorded(store.parent, lambda: ZarrStore.open_or_create(store, larger))
     sizes = set[int]()
     for cut in range(len(recorder.steps) - 8, len(recorder.steps) + 1):
         for into in states(recorder, tmp_path / str(cut), cut, 6):
@@ -172,9 +172,7 @@ def test_a_store_that_grows_has_one_size(store: Path, tmp_path: Path) -> None:
 
 
 def test_a_zip_is_there_whole_or_not_at_all(store: Path, tmp_path: Path) -> None:
-    recorder = Recorder(store.parent)
-    with recorder.recording():
-        pack(store, store.parent / "x.zip")
+    recorder = recorded(store.parent, lambda: pack(store, store.parent / "x.zip"))
     made = 0
     for cut in range(1, len(recorder.steps) + 1):
         for into in states(recorder, tmp_path / str(cut), cut, 2):
@@ -273,9 +271,7 @@ def test_workers_flush_where_this_machine_cannot(
 
 def test_lost_provenance_never_gives_old_blocks_to_a_new_environment(store: Path, tmp_path: Path) -> None:
     (store / PROVENANCE).write_bytes(b"")
-    recorder = Recorder(store.parent)
-    with recorder.recording():
-        repair(store, schema_of(quick_study(128)))
+    recorder = recorded(store.parent, lambda: repair(store, schema_of(quick_study(128))))
     whole = 0
     names = [
         number

@@ -5,6 +5,7 @@ Moments of many draws are within 4 of their Monte Carlo errors.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -280,13 +281,10 @@ def test_a_bounded_covariate_has_its_moments_and_bounds() -> None:
 
 @pytest.mark.parametrize("part", ["covariate", "levels"])
 def test_what_follows_prosperity_is_correlated_with_it_as_dialled(part: str) -> None:
+    x = [{"name": "x", "between": 1.0, "on_prosperity": 0.6}]
+    settings = {"covariates": x} if part == "covariate" else {"levels": {"on_prosperity": 0.6, "period_sd": 0.0}}
     found, squares = [], []
-    for i in range(200):
-        x = [{"name": "x", "between": 1.0, "on_prosperity": 0.6}]
-        settings = {"covariates": x} if part == "covariate" else {"levels": {"on_prosperity": 0.6, "period_sd": 0.0}}
-        streams = Streams(SEED, f"world {i}")
-        world: Any = design_of(**settings).settle(streams)
-        context = world.settled.context
+    for context in contexts(200, **settings):
         values = context.covariates["x"][0] if part == "covariate" else context.levels.unit
         found.append((values * context.places.prosperity).mean())
         squares.append(np.square(values).mean())
@@ -392,45 +390,41 @@ def test_effects_a_unit_are_those_of_negative_doses_too() -> None:
 # Levels
 
 
+def contexts(count: int, **settings: Any) -> Iterator[Any]:
+    """What so many worlds hold."""
+    for i in range(count):
+        world: Any = design_of(**settings).settle(Streams(SEED, f"world {i}"))
+        yield world.settled.context
+
+
 def test_unit_levels_that_are_smooth_over_space_keep_their_sd_and_lie_near_each_other() -> None:
     near, apart = [], []
-    for i in range(60):
-        streams = Streams(SEED, f"world {i}")
-        world: Any = design_of(levels={"unit_sd": 2.0, "unit_spatial": 0.8, "mean": 5.0}).settle(streams)
-        unit = world.settled.context.levels.unit
+    for context in contexts(60, levels={"unit_sd": 2.0, "unit_spatial": 0.8, "mean": 5.0}):
+        unit = context.levels.unit
         assert np.square(unit).mean() == pytest.approx(4.0)
         assert unit.mean() == pytest.approx(0.0, abs=1e-9)
-        w = world.settled.context.main_weights.dense
-        near.append((unit * (w @ unit)).mean() / 4.0)
-        apart.append(world.settled.context.levels.total.mean())
+        near.append((unit * (context.main_weights.dense @ unit)).mean() / 4.0)
+        apart.append(context.levels.total.mean())
     assert np.mean(near) > 0.3
     assert np.mean(apart) == pytest.approx(5.0, abs=0.5)
 
 
 def test_bounded_levels_have_their_moments() -> None:
     levels = {"kind": "bounded", "mean": 0.5, "unit_sd": 0.1, "low": -0.2, "high": 0.4, "period_sd": 0.05}
-    squares, means = [], []
-    for i in range(100):
-        world: Any = design_of(levels=levels).settle(Streams(SEED, f"world {i}"))
-        found = world.settled.context.levels
-        squares.append(np.square(found.unit).mean())
-        means.append(found.unit.mean())
-        assert -0.2 <= found.unit.min() <= found.unit.max() <= 0.4
-        assert np.square(found.period).mean() == pytest.approx(0.05**2)
-        np.testing.assert_allclose(np.diff(found.period), found.period[1] - found.period[0])
-    assert np.mean(squares) == pytest.approx(0.01, rel=0.03)
-    assert np.mean(means) == pytest.approx(0.0, abs=0.003)
+    found = [context.levels for context in contexts(100, levels=levels)]
+    for each in found:
+        assert -0.2 <= each.unit.min() <= each.unit.max() <= 0.4
+        assert np.square(each.period).mean() == pytest.approx(0.05**2)
+        np.testing.assert_allclose(np.diff(each.period), each.period[1] - each.period[0])
+    assert np.mean([np.square(each.unit).mean() for each in found]) == pytest.approx(0.01, rel=0.03)
+    assert np.mean([each.unit.mean() for each in found]) == pytest.approx(0.0, abs=0.003)
 
 
 def test_interactive_levels_have_their_share_and_standard_paths() -> None:
     levels = {"unit_sd": 1.5, "period_sd": 0.0, "factors": 3, "factor_share": 0.8, "trends_sd": 0.2}
-    shares = []
-    for i in range(200):
-        world: Any = design_of(levels=levels).settle(Streams(SEED, f"world {i}"))
-        found = world.settled.context.levels
-        time = np.arange(PERIODS) - (PERIODS - 1) / 2
-        shares.append(np.square(found.total - found.unit - found.trend * time[:, None]).mean())
-    assert_close(shares, 0.8 * 2.25)
+    time = np.arange(PERIODS) - (PERIODS - 1) / 2
+    found = [context.levels for context in contexts(200, levels=levels)]
+    assert_close([np.square(each.total - each.unit - each.trend * time[:, None]).mean() for each in found], 0.8 * 2.25)
 
 
 @pytest.mark.parametrize("pattern", ["entry", "dropout"])

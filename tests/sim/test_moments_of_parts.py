@@ -5,6 +5,7 @@ Also the truth against what a huge world without noise shows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import made_worlds
@@ -17,8 +18,8 @@ from experiments.settings import build, to_settings
 from experiments.study import Study
 from sim import Streams, Wanted
 from sim.errors import BadInput
+from sim.world.context import WorldContext
 from sim.world.draw import DrawnWorld
-from sim.world.panel_design import PanelDesign
 from sim.world.parts.errors import Process
 
 
@@ -78,37 +79,35 @@ def test_units_keep_the_share_of_their_mean_error() -> None:
     np.testing.assert_allclose(none, whole - whole.mean(axis=1, keepdims=True), atol=1e-12)
 
 
+def levels_of(count: int, periods: int, **dials: float) -> Iterator[Any]:
+    """Levels of so many worlds."""
+    design = design_of(periods=periods, levels=dials)
+    for number in range(count):
+        streams = Streams(SEED, f"world {number}")
+        places = design.geography.places(streams, design.size)
+        yield design.levels.settle(WorldContext(places, design.labels, design.weights.build(places)), streams)
+
+
 def test_levels_have_their_spread() -> None:
     """Unit effects, period effects and trends of 400 worlds."""
-    units, periods, trends = [], [], []
-    for number in range(400):
-        design = design_of(levels={"unit_sd": 2.0, "period_sd": 0.5, "trends_sd": 0.3})
-        levels = design.levels.settle(_ground(design, number), Streams(SEED, f"world {number}"))
-        units.append(np.square(levels.unit).mean())
-        periods.append(np.square(levels.period).mean())
-        trends.append(np.square(levels.trend).mean())
-    for values, expected in ((units, 4.0), (periods, 0.25), (trends, 0.09)):
-        assert_close(np.array(values), expected)
+    found = list(levels_of(400, 8, unit_sd=2.0, period_sd=0.5, trends_sd=0.3))
+    for name, expected in (("unit", 4.0), ("period", 0.25), ("trend", 0.09)):
+        assert_close([np.square(getattr(levels, name)).mean() for levels in found], expected)
 
 
 def test_factors_rise_by_their_drift() -> None:
     """Who loads more on a factor grows faster by its drift; a large one leaves a line."""
 
-    def slopes_on_loadings(drift: float) -> np.ndarray:
-        found = []
-        for number in range(200):
-            dials = {"unit_sd": 1.0, "period_sd": 0.0, "factors": 1, "factor_drift": drift}
-            design = design_of(periods=20, levels=dials)
-            levels = design.levels.settle(_ground(design, number), Streams(SEED, f"world {number}"))
-            path = (levels.total - levels.unit) @ levels.loadings[:, 0]
-            found.append(np.corrcoef(path, np.arange(20.0))[0, 1])
-        return np.array(found)
+    def slopes_on_loadings(drift: float, worlds: int) -> np.ndarray:
+        dials = {"unit_sd": 1.0, "period_sd": 0.0, "factors": 1, "factor_drift": drift}
+        paths = [(one.total - one.unit) @ one.loadings[:, 0] for one in levels_of(worlds, 20, **dials)]
+        return np.array([np.corrcoef(path, np.arange(20.0))[0, 1] for path in paths])
 
-    assert_close(slopes_on_loadings(0.0), 0.0)
-    rising = slopes_on_loadings(0.3)
+    assert_close(slopes_on_loadings(0.0, 200), 0.0)
+    rising = slopes_on_loadings(0.3, 200)
     assert rising.mean() > 0.5
     assert (rising > 0).mean() > 0.8
-    np.testing.assert_allclose(slopes_on_loadings(1e4), 1.0, atol=1e-6)
+    np.testing.assert_allclose(slopes_on_loadings(1e4, 20), 1.0, atol=1e-6)
 
 
 def test_a_covariate_is_the_size_of_units() -> None:
@@ -135,13 +134,6 @@ def test_dials_that_came_later_are_no_settings_of_worlds_that_leave_them() -> No
     moved = to_settings(design_of(levels={"factors": 1, "factor_drift": 0.1}, covariates=[{"attribute": "size"}]))
     assert moved["levels"]["factor_drift"] == 0.1
     assert moved["covariates"][0]["attribute"] == "size"
-
-
-def _ground(design: PanelDesign, number: int) -> Any:
-    from sim.world.context import WorldContext
-
-    places = design.geography.places(Streams(SEED, f"world {number}"), design.size)
-    return WorldContext(places, design.labels, design.weights.build(places))
 
 
 COUNTS: dict[str, tuple[dict[str, Any], float]] = {  # adoption: units that are ever treated, of 40

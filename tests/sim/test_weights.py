@@ -70,11 +70,7 @@ def test_eigenvalues_are_those_of_the_dense_matrix(kind: str) -> None:
         trace = np.trace(np.linalg.matrix_power(weights.dense, power))
         assert (ours**power).sum().real == pytest.approx(trace, abs=1e-11)
     assert weights.radius == pytest.approx(1.0, abs=1e-10)
-
-
-@pytest.mark.parametrize("kind", ["inverse-distance", "contiguity", "spectral"])
-def test_weights_similar_to_a_symmetric_matrix_have_real_eigenvalues(kind: str) -> None:
-    assert small_weights(30, kind).eigenvalues.dtype == np.float64
+    assert kind == "knn" or ours.dtype == np.float64, "it is similar to a symmetric matrix"
 
 
 @pytest.mark.parametrize("size", [1e-14, 1.0, 1e14])
