@@ -123,12 +123,9 @@ def raised(words: tuple[str, str]) -> None:
     raise OfTwoWords(*words)
 
 
-def test_an_error_that_cannot_be_read_again_is_said_in_words(one: Child) -> None:
-    with pytest.raises(RuntimeError, match=r"^OfTwoWords: no sense$"):
+def test_how_a_job_failed_is_said_in_words(one: Child) -> None:
+    with pytest.raises(RuntimeError, match=r"^OfTwoWords: no sense$"):  # which cannot be read again
         one.call(raised, ("no", "sense"))
-
-
-def test_a_job_that_exits_with_words_has_not_ended_well(one: Child) -> None:
     with pytest.raises(JobDied, match=r"exited with code 1$"):
         one.call(sys.exit, "words")
 
@@ -224,10 +221,12 @@ def test_tasks_grow_smaller_near_the_end_and_little_is_taken_ahead() -> None:
     assert (sizes[0], sizes[-4:]) == (8, [1] * 4)
 
 
-def test_a_worker_that_may_not_compute_gets_no_task() -> None:
+def test_a_worker_that_may_not_compute_gets_no_task_and_its_reason_is_said_once() -> None:
     pool, asked = pool_of("a", "b", refused={"a": "another code"})
     pool._fill({}, work_of(3))
     assert asked == [["b"]] * 3
+    for names, said in (("abc", "a, b, c"), ("abcd", "a, b, c and others")):
+        assert worded(dict.fromkeys(names, "why")) == f"no worker may compute; {said}: why"
 
 
 @pytest.mark.parametrize("careful", [False, True])
@@ -246,11 +245,6 @@ def test_a_scheduler_that_drops_task_after_task_is_lost() -> None:
         pool._lost(_Task([1], careful=False, workers=None), work)
     with pytest.raises(ClusterLost, match="here keeps dropping tasks"):
         pool._lost(_Task([1], careful=False, workers=None), work)
-
-
-def test_a_reason_is_said_once_with_three_workers_and_a_word_on_more() -> None:
-    for names, said in (("abc", "a, b, c"), ("abcd", "a, b, c and others")):
-        assert worded(dict.fromkeys(names, "why")) == f"no worker may compute; {said}: why"
 
 
 def killed(timeout: float) -> None:
@@ -313,18 +307,14 @@ def ran(function: Any, jobs: list[int]) -> Answers:
     return run_group(cloudpickle.dumps((function, jobs)), (60.0,) * len(jobs), None, careful=False)
 
 
-def test_a_second_part_is_done_while_the_next_job_begins(tmp_path: Path, alone: None) -> None:
-    parts = Parts(tmp_path, last=4)
-    answers = ran(TwoPhaseTask(parts.first, parts.second), list(range(5)))
-    assert [result for result, *_ in answers.outcomes] == [1, 11, 21, 31, 41]
-
-
-@pytest.mark.parametrize("wrong", [0, 2, 4])
-def test_an_error_of_a_second_part_is_that_job_s_alone(tmp_path: Path, alone: None, wrong: int) -> None:
+@pytest.mark.parametrize("wrong", [-1, 0, 2, 4])
+def test_a_second_part_is_done_while_the_next_job_begins_and_its_error_is_that_job_s_alone(
+    tmp_path: Path, alone: None, wrong: int
+) -> None:
     parts = Parts(tmp_path, last=4, wrong=wrong)
-    answers = ran(TwoPhaseTask(parts.first, parts.second), list(range(5)))
-    assert [job for job, (_, error, *_) in enumerate(answers.outcomes) if isinstance(error, OSError)] == [wrong]
-    assert [result for result, *_ in answers.outcomes] == [None if job == wrong else 10 * job + 1 for job in range(5)]
+    found = ran(TwoPhaseTask(parts.first, parts.second), list(range(5))).outcomes
+    assert [job for job, (_, error, *_) in enumerate(found) if isinstance(error, OSError)] == [wrong] * (wrong >= 0)
+    assert [result for result, *_ in found] == [None if job == wrong else 10 * job + 1 for job in range(5)]
 
 
 def refusing(job: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +21,8 @@ import commands
 import psutil
 import pytest
 from distributed import Client, LocalCluster
-from real_parts import PATH, Cluster, NotHere, by_command_line, ended, wait_until
+from real_parts import PATH, Cluster, NotHere, by_command_line, ended, needs, start, wait_until
 from slow_jobs import double_slowly
-from two_hosts import FAR, NEAR, Hosts, two_hosts
 
 from cluster import ClusterLost, back_end, dask_cluster, dask_pool, is_loopback
 from cluster import survey as survey_of
@@ -288,6 +289,32 @@ def test_a_client_that_loses_its_connection_gets_another_and_goes_on(machines: C
 # Two hosts, each with a worker: the link between them is cut in mid-run, and the run ends with the serial hash
 
 
+NEAR, FAR = "10.213.0.1", "10.213.0.2"  # of the link alone: nothing leads out of the two namespaces
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Two namespaces, by name, and the end of their link in the first."""
+
+    near: str
+    far: str
+    link: str
+
+    def start(self, where: str, folder: Path, *command: str, **environment: str) -> subprocess.Popen[bytes]:
+        """A program on one of them."""
+        return start(folder, "ip", "netns", "exec", where, *command, **environment)
+
+    def cut(self) -> None:
+        """Take the link down: neither side hears of it."""
+        _ip("-n", self.near, "link", "set", self.link, "down")
+
+
+def _ip(*words: str) -> None:
+    ran = subprocess.run(["ip", *words], capture_output=True, text=True)
+    if ran.returncode:
+        raise NotHere(f"ip {' '.join(words)}: {ran.stderr.strip()}")
+
+
 SLOW = """
 import os, time
 from typing import ClassVar
@@ -313,11 +340,25 @@ CLOCKS = {
 
 @pytest.fixture
 def hosts() -> Iterator[Hosts]:
+    """Two joined network namespaces, where this user may make them."""
+    mark = os.getpid()
+    made = Hosts(f"near{mark}", f"far{mark}", f"pn{mark}")
     try:
-        with two_hosts() as made:
-            yield made
+        needs("ip")
+        for name in (made.near, made.far):
+            _ip("netns", "add", name)
+            _ip("-n", name, "link", "set", "lo", "up")
+        _ip("-n", made.near, "link", "add", made.link, "type", "veth", "peer", "name", "pf", "netns", made.far)
+        for name, link, address in ((made.near, made.link, NEAR), (made.far, "pf", FAR)):
+            _ip("-n", name, "address", "add", f"{address}/24", "dev", link)
+            _ip("-n", name, "link", "set", link, "up")
+        yield made
     except NotHere as reason:
         pytest.skip(f"TWO HOSTS ARE NOT TESTED HERE: {reason}")
+    finally:
+        for name in (made.near, made.far):
+            with contextlib.suppress(NotHere, FileNotFoundError):
+                _ip("netns", "delete", name)
 
 
 def commits(store: Path) -> int:

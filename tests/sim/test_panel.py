@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from long_tables import panel_from_frame
 from refusals import refuses
 
 from references.small_panels import names, small_panel, small_weights
@@ -145,7 +144,7 @@ def table() -> pd.DataFrame:
 
 
 def read(frame: pd.DataFrame, **more: Any) -> Panel:
-    return panel_from_frame(frame, **({"unit": "city", "period": "year", "roles": ROLES} | more))
+    return Panel(**read_table(frame, **({"unit": "city", "period": "year", "roles": ROLES} | more)).parts)
 
 
 def test_arrays_are_time_major_with_units_in_the_tables_order() -> None:

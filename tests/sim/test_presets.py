@@ -15,7 +15,7 @@ from scipy.signal import lfilter
 
 from estimators import Estimates, TwoWayDID
 from references.regressions import panel_ols
-from sim import BadInput, Design, Draw, Panel, Streams, Wanted
+from sim import BadInput, Design, Draw, Streams, Wanted
 from sim.design import Estimand
 from sim.presets import COHORTS, PUBLISHED_DRAWS, PUBLISHED_SIZES, BertrandDufloMullainathan, Clustered, Paper
 from sim.world.draw import DrawnAdoption
@@ -34,8 +34,10 @@ MOMENTS = {  # table 1: mean, sd, min, max
 }
 
 
-def draw(design: Design, replications: int = 1, estimands: tuple[str, ...] = (), seed: int = SEED) -> Draw:
-    streams = Streams(seed, "paper")
+def draw(
+    design: Design, replications: int = 1, estimands: tuple[str, ...] = (), seed: int = SEED, scope: str = "paper"
+) -> Draw:
+    streams = Streams(seed, scope)
     world = design.settle(streams)
     return world.draw(streams.tile(0, replications), Wanted(frozenset(design.schema.variables), estimands))
 
@@ -201,12 +203,8 @@ def test_dials_of_the_paper_are_these_parts(dials: Row) -> None:
 EVERYTHING = Wanted(frozenset({"y", "did", "x"}), ())
 
 
-def drawn(design: Design, replications: int, seed: int = 2004) -> Panel:
-    return design.settle(Streams(seed)).draw(Streams(seed, "", 0, replications), EVERYTHING).panel
-
-
 def test_half_of_the_units_get_the_law_in_one_year_from_1985_to_1995() -> None:
-    panel = drawn(BertrandDufloMullainathan(), 2200)
+    panel = draw(BertrandDufloMullainathan(), 2200, seed=2004, scope="").panel
     did, years = panel.variables["did"], np.array(panel.periods)
     assert (years[0], years[-1], len(panel.units)) == (1979, 1999, 50)
     np.testing.assert_array_equal(did.any(axis=1).sum(axis=1), 25)
@@ -264,7 +262,7 @@ def test_errors_clustered_by_unit_hold_the_level_at_fifty_units() -> None:
 @pytest.mark.parametrize(("groups", "expected"), [(5, 0.21), (10, 0.13)])
 def test_few_groups_make_clustered_errors_too_small(groups: int, expected: float) -> None:
     rows = 4000
-    panel = drawn(Clustered(groups), rows, seed=2008)
+    panel = draw(Clustered(groups), rows, seed=2008, scope="").panel
     got = panel_ols(effects=(), errors=("iid", "cluster:group"))(panel)
     t = np.abs(got.estimate[:, None, 0] - 1.0) / got.se[:, :, 0]
     plain, clustered = (t > 1.96).mean(axis=0)
