@@ -39,7 +39,6 @@ def documents() -> list[Path]:
 
 
 def modules() -> list[Path]:
-    """Every module and test."""
     return [
         *REPOSITORY.glob("*.py"),
         *(path for room in ROOMS.split("|") for path in (REPOSITORY / room).rglob("*.py")),
