@@ -20,12 +20,20 @@ def _same(frame: pd.DataFrame) -> bool:
     return frame["城市"].tolist() == TABLE["城市"].tolist() and np.array_equal(frame["y"], TABLE["y"], equal_nan=True)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030", "gbk"])
-def test_csv_in_the_encodings_that_spreadsheets_write(tmp_path: Path, encoding: str) -> None:
-    TABLE.to_csv(tmp_path / "a.csv", index=False, encoding=encoding)
+@pytest.mark.parametrize(
+    "written",
+    [*({"encoding": name} for name in ("utf-8", "utf-8-sig", "utf-16", "gb18030", "gbk")),
+     *({"sep": sep, "decimal": mark} for sep, mark in ((";", ","), (";", "."), ("\t", ","), ("\t", ".")))],
+    ids=str,
+)  # fmt: skip
+def test_csv_in_the_encodings_and_with_the_marks_that_spreadsheets_write(
+    tmp_path: Path, written: dict[str, str]
+) -> None:
+    TABLE.to_csv(tmp_path / "a.csv", index=False, **written)  # type: ignore[call-overload]
     frame = read_frame(tmp_path / "a.csv")
     assert list(frame.columns) == ["城市", "year", "y"]
     assert _same(frame)
+    assert frame["y"].dtype == np.float64
     assert frame.attrs == {"file": "a.csv", "first_row": 2}
 
 
@@ -67,14 +75,6 @@ def test_other_stata_dates_are_dates_as_in_other_formats(tmp_path: Path, kind: s
     assert frame["name"].tolist() == ["a", "", "b"]
     with pytest.raises(BadInput, match="column 'when', row 1, unit a; the period is 2019-0"):
         Rows.of(frame.assign(name="a")[:2], "name", "when")
-
-
-@pytest.mark.parametrize(("separator", "decimal"), [(";", ","), (";", "."), ("\t", ","), ("\t", "."), (",", ".")])
-def test_the_separators_and_decimal_marks_that_spreadsheets_write(tmp_path: Path, separator: str, decimal: str) -> None:
-    TABLE.to_csv(tmp_path / "a.csv", index=False, sep=separator, decimal=decimal)
-    frame = read_frame(tmp_path / "a.csv")
-    assert _same(frame)
-    assert frame["y"].dtype == np.float64
 
 
 def test_a_group_of_columns_spans_those_under_it_alone(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from covering import Row, covering_rows
 from scipy.signal import lfilter
 
-from estimators import Estimates, TwoWayDID
+from estimators import TwoWayDID
 from references.regressions import panel_ols
 from sim import BadInput, Design, Draw, Streams, Wanted
 from sim.design import Estimand
@@ -225,22 +225,22 @@ def test_bad_dials_are_bad_input() -> None:
             Clustered(**faulty)
 
 
-def rejection(serial: float, replications: int, tile: int = 200) -> float:
-    """How often |t| > 1.96 with plain errors, n - k degrees of freedom with all effects in k."""
+def rejection(serial: float, error: str, critical: float, replications: int = 2000, tile: int = 200) -> float:
+    """How often |t| of two-way DID is larger where the law does nothing."""
     world, streams = BertrandDufloMullainathan(serial).settle(Streams(2004)), Streams(2004, f"bdm {serial}")
-    estimator, hits = TwoWayDID(errors=("iid",)), 0
+    estimator, hits = TwoWayDID(errors=(error,)), 0
     for start in range(0, replications, tile):
         got = estimator(world.draw(streams.tile(start, start + tile), EVERYTHING).panel)
-        hits += int((np.abs(got.estimate[:, 0] / got.se[:, 0, 0]) > 1.96).sum())
+        hits += int((np.abs(got.estimate[:, 0] / got.se[:, 0, 0]) > critical).sum())
     return hits / replications
 
 
 @pytest.mark.long
 def test_plain_errors_reject_as_often_as_published() -> None:
-    """At 20,000 replications: .0052, .0512, .1059, .1756, .2772, .3988 (seed 2004)."""
+    """n - k degrees of freedom, all effects in k. At 20,000: .0052, .0512, .1059, .1756, .2772, .3988 (seed 2004)."""
     rows = 2000
     for serial, published in PUBLISHED_SIZES.items():
-        rate = rejection(serial, rows)
+        rate = rejection(serial, "iid", 1.96)
         error = np.sqrt(rate * (1 - rate) / rows + published * (1 - published) / PUBLISHED_DRAWS)
         print(f"serial {serial:4}: {rate:.4f} published {published:.3f}, {(rate - published) / error:+.2f} errors")
         assert abs(rate - published) <= 3 * error
@@ -248,15 +248,9 @@ def test_plain_errors_reject_as_often_as_published() -> None:
 
 @pytest.mark.long
 def test_errors_clustered_by_unit_hold_the_level_at_fifty_units() -> None:
-    world, rows = BertrandDufloMullainathan(0.8).settle(Streams(2004)), 2000
-    parts = [
-        TwoWayDID(errors=("cluster:unit",))(world.draw(Streams(2004, "", a, a + 200), EVERYTHING).panel)
-        for a in range(0, rows, 200)
-    ]
-    got = Estimates.join(parts)
-    rate = float((np.abs(got.estimate[:, 0] / got.se[:, 0, 0]) > 2.0096).mean())  # t(49)
+    rate = rejection(0.8, "cluster:unit", 2.0096)  # t(49)
     print(f"clustered by unit, serial .8: {rate:.4f}")
-    assert abs(rate - 0.05) < 4 * np.sqrt(0.05 * 0.95 / rows)
+    assert abs(rate - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 2000)
 
 
 @pytest.mark.parametrize(("groups", "expected"), [(5, 0.21), (10, 0.13)])
