@@ -52,11 +52,19 @@ def named(pattern: re.Pattern[str], files: list[Path]) -> Iterator[tuple[str, st
             yield str(path.relative_to(REPOSITORY)), match
 
 
+def rows_of(page: str, heading: str) -> list[list[str]]:
+    """The cells of all table rows under a heading, without heads and rules."""
+    section = (REPOSITORY / page).read_text(encoding="utf-8").split(f"\n{heading}\n")[1].split("\n## ")[0]
+    lines = section.splitlines()
+    tables = [line for line in lines if line.startswith("|")]
+    heads = {line for line, below in itertools.pairwise(lines) if below.startswith("|---")}
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in tables
+            if line not in heads and not line.startswith("|---")]  # fmt: skip
+
+
 def first_column(page: str, heading: str) -> list[str]:
     """The code in the first cells of the table under a heading, one a row."""
-    section = (REPOSITORY / page).read_text(encoding="utf-8").split(f"\n{heading}\n")[1].split("\n## ")[0]
-    cells = (line.split("|")[1] for line in section.splitlines() if line.startswith("|"))
-    return [code for cell in cells for code in CODE.findall(cell)]
+    return [code for row in rows_of(page, heading) for code in CODE.findall(row[0])]
 
 
 def word(written: str) -> str:
@@ -106,16 +114,6 @@ def test_the_page_beside_a_kind_names_it(group: str) -> None:
         for page in pages.get(kind, ()):  # that all error types have one is tested above
             text = (index.parent / page).read_text(encoding="utf-8")
             assert kind in {word(code) for code in CODE.findall(text)}, (kind, page)
-
-
-def rows_of(page: str, heading: str) -> list[list[str]]:
-    """The cells of all table rows under a heading, without heads and rules."""
-    section = (REPOSITORY / page).read_text(encoding="utf-8").split(f"\n{heading}\n")[1].split("\n## ")[0]
-    lines = section.splitlines()
-    tables = [line for line in lines if line.startswith("|")]
-    heads = {line for line, below in itertools.pairwise(lines) if below.startswith("|---")}
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in tables
-            if line not in heads and not line.startswith("|---")]  # fmt: skip
 
 
 def test_the_page_of_worlds_has_every_part_with_every_dial() -> None:

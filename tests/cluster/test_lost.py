@@ -192,14 +192,9 @@ def test_an_address_where_nobody_listens_is_lost_not_hung(monkeypatch: pytest.Mo
     monkeypatch.setattr(dask_cluster, "CONNECT_SECONDS", 1.0)
     with pytest.raises(ClusterLost, match=r"127\.0\.0\.1:9"):
         back_end("tcp://127.0.0.1:9").open()
-
-
-@pytest.mark.parametrize(
-    ("address", "loopback"),
-    [("tcp://127.0.0.1:1", True), ("tcp://[::1]:1", True), ("tls://localhost:1", True), ("tcp://192.0.2.1:1", False)],
-)
-def test_loopback(address: str, loopback: bool) -> None:
-    assert is_loopback(address) is loopback
+    loopback = [address for address in ("tcp://127.0.0.1:1", "tcp://[::1]:1", "tls://localhost:1", "tcp://192.0.2.1:1")
+                if is_loopback(address)]  # fmt: skip
+    assert loopback == ["tcp://127.0.0.1:1", "tcp://[::1]:1", "tls://localhost:1"]
 
 
 # Clocks: what freezes, goes or says nothing is waited for only so long; the clocks are made short here

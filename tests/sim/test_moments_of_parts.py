@@ -6,6 +6,7 @@ Also the truth against what a huge world without noise shows.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import made_worlds
@@ -187,12 +188,17 @@ def test_doses_have_their_mean_and_spread(distribution: str) -> None:
     assert_close(np.square(given - 2.0).mean(axis=1), 0.64)
 
 
+@cache
+def complete_outcome(number: int) -> np.ndarray:
+    return panel_of(1, scope=f"w{number}").variables["y"][0]
+
+
 @pytest.mark.parametrize("pattern", ["random", "entry", "dropout", "on_outcome"])
 def test_the_share_that_is_missing(pattern: str) -> None:
     shares, low = [], []
     for number in range(100):
         panel = panel_of(1, missing={"share": 0.25, "pattern": pattern, "slope": 2.0}, scope=f"w{number}")
-        whole = panel_of(1, scope=f"w{number}").variables["y"][0]
+        whole = complete_outcome(number)
         assert panel.observed is not None
         seen = panel.observed[0]
         shares.append(1 - seen.mean())

@@ -171,7 +171,7 @@ def test_absent_rows_are_unobserved_whatever_the_order_of_rows() -> None:
     assert np.isnan(panel.variables["y"][0, 1, 1])
 
 
-def test_rows_with_missing_values_can_be_left_out_with_a_count() -> None:
+def test_rows_with_missing_values_can_be_left_out_with_a_count_and_units_and_periods_with_them() -> None:
     frame = table()
     frame.loc[0, "x"] = np.nan
     frame.loc[[0, 5], "y"] = np.nan
@@ -179,18 +179,13 @@ def test_rows_with_missing_values_can_be_left_out_with_a_count() -> None:
     assert dict(found.dropped) == {"y": 2}
     assert found.absent == 2
     assert Panel(**found.parts).nobs == 7
-
-
-def test_units_and_periods_without_a_complete_row_go() -> None:
     frame = table()
     frame.loc[frame["city"] == "北京市", "x"] = np.nan
     frame.loc[frame["year"] == 2006, "y"] = np.nan
     found = read_table(frame, unit="city", period="year", roles=ROLES, missing="drop")
     panel = Panel(**found.parts)
-    assert panel.units == CITIES[1:]
-    assert panel.periods == (2007, 2008)
+    assert (panel.units, panel.periods, found.order) == (CITIES[1:], (2007, 2008), CITIES)
     assert panel.balanced
-    assert found.order == CITIES
 
 
 def test_without_roles_every_numeric_column_is_a_variable() -> None:
