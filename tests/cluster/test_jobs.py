@@ -464,7 +464,6 @@ def test_a_job_of_two_workers_that_ends_is_asked_for_again(tmp_path: Path) -> No
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize(
     ("why", "words"),
     [("ends", "Grid Engine: its jobs end before a worker is there; the output of its jobs is in {}/logs"),
@@ -476,6 +475,7 @@ def test_no_worker_is_waited_for_that_cannot_come(
     made: list[Any] = []
     make = Jobs.cluster
     monkeypatch.setattr(Jobs, "cluster", lambda *given: made.append(make(*given)) or made[-1])
+    monkeypatch.setattr(queued, "LOOK_SECONDS", 0.3)
     with batch("sge", tmp_path, log=str(tmp_path / "logs"), python=sys.executable if why == "refuses" else "/bin/false",
                wait=50.0) as (_, back):  # fmt: skip
         if why == "refuses":

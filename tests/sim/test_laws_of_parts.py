@@ -31,6 +31,35 @@ def within(x: np.ndarray) -> np.ndarray:
     return np.asarray(out - out.mean(axis=2, keepdims=True))
 
 
+# Spatial dependence as LM tests ask for it
+
+
+@pytest.mark.parametrize(
+    ("rho", "errors", "expected"),
+    [
+        (0.0, {}, 0.0),
+        (0.0, {"spatial": -0.4}, 0.4),
+        (0.0, {"spatial": -0.4, "spatial_kind": "ma"}, 0.4),
+        (0.3, {"spatial": 0.2, "spatial_kind": "ma"}, 0.3),
+        (0.1, {"spatial": 0.2, "spatial_kind": "ma"}, 0.2),
+        (0.0, {"spatial": 0.0, "spatial_kind": "ma"}, 0.0),
+        (0.0, {"group_share": 0.3}, np.nan),
+        (0.0, {"factors": 1, "factor_share": 0.3}, np.nan),
+        (-0.2, {"group_share": 0.3}, 0.2),
+        (0.0, {"group_share": 0.3, "spatial": 0.4}, 0.4),
+    ],
+)
+def test_dependence_is_that_of_any_spatial_process(rho: float, errors: dict[str, Any], expected: float) -> None:
+    """LM tests are right to reject beside a moving average; 0 is left to errors that depend on no neighbour."""
+    got = truth_of("dependence", spillover={"rho": rho}, errors=errors)
+    np.testing.assert_equal(got, expected)
+
+
+@pytest.mark.parametrize(("dials", "expected"), [({}, 0.4), ({"on": "treated"}, np.nan), ({"radius": 90.0}, np.nan)])
+def test_spillovers_are_a_coefficient_where_they_follow_w_alone(dials: dict[str, Any], expected: float) -> None:
+    np.testing.assert_equal(truth_of("beta(w_did)", spillover={"w_effect": 0.4, **dials}), expected)
+
+
 # Mediators
 
 
