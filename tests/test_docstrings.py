@@ -100,12 +100,6 @@ def test_methods_for_users_have_examples_of_their_own_or_in_their_class() -> Non
             if not (f".{name}" in shown or {"__call__": "plot(", "__getitem__": '["'}.get(name, "?") in shown)
         ]
     assert missing == [
-        "Estimates.tstats",
-        "Estimates.pvalues",
-        "Tables.tstats",
-        "Tables.pvalues",
-        "Plots.coverage",
-        "Plots.bias",
-        "Plots.rmse",
-        "Plots.scatter",
-    ]  # each as the one beside it
+        "Estimates.tstats", "Estimates.pvalues", "Tables.tstats", "Tables.pvalues", "Plots.coverage", "Plots.bias",
+        "Plots.rmse", "Plots.scatter",
+    ], "each as the one beside it"  # fmt: skip

@@ -39,7 +39,6 @@ def documents() -> list[Path]:
 
 
 def modules() -> list[Path]:
-    """Every module and test."""
     return [
         *REPOSITORY.glob("*.py"),
         *(path for room in ROOMS.split("|") for path in (REPOSITORY / room).rglob("*.py")),
@@ -53,11 +52,19 @@ def named(pattern: re.Pattern[str], files: list[Path]) -> Iterator[tuple[str, st
             yield str(path.relative_to(REPOSITORY)), match
 
 
+def rows_of(page: str, heading: str) -> list[list[str]]:
+    """The cells of all table rows under a heading, without heads and rules."""
+    section = (REPOSITORY / page).read_text(encoding="utf-8").split(f"\n{heading}\n")[1].split("\n## ")[0]
+    lines = section.splitlines()
+    tables = [line for line in lines if line.startswith("|")]
+    heads = {line for line, below in itertools.pairwise(lines) if below.startswith("|---")}
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in tables
+            if line not in heads and not line.startswith("|---")]  # fmt: skip
+
+
 def first_column(page: str, heading: str) -> list[str]:
     """The code in the first cells of the table under a heading, one a row."""
-    section = (REPOSITORY / page).read_text(encoding="utf-8").split(f"\n{heading}\n")[1].split("\n## ")[0]
-    cells = (line.split("|")[1] for line in section.splitlines() if line.startswith("|"))
-    return [code for cell in cells for code in CODE.findall(cell)]
+    return [code for row in rows_of(page, heading) for code in CODE.findall(row[0])]
 
 
 def word(written: str) -> str:
@@ -65,34 +72,29 @@ def word(written: str) -> str:
     return re.split(r"[:\[]", written)[0]
 
 
-def test_documents_that_are_named_exist() -> None:
-    found = list(named(DOCUMENT, documents() + modules()))
-    assert ("results/diagnosis/diagnose.py", "docs/measures.md") in found
+NAMED: dict[str, tuple[re.Pattern[str], bool, tuple[str, str]]] = {  # what is named, in the code too, and one of them
+    "documents": (DOCUMENT, True, ("results/diagnosis/diagnose.py", "docs/measures.md")),
+    "modules and tests": (PYTHON, False, ("docs/formulas/linear.md", "estimators/core/tile.py")),
+    "folders": (FOLDER, False, ("docs/architecture.md", "results/store")),
+}
+
+
+@pytest.mark.parametrize("what", NAMED)
+def test_what_documents_name_exists(what: str) -> None:
+    pattern, in_code, example = NAMED[what]
+    found = list(named(pattern, documents() + (modules() if in_code else [])))
+    assert example in found
     assert [pair for pair in found if not (REPOSITORY / pair[1]).exists()] == []
+    assert what != "folders" or all((REPOSITORY / name).is_dir() for _, name in found)
 
 
-def test_modules_and_tests_that_documents_name_exist() -> None:
-    found = list(named(PYTHON, documents()))
-    assert ("docs/formulas/linear.md", "estimators/core/tile.py") in found
-    assert [pair for pair in found if not (REPOSITORY / pair[1]).exists()] == []
-
-
-def test_folders_that_documents_name_exist() -> None:
-    found = list(named(FOLDER, documents()))
-    assert ("docs/architecture.md", "results/store") in found
-    assert [pair for pair in found if not (REPOSITORY / pair[1]).is_dir()] == []
-
-
-def test_links_between_documents_lead_somewhere() -> None:
+def test_links_between_documents_lead_somewhere_and_indices_have_every_page() -> None:
     found = [pair for pair in named(LINK, documents()) if "://" not in pair[1]]
-    assert ("docs/formulas/README.md", "linear.md") in found
     assert [(page, link) for page, link in found if not (REPOSITORY / page).parent.joinpath(link).exists()] == []
-
-
-def test_every_page_of_formulas_is_in_the_index() -> None:
-    pages = {path.name for path in (REPOSITORY / "docs" / "formulas").glob("*.md")} - {"README.md"}
-    index = (REPOSITORY / "docs" / "formulas" / "README.md").read_text(encoding="utf-8").split("## Notation")[0]
-    assert set(LINK.findall(index)) - {"../measures.md"} == pages
+    for folder, pattern, beside in (("formulas", "*.md", "../measures.md"), ("recipes", "*.*", "../architecture.md")):
+        pages = {path.name for path in (REPOSITORY / "docs" / folder).glob(pattern) if path.is_file()} - {"README.md"}
+        index = (REPOSITORY / "docs" / folder / "README.md").read_text(encoding="utf-8").split("## Notation")[0]
+        assert set(LINK.findall(index)) - {beside} == pages
 
 
 @pytest.mark.parametrize("group", REGISTRIES)
@@ -112,16 +114,6 @@ def test_the_page_beside_a_kind_names_it(group: str) -> None:
         for page in pages.get(kind, ()):  # that all error types have one is tested above
             text = (index.parent / page).read_text(encoding="utf-8")
             assert kind in {word(code) for code in CODE.findall(text)}, (kind, page)
-
-
-def rows_of(page: str, heading: str) -> list[list[str]]:
-    """The cells of all table rows under a heading, without heads and rules."""
-    section = (REPOSITORY / page).read_text(encoding="utf-8").split(f"\n{heading}\n")[1].split("\n## ")[0]
-    lines = section.splitlines()
-    tables = [line for line in lines if line.startswith("|")]
-    heads = {line for line, below in itertools.pairwise(lines) if below.startswith("|---")}
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in tables
-            if line not in heads and not line.startswith("|---")]  # fmt: skip
 
 
 def test_the_page_of_worlds_has_every_part_with_every_dial() -> None:
@@ -173,9 +165,3 @@ def test_the_architecture_has_every_array_of_a_store(tmp_path: Path) -> None:
     rows = [row for row in rows_of("docs/architecture.md", "## Store") if len(row) == 3]
     written = {code: tuple(row[1].split(", ")) for row in rows for code in CODE.findall(row[0])}
     assert written == {name: axes for name, axes in arrays.items() if len(axes) > 1}
-
-
-def test_every_recipe_is_in_the_index() -> None:
-    recipes = REPOSITORY / "docs" / "recipes"
-    files = {path.name for path in recipes.iterdir() if path.is_file()} - {"README.md"}
-    assert set(LINK.findall((recipes / "README.md").read_text(encoding="utf-8"))) - {"../architecture.md"} == files

@@ -98,14 +98,9 @@ def test_names_are_escaped_everywhere(study):
         assert "&lt;script&gt;" in html, type(each)
         checked(html)
     assert EVIL in Parts(panel._repr_html_()).text
-    checked(fitted(evil_panel_treated())._repr_html_())
-
-
-def evil_panel_treated() -> Panel:
-    panel = evil_panel()
     treated = np.zeros((1, 3, 4))
     treated[0, 1:, :2] = 1.0
-    return panel.with_variables({"d": treated})
+    checked(fitted(panel.with_variables({"d": treated}))._repr_html_())
 
 
 def test_a_card_shows_the_numbers(study):
@@ -172,10 +167,6 @@ def test_a_card_cuts_long_texts_and_says_what_is_left_out():
 # Progress
 
 
-def steps() -> list[Progress]:
-    return [Progress(k, 4, 64 * k, 256, 0, 0, 8 * k) for k in range(5)]
-
-
 def test_a_notebook_draws_one_bar_anew(monkeypatch):
     pictures: list[Any] = []
 
@@ -195,8 +186,8 @@ def test_a_notebook_draws_one_bar_anew(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
     monkeypatch.setitem(sys.modules, "IPython.display", module)
     with Notebook() as watch:
-        for step in steps():
-            watch.step(step)
+        for k in range(5):
+            watch.step(Progress(k, 4, 64 * k, 256, 0, 0, 8 * k))
     assert 2 <= len(pictures) <= 3  # the first, the last, and what is due between
     html = pictures[-1]["text/html"]
     assert html.startswith('<progress value="256" max="256"></progress> 256 of 256 panels')

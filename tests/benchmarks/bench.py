@@ -39,7 +39,6 @@ BLOCK = 8192
 
 
 def main() -> None:
-    """Print all figures."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--panels", type=int, default=16 * BLOCK, help="panels a rate is measured on")
     chosen = options.parse_args()
@@ -84,7 +83,6 @@ class Reference:
     timed: list[float] = field(default_factory=list)
 
     def once(self) -> None:
-        """One more fit."""
         self.fit(self.panels[0])
         panel = self.panels[len(self.timed) % len(self.panels)]
         begin = time.perf_counter()
@@ -93,7 +91,6 @@ class Reference:
 
     @property
     def seconds(self) -> float:
-        """Median of a fit."""
         return statistics.median(self.timed)
 
 

@@ -45,7 +45,6 @@ EVERY = 5.0  # seconds between two looks at the memory
 
 
 def main() -> None:
-    """Print all figures."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument(
         "--panels",

@@ -33,7 +33,6 @@ SDM = SpatialPanel("sdm", "lee-yu")
 
 
 def main() -> None:
-    """Print a line a size."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=5, help="times that each line is measured; the median counts")
     rounds = options.parse_args().rounds

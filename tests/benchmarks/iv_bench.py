@@ -41,7 +41,6 @@ DESIGN = PanelDesign(
 
 
 def main() -> None:
-    """Print panels a second of each, and ratios."""
     prepare_process()
     print(environment())
     streams = Streams(5, "bench")

@@ -20,7 +20,6 @@ BLOCKS = {"did": 2048, "full-job": 256, "staggered": 256, "mediation": 64}  # re
 
 
 def main() -> None:
-    """Print a line a study."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=9, help="pairs of blocks a study")
     options.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)

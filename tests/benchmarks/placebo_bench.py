@@ -36,7 +36,6 @@ TRANSFORMS: tuple[Transform, ...] = ("direct", "lee-yu")
 
 
 def main() -> None:
-    """Print all figures."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--draws", type=int, default=10_000, help="placebos of each kind")
     draws = options.parse_args().draws

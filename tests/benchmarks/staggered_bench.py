@@ -31,7 +31,6 @@ PANELS = 4096
 
 
 def main() -> None:
-    """Print all figures."""
     prepare_process()
     print(environment())
     panels = [Paper().draw(Streams(seed)).panel for seed in range(4)]

@@ -46,7 +46,6 @@ Block = tuple[np.ndarray, int, int]  # outcomes (N, T) with treated units last, 
 
 
 def main() -> None:
-    """Print all figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", action="store_true", help="compare with other packages instead")
     asked = parser.parse_args()

@@ -13,7 +13,6 @@ TESTS = Path(__file__).resolve().parents[1]
 
 
 def main() -> bool:
-    """All of them pass."""
     files = [file for file in sorted(TESTS.rglob("test_*.py")) if "import full_sizes" in file.read_text("utf-8")]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "0", *map(str, files)]
     return subprocess.run(command, cwd=TESTS.parent, env={**os.environ, full_sizes.VARIABLE: "1"}).returncode == 0

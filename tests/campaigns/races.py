@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from verdict_worlds import World, walks
-from verdicts import share
+from verdicts import is_asked_for, lines_of, make_missing, publish, share
 
 from cluster import prepare_process
 from estimators.core.estimator import Status
@@ -69,37 +69,24 @@ class Case:
 
     @cached_property
     def size(self) -> float:
-        """The effect on the own unit."""
         return self.effect * self.world.detectable()
 
     @cached_property
     def slope(self) -> float:
-        """Of the treated, a period."""
         return self.world.drift_of(self.drift * self.world.detectable()) if self.drift else 0.0
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Who races beside the DID."""
         return (*KINDS, "spatial-did") if self.world.ring else KINDS
 
     def file(self, what: str) -> Path:
-        """Its races, or its truths."""
         return FOLDER / f"{self.name.replace(' ', '-')}.{what}"
 
     def races(self) -> list[dict[str, Any]]:
-        """What is there."""
-        file = self.file("jsonl")
-        return [json.loads(line) for line in file.read_text().splitlines()][:PANELS] if file.exists() else []
+        return lines_of(self.file("jsonl"), PANELS)
 
     def make(self, upto: int, pool: ProcessPoolExecutor) -> None:
-        """The races of its first panels that are missing."""
-        there = {one["number"] for one in self.races()}
-        wanted = [number for number in range(upto) if number not in there]
-        size, slope = (self.size, self.slope) if wanted else (0.0, 0.0)
-        with self.file("jsonl").open("a") as file:
-            for future in [pool.submit(raced, self, number, size, slope) for number in wanted]:
-                file.write(json.dumps(future.result()) + "\n")
-                file.flush()
+        make_missing(self.file("jsonl"), upto, lambda number: pool.submit(raced, self, number, self.size, self.slope))
 
     @cached_property
     def truths(self) -> dict[str, dict[str, Any]]:
@@ -127,12 +114,10 @@ CASES = (
 
 def cases() -> Iterator[Case]:
     """All, or those that are named."""
-    named = [name for name in os.environ.get("WORLDS", "").split(",") if name]
-    return (case for case in CASES if not named or case.name in named)
+    return (case for case in CASES if is_asked_for(case.name))
 
 
 def raced(case: Case, number: int, size: float, slope: float) -> dict[str, Any]:
-    """One race in a few numbers."""
     begin = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         found = race(case.world.real(Path(folder), number, size, slope), kinds=case.kinds, replications=REPLICATIONS)
@@ -193,10 +178,7 @@ def main() -> bool:
     tables = {"Advice": _advice(bad), "What selection costs": _cost(), "What estimators do there": _estimators()}
     parts += [f"## {title}\n\n" + "\n".join(lines) + "\n" for title, lines in tables.items()]
     parts.append("## Outside its bar\n\n" + ("\n".join(f"- {line}" for line in bad) or HELD) + "\n")
-    text = "\n".join(parts)
-    print(text, flush=True)
-    if not os.environ.get("WORLDS"):
-        PAGE.write_text(text, encoding="utf-8")
+    publish("\n".join(parts), PAGE)
     return not bad
 
 

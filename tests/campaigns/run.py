@@ -31,7 +31,6 @@ CAMPAIGNS = {
 
 
 def main(names: list[str]) -> int:
-    """Run the campaigns of these names, or all."""
     wanted = named(CAMPAIGNS, names, __doc__)
     importlib.import_module("cluster").prepare_process()
     failed = []

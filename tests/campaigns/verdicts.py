@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -47,6 +47,33 @@ NULL, EFFECT, DRIFT = "no effect", "twice the detectable effect", "a drift as la
 TOGETHER = 2  # processes
 
 
+def is_asked_for(name: str) -> bool:
+    """All worlds are, or those that the variable WORLDS names."""
+    named = [name for name in os.environ.get("WORLDS", "").split(",") if name]
+    return not named or name in named
+
+
+def lines_of(file: Path, most: int) -> list[dict[str, Any]]:
+    """What a campaign has found of the first panels of a world, one line each."""
+    return [json.loads(line) for line in file.read_text().splitlines()][:most] if file.exists() else []
+
+
+def make_missing(file: Path, upto: int, found: Callable[[int], Future[dict[str, Any]]]) -> None:
+    """Add what is missing of the first panels."""
+    there = {one["number"] for one in lines_of(file, upto)}
+    with file.open("a") as lines:
+        for future in [found(number) for number in range(upto) if number not in there]:
+            lines.write(json.dumps(future.result()) + "\n")
+            lines.flush()
+
+
+def publish(text: str, page: Path) -> None:
+    """Print what a campaign found; a whole one becomes its page of the documents."""
+    print(text, flush=True)
+    if not os.environ.get("WORLDS"):
+        page.write_text(text, encoding="utf-8")
+
+
 @dataclass(frozen=True)
 class Case:
     """A world with an effect and a drift, in detectable effects."""
@@ -56,41 +83,27 @@ class Case:
 
     @property
     def effect(self) -> float:
-        """The true effect."""
         return 2.0 * self.world.detectable() if self.what == EFFECT else 0.0
 
     @property
     def drift(self) -> float:
-        """Of the treated, a period."""
         return self.world.drift_of(2.0 * self.world.detectable()) if self.what == DRIFT else 0.0
 
     @property
     def file(self) -> Path:
-        """Its pages."""
         return FOLDER / f"{self.world.name}, {self.what}.jsonl".replace(" ", "-")
 
     def pages(self) -> list[dict[str, Any]]:
-        """What is there."""
-        return [json.loads(line) for line in self.file.read_text().splitlines()][:PANELS] if self.file.exists() else []
+        return lines_of(self.file, PANELS)
 
     def make(self, upto: int, pool: ProcessPoolExecutor) -> None:
-        """The pages of its first panels that are missing."""
-        there = {one["number"] for one in self.pages()}
-        wanted = [number for number in range(upto) if number not in there]
-        if not wanted:
-            return
-        effect, drift = self.effect, self.drift
-        with self.file.open("a") as file:
-            for future in [pool.submit(page, self, number, effect, drift) for number in wanted]:
-                file.write(json.dumps(future.result()) + "\n")
-                file.flush()
+        make_missing(self.file, upto, lambda number: pool.submit(page, self, number, self.effect, self.drift))
 
 
 def cases() -> Iterator[Case]:
     """Every world without an effect and with one; a drift where nothing else is wrong."""
-    named = [name for name in os.environ.get("WORLDS", "").split(",") if name]
     for world in WORLDS:
-        if not named or world.name in named:
+        if is_asked_for(world.name):
             yield Case(world, NULL)
             yield Case(world, EFFECT)
             if world.family and not world.whole and len(world.dates) + sum(n for _, n in world.dates) > FULL + 1:
@@ -98,7 +111,6 @@ def cases() -> Iterator[Case]:
 
 
 def page(case: Case, number: int, effect: float, drift: float) -> dict[str, Any]:
-    """One page in a few numbers."""
     with tempfile.TemporaryDirectory() as folder:
         held = document(
             trust(case.world.real(Path(folder), number, effect, drift), replications=REPLICATIONS, benchmarks=0)
@@ -142,10 +154,7 @@ def main() -> bool:
         parts.append(f"## {title}\n\n" + "\n".join(table(bad)) + "\n")
     outside = "\n".join(f"- {line}" for line in bad) or HELD
     parts.append(f"## Outside its bar\n\n{outside}\n")
-    text = "\n".join(parts)
-    print(text, flush=True)
-    if not os.environ.get("WORLDS"):
-        PAGE.write_text(text, encoding="utf-8")
+    publish("\n".join(parts), PAGE)
     return not bad
 
 

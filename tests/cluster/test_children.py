@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -9,18 +10,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cloudpickle
+import distributed
 import pytest
 from distributed import KilledWorker
 from slow_jobs import RAISES, double
 
-from cluster import ClusterLost, JobDied, Serial, child
+from cluster import ClusterLost, JobDied, Serial, TwoPhaseTask, WorkerRefused, child, group, open_executor
 from cluster.child import Child, Guarded
 from cluster.dask_pool import DaskPool, _Task, _Work, worded
 from cluster.executor import FACTOR, FIRST_LIMIT, LEAST_LIMIT, MOST_JOBS, PILOT_FACTOR, TASK_SECONDS, Pace
-from cluster.group import Answers
+from cluster.group import Answers, run_group
 
 
 def rested(seconds: float) -> str:
@@ -119,12 +123,9 @@ def raised(words: tuple[str, str]) -> None:
     raise OfTwoWords(*words)
 
 
-def test_an_error_that_cannot_be_read_again_is_said_in_words(one: Child) -> None:
-    with pytest.raises(RuntimeError, match=r"^OfTwoWords: no sense$"):
+def test_how_a_job_failed_is_said_in_words(one: Child) -> None:
+    with pytest.raises(RuntimeError, match=r"^OfTwoWords: no sense$"):  # which cannot be read again
         one.call(raised, ("no", "sense"))
-
-
-def test_a_job_that_exits_with_words_has_not_ended_well(one: Child) -> None:
     with pytest.raises(JobDied, match=r"exited with code 1$"):
         one.call(sys.exit, "words")
 
@@ -220,10 +221,12 @@ def test_tasks_grow_smaller_near_the_end_and_little_is_taken_ahead() -> None:
     assert (sizes[0], sizes[-4:]) == (8, [1] * 4)
 
 
-def test_a_worker_that_may_not_compute_gets_no_task() -> None:
+def test_a_worker_that_may_not_compute_gets_no_task_and_its_reason_is_said_once() -> None:
     pool, asked = pool_of("a", "b", refused={"a": "another code"})
     pool._fill({}, work_of(3))
     assert asked == [["b"]] * 3
+    for names, said in (("abc", "a, b, c"), ("abcd", "a, b, c and others")):
+        assert worded(dict.fromkeys(names, "why")) == f"no worker may compute; {said}: why"
 
 
 @pytest.mark.parametrize("careful", [False, True])
@@ -242,11 +245,6 @@ def test_a_scheduler_that_drops_task_after_task_is_lost() -> None:
         pool._lost(_Task([1], careful=False, workers=None), work)
     with pytest.raises(ClusterLost, match="here keeps dropping tasks"):
         pool._lost(_Task([1], careful=False, workers=None), work)
-
-
-def test_a_reason_is_said_once_with_three_workers_and_a_word_on_more() -> None:
-    for names, said in (("abc", "a, b, c"), ("abcd", "a, b, c and others")):
-        assert worded(dict.fromkeys(names, "why")) == f"no worker may compute; {said}: why"
 
 
 def killed(timeout: float) -> None:
@@ -268,3 +266,139 @@ def test_a_death_beside_others_is_none_of_a_job_s_own() -> None:
         task = _Task([job], careful=careful, workers=None)
         given_up.append(bool([*pool._failed(KilledWorker("task", None, 0), task, work)]))
     assert given_up == [False, False, False, True]
+
+
+# Jobs in two parts: a worker does the second part of one while it does the first part of the next
+
+
+SECONDS = 10.0  # within which a part must have begun
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Two parts that leave a file when they begin; each second part waits for the first part of the next job."""
+
+    folder: Path
+    last: int
+    wrong: int = -1
+
+    def first(self, job: int) -> int:
+        (self.folder / f"first {job}").touch()
+        return 10 * job
+
+    def second(self, job: int, found: int) -> int:
+        until = time.monotonic() + SECONDS
+        while job < self.last and not (self.folder / f"first {job + 1}").exists():
+            assert time.monotonic() < until, "the next job waits for this one"
+            time.sleep(0.001)
+        if job == self.wrong:
+            raise OSError(28, "No space left on device")
+        return found + 1
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process as a worker without a nanny."""
+    here = SimpleNamespace(address="here", nanny=None, memory_manager=SimpleNamespace(memory_limit=None))
+    monkeypatch.setattr(distributed, "get_worker", lambda: here)
+
+
+def ran(function: Any, jobs: list[int]) -> Answers:
+    return run_group(cloudpickle.dumps((function, jobs)), (60.0,) * len(jobs), None, careful=False)
+
+
+@pytest.mark.parametrize("wrong", [-1, 0, 2, 4])
+def test_a_second_part_is_done_while_the_next_job_begins_and_its_error_is_that_job_s_alone(
+    tmp_path: Path, alone: None, wrong: int
+) -> None:
+    parts = Parts(tmp_path, last=4, wrong=wrong)
+    found = ran(TwoPhaseTask(parts.first, parts.second), list(range(5))).outcomes
+    assert [job for job, (_, error, *_) in enumerate(found) if isinstance(error, OSError)] == [wrong] * (wrong >= 0)
+    assert [result for result, *_ in found] == [None if job == wrong else 10 * job + 1 for job in range(5)]
+
+
+def refusing(job: int) -> int:
+    if job == 1:
+        raise WorkerRefused("it has other code")
+    return job
+
+
+def test_a_job_whose_first_part_is_refused_has_no_second(tmp_path: Path, alone: None) -> None:
+    seen = tmp_path / "seen"
+
+    def second(job: int, found: int) -> int:
+        with seen.open("a") as file:
+            file.write(f"{job} ")
+        return found
+
+    answers = ran(TwoPhaseTask(refusing, second), [0, 1, 2])
+    assert answers.refused == "it has other code"
+    assert seen.read_text() == "0 "
+
+
+def test_other_executors_do_both_parts_of_a_job_before_the_next(tmp_path: Path) -> None:
+    parts = Parts(tmp_path, last=0)
+    assert [found.result for found in Serial().run(TwoPhaseTask(parts.first, parts.second), [0, 0])] == [1, 1]
+
+
+def endless(job: int, found: int) -> int:
+    time.sleep(60.0 if job == 3 else 0.0)
+    return found
+
+
+def same(job: int) -> int:
+    return job
+
+
+def slow(job: int, found: int) -> int:
+    time.sleep(0.2)
+    return found
+
+
+def test_slow_second_parts_count_for_how_long_jobs_take(alone: None) -> None:
+    """Else a store that takes long would get tasks that last many times as long as they should."""
+    answers = ran(TwoPhaseTask(same, slow), [0, 1, 2])
+    assert all(seconds > 0.1 for *_, seconds in answers.outcomes[1:])
+
+
+@pytest.mark.long
+def test_a_second_part_that_does_not_end_costs_its_job_alone() -> None:
+    pool = open_executor("local", 1)
+    pool.pace.limit = 2.0  # type: ignore[attr-defined]
+    try:
+        outcomes = {found.job: found for found in pool.run(TwoPhaseTask(same, endless), range(8))}
+    finally:
+        pool.close()
+    assert outcomes.pop(3).died
+    assert [found.result for found in outcomes.values() if found.result != found.job] == []
+    assert len(outcomes) == 7
+
+
+def memory_of(job: int, seconds: float | None, memory: int | None) -> int | None:
+    return memory
+
+
+@pytest.mark.parametrize(
+    ("asked", "own", "given"), [(400, 1000, 400), (4000, 1000, 900), (None, 1000, 900), (400, None, 400)]
+)
+def test_a_careful_job_may_take_no_more_than_its_worker_has(
+    monkeypatch: pytest.MonkeyPatch, asked: int | None, own: int | None, given: int
+) -> None:
+    monkeypatch.setattr(group, "MEMORY_SHARE", 0.9)
+    here = SimpleNamespace(address="here", nanny=None, memory_manager=SimpleNamespace(memory_limit=own))
+    monkeypatch.setattr(distributed, "get_worker", lambda: here)
+    answers = run_group(cloudpickle.dumps((memory_of, [1])), (60.0,), asked, careful=True)
+    assert [result for result, *_ in answers.outcomes] == [given]
+
+
+@pytest.mark.parametrize(("nanny", "limit"), [("tls://here", 60.0), (None, None)])
+def test_a_process_that_no_nanny_starts_again_is_not_ended(
+    monkeypatch: pytest.MonkeyPatch, nanny: str | None, limit: float | None
+) -> None:
+    limits: list[float | None] = []
+    monkeypatch.setattr(group, "ending_after", lambda seconds: limits.append(seconds) or contextlib.nullcontext())
+    monkeypatch.setattr(group, "keep_output_free", lambda: None)
+    monkeypatch.setattr(distributed, "get_worker", lambda: SimpleNamespace(address="here", nanny=nanny))
+    answers = run_group(cloudpickle.dumps((abs, [-1])), (60.0,), None, careful=False)
+    assert [result for result, *_ in answers.outcomes] == [1]
+    assert limits == [limit]

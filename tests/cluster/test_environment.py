@@ -17,10 +17,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from distributed import Client
+from odd_workers import edited_copy, panelproof
+from real_parts import by_command_line, start
 
 from cluster import Environment, environment, survey
 from cluster.environment import source_digest
 from cluster.survey import archive
+from results.store import ZarrStore
+from studies import SHORT
 
 HERE = Environment("3.13.1", "x86_64", (("numpy", "2.3.0"),), ("openblas 0.3 Haswell, threads 1",), (("sim", "a1"),))
 
@@ -149,24 +154,39 @@ def test_the_digest_is_that_of_the_code_that_is_loaded(folder: Path, monkeypatch
     assert source_digest("made_up_module") == found
     importlib.reload(sys.modules["made_up_module"])
     assert source_digest("made_up_module") != found
-
-
-def test_a_module_that_is_not_there_has_no_digest() -> None:
     assert source_digest("made_up_and_missing") == ""
 
 
-def test_the_remedy_of_other_kernels_names_what_to_set() -> None:
+def test_the_remedy_of_other_kernels_names_what_to_set_or_the_package_that_they_come_with() -> None:
     client = replace(HERE, blas=("openblas 0.3 Haswell, L2 512 KB, threads 1",))
     worker = replace(HERE, blas=("openblas 0.3 SkylakeX, L2 2048 KB, threads 1",))
     settings = "OPENBLAS_CORETYPE=Haswell, OPENBLAS_L2_SIZE=512, OPENBLAS_NUM_THREADS=1"
     assert worker.remedy(client) == f"set {settings} in the environment of all machines, this one included"
     assert replace(HERE, code=(("sim", "b2"),)).remedy(HERE).startswith("say --ship-code")
+    other = replace(HERE, packages=(("numpy", "2.2.0"),), blas=("openblas 0.2 Zen, threads 1",))
+    assert other.remedy(HERE) == "install numpy==2.3.0 on the worker"
+    assert replace(other, packages=HERE.packages).remedy(HERE).startswith("set OPENBLAS_CORETYPE=Haswell, ")
 
 
-def test_kernels_that_may_come_with_another_package_are_no_matter_of_settings() -> None:
-    worker = replace(HERE, packages=(("numpy", "2.2.0"),), blas=("openblas 0.2 Zen, threads 1",))
-    assert worker.remedy(HERE) == "install numpy==2.3.0 on the worker"
-    assert replace(worker, packages=HERE.packages).remedy(HERE).startswith("set OPENBLAS_CORETYPE=Haswell, ")
+PROBED = replace(HERE, numbers="default", probe=(("exp", "e1"), ("sum", "s1"), ("log", "l1")))
+
+
+def test_differences_of_numbers_are_said_in_words() -> None:
+    other = replace(PROBED, probe=(("exp", "e2"), ("sum", "s2"), ("log", "l1")))
+    words = "numbers differ in the last digits although versions are equal: exp, sum"
+    assert other.differences(PROBED) == PROBED.differences(other) == (words,)
+    assert not other.differs_in_code_alone(PROBED)
+    older = replace(other, packages=(("numpy", "2.2.0"),))
+    assert older.differences(PROBED) == ("numpy 2.2.0 instead of 2.3.0", "numbers differ in the last digits: exp, sum")
+    assert replace(PROBED, numbers="portable").differences(PROBED) == ("numbers portable instead of default",)
+    assert other.differences(PROBED.of_any_numbers) == PROBED.of_any_numbers.differences(other) == ()
+    assert "--accept-other-numbers" in other.remedy(PROBED)
+    asked = replace(PROBED, numbers="portable")
+    assert "panelproof cluster numbers" in other.remedy(asked)
+    assert "OPENBLAS_CORETYPE=Haswell" in replace(other, blas=("openblas 0.3 Zen, threads 1",)).remedy(asked)
+    earlier = {key: value for key, value in PROBED.plain.items() if key not in ("numbers", "probe")}
+    assert PROBED.differences(Environment.from_plain(earlier)) == (), "it says nothing of its numbers"
+    assert Environment.from_plain(json.loads(json.dumps(PROBED.plain))) == PROBED
 
 
 def test_the_size_of_the_cache_that_is_set_goes_before_that_of_the_machine(
@@ -180,3 +200,72 @@ def test_the_size_of_the_cache_that_is_set_goes_before_that_of_the_machine(
         kernels = of_processes._interpreter.__wrapped__()[2]
         assert kernels
         assert all(f", L2 {size} KB, threads" in kernel for kernel in kernels)
+
+
+# Same code or no work: odd workers are left out and named, code is sent where it is all that differs
+
+
+STUDY = f"""{SHORT}[[estimators]]
+kind = "made_up_plug_in:Mine"
+label = "mine"
+"""
+PLUG_IN = """
+from typing import ClassVar
+from estimators import TwoWayDID
+
+class Mine(TwoWayDID):
+    kind: ClassVar[str] = "mine"
+"""
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.long
+def test_one_odd_worker_of_two_is_left_out_and_named(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(STUDY.replace("made_up_plug_in:Mine", "did"))
+    with by_command_line(tmp_path, workers=1) as cluster:
+        here = ("--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard")
+        worker = (sys.executable, "-m", "dask", "worker", cluster.where, *here)
+        cluster.processes["odd"] = start(tmp_path, *worker, OPENBLAS_L2_SIZE="333")
+        with Client(cluster.where) as client:
+            client.wait_for_workers(2, timeout=60)
+        checked = panelproof(tmp_path, "cluster", "check", cluster.where, "--study", "study.toml", "--json")
+        assert checked.returncode == 1
+        facts = json.loads(checked.stdout)
+        assert sorted(item["fit"] for item in facts["workers"]) == [False, True]
+        assert facts["pilot_seconds"] > 0
+        assert facts["bytes_a_second"] > 0
+        ran = panelproof(tmp_path, "run", "study.toml", "--cluster", cluster.where, "--store", "x.zarr")
+        assert ran.returncode == 0, ran.stderr
+        assert "differs from the client: BLAS" in words(ran.stdout)
+        assert "L2 333 KB" in words(ran.stdout)
+        assert "OPENBLAS_L2_SIZE=" in words(ran.stdout)
+    alone = panelproof(tmp_path, "run", "study.toml", "--cluster", "serial", "--store", "alone.zarr")
+    assert alone.returncode == 0, alone.stderr
+    one, two = (ZarrStore.open(tmp_path / name).content_hash() for name in ("x.zarr", "alone.zarr"))
+    assert one == two
+
+
+@pytest.mark.long
+def test_code_is_sent_where_it_is_all_that_differs(tmp_path: Path) -> None:
+    """Workers with an edited copy and without the plug-in: refused in words, then served by --ship-code."""
+    folder, copy = tmp_path / "here", tmp_path / "copy"
+    folder.mkdir()
+    copy.mkdir()
+    (folder / "made_up_plug_in.py").write_text(PLUG_IN)
+    (folder / "study.toml").write_text(STUDY)
+    with by_command_line(copy, workers=1, path=edited_copy(copy)) as cluster:
+        run = ("run", "study.toml", "--cluster", cluster.where, "--store", "x.zarr")
+        refused = panelproof(folder, *run)
+        assert refused.returncode == 2
+        assert "made_up_plug_in" in refused.stderr
+        assert "--ship-code" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert "killed" not in refused.stdout + refused.stderr
+        sent = panelproof(folder, *run, "--ship-code")
+        assert sent.returncode == 0, sent.stdout + sent.stderr
+    assert panelproof(folder, "run", "study.toml", "--cluster", "serial", "--store", "alone.zarr").returncode == 0
+    one, two = (ZarrStore.open(folder / name).content_hash() for name in ("x.zarr", "alone.zarr"))
+    assert one == two

@@ -19,7 +19,7 @@ from typing import Any
 import batch_system
 import psutil
 import pytest
-from real_parts import ENVIRONMENT, PARTS, PATH, ROOT, Cluster, made_batch_system, wait_until
+from real_parts import ENVIRONMENT, PARTS, PATH, ROOT, Cluster, NotHere, made_batch_system, marked, wait_until
 from slow_jobs import double, double_slowly
 
 from cluster import ClusterLost, Refused, WorkerRefused, back_end, dask_cluster, dask_pool
@@ -31,7 +31,7 @@ from cluster.backends.slurm import Slurm
 from cluster.dask_cluster import Certificates, starting, written
 from experiments.cli import run_command
 
-pytest.importorskip("dask_jobqueue", reason="JOBS ARE NOT TESTED HERE: dask-jobqueue is not installed")
+queued = pytest.importorskip("cluster.queued", reason="JOBS ARE NOT TESTED HERE: dask-jobqueue is not installed")
 
 KINDS: dict[str, type[Jobs]] = {"slurm": Slurm, "pbs": Pbs, "sge": Sge, "lsf": Lsf}
 
@@ -70,31 +70,23 @@ def test_times_are_taken_and_read_as_slurm_reads_them(walltime: str, seconds: in
 @pytest.mark.parametrize(
     ("options", "jobs"), [({}, (4, 4)), ({"least": 3}, (2, 4)), ({"least": 0}, (0, 4)), ({"least": 99}, (4, 4))]
 )
-def test_workers_are_asked_for_as_whole_jobs(
+def test_whole_jobs_are_asked_for_and_a_worker_has_its_share_of_the_memory(
     options: dict[str, Any], jobs: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = list[dict[str, int]]()
+    asked = list[Any]()
     made = SimpleNamespace(adapt=lambda **given: asked.append(given), hopeless=None, close=lambda timeout: None)
-    monkeypatch.setattr(Slurm, "cluster", lambda self, certificates: made)
-    monkeypatch.setattr(dask_cluster, "client_of", lambda *arguments, **named: None)
-    monkeypatch.setattr(dask_pool, "DaskPool", lambda client, owned, *rest, **named: owned.close())
-    Slurm(workers=7, processes=2, directory=str(tmp_path), **options).open()
-    assert [(given["minimum_jobs"], given["maximum_jobs"]) for given in asked] == [jobs]
-
-
-def test_a_worker_has_its_share_of_the_memory_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = SimpleNamespace(adapt=lambda **_: None, hopeless=None, close=lambda timeout: None)
-    shares = list[int]()
 
     def pool(client: Any, owned: Any, pace: Any, memory: int, *rest: Any, **named: Any) -> None:
-        shares.append(memory)
+        asked.append(memory)
         owned.close()
 
     monkeypatch.setattr(Slurm, "cluster", lambda self, certificates: made)
     monkeypatch.setattr(dask_cluster, "client_of", lambda *arguments, **named: None)
     monkeypatch.setattr(dask_pool, "DaskPool", pool)
-    Slurm(memory="4GB", processes=2, directory=str(tmp_path)).open()
-    assert shares == [2_000_000_000]
+    Slurm(workers=7, memory="4GB", processes=2, directory=str(tmp_path), **options).open()
+    given, memory = asked
+    assert (given["minimum_jobs"], given["maximum_jobs"]) == jobs
+    assert memory == 2_000_000_000
     assert list(tmp_path.iterdir()) == [], "certificates go with their cluster"
 
 
@@ -128,7 +120,10 @@ MANY = {
 def test_the_head_of_a_job_says_what_was_asked_for(kind: str, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("LSF_ENVDIR", str(tmp_path))  # no lsf.conf: kilobytes
     back, head = ONE[kind]
-    assert head_of(script_of(back, tmp_path), back) == head
+    script = script_of(back, tmp_path)
+    assert head_of(script, back) == head
+    leaves = f"--lifetime {6901 if kind == 'lsf' else 6900}s --lifetime-stagger 4m"
+    assert leaves in worker_of(script), "before the end of its job"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -165,12 +160,6 @@ def test_a_job_that_names_no_cores_asks_for_one_a_worker(
     monkeypatch.setenv("LSF_ENVDIR", str(tmp_path))
     back = KINDS[kind](processes=3, **({"pe": "smp"} if kind == "sge" else {}))
     assert three in head_of(script_of(back, tmp_path), back)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_worker_leaves_before_the_end_of_its_job(kind: str, tmp_path: Path) -> None:
-    command = worker_of(script_of(KINDS[kind](walltime="02:00:00"), tmp_path))
-    assert "--lifetime 6900s --lifetime-stagger 4m" in command
 
 
 @pytest.mark.parametrize(
@@ -368,12 +357,13 @@ def batch(kind: str, folder: Path, **options: Any) -> Iterator[tuple[Cluster, Jo
 
 def members(folder: Path) -> list[psutil.Process]:
     """Keepers, nannies and workers of a made batch system."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if f"TMPDIR={folder}/tmp" in [f"{key}={value}" for key, value in process.environ().items()]:
-                found.append(process)
-    return found
+    return marked("TMPDIR", f"{folder}/tmp")
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs are looked at twice a second."""
+    monkeypatch.setattr(queued, "LOOK_SECONDS", 0.5)
 
 
 @pytest.mark.long
@@ -411,13 +401,9 @@ def test_workers_of_a_made_batch_system_join_work_and_leave_nothing(tmp_path: Pa
 
 
 @pytest.mark.long
-def test_a_preempted_job_waits_for_its_turn_and_its_worker_joins_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("soon")
+def test_a_preempted_job_waits_for_its_turn_and_its_worker_joins_again(tmp_path: Path) -> None:
     """Longer than the 15 s after which Dask would cancel it."""
-    from cluster import queued
-
-    monkeypatch.setattr(queued, "LOOK_SECONDS", 1.0)
     with batch("pbs", tmp_path, workers=1) as (_, back):
         (tmp_path / "waits").write_text("18")
         pool: Any = back.open()
@@ -464,10 +450,8 @@ def test_a_killed_client_leaves_no_job_and_the_next_start_no_certificate(tmp_pat
 
 
 @pytest.mark.long
-def test_a_job_of_two_workers_that_ends_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cluster import queued
-
-    monkeypatch.setattr(queued, "LOOK_SECONDS", 0.5)
+@pytest.mark.usefixtures("soon")
+def test_a_job_of_two_workers_that_ends_is_asked_for_again(tmp_path: Path) -> None:
     with batch("sge", tmp_path, processes=2, pe="smp") as (_, back):
         pool: Any = back.open()
         try:
@@ -488,8 +472,6 @@ def test_a_job_of_two_workers_that_ends_is_asked_for_again(tmp_path: Path, monke
 def test_no_worker_is_waited_for_that_cannot_come(
     why: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cluster import queued
-
     made: list[Any] = []
     make = Jobs.cluster
     monkeypatch.setattr(Jobs, "cluster", lambda *given: made.append(make(*given)) or made[-1])
@@ -507,12 +489,8 @@ def test_no_worker_is_waited_for_that_cannot_come(
 
 
 @pytest.mark.long
-def test_the_kept_output_is_named_when_workers_are_gone_or_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from cluster import queued
-
-    monkeypatch.setattr(queued, "LOOK_SECONDS", 0.5)
+@pytest.mark.usefixtures("soon")
+def test_the_kept_output_is_named_when_workers_are_gone_or_refused(tmp_path: Path) -> None:
     assert Slurm().kept == "the option log names a folder in which the output of jobs is kept"
     with batch("lsf", tmp_path, log=str(tmp_path / "logs"), workers=1, wait=70.0) as (_, back):
         pool: Any = back.open()
@@ -535,8 +513,6 @@ def test_the_kept_output_is_named_when_workers_are_gone_or_refused(
 
 def looked(listed: list[str | None], workers: list[list[str]], *, processes: int = 1) -> tuple[Any, list[str]]:
     """A cluster of one job, number 7, after looks at which it was listed so and had these workers; jobs asked for."""
-    from cluster.queued import Queued
-
     closed: list[str] = []
     answers = iter(listed)
 
@@ -553,7 +529,7 @@ def looked(listed: list[str | None], workers: list[list[str]], *, processes: int
                 raise RuntimeError("stderr:\nthe batch system does not answer\n")
             return said
 
-    cluster: Any = Queued.__new__(Queued)
+    cluster: Any = queued.Queued.__new__(queued.Queued)
     cluster.workers, cluster.job_cls, cluster.lists = {"w": Job()}, Job, ("list",)
     cluster.ended, cluster.missed, cluster.refusal = Counter(), Counter(), ""
 
@@ -589,8 +565,6 @@ def test_a_job_is_given_up_when_its_batch_system_no_longer_lists_it(
 
 
 def test_jobs_that_end_without_a_worker_are_asked_for_less_and_less_often() -> None:
-    from cluster.queued import Queued
-
     cluster, _ = looked(["", ""], [[]] * 2)
     assert cluster.ended["w"] == 1
     assert cluster.hopeless() == ""
@@ -601,7 +575,7 @@ def test_jobs_that_end_without_a_worker_are_asked_for_less_and_less_often() -> N
     for _ in range(8):
         cluster.workers = {"w": job}
         for count in range(1, 1000):
-            asyncio.run(Queued.look(cluster))
+            asyncio.run(queued.Queued.look(cluster))
             if not cluster.workers:
                 needed.append(count)
                 break
@@ -609,7 +583,7 @@ def test_jobs_that_end_without_a_worker_are_asked_for_less_and_less_often() -> N
     cluster.workers = {"w": job}
     assert cluster.hopeless() == "its jobs end before a worker is there"
     cluster.scheduler_info = {"workers": {"w": {"name": "w"}}}
-    asyncio.run(Queued.look(cluster))
+    asyncio.run(queued.Queued.look(cluster))
     assert cluster.hopeless() == "", "a worker is there"
 
 
@@ -626,8 +600,6 @@ def test_a_job_over_a_limit_does_not_end_the_wait_for_those_that_were_taken() ->
 @pytest.mark.server
 def test_a_job_of_slurm_that_is_requeued_comes_back_with_its_worker(tmp_path: Path) -> None:
     """On real Slurm that requeues no job by itself."""
-    from real_parts import NotHere
-
     try:
         with PARTS["slurm"](tmp_path) as cluster:
             pool: Any = back_end("slurm", {**cluster.options, "workers": 1}).open()

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import commands
+import psutil
 import pytest
 from distributed import Client, LocalCluster
+from real_parts import PATH, Cluster, NotHere, by_command_line, ended, needs, start, wait_until
+from slow_jobs import double_slowly
 
 from cluster import ClusterLost, back_end, dask_cluster, dask_pool, is_loopback
 from cluster import survey as survey_of
@@ -20,6 +30,9 @@ from cluster.backends import local
 from cluster.dask_cluster import client_of, reaching
 from cluster.dask_pool import DaskPool
 from cluster.survey import bandwidth, ship, survey
+from experiments.run.resume import read_log
+from results.store import ZarrStore
+from studies import SHORT
 
 
 @pytest.fixture(scope="module")
@@ -179,11 +192,202 @@ def test_an_address_where_nobody_listens_is_lost_not_hung(monkeypatch: pytest.Mo
     monkeypatch.setattr(dask_cluster, "CONNECT_SECONDS", 1.0)
     with pytest.raises(ClusterLost, match=r"127\.0\.0\.1:9"):
         back_end("tcp://127.0.0.1:9").open()
+    loopback = [address for address in ("tcp://127.0.0.1:1", "tcp://[::1]:1", "tls://localhost:1", "tcp://192.0.2.1:1")
+                if is_loopback(address)]  # fmt: skip
+    assert loopback == ["tcp://127.0.0.1:1", "tcp://[::1]:1", "tls://localhost:1"]
 
 
-@pytest.mark.parametrize(
-    ("address", "loopback"),
-    [("tcp://127.0.0.1:1", True), ("tcp://[::1]:1", True), ("tls://localhost:1", True), ("tcp://192.0.2.1:1", False)],
-)
-def test_loopback(address: str, loopback: bool) -> None:
-    assert is_loopback(address) is loopback
+# Clocks: what freezes, goes or says nothing is waited for only so long; the clocks are made short here
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(dask_cluster.SETTINGS, "distributed.scheduler.worker-ttl", "3s")
+    monkeypatch.setattr(dask_pool, "ASK_SECONDS", 0.2)
+    monkeypatch.setattr(dask_pool, "ANSWER_SECONDS", 3.0)
+    monkeypatch.setattr(dask_pool, "NO_WORKERS_SECONDS", 2.0)
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[Cluster]:
+    with by_command_line(tmp_path, workers=1) as cluster:
+        yield cluster
+
+
+@pytest.mark.long
+def test_a_frozen_worker_of_two_costs_its_jobs_only_a_while(short: None) -> None:
+    pool: Any = back_end("local", {"workers": 2}).open()
+    try:
+        outcomes = pool.run(double_slowly, range(40))
+        found = [next(outcomes)]
+        address, frozen = sorted(pool.client.run(os.getpid).items())[0]
+        os.kill(frozen, signal.SIGSTOP)
+        begin = time.monotonic()
+        found += outcomes
+        assert psutil.pid_exists(frozen) is False or psutil.Process(frozen).status() != psutil.STATUS_STOPPED
+        assert time.monotonic() - begin < 40
+    finally:
+        pool.close()
+    assert sorted(outcome.result for outcome in found) == [2 * job for job in range(40)]
+    assert [worker for outcome in found for worker in outcome.left] == [address]
+    assert {outcome.again for outcome in found} <= {"", dask_pool.DIED, dask_pool.LOST}
+    assert any(outcome.again for outcome in found), "its jobs were computed again"
+
+
+@pytest.mark.long
+def test_a_frozen_scheduler_is_reported_not_waited_for(short: None, machines: Cluster) -> None:
+    pool: Any = back_end(machines.where).open()
+    outcomes = pool.run(double_slowly, range(1000))
+    assert next(outcomes).result is not None
+    scheduler = machines.processes["scheduler"]
+    scheduler.send_signal(signal.SIGSTOP)
+    begin = time.monotonic()
+    try:
+        with pytest.raises(ClusterLost, match="does not answer"):
+            list(outcomes)
+        assert 3 <= time.monotonic() - begin < 15
+    finally:
+        scheduler.send_signal(signal.SIGCONT)
+        pool.close()
+
+
+@pytest.mark.long
+def test_a_cluster_without_workers_is_reported(short: None, machines: Cluster) -> None:
+    pool: Any = back_end(machines.where).open()
+    outcomes = pool.run(double_slowly, range(1000))
+    assert next(outcomes).result is not None
+    machines.processes["worker 0"].terminate()
+    begin = time.monotonic()
+    try:
+        with pytest.raises(ClusterLost, match="no workers at"):
+            list(outcomes)
+        assert 2 <= time.monotonic() - begin < 30
+    finally:
+        pool.close()
+
+
+@pytest.mark.long
+def test_a_client_that_loses_its_connection_gets_another_and_goes_on(machines: Cluster) -> None:
+    pool: Any = back_end(machines.where).open()
+    try:
+        outcomes = pool.run(double_slowly, range(30))
+        found = [next(outcomes)]
+        connection = pool.client.scheduler_comm.comm
+        pool.client.loop.add_callback(connection.abort)
+        found += outcomes
+        assert connection.closed()
+    finally:
+        pool.close()
+    assert sorted(outcome.result for outcome in found) == [2 * job for job in range(30)]
+
+
+# Two hosts, each with a worker: the link between them is cut in mid-run, and the run ends with the serial hash
+
+
+NEAR, FAR = "10.213.0.1", "10.213.0.2"  # of the link alone: nothing leads out of the two namespaces
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Two namespaces, by name, and the end of their link in the first."""
+
+    near: str
+    far: str
+    link: str
+
+    def start(self, where: str, folder: Path, *command: str, **environment: str) -> subprocess.Popen[bytes]:
+        """A program on one of them."""
+        return start(folder, "ip", "netns", "exec", where, *command, **environment)
+
+    def cut(self) -> None:
+        """Take the link down: neither side hears of it."""
+        _ip("-n", self.near, "link", "set", self.link, "down")
+
+
+def _ip(*words: str) -> None:
+    ran = subprocess.run(["ip", *words], capture_output=True, text=True)
+    if ran.returncode:
+        raise NotHere(f"ip {' '.join(words)}: {ran.stderr.strip()}")
+
+
+SLOW = """
+import os, time
+from typing import ClassVar
+from estimators import TwoWayDID
+
+class Slow(TwoWayDID):
+    kind: ClassVar[str] = "slow"
+
+    def solve(self, plan, moments, schema, streams):
+        time.sleep(float(os.environ.get("SECONDS_OF_A_BLOCK", "0.2")))
+        return TwoWayDID.solve(self, plan, moments, schema, streams)
+"""
+REPLICATIONS = 64 * 26
+STUDY = f"""{SHORT.replace("128", str(REPLICATIONS))}[[estimators]]
+kind = "slow_plug_in:Slow"
+"""
+CLOCKS = {
+    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s",
+    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s",
+}
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    """Two joined network namespaces, where this user may make them."""
+    mark = os.getpid()
+    made = Hosts(f"near{mark}", f"far{mark}", f"pn{mark}")
+    try:
+        needs("ip")
+        for name in (made.near, made.far):
+            _ip("netns", "add", name)
+            _ip("-n", name, "link", "set", "lo", "up")
+        _ip("-n", made.near, "link", "add", made.link, "type", "veth", "peer", "name", "pf", "netns", made.far)
+        for name, link, address in ((made.near, made.link, NEAR), (made.far, "pf", FAR)):
+            _ip("-n", name, "address", "add", f"{address}/24", "dev", link)
+            _ip("-n", name, "link", "set", link, "up")
+        yield made
+    except NotHere as reason:
+        pytest.skip(f"TWO HOSTS ARE NOT TESTED HERE: {reason}")
+    finally:
+        for name in (made.near, made.far):
+            with contextlib.suppress(NotHere, FileNotFoundError):
+                _ip("netns", "delete", name)
+
+
+def commits(store: Path) -> int:
+    return sum(event["event"] == "commit" for event in read_log(store))
+
+
+@pytest.mark.long
+def test_a_cut_link_costs_a_run_time_alone(hosts: Hosts, tmp_path: Path) -> None:
+    (tmp_path / "slow_plug_in.py").write_text(SLOW)
+    (tmp_path / "study.toml").write_text(STUDY)
+    file, dask, path = tmp_path / "scheduler.json", (sys.executable, "-m", "dask"), {"PYTHONPATH": f"{tmp_path}:{PATH}"}
+    alone = commands.run(tmp_path, "run", "study.toml", "--cluster", "serial", "--store", "alone.zarr",
+                         env={**os.environ, **path, "SECONDS_OF_A_BLOCK": "0"})  # fmt: skip
+    assert alone.returncode == 0, alone.stderr
+    processes = [hosts.start(hosts.near, tmp_path, *dask, "scheduler", "--host", NEAR, "--port", "0", "--no-dashboard",
+                             "--scheduler-file", str(file), **CLOCKS)]  # fmt: skip
+    try:
+        wait_until(lambda: file.exists() and file.read_text(), 60, "the start of a scheduler")
+        address = json.loads(file.read_text())["address"]
+        for host, own in ((hosts.near, NEAR), (hosts.far, FAR)):
+            processes.append(hosts.start(host, tmp_path, *dask, "worker", address, "--nthreads", "1", "--host", own,
+                                         "--no-dashboard", "--name", own, **path))  # fmt: skip
+        wait_until(lambda: (tmp_path / "output.txt").read_text().count("Registered to:") == 2, 60, "two workers")
+        run = hosts.start(hosts.near, tmp_path, sys.executable, "-m", "experiments", "run", "study.toml", "--cluster",
+                          address, "--insecure", "--store", "x.zarr", **path)  # fmt: skip
+        processes.append(run)
+        wait_until(lambda: commits(tmp_path / "x.zarr") >= 10, 60, "ten blocks")
+        assert run.poll() is None
+        hosts.cut()
+        assert run.wait(timeout=200) == 0, (tmp_path / "output.txt").read_text()
+    finally:
+        for process in reversed(processes):
+            ended(process)
+    one, two = (ZarrStore.open(tmp_path / name).content_hash() for name in ("x.zarr", "alone.zarr"))
+    assert one == two
+    went = [event["worker"] for event in read_log(tmp_path / "x.zarr") if event["event"] == "left"]
+    assert [worker.partition("//")[2].rpartition(":")[0] for worker in went] == [FAR]

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from real_parts import ENVIRONMENT, PARTS, NotHere, by_command_line, start, wait_until
+from real_parts import ENVIRONMENT, PARTS, NotHere, by_command_line, marked, start, wait_until
 
 from cluster import back_end, orphans
 
@@ -35,13 +35,8 @@ if __name__ == "__main__":
 
 
 def members(mark: str) -> list[psutil.Process]:
-    """Processes of a cluster: those in whose environment a mark stands."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.environ().get("MARK_OF_A_TEST") == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+    """Processes of a cluster."""
+    return marked("MARK_OF_A_TEST", mark)
 
 
 def client_of(folder: Path, where: str, options: dict[str, Any], job: str = "double_slowly") -> subprocess.Popen[bytes]:

@@ -7,13 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from masked import NO_AVX512, NO_FMA, masked
 
-from cluster import Environment, numbers
+from cluster import numbers
 from cluster.backends.slurm import Slurm
 from cluster.backends.ssh import Ssh
 from cluster.dask_cluster import starting, written
@@ -77,6 +76,7 @@ def plain() -> dict[str, str]:
 
 def test_the_probe_is_the_same_whatever_was_computed_before(plain: dict[str, str]) -> None:
     assert probed({}, WORK)[1] == plain
+    assert probe() == probe.__wrapped__()
     assert list(plain) == list(FAMILIES)
     assert len(set(plain.values())) == len(plain), "a family without results has the digest of another"
 
@@ -215,29 +215,3 @@ def test_jobs_export_the_switches(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     jobs.close()
     done = subprocess.run(["sh", "-c", "\n".join([*lines, "env"])], env={}, capture_output=True, text=True, check=True)
     assert {f"{name}={value}" for name, value in member_environment().items()} < set(done.stdout.splitlines())
-
-
-HERE = Environment("3.13.1", "x86_64", (("numpy", "2.5.0"),), ("openblas 0.3 Haswell, threads 1",), (("sim", "a1"),),
-                   "default", (("exp", "e1"), ("sum", "s1"), ("log", "l1")))  # fmt: skip
-
-
-def test_differences_of_numbers_are_said_in_words() -> None:
-    other = replace(HERE, probe=(("exp", "e2"), ("sum", "s2"), ("log", "l1")))
-    words = "numbers differ in the last digits although versions are equal: exp, sum"
-    assert other.differences(HERE) == HERE.differences(other) == (words,)
-    assert not other.differs_in_code_alone(HERE)
-    older = replace(other, packages=(("numpy", "2.4.0"),))
-    assert older.differences(HERE) == ("numpy 2.4.0 instead of 2.5.0", "numbers differ in the last digits: exp, sum")
-    assert replace(HERE, numbers="portable").differences(HERE) == ("numbers portable instead of default",)
-    assert other.differences(HERE.of_any_numbers) == HERE.of_any_numbers.differences(other) == ()
-    assert "--accept-other-numbers" in other.remedy(HERE)
-    asked = replace(HERE, numbers="portable")
-    assert "panelproof cluster numbers" in other.remedy(asked)
-    assert "OPENBLAS_CORETYPE=Haswell" in replace(other, blas=("openblas 0.3 Zen, threads 1",)).remedy(asked)
-
-
-def test_an_environment_of_an_earlier_version_says_nothing_of_its_numbers() -> None:
-    plain = {key: value for key, value in HERE.plain.items() if key not in ("numbers", "probe")}
-    assert HERE.differences(Environment.from_plain(plain)) == ()
-    assert Environment.from_plain(json.loads(json.dumps(HERE.plain))) == HERE
-    assert probe() == probe.__wrapped__()

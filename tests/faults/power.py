@@ -297,7 +297,6 @@ def _some_in_folders(steps: list[Step], kept: set[int], chance: random.Random) -
 
 
 def _some(count: int, chance: random.Random) -> int:
-    """How many of so many: none, all, or some."""
     return chance.choice((0, count, chance.randint(0, count)))
 
 

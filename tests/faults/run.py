@@ -39,7 +39,6 @@ RECIPES: dict[str, Callable[[Path, str], Found]] = {
 
 
 def main(names: list[str]) -> int:
-    """Run the recipes of these names, or all."""
     wanted, failed = named(RECIPES, names, __doc__), 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

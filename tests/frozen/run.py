@@ -191,7 +191,6 @@ def compared(name: str, now: dict[str, str]) -> list[str]:
 
 
 def main() -> int:
-    """Compare with what is frozen, or renew it."""
     from cluster.numbers import OtherSettings, check_numbers, restart
 
     try:

@@ -5,11 +5,14 @@ Moments of many draws are within 4 of their Monte Carlo errors.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from drawn_parts import PERIODS, SEED, SILENT, UNITS, assert_close, design_of, panel_of, truth_of
+from scipy import stats
 from scipy.stats import norm
 
 from experiments.settings import build
@@ -19,34 +22,7 @@ from sim.world.context import cities
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.geography import CENTRE, Cities, Grid, compact_groups
 
-SEED = 77
-SILENT: dict[str, Any] = {"levels": {"unit_sd": 0.0, "period_sd": 0.0}, "adoption": {"kind": "never"}}
 ALONE: dict[str, Any] = {**SILENT, "errors": {"scale": 0.0}}
-UNITS, PERIODS = 40, 8
-
-
-def design_of(**settings: Any) -> PanelDesign:
-    return build(PanelDesign, {"units": UNITS, "periods": PERIODS, **settings}, "worlds.toml [design]")
-
-
-def panel_of(replications: int = 400, *, scope: str = "", **settings: Any) -> Panel:
-    design, streams = design_of(**settings), Streams(SEED, scope)
-    wanted = Wanted(frozenset(design.schema.variables), ())
-    return design.settle(streams).draw(streams.tile(0, replications), wanted).panel
-
-
-def truth_of(name: str, **settings: Any) -> float:
-    design, streams = design_of(**settings), Streams(SEED)
-    (value,) = design.settle(streams).draw(streams.tile(0, 1), Wanted(frozenset({"y"}), (name,))).truth[name]
-    return float(value)
-
-
-def assert_close(statistic: Any, expected: float) -> None:
-    """A mean over replications, or worlds, within 4 Monte Carlo errors."""
-    values = np.asarray(statistic, dtype=np.float64)
-    mcse = values.std(ddof=1) / np.sqrt(len(values))
-    print(f"{values.mean():.5f} of {expected:.5f}, {(values.mean() - expected) / mcse:+.2f} errors")
-    assert abs(values.mean() - expected) <= 4 * mcse
 
 
 def within(x: np.ndarray) -> np.ndarray:
@@ -82,12 +58,6 @@ def test_dependence_is_that_of_any_spatial_process(rho: float, errors: dict[str,
 @pytest.mark.parametrize(("dials", "expected"), [({}, 0.4), ({"on": "treated"}, np.nan), ({"radius": 90.0}, np.nan)])
 def test_spillovers_are_a_coefficient_where_they_follow_w_alone(dials: dict[str, Any], expected: float) -> None:
     np.testing.assert_equal(truth_of("beta(w_did)", spillover={"w_effect": 0.4, **dials}), expected)
-
-
-def test_lambda_is_none_of_a_moving_average() -> None:
-    assert np.isnan(truth_of("lambda", errors={"spatial": 0.4, "spatial_kind": "ma"}))
-    assert truth_of("lambda", errors={"spatial": 0.4}) == 0.4
-    assert truth_of("rho", errors={"spatial": 0.4, "spatial_kind": "ma"}, spillover={"rho": 0.1}) == 0.1
 
 
 # Mediators
@@ -209,13 +179,14 @@ def test_a_mediator_that_totals_cannot_hold_is_bad_input(
     design_of(mediators=[{**part, "within": False} for part in mediators], errors=errors)
 
 
-def test_a_mediator_follows_levels_around_its_own_mean() -> None:
+@pytest.mark.parametrize("within", [False, True])
+def test_a_mediator_follows_treatment_and_levels_around_its_own_mean(within: bool) -> None:
     """Without errors and effects the outcome is its levels."""
-    mediator = {"name": "m", "mean": 3.0, "levels": 0.5, "sd": 0.0, "a": 0.0, "b": 0.0}
-    panel = panel_of(1, mediators=[mediator], levels={"mean": 7.0}, errors={"scale": 0.0}, adoption={"kind": "never"})
-    y, m = panel.variables["y"], panel.variables["m"]
-    assert m.mean() == pytest.approx(3.0, rel=1e-12)
-    np.testing.assert_allclose(m, 3.0 + 0.5 * (y - y.mean()), rtol=1e-12)
+    mediator = {"name": "m", "mean": 3.0, "levels": 0.5, "sd": 0.0, "a": 0.4, "b": 0.0, "within": within}
+    panel = panel_of(1, mediators=[mediator], levels={"mean": 7.0}, errors={"scale": 0.0}, effect={"size": 0.0})
+    y, m, did = (panel.variables[name] for name in ("y", "m", "did"))
+    assert 0 < did.mean() < 1
+    np.testing.assert_allclose(m, 3.0 + 0.5 * (y - y.mean()) + 0.4 * did, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("dials", "said"), [
@@ -339,13 +310,10 @@ def test_a_bounded_covariate_has_its_moments_and_bounds() -> None:
 
 @pytest.mark.parametrize("part", ["covariate", "levels"])
 def test_what_follows_prosperity_is_correlated_with_it_as_dialled(part: str) -> None:
+    x = [{"name": "x", "between": 1.0, "on_prosperity": 0.6}]
+    settings = {"covariates": x} if part == "covariate" else {"levels": {"on_prosperity": 0.6, "period_sd": 0.0}}
     found, squares = [], []
-    for i in range(200):
-        x = [{"name": "x", "between": 1.0, "on_prosperity": 0.6}]
-        settings = {"covariates": x} if part == "covariate" else {"levels": {"on_prosperity": 0.6, "period_sd": 0.0}}
-        streams = Streams(SEED, f"world {i}")
-        world: Any = design_of(**settings).settle(streams)
-        context = world.settled.context
+    for context in contexts(200, **settings):
         values = context.covariates["x"][0] if part == "covariate" else context.levels.unit
         found.append((values * context.places.prosperity).mean())
         squares.append(np.square(values).mean())
@@ -383,10 +351,8 @@ def test_errors_have_their_sd_whatever_they_are_mixed_of(name: str) -> None:
 
 
 def test_t5_and_lognormal_errors_have_the_quantiles_of_their_laws() -> None:
-    from scipy.stats import t
-
     for distribution, quantile in (
-        ("t5", t.ppf(0.9, 5) * np.sqrt(3 / 5)),
+        ("t5", stats.t.ppf(0.9, 5) * np.sqrt(3 / 5)),
         ("lognormal", (np.exp(norm.ppf(0.9)) - np.exp(0.5)) / np.sqrt(np.exp(2.0) - np.exp(1.0))),
     ):
         e = panel_of(errors={"distribution": distribution}, **SILENT).variables["y"]
@@ -453,45 +419,41 @@ def test_effects_a_unit_are_those_of_negative_doses_too() -> None:
 # Levels
 
 
+def contexts(count: int, **settings: Any) -> Iterator[Any]:
+    """What so many worlds hold."""
+    for i in range(count):
+        world: Any = design_of(**settings).settle(Streams(SEED, f"world {i}"))
+        yield world.settled.context
+
+
 def test_unit_levels_that_are_smooth_over_space_keep_their_sd_and_lie_near_each_other() -> None:
     near, apart = [], []
-    for i in range(60):
-        streams = Streams(SEED, f"world {i}")
-        world: Any = design_of(levels={"unit_sd": 2.0, "unit_spatial": 0.8, "mean": 5.0}).settle(streams)
-        unit = world.settled.context.levels.unit
+    for context in contexts(60, levels={"unit_sd": 2.0, "unit_spatial": 0.8, "mean": 5.0}):
+        unit = context.levels.unit
         assert np.square(unit).mean() == pytest.approx(4.0)
         assert unit.mean() == pytest.approx(0.0, abs=1e-9)
-        w = world.settled.context.main_weights.dense
-        near.append((unit * (w @ unit)).mean() / 4.0)
-        apart.append(world.settled.context.levels.total.mean())
+        near.append((unit * (context.main_weights.dense @ unit)).mean() / 4.0)
+        apart.append(context.levels.total.mean())
     assert np.mean(near) > 0.3
     assert np.mean(apart) == pytest.approx(5.0, abs=0.5)
 
 
 def test_bounded_levels_have_their_moments() -> None:
     levels = {"kind": "bounded", "mean": 0.5, "unit_sd": 0.1, "low": -0.2, "high": 0.4, "period_sd": 0.05}
-    squares, means = [], []
-    for i in range(100):
-        world: Any = design_of(levels=levels).settle(Streams(SEED, f"world {i}"))
-        found = world.settled.context.levels
-        squares.append(np.square(found.unit).mean())
-        means.append(found.unit.mean())
-        assert -0.2 <= found.unit.min() <= found.unit.max() <= 0.4
-        assert np.square(found.period).mean() == pytest.approx(0.05**2)
-        np.testing.assert_allclose(np.diff(found.period), found.period[1] - found.period[0])
-    assert np.mean(squares) == pytest.approx(0.01, rel=0.03)
-    assert np.mean(means) == pytest.approx(0.0, abs=0.003)
+    found = [context.levels for context in contexts(100, levels=levels)]
+    for each in found:
+        assert -0.2 <= each.unit.min() <= each.unit.max() <= 0.4
+        assert np.square(each.period).mean() == pytest.approx(0.05**2)
+        np.testing.assert_allclose(np.diff(each.period), each.period[1] - each.period[0])
+    assert np.mean([np.square(each.unit).mean() for each in found]) == pytest.approx(0.01, rel=0.03)
+    assert np.mean([each.unit.mean() for each in found]) == pytest.approx(0.0, abs=0.003)
 
 
 def test_interactive_levels_have_their_share_and_standard_paths() -> None:
     levels = {"unit_sd": 1.5, "period_sd": 0.0, "factors": 3, "factor_share": 0.8, "trends_sd": 0.2}
-    shares = []
-    for i in range(200):
-        world: Any = design_of(levels=levels).settle(Streams(SEED, f"world {i}"))
-        found = world.settled.context.levels
-        time = np.arange(PERIODS) - (PERIODS - 1) / 2
-        shares.append(np.square(found.total - found.unit - found.trend * time[:, None]).mean())
-    assert_close(shares, 0.8 * 2.25)
+    time = np.arange(PERIODS) - (PERIODS - 1) / 2
+    found = [context.levels for context in contexts(200, levels=levels)]
+    assert_close([np.square(each.total - each.unit - each.trend * time[:, None]).mean() for each in found], 0.8 * 2.25)
 
 
 @pytest.mark.parametrize("pattern", ["entry", "dropout"])

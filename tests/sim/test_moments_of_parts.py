@@ -5,43 +5,28 @@ Also the truth against what a huge world without noise shows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import made_worlds
 import numpy as np
 import pytest
+from drawn_parts import SEED, SILENT, assert_close, design_of, panel_of
 
 from estimators import TwoWayDID
 from experiments.settings import build, to_settings
-from sim import Panel, Streams, Wanted
+from experiments.study import Study
+from sim import Streams, Wanted
 from sim.errors import BadInput
+from sim.world.context import WorldContext
 from sim.world.draw import DrawnWorld
-from sim.world.panel_design import PanelDesign
-
-SEED = 2026
-SILENT = {"levels": {"unit_sd": 0.0, "period_sd": 0.0}, "adoption": {"kind": "never"}}
-
-
-def design_of(**settings: Any) -> PanelDesign:
-    return build(PanelDesign, {"units": 40, "periods": 8, **settings}, "[design]")
-
-
-def panel_of(replications: int = 400, *, scope: str = "", **settings: Any) -> Panel:
-    design, streams = design_of(**settings), Streams(SEED, scope)
-    wanted = Wanted(frozenset(design.schema.variables), ())
-    return design.settle(streams).draw(streams.tile(0, replications), wanted).panel
+from sim.world.parts.errors import Process
 
 
 def errors(**dials: Any) -> np.ndarray:
     """Errors alone, (R, T, N)."""
     return panel_of(errors=dials, **SILENT).variables["y"]
-
-
-def assert_close(statistic: np.ndarray, expected: float) -> None:
-    """A mean over replications within 4 Monte Carlo errors."""
-    mcse = statistic.std(ddof=1) / np.sqrt(len(statistic))
-    print(f"{statistic.mean():.5f} of {expected:.5f}, {(statistic.mean() - expected) / mcse:+.2f} errors")
-    assert abs(statistic.mean() - expected) <= 4 * mcse
 
 
 @pytest.mark.parametrize("kind", ["ar", "ma"])
@@ -95,37 +80,35 @@ def test_units_keep_the_share_of_their_mean_error() -> None:
     np.testing.assert_allclose(none, whole - whole.mean(axis=1, keepdims=True), atol=1e-12)
 
 
+def levels_of(count: int, periods: int, **dials: float) -> Iterator[Any]:
+    """Levels of so many worlds."""
+    design = design_of(periods=periods, levels=dials)
+    for number in range(count):
+        streams = Streams(SEED, f"world {number}")
+        places = design.geography.places(streams, design.size)
+        yield design.levels.settle(WorldContext(places, design.labels, design.weights.build(places)), streams)
+
+
 def test_levels_have_their_spread() -> None:
     """Unit effects, period effects and trends of 400 worlds."""
-    units, periods, trends = [], [], []
-    for number in range(400):
-        design = design_of(levels={"unit_sd": 2.0, "period_sd": 0.5, "trends_sd": 0.3})
-        levels = design.levels.settle(_ground(design, number), Streams(SEED, f"world {number}"))
-        units.append(np.square(levels.unit).mean())
-        periods.append(np.square(levels.period).mean())
-        trends.append(np.square(levels.trend).mean())
-    for values, expected in ((units, 4.0), (periods, 0.25), (trends, 0.09)):
-        assert_close(np.array(values), expected)
+    found = list(levels_of(400, 8, unit_sd=2.0, period_sd=0.5, trends_sd=0.3))
+    for name, expected in (("unit", 4.0), ("period", 0.25), ("trend", 0.09)):
+        assert_close([np.square(getattr(levels, name)).mean() for levels in found], expected)
 
 
 def test_factors_rise_by_their_drift() -> None:
     """Who loads more on a factor grows faster by its drift; a large one leaves a line."""
 
-    def slopes_on_loadings(drift: float) -> np.ndarray:
-        found = []
-        for number in range(200):
-            dials = {"unit_sd": 1.0, "period_sd": 0.0, "factors": 1, "factor_drift": drift}
-            design = design_of(periods=20, levels=dials)
-            levels = design.levels.settle(_ground(design, number), Streams(SEED, f"world {number}"))
-            path = (levels.total - levels.unit) @ levels.loadings[:, 0]
-            found.append(np.corrcoef(path, np.arange(20.0))[0, 1])
-        return np.array(found)
+    def slopes_on_loadings(drift: float, worlds: int) -> np.ndarray:
+        dials = {"unit_sd": 1.0, "period_sd": 0.0, "factors": 1, "factor_drift": drift}
+        paths = [(one.total - one.unit) @ one.loadings[:, 0] for one in levels_of(worlds, 20, **dials)]
+        return np.array([np.corrcoef(path, np.arange(20.0))[0, 1] for path in paths])
 
-    assert_close(slopes_on_loadings(0.0), 0.0)
-    rising = slopes_on_loadings(0.3)
+    assert_close(slopes_on_loadings(0.0, 200), 0.0)
+    rising = slopes_on_loadings(0.3, 200)
     assert rising.mean() > 0.5
     assert (rising > 0).mean() > 0.8
-    np.testing.assert_allclose(slopes_on_loadings(1e4), 1.0, atol=1e-6)
+    np.testing.assert_allclose(slopes_on_loadings(1e4, 20), 1.0, atol=1e-6)
 
 
 def test_a_covariate_is_the_size_of_units() -> None:
@@ -152,13 +135,6 @@ def test_dials_that_came_later_are_no_settings_of_worlds_that_leave_them() -> No
     moved = to_settings(design_of(levels={"factors": 1, "factor_drift": 0.1}, covariates=[{"attribute": "size"}]))
     assert moved["levels"]["factor_drift"] == 0.1
     assert moved["covariates"][0]["attribute"] == "size"
-
-
-def _ground(design: PanelDesign, number: int) -> Any:
-    from sim.world.context import WorldContext
-
-    places = design.geography.places(Streams(SEED, f"world {number}"), design.size)
-    return WorldContext(places, design.labels, design.weights.build(places))
 
 
 COUNTS: dict[str, tuple[dict[str, Any], float]] = {  # adoption: units that are ever treated, of 40
@@ -212,12 +188,17 @@ def test_doses_have_their_mean_and_spread(distribution: str) -> None:
     assert_close(np.square(given - 2.0).mean(axis=1), 0.64)
 
 
+@cache
+def complete_outcome(number: int) -> np.ndarray:
+    return panel_of(1, scope=f"w{number}").variables["y"][0]
+
+
 @pytest.mark.parametrize("pattern", ["random", "entry", "dropout", "on_outcome"])
 def test_the_share_that_is_missing(pattern: str) -> None:
     shares, low = [], []
     for number in range(100):
         panel = panel_of(1, missing={"share": 0.25, "pattern": pattern, "slope": 2.0}, scope=f"w{number}")
-        whole = panel_of(1, scope=f"w{number}").variables["y"][0]
+        whole = complete_outcome(number)
         assert panel.observed is not None
         seen = panel.observed[0]
         shares.append(1 - seen.mean())
@@ -328,3 +309,93 @@ def test_a_file_of_weights_is_standardised_as_told() -> None:
     for how, expected in (("none", made_worlds.ring(20)), ("row", made_worlds.ring(20) / 1.5)):
         panel = panel_of(1, units=20, weights={"kind": "file", "path": path, "standardize": how})
         np.testing.assert_allclose(panel.weights["w20"].dense, expected)
+
+
+# Errors whose size follows treatment and time, and paths on which loadings are drawn anew
+
+BY_TREATMENT: dict[str, Any] = {
+    "levels": {"unit_sd": 0.0, "period_sd": 0.0},
+    "effect": {"size": 0.0},
+    "adoption": {"kind": "staggered", "cohorts": (2004, 2006)},
+}
+SIZES = {"treated_scale": 1.5, "post_scale": 0.6, "growth": 0.1}
+
+
+@pytest.mark.parametrize("redraw", [(), ("adoption",)])
+def test_errors_are_those_of_one_size_times_the_factors(redraw: tuple[str, ...]) -> None:
+    """Neighbours' and groups' shares change with the unit-period; adoption that is drawn anew is followed."""
+    dials = {"sd": 1.3, "serial": 0.4, "spatial": 0.5, "group_share": 0.3}
+    plain, sized = (panel_of(20, **BY_TREATMENT, errors=dials | more, redraw=redraw) for more in ({}, SIZES))
+    did = sized.variables["did"]
+    assert len(did) == (20 if redraw else 1)
+    expected = np.empty_like(plain.variables["y"])
+    for r in range(20):
+        own = did[r % len(did)]
+        for t in range(8):
+            for i in range(40):
+                factor = np.exp(0.1 * (t - 3.5)) * (1.5 if own[:, i].any() else 1.0) * (0.6 if own[t, i] else 1.0)
+                expected[r, t, i] = factor * plain.variables["y"][r, t, i]
+    np.testing.assert_allclose(sized.variables["y"], expected, rtol=1e-12, atol=1e-14)
+
+
+def test_variances_are_the_squares_of_the_factors() -> None:
+    """Means of squares of 400 draws within 4 Monte Carlo errors, for each kind of unit-period."""
+    panel = panel_of(**BY_TREATMENT, errors={"sd": 2.0, "treated_scale": 1.5, "post_scale": 0.6})
+    e, did = panel.variables["y"], panel.variables["did"][0]
+    ever = np.broadcast_to(did.any(axis=0), did.shape)
+    for mask, sd in ((~ever, 2.0), (ever & (did == 0), 3.0), (did > 0, 1.8)):
+        squares = np.square(e[:, mask]).mean(axis=1)
+        assert abs(squares.mean() - sd**2) < 4 * squares.std(ddof=1) / 20
+
+
+def test_loadings_on_paths_are_drawn_anew() -> None:
+    """The covariance over periods is sd^2 I + the paths' outer products, that of a unit with itself in another
+    replication, and with another unit, 0; scale takes all."""
+    paths = [[1.0, 0.5, 0.0, -0.5, -1.0, -0.5, 0.0, 0.5], [0.0, 0.0, 0.0, 0.0, 2.0, 2.0, 2.0, 2.0]]
+    e = panel_of(2000, **BY_TREATMENT, errors={"sd": 0.5, "common_paths": paths}).variables["y"]
+    held = np.array(paths)
+    covariance = np.einsum("rtn,rsn->ts", e, e) / (2000 * 40)
+    np.testing.assert_allclose(covariance, 0.25 * np.eye(8) + held.T @ held, atol=4 * 4.25 * np.sqrt(2 / 80_000))
+    again = np.einsum("rtn,rsn->ts", e[1:], e[:-1]) / (1999 * 40)
+    others = np.einsum("rtn,rsn->ts", e[:, :, 1:], e[:, :, :-1]) / (2000 * 39)
+    for cross in (again, others):
+        np.testing.assert_allclose(cross, 0.0, atol=4.5 * 4.25 / np.sqrt(78_000))
+    halved = panel_of(4, **BY_TREATMENT, errors={"sd": 0.5, "common_paths": paths, "scale": 0.5}).variables["y"]
+    np.testing.assert_allclose(halved, 0.5 * e[:4])
+
+
+def test_parameters_of_errors_are_truths_only_where_they_hold() -> None:
+    assert build(Process, {"sd": 2.0}, "errors").sigma2 == 4.0
+    for more in ({"post_scale": 2.0}, {"treated_scale": 2.0}, {"growth": 0.1}, {"common_paths": ((1.0, 2.0),)}):
+        part = Process(sd=2.0, spatial=0.3, **more)  # type: ignore[arg-type]
+        assert np.isnan(part.sigma2)
+        assert np.isnan(part.lam) == ("common_paths" not in more)
+        assert Process(**more).lam == 0.0  # type: ignore[arg-type]
+
+
+def test_new_dials_at_their_defaults_are_no_part_of_a_study() -> None:
+    """Studies that do not set them keep the fingerprints that they had before there were such dials."""
+    table = {"name": "x", "design": {"kind": "panel"}, "estimators": [{"kind": "did"}], "replications": 64}
+    written = {**table, "design": {"kind": "panel", "errors": {"post_scale": 1.0, "growth": 0.0}}}
+    one, two = Study.from_settings(table, "x"), Study.from_settings(written, "x")
+    assert one.fingerprint == two.fingerprint
+    assert "post_scale" not in one.settings["design"]["errors"]
+    own = to_settings(Process())
+    assert not {"treated_scale", "post_scale", "growth", "common_paths"} & {*own}
+    assert to_settings(Process(post_scale=1.5))["post_scale"] == 1.5
+    assert build(Process, {k: v for k, v in to_settings(Process(growth=0.1)).items() if k != "kind"}, "x").growth == 0.1
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"errors": {"common_paths": [[1.0, 2.0]]}}, "common_paths: one of 2 numbers"),
+        ({"errors": {"common_paths": [[float("inf")] * 8]}}, "common_paths"),
+        ({"errors": {"growth": 3.0}}, "growth = 3"),
+        ({"errors": {"post_scale": -1.0}}, "post_scale = -1"),
+        ({"errors": {"post_scale": 2.0}, "mediators": [{"name": "m"}]}, "beside mediators"),
+    ],
+)
+def test_bad_dials_of_errors_are_refused(more: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        design_of(**BY_TREATMENT, **more)

@@ -1,19 +1,19 @@
-"""Truths of the designs besides `paper`: outcomes are rebuilt from their shocks, and effects taken from them."""
+"""Truths of designs that are no presets: outcomes are rebuilt from their shocks, and effects taken from them."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from refusals import refuses
 
 from estimators.linear.random_effects import ErrorComponents
-from references.potential_outcomes import first_years, persistent, policy_mean
 from references.small_panels import small_panel
-from sim import BadInput, Design, Draw, Panel, Streams, Wanted
+from sim import Design, Draw, Panel, Streams, Wanted
 from sim.design import Estimand
-from sim.presets import BertrandDufloMullainathan, Clustered
 from sim.real_panels import Observed, Placebo
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import Random, Switching
@@ -29,44 +29,6 @@ def drawn(design: Design, names: tuple[str, ...]) -> Draw:
     return design.settle(TILE).draw(TILE, Wanted(frozenset(design.schema.variables), names))
 
 
-@pytest.mark.parametrize("serial", [0.0, 0.8, -0.4])
-def test_a_placebo_law_changes_nothing(serial: float) -> None:
-    """The outcome is the stationary error alone, so that every effect that a law has is 0."""
-    cells = (*(f"att({law},{year})" for law in (1985, 1990, 1995) for year in (1984, 1990, 1999)),
-             *(f"event({since})" for since in (-1, 0, 4, 8, 14)), *(f"cohort({law})" for law in (1985, 1989, 1995)),
-             *(f"calendar({year})" for year in (1984, 1988, 1995)))  # fmt: skip
-    draw = drawn(BertrandDufloMullainathan(serial), (*MEANS, *cells, "beta(did)", "sigma2", *UNKNOWN))
-    shocks = TILE.normals("errors", 21, 50)
-    for row in range(4):
-        y, did = (draw.panel.variables[name][row] for name in ("y", "did"))
-        np.testing.assert_allclose(y, persistent(shocks[row], serial), rtol=0, atol=1e-12)
-        adoption = first_years(did, draw.panel.periods)
-        for name in (*MEANS, *cells):
-            expected = policy_mean(np.zeros_like(did), adoption, draw.panel.periods, name)
-            np.testing.assert_array_equal(draw.truth[name][row], expected, err_msg=name)
-    assert {name for name, values in draw.truth.items() if np.isnan(values).all()} >= set(UNKNOWN) - {"contrast"}
-    np.testing.assert_array_equal(draw.truth["contrast"], 0.0)  # all laws of a draw are of one year
-    np.testing.assert_array_equal(draw.truth["beta(did)"], 0.0)
-    if serial == 0:
-        np.testing.assert_array_equal(draw.truth["sigma2"], 1.0)
-
-
-@pytest.mark.parametrize("effect", [1.0, -0.3])
-def test_clustered_outcomes_are_the_effect_and_two_shocks(effect: float) -> None:
-    draw = drawn(Clustered(groups=5, size=4, effect=effect), ("beta(x)", "sigma2", "att", *UNKNOWN))
-    shared, own = TILE.normals("errors of groups", 1, 5), TILE.normals("errors", 1, 20)
-    x_shared, x_own = TILE.normals("covariate x of groups", 1, 5), TILE.normals("covariate x", 1, 20)
-    for row in range(4):
-        for unit in range(20):
-            x = x_shared[row, 0, unit // 4] + x_own[row, 0, unit]
-            assert draw.panel.variables["x"][row, 0, unit] == pytest.approx(x, abs=1e-12)
-            y = effect * x + shared[row, 0, unit // 4] + own[row, 0, unit]
-            assert draw.panel.variables["y"][row, 0, unit] == pytest.approx(y, abs=1e-12)
-    np.testing.assert_array_equal(draw.truth["beta(x)"], effect)
-    np.testing.assert_array_equal(draw.truth["sigma2"], 1.0 + 1.0)  # of both shocks
-    assert all(np.isnan(draw.truth[name]).all() for name in ("att", *UNKNOWN))
-
-
 def test_error_components_have_an_effect_of_one() -> None:
     design = ErrorComponents(units=12, periods=5, sigma_u=0.7, sigma_e=0.4)
     draw = drawn(design, ("att", "beta(did)", "beta(x)", *UNKNOWN))
@@ -77,8 +39,7 @@ def test_error_components_have_an_effect_of_one() -> None:
         outcomes = {treated: treated + 0.5 * x + 0.7 * own[row] + 0.4 * errors[row] for treated in (0.0, 1.0)}
         np.testing.assert_allclose(y, np.where(did > 0, outcomes[1.0], outcomes[0.0]), rtol=0, atol=1e-12)
         gain = y - outcomes[0.0]
-        adoption = first_years(did, draw.panel.periods)
-        assert draw.truth["att"][row] == pytest.approx(policy_mean(gain, adoption, draw.panel.periods, "att"))
+        assert draw.truth["att"][row] == pytest.approx(gain[did > 0].mean())
     np.testing.assert_array_equal(draw.truth["beta(did)"], 1.0)
     np.testing.assert_array_equal(draw.truth["beta(x)"], 0.5)
     assert all(np.isnan(draw.truth[name]).all() for name in UNKNOWN)
@@ -137,16 +98,12 @@ def test_a_variable_of_any_name_is_one_argument(kind: str, name: str) -> None:
     assert Estimand.parse(f"{kind}({name})") == Estimand(kind, (name,))
 
 
-def test_other_kinds_take_lists() -> None:
-    assert Estimand.parse("att") == Estimand("att", ())
-    assert Estimand.parse("att(2010, 2012)") == Estimand("att", ("2010", "2012"))
-    assert Estimand.parse("event(-3)") == Estimand("event", ("-3",))
-
-
-@pytest.mark.parametrize("name", ["", "att(", "att)", "(did)", "Att", "beta(did) + 1"])
-def test_what_is_no_estimand(name: str) -> None:
-    with pytest.raises(ValueError, match="not the name of an estimand"):
-        Estimand.parse(name)
+def test_other_kinds_take_lists_and_what_is_none() -> None:
+    parsed = {"att": (), "att(2010, 2012)": ("2010", "2012"), "event(-3)": ("-3",)}
+    assert {name: Estimand.parse(name).arguments for name in parsed} == parsed
+    for name in ("", "att(", "att)", "(did)", "Att", "beta(did) + 1"):
+        with pytest.raises(ValueError, match="not the name of an estimand"):
+            Estimand.parse(name)
 
 
 def test_a_path_is_the_effect_by_time_since_adoption() -> None:
@@ -164,15 +121,10 @@ def test_a_path_is_the_effect_by_time_since_adoption() -> None:
     assert np.isnan(path.truth["beta(did)"]).all()
 
 
-@pytest.mark.parametrize(("effect", "said"), [
-    (Effect(size=1.0, path=(1.0,), shape="growing"), "a path and shape"),
-    (Effect(size=1.0, path=(1.0, float("nan"))), "finite numbers"),
+@pytest.mark.parametrize(("adoption", "effect", "said"), [
+    (Random(), Effect(size=1.0, path=(1.0,), shape="growing"), "a path and shape"),
+    (Random(), Effect(size=1.0, path=(1.0, float("nan"))), "finite numbers"),
+    (Switching(), Effect(size=1.0, path=(1.0, 2.0)), "path"),
 ])  # fmt: skip
-def test_a_path_that_cannot_be_is_refused(effect: Effect, said: str) -> None:
-    with pytest.raises(BadInput, match=said):
-        drawn(PanelDesign(units=12, periods=10, effect=effect), ("att",))
-
-
-def test_a_path_needs_units_that_stay_treated() -> None:
-    with pytest.raises(BadInput, match="path"):
-        PanelDesign(units=12, periods=10, adoption=Switching(), effect=Effect(size=1.0, path=(1.0, 2.0)))
+def test_a_path_that_cannot_be_is_refused(adoption: Any, effect: Effect, said: str) -> None:
+    refuses(said, lambda: drawn(PanelDesign(units=12, periods=10, adoption=adoption, effect=effect), ("att",)))

@@ -83,7 +83,6 @@ class Copy:
         self.pid = int(self._asks.recv(BYTES))
 
     def kill(self) -> None:
-        """End it at once, if it runs."""
         if self._code is None:
             os.kill(self.pid, signal.SIGKILL)
 

@@ -43,7 +43,6 @@ def records(fit: Fit, estimates: Mapping[str, float], kinds: Iterable[str] = LIN
 
 
 def statistics(fit: Fit, term: str | None = None, **values: float | None) -> list[Record]:
-    """Statistics of a fit."""
     return [Record(**fit.identity, term=term, name=name, estimate=value) for name, value in values.items()]
 
 

@@ -23,7 +23,6 @@ class FirstDifference(Estimator):
 
     @property
     def name(self) -> str:
-        """Its kind."""
         return self.kind
 
     @property
@@ -32,16 +31,13 @@ class FirstDifference(Estimator):
         return Paper(), ("did",)
 
     def layout(self, schema: Schema) -> Layout:
-        """The treatment."""
         treatment = schema.roles.treatment or ""
         return Layout((treatment,), ("iid",), (), {treatment: "att"})
 
     def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome, treatment and controls."""
         return frozenset((schema.roles.outcome or "", *schema.roles.regressors))
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
-        """One regression a replication."""
         fits = np.array([one_fit(panel.replication(row)) for row in range(panel.replications)])
         shape = (panel.replications, 1, 1)
         dof = np.full(shape, (len(panel.periods) - 1) * (len(panel.units) - 1) - len(panel.roles.regressors))

@@ -51,7 +51,6 @@ def _sentence(text: str) -> str:
 
 
 def main() -> None:
-    """Write the page's second half."""
     first = PAGE.read_text(encoding="utf-8").split(MARK)[0]
     PAGE.write_text(first + grammar(), encoding="utf-8")
 

@@ -91,7 +91,6 @@ class Book:
         self.statistics += [Record(**fit.identity, term=term, name=name, estimate=x) for name, x in values.items()]
 
     def numbers(self, *names: str) -> dict[str, float]:
-        """A number a name."""
         return {name: self.number() for name in names}
 
 

@@ -36,7 +36,6 @@ def served() -> Iterator[dict[str, str]]:
 
 
 def make_bucket(endpoint: str, name: str) -> None:
-    """A new bucket."""
     urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT"), timeout=10).close()
 
 

@@ -39,7 +39,6 @@ class Refused:
 
 
 def panelproof(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command in a folder."""
     return commands.run(folder, *arguments, timeout=120.0)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import batch_system
+import psutil
 
 SUPPORT = Path(__file__).resolve().parent
 ROOT = SUPPORT.parent.parent
@@ -44,6 +45,16 @@ def wait_until(condition: Any, seconds: float, what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds:.0f} s"
         time.sleep(0.05)
+
+
+def marked(variable: str, value: str) -> list[psutil.Process]:
+    """The running processes in whose environment a variable has this value."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(variable) == value and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def free_port() -> int:

@@ -10,7 +10,6 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def texts(svg: str) -> list[str]:
-    """All words, text by text."""
     return ["".join(item.itertext()).strip() for item in ET.fromstring(svg).iter(f"{SVG}text")]
 
 

@@ -97,7 +97,6 @@ class World:
 
     @property
     def dose(self) -> Floats:
-        """(T, N)."""
         return (np.arange(self.periods)[:, None] >= self.first).astype(float)
 
     def noise(self, rng: np.random.Generator, count: int) -> Floats:

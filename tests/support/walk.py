@@ -12,7 +12,6 @@ import pkgutil
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
@@ -157,14 +156,6 @@ def table_7(panel: Path, spec: Path) -> list[str]:
     return [table.caption for table in tables]
 
 
-def command(panel: Path, spec: Path) -> None:
-    """The command line `estimate PANEL --spec SPEC`, its table printed."""
-    from experiments.cli import main
-
-    with suppress(SystemExit):
-        main(["estimate", str(panel), "--spec", str(spec)])
-
-
 def block(folder: Path) -> Walk:
     """One block of a study of `did` as a worker does it that knows the study: drawn, fitted, and written into a store.
 
@@ -191,5 +182,4 @@ if __name__ == "__main__":
             print(block(Path(made)).text)
             sys.exit()
         files = minimal_panel(Path(made))
-        which = command if "--command" in sys.argv else table_7
-        print(walked(lambda: which(*files))[0].text)
+        print(walked(lambda: table_7(*files))[0].text)

@@ -44,7 +44,6 @@ class DynamicTwin:
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """T, and N or N - 1."""
         periods, units = self.y.shape
         return periods, units
 
@@ -56,7 +55,6 @@ class DynamicTwin:
         return left - np.tensordot(slopes, self.x, axes=1), slopes
 
     def matrices(self, p: Floats) -> tuple[Floats, Floats, Floats]:
-        """S, G, A."""
         at = dict(zip(self.which, p, strict=True))
         one = np.eye(len(self.w))
         s = np.linalg.inv(one - at.get("rho", 0.0) * self.w)
@@ -114,7 +112,6 @@ class DynamicTwin:
         return np.asarray(found.x)
 
     def whole(self, p: Floats, *, corrected: bool) -> Floats:
-        """Slopes, lags, sigma2."""
         periods, units = self.sizes
         e, slopes = self.residual(p)
         return np.r_[slopes, p, np.square(e).sum() / (units * (periods - corrected))]

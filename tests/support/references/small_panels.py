@@ -40,7 +40,6 @@ def small_weights(n: int, kind: Kind = "knn", seed: int = 1) -> Weights:
 
 
 def names(n: int) -> tuple[str, ...]:
-    """Labels of n units."""
     return tuple(f"unit {i:03d}" for i in range(n))
 
 

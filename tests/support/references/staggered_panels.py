@@ -64,7 +64,6 @@ def frame_of(panel: Panel, replication: int = 0) -> pd.DataFrame:
 
 
 def dummies(values: NDArray[np.generic]) -> Floats:
-    """One column a level."""
     return np.asarray((values[:, None] == np.unique(values)).astype(np.float64))
 
 
