@@ -44,7 +44,7 @@ CSDID = {
 
 @pytest.fixture(scope="module")
 def counties(shared_data: Path) -> Panel:
-    return county_employment(shared_data)
+    return county_employment(shared_data, "lpop")
 
 
 def made_up(

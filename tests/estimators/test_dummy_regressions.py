@@ -99,7 +99,8 @@ def dense(x: list[Any], y: Any, clusters: Any, weights: Any = 1.0) -> tuple[Floa
     weighted = columns * np.broadcast_to(weights, len(y))[:, None]
     bread = np.linalg.pinv(columns.T @ weighted, rcond=1e-11, hermitian=True)
     slopes = bread @ weighted.T @ y
-    return slopes, pd.DataFrame(weighted * (y - columns @ slopes)[:, None]).groupby(clusters).sum().to_numpy() @ bread
+    scores = pd.DataFrame(weighted * (y - columns @ slopes)[:, None])
+    return slopes, scores.groupby(np.asarray(clusters)).sum().to_numpy() @ bread
 
 
 @pytest.mark.parametrize("estimated", [False, True])

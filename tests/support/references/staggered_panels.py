@@ -68,14 +68,14 @@ def dummies(values: NDArray[np.generic]) -> Floats:
     return np.asarray((values[:, None] == np.unique(values)).astype(np.float64))
 
 
-def county_employment(folder: Path) -> Panel:
-    """Callaway and Sant'Anna's county teen employment, `y` its log, and `lpop`, which is no control."""
+def county_employment(folder: Path, *controls: str) -> Panel:
+    """Callaway and Sant'Anna's county teen employment, `y` its log; its control is `lpop`, where asked for."""
     frame = pd.read_csv(folder / "mpdta.csv")
     frame["did"] = ((frame["first.treat"] > 0) & (frame["year"] >= frame["first.treat"])).astype(float)
     frame["county"] = frame["countyreal"].astype(int)
     frame["year"] = frame["year"].astype(int)
     frame = frame.rename(columns={"lemp": "y"})[["county", "year", "y", "did", "lpop"]]
-    return Panel.from_frame(frame, unit="county", period="year", roles=Roles("y", "did", ()))
+    return Panel.from_frame(frame, unit="county", period="year", roles=Roles("y", "did", controls))
 
 
 MINIMUM_WAGES = {  # their published effects there: never treated controls, no covariates
