@@ -19,7 +19,7 @@ ITSELF = "itself"
 
 TABLE_7 = "experiments/test_table_7_by_hand.py"
 COUNTERPARTS = {
-    "estimators/test_autocorrelation.py::test_cigarettes": "::test_indices_and_moments_are_those_of_esda",
+    "estimators/test_lm_tests.py::test_indices_of_cigarettes": "::test_indices_and_moments_are_those_of_esda",
     "estimators/test_bacon.py::test_teen_employment": "::test_castle_doctrine_laws",
     "estimators/test_callaway_santanna.py::test_overall_effects_and_errors_are_those_of_csdid":
         "::test_influences_are_derivatives_with_respect_to_units_weights",
@@ -30,11 +30,11 @@ COUNTERPARTS = {
     "estimators/test_panel_ols.py::test_low_carbon_pilots_as_published": "::test_did_equals_pyfixest",
     "estimators/test_spatial_errors.py::test_cigarettes_t_values_of_the_observed_hessian":
         "::test_hessian_errors_equal_numerical_derivatives",
-    "estimators/test_spatial_references.py::test_cigarettes_coefficients": f"{TABLE_7}::test_columns",
-    "estimators/test_spatial_references.py::test_cigarettes_effects_and_their_errors": f"{TABLE_7}::test_columns",
-    "estimators/test_spatial_references.py::test_cigarettes_goodness_of_fit":
-        "estimators/test_spatial_references.py::test_goodness_of_fit_is_that_of_predictions_unit_by_unit",
-    "estimators/test_spatial_references.py::test_cigarettes_likelihood_ratios":
+    "estimators/test_spatial_models.py::test_cigarettes_coefficients": f"{TABLE_7}::test_columns",
+    "estimators/test_spatial_models.py::test_cigarettes_effects_and_their_errors": f"{TABLE_7}::test_columns",
+    "estimators/test_spatial_models.py::test_cigarettes_goodness_of_fit":
+        "estimators/test_spatial_models.py::test_goodness_of_fit_is_that_of_predictions_unit_by_unit",
+    "estimators/test_spatial_models.py::test_cigarettes_likelihood_ratios":
         f"{TABLE_7}::test_likelihood_ratios_have_a_degree_of_freedom_a_regressor",
     "estimators/test_spatial_models.py::test_cigarettes_wald_tests_of_lee_yu": f"{TABLE_7}::test_wald_tests",
     "estimators/test_synthetic.py::test_california_has_the_published_estimates":

@@ -6,8 +6,10 @@ import dataclasses
 import inspect
 import itertools
 import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from functools import cache, lru_cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import full_sizes
 import numpy as np
@@ -15,10 +17,12 @@ import pytest
 from covering import allowed_pairs, covering_rows, pairs_of
 from refusals import refuses
 
-from estimators import Estimates, Estimator, SpatialPanel, Status, Tile, TwoWayDID, estimators
+from estimators import CallawaySantAnna, Estimates, Estimator, SpatialPanel, Status, Tile, TwoWayDID, estimators
 from estimators.core.estimator import critical_values
+from references.small_panels import changed, unseen
 from sim import BadInput, Draw, Panel, Streams, Wanted
-from sim.design import Design, Estimand
+from sim.design import Design, Estimand, designs
+from sim.errors import choice_problems
 from sim.presets import Paper
 from sim.streams import left_out
 from sim.world.panel_design import PanelDesign
@@ -27,6 +31,9 @@ from sim.world.parts.covariates import Normal
 from sim.world.parts.mediators import Linear
 from sim.world.parts.missing import Pattern
 from sim.world.parts.weights import Knn
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 REPLICATIONS = 384
 ROWS = 32  # of replications in one world
@@ -115,9 +122,7 @@ def assert_same_bits(got: Estimates, wanted: Estimates) -> None:
 
 
 def test_one_that_takes_no_gaps_refuses_them_and_no_other_does(estimator: Estimator, panel: Panel) -> None:
-    seen = np.ones((1, len(panel.periods), len(panel.units)), dtype=bool)
-    seen[0, 1, 3] = False
-    holed = dataclasses.replace(panel, observed=seen)
+    holed = unseen(panel, (1, 3))
     if estimator.gaps:
         estimator(holed, Streams(20, "gaps"))
     else:
@@ -134,11 +139,8 @@ def test_the_cover_holds_every_pair_of_promises_and_settings() -> None:
         assert {row[PROMISE] for row in rows} == set(promises())
 
 
-def test_the_name_of_a_class_holds_its_kind(estimator: Estimator) -> None:
+def test_settings_are_frozen_values_of_a_class_named_by_its_kind(estimator: Estimator) -> None:
     assert estimator.kind.replace("-", "") in type(estimator).__name__.lower()
-
-
-def test_settings_are_frozen_values(estimator: Estimator) -> None:
     field = dataclasses.fields(estimator)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(estimator, field, None)
@@ -158,7 +160,7 @@ def test_equal_settings_share_a_hashable_reduction(estimator: Estimator) -> None
     assert pickle.loads(pickle.dumps(one)) == one
 
 
-def test_layout_is_known_before_any_data(estimator: Estimator, fits: Estimates) -> None:
+def test_layout_is_known_before_any_data_and_fits_at_home_have_it(estimator: Estimator, fits: Estimates) -> None:
     layout, got = estimator.layout(estimator.home[0].schema), fits
     rows, terms, errors = 12, len(layout.terms), len(layout.errors)
     assert (got.terms, got.errors) == (layout.terms, layout.errors)
@@ -172,36 +174,24 @@ def test_layout_is_known_before_any_data(estimator: Estimator, fits: Estimates) 
         stored = getattr(got, name)
         assert (stored is not None) == (name in layout.stored)
         assert stored is None or stored.shape == got.se.shape
-
-
-def test_targets_are_estimands_of_its_terms(estimator: Estimator) -> None:
-    layout = estimator.layout(estimator.home[0].schema)
     assert layout.targets
     assert set(layout.targets) <= set(layout.terms)
     for target in layout.targets.values():
         assert Estimand.parse(target).kind
     assert set(estimator.home[1]) <= set(layout.targets)
+    assert set(got.status.tolist()) == {Status.OK}, "home draws are fitted whole"
+    assert np.isfinite(got.estimate).all()
+    assert (got.dof > 0).all()
+    assert all(np.isfinite(values).all() for values in got.statistics.values())
 
 
-def test_home_draws_are_fitted_whole(estimator: Estimator, fits: Estimates) -> None:
-    assert set(fits.status.tolist()) == {Status.OK}
-    assert np.isfinite(fits.estimate).all()
-    assert (fits.dof > 0).all()
-    assert all(np.isfinite(values).all() for values in fits.statistics.values())
-
-
-def test_it_reads_the_variables_that_it_names_and_no_others(
+def test_the_same_call_gives_the_same_bits_and_reads_no_other_variable(
     estimator: Estimator, panel: Panel, fits: Estimates
 ) -> None:
-    names = estimator.variables(panel.schema)
-    assert names <= set(panel.variables)
+    assert estimator.variables(panel.schema) <= set(panel.variables)
     other = np.random.default_rng(1).standard_normal((12, len(panel.periods), len(panel.units)))
-    assert_same_bits(estimator(panel.with_variables({"other": other}), Streams(1)), fits)
-
-
-def test_the_same_call_gives_the_same_bits(estimator: Estimator, panel: Panel, fits: Estimates) -> None:
     again = pickle.loads(pickle.dumps(estimator))
-    assert_same_bits(again(panel, Streams(1)), fits)
+    assert_same_bits(again(panel.with_variables({"other": other}), Streams(1)), fits)
 
 
 @pytest.mark.parametrize("regressors", ["fixed", "redrawn"])
@@ -219,30 +209,18 @@ def test_rows_do_not_depend_on_the_batch_bit_for_bit(estimator: Estimator, panel
     for rows in (slice(0, 1), slice(11, 12), slice(2, 4), slice(3, 11)):
         part = estimator.solve(plan, moments.take(rows), panel.schema, Streams(1))
         assert_same_bits(part, whole.take(rows))
-
-
-def test_moments_of_tiles_join_to_those_of_the_whole(estimator: Estimator, panel: Panel) -> None:
-    reduction = estimator.reduction(panel.schema)
-    if reduction is None:
-        pytest.skip("no reduction")
-    plan = reduction.prepare(panel)
-    moments = reduction.reduce(plan, Tile(panel))
     joined = type(moments).join([moments.take(slice(0, 5)), moments.take(slice(5, 12))])
-    assert_same_bits(estimator.solve(plan, joined, panel.schema, Streams(1)),
-                     estimator.solve(plan, moments, panel.schema, Streams(1)))  # fmt: skip
+    assert_same_bits(estimator.solve(plan, joined, panel.schema, Streams(1)), whole)
 
 
 def test_records_are_taken_apart_and_joined_again(estimator: Estimator, panel: Panel, fits: Estimates) -> None:
-    whole = fits
-    assert_same_bits(Estimates.join([whole.take(slice(0, 3)), whole.take(slice(3, 12))]), whole)
-    failed = Estimates.failed(estimator.layout(panel.schema), Status.ERROR)
-    joined = Estimates.join([whole, failed])
+    assert_same_bits(Estimates.join([fits.take(slice(0, 3)), fits.take(slice(3, 12))]), fits)
+    joined = Estimates.join([fits, Estimates.failed(estimator.layout(panel.schema), Status.ERROR)])
     assert joined.status.tolist() == [Status.OK] * 12 + [Status.ERROR]
     assert np.isnan(joined.estimate[-1]).all()
 
 
 def test_home_terms_are_right(estimator: Estimator) -> None:
-    """Mean error and coverage of 95% intervals within 4 Monte Carlo errors, for the terms that must be right."""
     design, terms = estimator.home
     layout = estimator.layout(design.schema)
     targets = {term: layout.targets[term] for term in terms}
@@ -374,9 +352,7 @@ def test_a_collinear_draw_gets_a_status(estimator: Estimator, panel: Panel) -> N
 
 def test_a_constant_outcome_in_one_draw_raises_nothing(estimator: Estimator, panel: Panel) -> None:
     outcome = panel.roles.outcome or ""
-    y = np.array(panel.variables[outcome])
-    y[4] = 1.0
-    got = estimator(panel.with_variables({outcome: y}), Streams(1))
+    got = estimator(changed(panel, outcome, 4, 1.0), Streams(1))
     assert (np.delete(got.status, 4) == Status.OK).all()
 
 
@@ -420,7 +396,6 @@ SMALL: dict[str, dict[str, Any]] = {"permutation": {"draws": 99}}
 
 @pytest.mark.parametrize("kind", sorted(estimators()))
 def test_every_replication_has_its_own_dates_and_gaps(kind: str) -> None:
-    """What is redrawn in one replication decides nothing in another: a batch is its panels."""
     made, served = estimators()[kind](**SMALL.get(kind, {})), 0
     for panel in redrawn_worlds():
         try:
@@ -441,3 +416,103 @@ def test_every_replication_has_its_own_dates_and_gaps(kind: str) -> None:
             np.testing.assert_allclose(found.estimate[row], alone.estimate[0], rtol=1e-7, atol=1e-9)
             np.testing.assert_allclose(found.se[row], alone.se[0], rtol=1e-6, atol=1e-9)
     assert (served == 0) == (kind in NEEDY)
+
+
+def listed(cls: type) -> Iterator[tuple[str, bool, tuple[Any, ...]]]:
+    """Settings whose type names values: their names, whether they hold several, and the values."""
+    hints = get_type_hints(cls)
+    for item in fields(cls):
+        hint = hints[item.name]
+        many = get_origin(hint) is tuple
+        inner = get_args(hint)[0] if many and get_args(hint) else hint
+        if get_origin(inner) is Literal:
+            yield item.name, many, get_args(inner)
+
+
+CASES = [
+    pytest.param(cls, name, many, values, id=f"{kind}-{name}")
+    for classes in (estimators(), designs())
+    for kind, cls in classes.items()
+    for name, many, values in listed(cls)
+]
+
+
+def test_many_settings_list_their_values() -> None:
+    ids = {str(case.id) for case in CASES}
+    assert {"callaway-santanna-controls", "callaway-santanna-base", "callaway-santanna-method", "rings-reach",
+            "psm-did-method", "mediation-cluster_k", "imputation-averages", "panel-redraw"} <= ids  # fmt: skip
+
+
+@pytest.mark.parametrize(("cls", "name", "many", "values"), CASES)
+def test_a_value_that_is_not_listed_is_bad_input(cls: type, name: str, many: bool, values: tuple[Any, ...]) -> None:
+    with pytest.raises(BadInput) as caught:
+        cls(**{name: ("nonsense",) if many else "nonsense"})
+    (problem,) = caught.value.problems
+    assert problem.what == f"{name} = 'nonsense'"
+    for value in values:
+        assert (str(value) or '""') in problem.allowed.split(", ")
+        if isinstance(cls, type) and issubclass(cls, Estimator):
+            assert getattr(cls(**{name: (value,) if many else value}), name) == ((value,) if many else value)
+
+
+def test_the_message_names_the_estimator_and_the_nearest_value() -> None:
+    with pytest.raises(BadInput, match=r"^estimator callaway-santanna; controls = 'nevr'; did you mean 'never'\?; "
+                                       r"allowed: never, not-yet$"):  # fmt: skip
+        CallawaySantAnna(controls="nevr")
+
+
+def test_all_wrong_settings_are_named_at_once() -> None:
+    with pytest.raises(BadInput) as caught:
+        SpatialPanel(model="sdmm", transform="lee")
+    assert [problem.what for problem in caught.value.problems] == ["model = 'sdmm'", "transform = 'lee'"]
+
+
+@dataclass(frozen=True, slots=True)
+class Some:
+    """Settings of every form that lists values."""
+
+    one: Literal["a", "b"] = "a"
+    several: tuple[Literal["a", 1], ...] = ()
+    perhaps: Literal["a", "b"] | None = None
+    either: tuple[Literal["a"], ...] | Literal["all"] | None = None
+    free: str | None = None
+    mixed: Literal["a"] | int = 0
+
+
+@dataclass(frozen=True)
+class Untold:
+    """Settings of a type that is there for type checkers alone."""
+
+    one: Literal["a"] = "a"
+    other: Decimal | None = None
+
+
+@pytest.mark.parametrize(("settings", "wrong"), [
+    (Some(), []),
+    (Some("b", ("a", 1), "b", "all", "any", 7), []),
+    (Some("c"), ["one = 'c'"]),
+    (Some(several=("a", 2, "b")), ["several = 2", "several = 'b'"]),
+    (Some(perhaps="c"), ["perhaps = 'c'"]),
+    (Some(either=("a",)), []),
+    (Some(either=("b",)), ["either = 'b'"]),
+    (Untold("b"), []),
+])  # fmt: skip
+def test_types_that_list_values(settings: object, wrong: list[str]) -> None:
+    assert [problem.what for problem in choice_problems(settings, "here")] == wrong
+
+
+def test_an_estimator_with_checks_of_its_own_still_has_these() -> None:
+    """They are inherited: a class without a `__post_init__` has them, one with its own calls them."""
+    for kind, cls in estimators().items():
+        own = cls.__dict__.get("__post_init__")
+        assert own is None or "__post_init__" in own.__code__.co_names, kind
+    assert TwoWayDID().cluster_k == "nonnested"
+
+
+def test_a_plug_in_that_is_no_dataclass_can_be_shown() -> None:
+    class Plain(Estimator):
+        kind = "plain"
+        home = (Paper(), ())
+        layout = variables = __call__ = lambda self, *_: None
+
+    assert "Plain object" in repr(Plain())

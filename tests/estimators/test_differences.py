@@ -16,6 +16,7 @@ from estimators.sensitivity.differences import FORMS, Alternative, Differences
 from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.imputation import Imputation
+from references.staggered_panels import dummies
 from sim import BadInput, Panel, Roles
 from sim.panel import part, seen_part
 
@@ -46,17 +47,6 @@ def gaps(panel: Panel) -> Panel:
     return replace(panel, observed=seen, weights={})
 
 
-def batch(panel: Panel, rows: int = 5, seed: int = 1) -> Panel:
-    """Replications of the outcome."""
-    y, noise = panel.variables["y"], np.random.default_rng(seed).standard_normal((rows, 9, 36))
-    return panel.with_variables({"y": np.concatenate([y, y + noise])})
-
-
-def dummies_of(codes: np.ndarray) -> np.ndarray:
-    """0/1 columns of codes (n,)."""
-    return (codes[:, None] == np.unique(codes)).astype(float)
-
-
 def long(panel: Panel, cells: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Columns of the observed cells, or of some of them."""
     seen = panel.observed[0] if panel.observed is not None else np.ones((9, 36), bool)
@@ -84,7 +74,7 @@ class Plain:
 
 
 def two_way(data: dict[str, np.ndarray]) -> list[np.ndarray]:
-    return [dummies_of(data["unit"]), dummies_of(data["time"])]
+    return [dummies(data["unit"]), dummies(data["time"])]
 
 
 def claim_of(panel: Panel) -> Plain:
@@ -99,9 +89,9 @@ def alternatives_by_hand(panel: Panel) -> dict[str, tuple[float, np.ndarray]]:
     never = first == 9
     x = [data["did"], data["road"], data["book"]]
     cells_of_pairs = np.array([f"{p}-{t}" for p, t in zip(data["province"], data["time"], strict=True)])
-    trends = dummies_of(data["unit"]) * (data["time"] - 4.0)[:, None]
+    trends = dummies(data["unit"]) * (data["time"] - 4.0)[:, None]
     found = {
-        "effects:province-by-period": Plain(data, x, [dummies_of(data["unit"]), dummies_of(cells_of_pairs)]),
+        "effects:province-by-period": Plain(data, x, [dummies(data["unit"]), dummies(cells_of_pairs)]),
         "effects:unit-trend": Plain(data, x, [*two_way(data), trends]),
         "controls:none": Plain(data, x[:1], two_way(data)),
         "controls:-road": Plain(data, [x[0], x[2]], two_way(data)),
@@ -127,7 +117,6 @@ def alternatives_by_hand(panel: Panel) -> dict[str, tuple[float, np.ndarray]]:
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_differences_are_those_of_stacked_regressions(panel: Panel, gaps: Panel, masked: bool) -> None:
-    """d and its variance: claim and alternative on dummies, units' parts subtracted, squared and summed."""
     used = gaps if masked else panel
     claim, hand = claim_of(used), alternatives_by_hand(used)
     found = Differences(alternatives=tuple(hand))(used)
@@ -136,26 +125,21 @@ def test_differences_are_those_of_stacked_regressions(panel: Panel, gaps: Panel,
     for text, (estimate, parts) in hand.items():
         at = found.terms.index(f"difference:{text}")
         assert found.estimate[0, at] == pytest.approx(estimate - claim.b, abs=1e-9), text
-        assert found.se[0, 0, at] == pytest.approx(np.sqrt(factor * np.square(parts - claim.parts).sum()), rel=1e-7), (
-            text
-        )
+        se = np.sqrt(factor * np.square(parts - claim.parts).sum())
+        assert found.se[0, 0, at] == pytest.approx(se, rel=1e-7), text
         assert found.dof[0, 0, at] == 35
         assert found.estimate[0, at + 1] == pytest.approx(estimate, rel=1e-9), text
 
 
 def test_own_errors_are_those_of_the_estimator(panel: Panel) -> None:
-    """A refit's estimate and error are those that tables print; the claim's too."""
+    keep, own_errors = panel.attributes["province"].astype(str) != "P2", TwoWayDID(errors=("cluster:unit",))
     refits = {
-        "effects:province-by-period": (
-            TwoWayDID(effects=("unit", "province-by-period"), errors=("cluster:unit",)),
-            panel,
-        ),
-        "controls:none": (TwoWayDID(regressors=("did",), errors=("cluster:unit",)), panel),
+        "effects:province-by-period": (replace(own_errors, effects=("unit", "province-by-period")), panel),
+        "controls:none": (replace(own_errors, regressors=("did",)), panel),
+        "without:province=P2": (own_errors, part(panel, keep, np.ones(9, bool))),
     }
-    keep = panel.attributes["province"].astype(str) != "P2"
-    refits["without:province=P2"] = (TwoWayDID(errors=("cluster:unit",)), part(panel, keep, np.ones(9, bool)))
     found = Differences(alternatives=tuple(refits))(panel)
-    own = TwoWayDID(errors=("cluster:unit",))(panel)
+    own = own_errors(panel)
     assert (found.estimate[0, 0], found.se[0, 0, 0]) == pytest.approx((own.estimate[0, 0], own.se[0, 0, 0]), rel=1e-12)
     for text, (estimator, used) in refits.items():
         at, other = found.terms.index(f"alternative:{text}"), estimator(used)
@@ -204,7 +188,6 @@ def test_cohort_by_cohort_is_compared_with_two_way_without_controls(panel: Panel
 
 
 def test_the_imputed_effect_is_that_of_imputation(panel: Panel) -> None:
-    """Its estimate with the claim's controls, and the error of the difference from influences by unit."""
     found = Differences(alternatives=("imputed",))(panel)
     own = Imputation(controls=("road", "book"))
     assert found.estimate[0, 2] == pytest.approx(own(panel).params["overall"], rel=1e-9)
@@ -234,11 +217,12 @@ def test_units_without_gaps_alone(gaps: Panel) -> None:
 
 
 def test_a_batch_is_its_panels_one_by_one(panel: Panel) -> None:
-    assert_batch_is_its_panels(Differences(alternatives=FIXED), batch(panel), atol=1e-12)
+    y, noise = panel.variables["y"], np.random.default_rng(1).standard_normal((5, 9, 36))
+    many = panel.with_variables({"y": np.concatenate([y, y + noise])})
+    assert_batch_is_its_panels(Differences(alternatives=FIXED), many, atol=1e-12)
 
 
 def test_redrawn_adoption_is_fitted_one_by_one(panel: Panel) -> None:
-    """Treatments of exchanged units; where an alternative cannot be had it alone is missing."""
     rng = np.random.default_rng(4)
     d = np.stack([panel.variables["did"][0][:, rng.permutation(36)] for _ in range(4)])
     d[2, :, :] = np.where(np.arange(9)[:, None] >= 4, 1.0, 0.0) * (np.arange(36) % 2)  # one cohort
@@ -325,9 +309,6 @@ def test_units_without_time_before_a_placebo_are_left_out(panel: Panel) -> None:
     found = Differences(alternatives=(f"lead:{lead}",))(panel)
     assert 0 < kept.sum() < 36
     assert found.estimate[0, 1] == pytest.approx(-hand.b, rel=1e-8)
-
-
-# What units add to the errors of a spatial model
 
 
 @covered(error=["cluster:unit", "cluster:province"], model=["sar", "sem", "sdm", "slx"])

@@ -1,20 +1,25 @@
-"""Formulas in fixest's grammar: equal to pyfixest where they are fitted natively, and handed to it where not."""
+"""Formulas in fixest's grammar held to pyfixest, and fits of other programs as answers of a function."""
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from refusals import refuses
+from scipy import stats
 
 import panelproof as pp
 from estimators.core.estimator import Status
+from estimators.core.functions import answers_of
 from estimators.linear.formula import Formula, formula
-from sim import BadInput, Panel, Streams
+from references.small_panels import unseen
+from sim import Panel, Streams
 from sim.panel import long_table
 from sim.schema import Roles
 
@@ -120,32 +125,16 @@ def test_what_cannot_be_fitted_natively_is_pyfixests_and_says_why(text, vcov, wh
 
 def test_nested_effects_count_once(panel: Panel, data: pd.DataFrame) -> None:
     """pyfixest counts effects of groups by period whole beside effects of their units, four of which say nothing."""
-    found, other = (
-        formula("y ~ d | unit + g^period", "hetero")(panel),
-        fixest("y ~ d | unit + g^period", data, "hetero"),
-    )
+    text = "y ~ d | unit + g^period"
+    found, other = formula(text, "hetero")(panel), fixest(text, data, "hetero")
     n = UNITS * PERIODS
     assert found.estimate[0, 0] == pytest.approx(other.coef()["d"], rel=1e-8)
     ratio = np.sqrt((n - 1 - (UNITS + 5 * PERIODS - 1)) / (n - 1 - (UNITS + 5 * PERIODS - 5)))
     assert found.se[0, 0, 0] / other.se()["d"] == pytest.approx(ratio, rel=1e-8)
 
 
-def test_panels_at_once_and_one_by_one_are_the_same(panel: Panel) -> None:
-    rng = np.random.default_rng(5)
-    many = panel.with_variables({"y": panel.variables["y"] + rng.normal(size=(4, PERIODS, UNITS)),
-                                 "z": rng.uniform(0.5, 2.0, size=(4, PERIODS, UNITS))})  # fmt: skip
-    fit = formula("y ~ d + log(z) + x:z | unit + period")
-    whole = fit(many)
-    for row in range(4):
-        alone = fit(many.replication(row))
-        np.testing.assert_allclose(whole.estimate[row], alone.estimate[0], rtol=1e-10)
-        np.testing.assert_allclose(whole.se[row], alone.se[0], rtol=1e-10)
-
-
 def test_cells_that_are_missing_are_left_out(panel: Panel, data: pd.DataFrame) -> None:
-    seen = np.ones((1, PERIODS, UNITS), dtype=bool)
-    seen[0, 2, 3] = seen[0, 5, 7] = seen[0, 0, 11] = False
-    holes = Panel(panel.units, panel.periods, dict(panel.variables), panel.roles, dict(panel.attributes), seen)
+    holes = unseen(panel, (2, 3), (5, 7), (0, 11))
     text = "y ~ d + log(z) | unit + period"
     other = fixest(text, long_table(holes), BY_UNIT)
     found = formula(text, BY_UNIT)(holes)
@@ -173,7 +162,6 @@ def test_errors_by_pyfixest_know_the_other_names(panel: Panel, vcov: Any) -> Non
 
 
 def test_a_collinear_term_of_one_replication_is_singular_there(panel: Panel) -> None:
-    """By pyfixest, which drops it, as by TwoWayDID, which does not."""
     x = panel.variables["x"]
     y = np.concatenate([panel.variables["y"]] * 2)
     both = panel.with_variables({"y": y, "x2": np.concatenate([x * x, 2 * x])})
@@ -197,10 +185,10 @@ def test_a_study_runs_a_formula_with_levels(panel: Panel) -> None:
 
 def test_a_formula_that_lacks_the_treatment_hears_how_it_is_called() -> None:
     panel = pp.example_panel().panel
-    with pytest.raises(BadInput, match=r"nothing is called 'eip'; .*\(the treatment is called did here\)$"):
-        formula("icr ~ eip + inv | unit + period")(panel)
-    with pytest.raises(BadInput, match=r"nothing is called 'eip'; .*; correct the name$"):
-        formula("icr ~ did + eip | unit + period")(panel)
+    refuses(r"nothing is called 'eip'; .*\(the treatment is called did here\)$",
+            lambda: formula("icr ~ eip + inv | unit + period")(panel))  # fmt: skip
+    refuses("nothing is called 'eip'; .*; correct the name$",
+            lambda: formula("icr ~ did + eip | unit + period")(panel))  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "said"), [
@@ -234,15 +222,12 @@ def test_a_formula_that_lacks_the_treatment_hears_how_it_is_called() -> None:
     ("y ~ I(" + 3000 * "-" + "x)", "cannot be read"),
 ])  # fmt: skip
 def test_what_is_no_formula_of_the_panel_is_refused_in_one_line(text: str, said: str, panel: Panel) -> None:
-    with pytest.raises(BadInput) as error:
-        formula(text)(panel)
-    assert said in str(error.value)
-    assert len(str(error.value).splitlines()) == 1
+    refuses(re.escape(said), lambda: formula(text)(panel))
 
 
 def test_errors_that_pyfixest_refuses_are_one_line(panel: Panel) -> None:
-    with pytest.raises(BadInput, match="pyfixest does not fit it: VcovTypeNotSupportedError"):
-        formula("y ~ d + x | unit + period", "HC2")(panel)
+    refuses("pyfixest does not fit it: VcovTypeNotSupportedError",
+            lambda: formula("y ~ d + x | unit + period", "HC2")(panel))  # fmt: skip
 
 
 def test_errors_by_pyfixest_do_not_hang_on_the_hash_of_names(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,9 +235,12 @@ def test_errors_by_pyfixest_do_not_hang_on_the_hash_of_names(panel: Panel, monke
     import pyfixest
 
     given, fit = [], pyfixest.feols
-    monkeypatch.setattr(
-        pyfixest, "feols", lambda text, *others, **named: given.append(text) or fit(text, *others, **named)
-    )
+
+    def recorded(text: str, *others: Any, **named: Any) -> Any:
+        given.append(text)
+        return fit(text, *others, **named)
+
+    monkeypatch.setattr(pyfixest, "feols", recorded)
     found = [formula(text, BY_UNIT)(panel).se for text in ("y ~ x|unit+period|d ~ z", "y ~ x | unit  +period | d ~ z")]
     assert all("unit + period" in text for text in given)
     np.testing.assert_array_equal(*found)
@@ -275,3 +263,135 @@ def test_unknown_errors_are_refused(vcov: Any, said: str) -> None:
 def test_without_pyfixest_the_reason_and_the_remedy_are_said(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyfixest", None)
     refuses("instruments: pyfixest would fit it, and is not installed", lambda: formula("y ~ x | unit | d ~ z")(panel))
+
+
+FIXED = "icr ~ did + inv + EntityEffects + TimeEffects"
+
+
+def example_frame() -> pd.DataFrame:
+    from sim.panel import long_table
+
+    return long_table(pp.example_panel().panel)
+
+
+@pp.estimator(terms=["did"])
+def linear_models(df):
+    from linearmodels import PanelOLS
+
+    model = PanelOLS.from_formula(FIXED, df.set_index(["unit", "period"]))
+    return model.fit(cov_type="clustered", cluster_entity=True)
+
+
+@pp.estimator(terms=["did", "inv"])
+def stats_models(df):
+    import statsmodels.formula.api as smf
+
+    return smf.ols("icr ~ did + inv", df).fit(cov_type="HC1", use_t=True)
+
+
+@pp.estimator(terms=["did"])
+def fixest_fit(df):
+    import pyfixest
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pyfixest.feols("icr ~ did + inv | unit + period", df, vcov={"CRV1": "unit"})
+
+
+@pp.estimator(terms=["did"], errors=[])
+def learned(df):
+    from sklearn.linear_model import LinearRegression
+
+    return LinearRegression().fit(df[["did", "inv"]], df["icr"])
+
+
+def test_a_fit_of_linearmodels_is_an_answer() -> None:
+    found = linear_models()(pp.example_panel().panel)
+    own = pp.TwoWayDID(regressors=("did", "inv"), errors=("cluster:unit",))(pp.example_panel().panel)
+    assert found.terms == ("did",)
+    assert found.estimate[0, 0] == pytest.approx(own.estimate[0, 0], abs=1e-8)
+    from linearmodels import PanelOLS
+
+    data = example_frame().set_index(["unit", "period"])
+    fit = PanelOLS.from_formula(FIXED, data).fit(cov_type="clustered", cluster_entity=True)
+    assert found.se[0, 0, 0] == pytest.approx(fit.std_errors["did"], rel=1e-9)
+    assert found.dof[0, 0, 0] == fit.df_resid
+
+
+def test_a_fit_of_statsmodels_is_an_answer_with_its_degrees_of_freedom() -> None:
+    import statsmodels.formula.api as smf
+
+    found = stats_models()(pp.example_panel().panel)
+    fit = smf.ols("icr ~ did + inv", example_frame()).fit(cov_type="HC1", use_t=True)
+    np.testing.assert_allclose(found.estimate[0], fit.params[["did", "inv"]])
+    np.testing.assert_allclose(found.se[0, 0], fit.bse[["did", "inv"]])
+    assert found.dof[0, 0].tolist() == [fit.df_resid] * 2
+    normal = answers_of(smf.ols("icr ~ did", example_frame()).fit(cov_type="HC1"))
+    assert normal is not None
+    assert len(normal["did"]) == 2  # no degrees of freedom where it uses the normal law
+
+
+def test_clustered_errors_of_statsmodels_have_the_degrees_of_freedom_that_it_uses_itself() -> None:
+    import statsmodels.formula.api as smf
+
+    table = example_frame()
+    groups = table["unit"].astype("category").cat.codes
+    fit = smf.ols("icr ~ did", table).fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
+    answer = answers_of(fit)
+    assert answer is not None
+    estimate, error, dof = answer["did"]
+    assert dof == groups.nunique() - 1
+    lower, upper = fit.conf_int().loc["did"]
+    assert estimate - stats.t.ppf(0.975, dof) * error == pytest.approx(lower)
+    assert estimate + stats.t.ppf(0.975, dof) * error == pytest.approx(upper)
+
+
+def test_a_fit_of_pyfixest_is_an_answer() -> None:
+    found = fixest_fit()(pp.example_panel().panel)
+    own = pp.TwoWayDID(regressors=("did", "inv"), errors=("cluster:unit",))(pp.example_panel().panel)
+    assert found.estimate[0, 0] == pytest.approx(own.estimate[0, 0], abs=1e-7)
+    assert found.se[0, 0, 0] == pytest.approx(own.se[0, 0, 0], rel=1e-5)
+    assert found.dof[0, 0, 0] == own.dof[0, 0, 0]
+
+
+def test_a_fit_of_scikit_learn_is_an_estimate_without_errors() -> None:
+    data = example_frame()
+    x = np.column_stack([np.ones(len(data)), data["did"], data["inv"]])
+    by_hand = np.linalg.lstsq(x, data["icr"], rcond=None)[0]
+    found = learned()(pp.example_panel().panel)
+    assert found.estimate[0, 0] == pytest.approx(by_hand[1])
+    assert found.errors == ()
+
+
+def test_terms_that_are_not_declared_are_those_of_the_fit() -> None:
+    @pp.estimator
+    def free(df):
+        import statsmodels.formula.api as smf
+
+        return smf.ols("icr ~ did + inv", df).fit()
+
+    panel = pp.example_panel().panel
+    assert free().tried_on(panel, panel.schema).terms == ("Intercept", "did", "inv")
+
+
+@pytest.mark.parametrize(("fit", "answer"), [
+    (SimpleNamespace(att=1.5, se=0.5), {"": (1.5, 0.5)}),
+    (SimpleNamespace(ate=1.5), {"": 1.5}),
+    (SimpleNamespace(coef_=np.array([[2.0]])), {"": 2.0}),
+    (SimpleNamespace(coef_=np.array([2.0, 3.0])), None),
+    (SimpleNamespace(params=3.0), None),
+    (3.0, None),
+    ((1.0, 2.0), None),
+])  # fmt: skip
+def test_what_says_its_effect_is_a_fit_and_other_values_are_none(fit, answer) -> None:
+    assert answers_of(fit) == answer
+
+
+def test_a_fit_without_a_declared_term_is_refused() -> None:
+    @pp.estimator(terms=["policy"])
+    def other(df):
+        import statsmodels.formula.api as smf
+
+        return smf.ols("icr ~ did", df).fit()
+
+    refuses("returned the terms", lambda: other()(pp.example_panel().panel))

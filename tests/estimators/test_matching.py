@@ -6,28 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from agreement import assert_agree, in_another_order, of_units
+from agreement import of_units
 from numpy.typing import NDArray
 from refusals import refuses
 from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from estimators import Estimates, Status, TwoWayDID
+from estimators import Estimates, Status, TwoWayDID, matching
 from estimators.core.regression import logit
-from estimators.matching import (
-    Matched,
-    PsmDID,
-    balance,
-    kernel_links,
-    matching_weights,
-    nearest_links,
-    on_support,
-    radius_links,
-    weighted_two_way,
-)
 from references.regressions import panel_ols
-from references.small_panels import names, small_panel
+from references.small_panels import names, small_panel, unseen
 from sim import Panel, Roles
 
 Floats = NDArray[np.float64]
@@ -39,9 +28,6 @@ def covariates(n: int = 200, seed: int = 3) -> tuple[Floats, NDArray[np.bool_]]:
     x = rng.standard_normal((n, 3)) * [1.0, 20.0, 0.01] + [0.0, 300.0, 5.0]
     index = x @ [0.8, -0.03, 40.0] - 191.0
     return x, rng.random(n) < 1 / (1 + np.exp(-index))
-
-
-# the propensity score
 
 
 def test_logit_equals_a_general_optimiser_and_a_saturated_table() -> None:
@@ -56,6 +42,9 @@ def test_logit_equals_a_general_optimiser_and_a_saturated_table() -> None:
     ours = logit(z, d)
     np.testing.assert_allclose(ours.coefficient, found.x, atol=1e-6)
     assert ours.loglik == pytest.approx(-found.fun, abs=1e-9)
+    share = d.mean()
+    alone = len(d) * (share * np.log(share) + (1 - share) * np.log(1 - share))
+    assert ours.ratio == pytest.approx(2 * (ours.loglik - alone), rel=1e-10)
     table, chosen = np.repeat([0.0, 1.0], [30, 50])[:, None], np.r_[np.arange(30) < 10, np.arange(50) < 35]
     binary = logit(table, chosen)
     np.testing.assert_allclose(binary.coefficient, [np.log(10 / 20), np.log(35 / 15) - np.log(10 / 20)], rtol=1e-12)
@@ -102,13 +91,6 @@ def test_a_penalised_logit_maximises_the_penalised_likelihood(apart: bool) -> No
     assert ours.ratio == pytest.approx(2 * (alone.fun - found.fun), abs=1e-8)
 
 
-def test_the_ratio_is_that_of_the_likelihoods() -> None:
-    x, d = covariates()
-    fit, share = logit(x, d), covariates()[1].mean()
-    alone = len(d) * (share * np.log(share) + (1 - share) * np.log(1 - share))
-    assert fit.ratio == pytest.approx(2 * (fit.loglik - alone), rel=1e-12)
-
-
 @pytest.mark.parametrize("fault", ["separated", "collinear", "constant", "one group"])
 def test_a_logit_without_a_maximum_says_so(fault: str) -> None:
     x, d = covariates(60)
@@ -123,36 +105,32 @@ def test_a_logit_without_a_maximum_says_so(fault: str) -> None:
     assert np.isnan(fit.score).all()
 
 
-# matching: four treated, five controls
-
 OF = np.array([0.30, 0.50, 0.52, 0.90])
 AMONG = np.array([0.28, 0.33, 0.49, 0.60, 0.75])
 
 
 def test_nearest_neighbours_by_hand() -> None:
-    one = nearest_links(OF, AMONG, 1, np.inf, replacement=True)
+    one = matching.nearest_links(OF, AMONG, 1, np.inf, replacement=True)
     assert one.argmax(axis=1).tolist() == [0, 2, 2, 4]
-    two = nearest_links(OF, AMONG, 2, 0.11, replacement=True)
+    two = matching.nearest_links(OF, AMONG, 2, 0.11, replacement=True)
     expected = np.zeros((4, 5))
-    expected[0, [0, 1]] = 0.5
-    expected[1, [2, 3]] = 0.5
-    expected[2, [2, 3]] = 0.5
+    expected[[0, 0, 1, 1, 2, 2], [0, 1, 2, 3, 2, 3]] = 0.5
     np.testing.assert_array_equal(two, expected)  # nobody within .11 of .90
 
 
 def test_nearest_neighbours_without_replacement_by_hand() -> None:
-    links = nearest_links(OF, AMONG, 1, np.inf, replacement=False)
+    links = matching.nearest_links(OF, AMONG, 1, np.inf, replacement=False)
     assert links.argmax(axis=1).tolist() == [0, 3, 2, 4]  # .52 chooses .49 before .50 can, which takes .60
     assert (links.sum(axis=0) <= 1).all()
-    narrow = nearest_links(OF, AMONG, 1, 0.05, replacement=False)
+    narrow = matching.nearest_links(OF, AMONG, 1, 0.05, replacement=False)
     assert narrow.sum(axis=1).tolist() == [1, 0, 1, 0]
 
 
 def test_radius_and_kernel_by_hand() -> None:
-    radius = radius_links(OF, AMONG, 0.1 + 1e-9)
+    radius = matching.radius_links(OF, AMONG, 0.1 + 1e-9)
     assert (radius[1] == [0, 0, 0.5, 0.5, 0]).all()
     assert not radius[3].any()
-    kernel = kernel_links(OF, AMONG, 0.2)
+    kernel = matching.kernel_links(OF, AMONG, 0.2)
     raw = np.array([0.0, 1 - (0.17 / 0.2) ** 2, 1 - (0.01 / 0.2) ** 2, 1 - (0.1 / 0.2) ** 2, 0.0])
     np.testing.assert_allclose(kernel[1], raw / raw.sum(), atol=1e-15)
     np.testing.assert_allclose(kernel.sum(axis=1), [1, 1, 1, 1])
@@ -163,12 +141,9 @@ def test_weights_give_the_mean_of_matched_comparisons() -> None:
     treated = np.array([True, False, True, False, True, False, False, True, False])
     eligible = np.ones(9, dtype=bool)
     y = np.random.default_rng(4).standard_normal(9)
-    for links in (
-        nearest_links(OF, AMONG, 2, 0.11, replacement=True),
-        kernel_links(OF, AMONG, 0.2),
-        radius_links(OF, AMONG, 0.06),
-    ):
-        w = matching_weights(links, treated, eligible)
+    nearest = matching.nearest_links(OF, AMONG, 2, 0.11, replacement=True)
+    for links in (nearest, matching.kernel_links(OF, AMONG, 0.2), matching.radius_links(OF, AMONG, 0.06)):
+        w = matching.matching_weights(links, treated, eligible)
         matched = links.sum(axis=1) > 0
         direct = (y[treated] - links @ y[~treated])[matched].mean()
         by_weights = (w * y)[treated].sum() / w[treated].sum() - (w * y)[~treated].sum() / w[~treated].sum()
@@ -178,14 +153,14 @@ def test_weights_give_the_mean_of_matched_comparisons() -> None:
 def test_common_support() -> None:
     score = np.array([0.1, 0.2, 0.5, 0.7, 0.05, 0.9])
     treated = np.array([False, True, False, True, True, True])
-    assert on_support(score, treated).tolist() == [False, True, False, False, False, False]
+    assert matching.on_support(score, treated).tolist() == [False, True, False, False, False, False]
 
 
 def test_balance_equals_known_tests() -> None:
     x, d = covariates(80)
     ones = np.ones(80, dtype=bool)
     weights = np.where(d, 1.0, np.random.default_rng(1).random(80))
-    found = balance(x, d, weights, before=ones)
+    found = matching.balance(x, d, weights, before=ones)
     for k in range(3):
         test = stats.ttest_ind(x[d, k], x[~d, k])
         assert found["t_before"][k] == pytest.approx(test.statistic, rel=1e-10)
@@ -201,9 +176,6 @@ def test_balance_equals_known_tests() -> None:
         assert found["t_after"][k] == pytest.approx(beta[1] / np.sqrt(variance), rel=1e-8)
 
 
-# PSM-DID
-
-
 def selected_panel(n: int = 300, replications: int = 1, seed: int = 1) -> Panel:
     """Units of a large x are treated more often and grow faster: plain DID is biased upwards, the true effect is 1."""
     rng = np.random.default_rng(seed)
@@ -216,80 +188,69 @@ def selected_panel(n: int = 300, replications: int = 1, seed: int = 1) -> Panel:
     z = rng.standard_normal((1, t, n))
     y = did + trend + 0.3 * z + rng.standard_normal((replications, t, n)) + 3 * rng.standard_normal(n)
     size = np.broadcast_to(x, (1, t, n)).copy()
-    return Panel(
-        units=names(n),
-        periods=tuple(range(2001, 2001 + t)),
-        variables={"y": y, "did": did, "z": z, "size": size},
-        roles=Roles("y", "did", ("z",)),
-        attributes={"province": np.array([f"p{i % 20}" for i in range(n)])},
-    )
+    return Panel(names(n), tuple(range(2001, 2001 + t)), {"y": y, "did": did, "z": z, "size": size},
+                 Roles("y", "did", ("z",)), {"province": np.array([f"p{i % 20}" for i in range(n)])})  # fmt: skip
 
 
 @pytest.mark.parametrize("method", ["nearest", "radius", "kernel"])
 def test_matching_removes_the_bias_of_selection_on_what_is_observed(method: str) -> None:
     panel = selected_panel(1200, replications=40)
-    matched = PsmDID(covariates=("size",), method=method, caliper=0.02, bandwidth=0.02)
+    matched = matching.PsmDID(covariates=("size",), method=method, caliper=0.02, bandwidth=0.02)
     assert TwoWayDID()(panel).estimate[:, 0].mean() > 1.5
     assert abs(matched(panel).estimate[:, 0].mean() - 1.0) < 0.15
     found = matched.match(panel)
-    after = balance(found.x, found.treated, found.weights, before=found.candidates)
+    after = matching.balance(found.x, found.treated, found.weights, before=found.candidates)
     assert abs(after["bias_before"][0]) > 50
     assert abs(after["bias_after"][0]) < 5
 
 
 def test_treated_units_are_matched_whose_scores_controls_have_and_before_anybody_is_treated() -> None:
     panel = selected_panel(300)
-    found = PsmDID(covariates=("size",), method="kernel").match(panel)
+    found = matching.PsmDID(covariates=("size",), method="kernel").match(panel)
     score = logit(found.x, found.treated).score
     inside = (score >= score[~found.treated].min()) & (score <= score[~found.treated].max())
     np.testing.assert_array_equal(found.supported, found.treated & inside)
     assert (found.treated & ~found.supported).any()
     did = panel.variables["did"].copy()
     did[:, 6:] = 0.0  # the treatment ends: what comes later is no time before it
-    window = PsmDID(covariates=("size",)).window(panel.with_variables({"did": did}))
+    window = matching.PsmDID(covariates=("size",)).window(panel.with_variables({"did": did}))
     assert window.tolist() == [True] * 4 + [False] * 4
 
 
 def test_covariates_are_means_over_the_first_to_the_last_year_of_matching() -> None:
     panel = selected_panel(100)
-    found = PsmDID(covariates=("z",), years=(2002, 2003)).match(panel)
+    found = matching.PsmDID(covariates=("z",), years=(2002, 2003)).match(panel)
     np.testing.assert_allclose(found.x[:, 0], panel.variables["z"][0, 1:3].mean(axis=0), rtol=1e-12)
 
 
 def test_it_is_the_weighted_regression_on_its_matching() -> None:
     panel = selected_panel()
-    settings = PsmDID(covariates=("size", "z"), method="kernel", errors=ERRORS)
+    settings = matching.PsmDID(covariates=("size", "z"), method="kernel", errors=ERRORS)
     found = settings.match(panel)
     assert panel.periods[3] == 2004  # the years before anybody is treated are 2001-2004
     np.testing.assert_allclose(found.x[:, 1], panel.variables["z"][0, :4].mean(axis=0), rtol=1e-14)
-    direct = weighted_two_way(panel, "y", ("did", "z"), ERRORS, found.weights)
+    direct = matching.weighted_two_way(panel, "y", ("did", "z"), ERRORS, found.weights)
     np.testing.assert_array_equal(settings(panel).se, direct.se)
     seen = np.ones((1, len(panel.periods), len(panel.units)), dtype=bool)
     seen[:, 1:, np.flatnonzero(found.weights * ~found.treated)[0]] = False  # a control that is seen once
     alone, rest = (replace(panel, observed=each) for each in (seen, seen & (seen.sum(axis=1, keepdims=True) > 1)))
     weights = np.maximum(found.weights, 0.01)
-    one, other = (weighted_two_way(each, "y", ("did", "z"), ERRORS, weights) for each in (alone, rest))
+    one, other = (matching.weighted_two_way(each, "y", ("did", "z"), ERRORS, weights) for each in (alone, rest))
     np.testing.assert_allclose(one.se, other.se, rtol=1e-12)
     assert settings(panel).statistics["treated_matched"][0] == (found.weights[found.treated] == 1).sum()
-
-
-@pytest.mark.parametrize("replacement", [True, False])
-def test_the_order_of_units_does_not_matter(replacement: bool) -> None:
-    panel, model = selected_panel(150), PsmDID(covariates=("size",), neighbours=2, replacement=replacement)
-    assert_agree(model(in_another_order(panel, 9)[0]), model(panel), atol=0.0)
 
 
 def test_no_matched_sample_is_a_status() -> None:
     panel = selected_panel(100)
     apart = panel.with_variables({"size": panel.variables["did"].max(axis=1, keepdims=True) + np.zeros((1, 8, 1))})
-    assert PsmDID(covariates=("size",))(apart).status.tolist() == [Status.SINGULAR]
-    assert PsmDID(covariates=("size",), caliper=1e-12)(panel).status.tolist() == [Status.REFUSED]
+    assert matching.PsmDID(covariates=("size",))(apart).status.tolist() == [Status.SINGULAR]
+    assert matching.PsmDID(covariates=("size",), caliper=1e-12)(panel).status.tolist() == [Status.REFUSED]
 
 
-def matched_by_hand(treated: int, controls: int) -> tuple[Panel, PsmDID, Matched]:
+def matched_by_hand(treated: int, controls: int) -> tuple[Panel, matching.PsmDID, matching.Matched]:
     """A panel of which so many treated units (all of province p0) and controls are taken for matched."""
     panel = selected_panel(80, replications=2)
-    settings = PsmDID(covariates=("size",), errors=ERRORS)
+    settings = matching.PsmDID(covariates=("size",), errors=ERRORS)
     found = settings.match(panel)
     weights = np.zeros(80)
     weights[np.flatnonzero(found.treated)[:treated]] = 1.0
@@ -326,10 +287,10 @@ def test_a_fit_without_one_of_its_errors_is_a_status() -> None:
     first = np.flatnonzero(panel.variables["did"][0].any(axis=0))[0]
     did = panel.variables["did"] * (np.arange(120) == first)
     one = panel.with_variables({"did": did})
-    refused = PsmDID(covariates=("size",), caliper=1.0)(one)
+    refused = matching.PsmDID(covariates=("size",), caliper=1.0)(one)
     assert refused.status.tolist() == [Status.REFUSED] * 2
-    assert PsmDID(covariates=("size",), caliper=1.0, errors=("iid",))(one).status.tolist() == [Status.OK] * 2
-    assert PsmDID(covariates=("size",), caliper=1.0)(panel).status.tolist() == [Status.OK] * 2
+    assert matching.PsmDID(covariates=("size",), caliper=1.0, errors=("iid",))(one).status.tolist() == [Status.OK] * 2
+    assert matching.PsmDID(covariates=("size",), caliper=1.0)(panel).status.tolist() == [Status.OK] * 2
 
 
 def test_a_regressor_absorbed_in_the_matched_sample_is_singular() -> None:
@@ -341,7 +302,7 @@ def test_a_regressor_absorbed_in_the_matched_sample_is_singular() -> None:
     common = np.repeat(rng.standard_normal((1, t, 1)), n, axis=2)
     variables = {"y": rng.standard_normal((2, t, n)), "did": did, "x": rng.standard_normal((1, t, n)), "z": common}
     panel = Panel(tuple(f"u{i:02d}" for i in range(n)), tuple(range(t)), variables, Roles("y", "did", ("x",)))
-    model = PsmDID(covariates=("x",), regressors=("did", "x", "z"))
+    model = matching.PsmDID(covariates=("x",), regressors=("did", "x", "z"))
     left_out = ~model.match(panel).units
     assert left_out.any()
     z = common.copy()
@@ -359,33 +320,28 @@ def test_a_matched_sample_as_large_as_its_parameters_is_singular(neighbours: int
     did[0, 1, 0] = 1.0
     values = {"did": did, "x": rng.standard_normal((1, 2, 6)), "y": rng.standard_normal((1, 2, 6))}
     panel = Panel(names(6), (1, 2), values, Roles("y", "did", ("x",)))
-    found = PsmDID(caliper=np.inf, neighbours=neighbours)(panel)
+    found = matching.PsmDID(caliper=np.inf, neighbours=neighbours)(panel)
     assert found.status[0] != Status.OK
 
 
 def test_a_unit_unseen_before_treatment_is_no_candidate() -> None:
     panel = selected_panel(100)
-    observed = np.ones((1, 8, 100), dtype=bool)
-    observed[0, :4, [5, 60]] = False
-    found = PsmDID(covariates=("size",)).match(replace(panel, observed=observed))
+    found = matching.PsmDID(covariates=("size",)).match(unseen(panel, (slice(4), [5, 60])))
     assert not found.candidates[[5, 60]].any()
     assert not found.weights[[5, 60]].any()
     assert found.candidates.sum() == 98
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        (PsmDID(covariates=("nothing",)), "no variable 'nothing'"),
-        (PsmDID(covariates=()), "covariates"),
-        (PsmDID(covariates=("size",), caliper=0.0), "caliper = 0.0"),
-        (PsmDID(covariates=("size",), neighbours=0), "neighbours = 0"),
-        (PsmDID(covariates=("size",), method="kernel", bandwidth=0.0), "bandwidth = 0.0"),
-        (PsmDID(covariates=("size",), years=(1990, 1995)), "no period lies in years"),
-        (PsmDID(covariates=("size",), errors=("wild:unit",)), "error type"),
-    ],
-)
-def test_bad_settings(settings: PsmDID, words: str) -> None:
+@pytest.mark.parametrize(("settings", "words"), [
+    (matching.PsmDID(covariates=("nothing",)), "no variable 'nothing'"),
+    (matching.PsmDID(covariates=()), "covariates"),
+    (matching.PsmDID(covariates=("size",), caliper=0.0), "caliper = 0.0"),
+    (matching.PsmDID(covariates=("size",), neighbours=0), "neighbours = 0"),
+    (matching.PsmDID(covariates=("size",), method="kernel", bandwidth=0.0), "bandwidth = 0.0"),
+    (matching.PsmDID(covariates=("size",), years=(1990, 1995)), "no period lies in years"),
+    (matching.PsmDID(covariates=("size",), errors=("wild:unit",)), "error type"),
+])  # fmt: skip
+def test_bad_settings(settings: matching.PsmDID, words: str) -> None:
     refuses(words, lambda: settings(selected_panel(60)))
 
 
@@ -394,11 +350,8 @@ def test_somebody_treated_from_the_start_needs_years() -> None:
     did = panel.variables["did"].copy()
     did[0, :, np.flatnonzero(did[0].any(axis=0))[0]] = 1.0
     early = panel.with_variables({"did": did})
-    refuses("some units are treated in 2001", lambda: PsmDID(covariates=("size",))(early))
-    assert PsmDID(covariates=("size",), years=(2001, 2002))(early).status[0] == Status.OK
-
-
-# Weighted two-way regressions: dummies, copies of units, the unweighted estimator, pyfixest.
+    refuses("some units are treated in 2001", lambda: matching.PsmDID(covariates=("size",))(early))
+    assert matching.PsmDID(covariates=("size",), years=(2001, 2002))(early).status[0] == Status.OK
 
 
 MORE_ERRORS = (*ERRORS, "cluster:period", "cluster:province+period", "driscoll-kraay")
@@ -406,7 +359,7 @@ NAMES = ("did", "inv", "road")
 
 
 def weighted(panel: Panel, weights: Floats, errors: tuple[str, ...] = MORE_ERRORS) -> Estimates:
-    return weighted_two_way(panel, "y", NAMES, errors, weights)
+    return matching.weighted_two_way(panel, "y", NAMES, errors, weights)
 
 
 @pytest.mark.parametrize("missing", [0, 23])
@@ -428,7 +381,7 @@ def test_scores_that_cancel_give_no_error(level: float) -> None:
     treated = panel.variables["did"][0].any(axis=0)
     pair = np.zeros(30)
     pair[[np.flatnonzero(treated)[0], np.flatnonzero(~treated)[0]]] = 1.0
-    got = weighted_two_way(panel, "y", ("did", "inv"), ("iid", "hc1", "cluster:unit"), pair)
+    got = matching.weighted_two_way(panel, "y", ("did", "inv"), ("iid", "hc1", "cluster:unit"), pair)
     assert got.status.tolist() == [Status.OK] * 2
     assert np.isnan(got.se[:, 2]).all()
     assert (got.se[:, :2] > 1e-6).all()

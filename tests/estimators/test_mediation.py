@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, of_units
+from agreement import of_units
 from covering import covered
 from mediation_panels import ALL, SEED, panel_of, paths_by_hand, stacked, term
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from refusals import refuses
 from estimators import Estimates, Mediation, PanelIV, Status, Tile, TwoWayDID
 from estimators.core.estimator import critical_values
 from estimators.mediation import TERMS, MediatedEffects, indirect_at, root_of, weighted_paths
-from references.small_panels import small_panel, uneven
+from references.small_panels import small_panel, uneven, unseen
 from sim import BadInput, Draw, Panel, Streams, Wanted
 from sim.presets import MEDIATION, Paper
 
@@ -67,9 +67,6 @@ def test_the_papers_arithmetic() -> None:
     assert term(got, "proportion")[0] == pytest.approx(0.0424, abs=1e-4)
 
 
-# reference programs
-
-
 @pytest.mark.parametrize("missing", [0, 25])
 def test_joint_covariance_is_that_of_linearmodels_system(missing: int) -> None:
     """Both equations as one system with clustered errors, no small-sample factor, on data without effects."""
@@ -97,9 +94,6 @@ def test_joint_covariance_is_that_of_linearmodels_system(missing: int) -> None:
     sobel = np.sqrt(b**2 * cov[0, 0] + a**2 * cov[1, 1])
     np.testing.assert_allclose(term(got, "nie", "delta")[0], delta, rtol=1e-8)
     np.testing.assert_allclose(term(got, "nie", "sobel")[0], sobel, rtol=1e-8)
-
-
-# derivatives by hand: the weight of one unit is moved
 
 
 def by_weights(panel: Panel, of: Callable[[float, float, float, Floats], float]) -> float:
@@ -148,21 +142,12 @@ def test_sensitivity_errors_are_the_infinitesimal_jackknife(rho: float) -> None:
     np.testing.assert_allclose(effect[:, 0], expected, rtol=1e-11)
 
 
-# the bootstrap
-
-
-def test_a_batch_is_its_panels_one_by_one() -> None:
-    """Draws included: a replication's numbers are its own wherever it stands."""
-    assert_batch_is_its_panels(Mediation(errors=ALL, draws=199), panel_of(replications=5), Streams(9), atol=1e-12)
-
-
 def test_units_of_measurement_and_effects_do_not_matter() -> None:
     panel = panel_of()
     rng = np.random.default_rng(4)
     effects = 9 * rng.standard_normal((1, 1, 24)) + 5 * rng.standard_normal((1, 6, 1))
-    other = panel.with_variables(
-        {"m": 1e3 * panel.variables["m"] - effects, "y": 1e-4 * panel.variables["y"] + 2 * effects}
-    )
+    m, y = panel.variables["m"], panel.variables["y"]
+    other = panel.with_variables({"m": 1e3 * m - effects, "y": 1e-4 * y + 2 * effects})
     one, two = (Mediation(errors=ALL)(each, Streams(1)) for each in (panel, other))
     scale = np.array([1e3, 1e-7, 1e-4, 1e-4, 1e-4, 1.0])
     np.testing.assert_allclose(two.estimate, one.estimate * scale, rtol=1e-8)
@@ -171,24 +156,14 @@ def test_units_of_measurement_and_effects_do_not_matter() -> None:
         np.testing.assert_allclose(two.statistics[name], one.statistics[name], rtol=1e-8)
 
 
-def test_the_order_of_units_does_not_matter() -> None:
-    panel, model = panel_of(), Mediation(cluster="province")
-    assert_agree(model(in_another_order(panel, 5)[0]), model(panel), rtol=1e-10, atol=1e-12)
-
-
 def test_units_that_are_never_observed_count_for_nothing() -> None:
     panel = panel_of(24, 6)
-    seen = np.ones((1, 6, 24), dtype=bool)
-    seen[:, :, 20:] = False
-    few = of_units(panel, np.arange(24) < 20)
+    few, gone = of_units(panel, np.arange(24) < 20), unseen(panel, (slice(None), slice(20, None)))
     errors = ("delta", "bootstrap:unit")
-    one, two = (Mediation(errors=errors)(each, Streams(1)) for each in (few, replace(panel, observed=seen)))
+    one, two = (Mediation(errors=errors)(each, Streams(1)) for each in (few, gone))
     np.testing.assert_allclose(two.estimate, one.estimate, rtol=1e-10)
     np.testing.assert_allclose(two.se, one.se, rtol=1e-9)
     np.testing.assert_array_equal(two.dof, one.dof)
-
-
-# sensitivity
 
 
 def test_rho_at_zero_is_the_partial_correlation_and_the_r2_are_those_of_the_equations() -> None:
@@ -203,61 +178,41 @@ def test_rho_at_zero_is_the_partial_correlation_and_the_r2_are_those_of_the_equa
     np.testing.assert_allclose(got["r2_total_product_at_zero"], got["r2_product_at_zero"] * unexplained, rtol=1e-10)
 
 
-# truth by simulation
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"errors": ("cluster:unit",)}, "unknown error type 'cluster:unit'"),
-        ({"errors": ()}, "one or more distinct error types"),
-        ({"draws": 10}, "draws = 10"),
-        ({"cluster": "county"}, "cluster = 'county'"),
-        ({"mediator": "z"}, "no variable 'z'"),
-        ({"mediator": "inv"}, "used twice"),
-        ({"regressors": ("inv", "road")}, "'did' is not among the regressors"),
-    ],
-)
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"errors": ("cluster:unit",)}, "unknown error type 'cluster:unit'"),
+    ({"errors": ()}, "one or more distinct error types"),
+    ({"draws": 10}, "draws = 10"),
+    ({"cluster": "county"}, "cluster = 'county'"),
+    ({"mediator": "z"}, "no variable 'z'"),
+    ({"mediator": "inv"}, "used twice"),
+    ({"regressors": ("inv", "road")}, "'did' is not among the regressors"),
+])  # fmt: skip
 def test_settings_that_cannot_serve_are_one_line(settings: dict[str, object], message: str) -> None:
-    with pytest.raises(BadInput, match=message) as caught:
-        Mediation(**settings)(panel_of())
-    assert len(str(caught.value).splitlines()) == 1
+    refuses(message, lambda: Mediation(**settings)(panel_of()))
 
 
 def test_panels_that_cannot_serve_are_one_line() -> None:
     panel = panel_of()
-    for roles, message in (
-        (replace(panel.roles, mediators=()), "no mediator is named"),
-        (replace(panel.roles, treatment=None), "the panel has no treatment"),
-    ):
-        with pytest.raises(BadInput, match=message):
-            Mediation()(replace(panel, roles=roles))
+    none_named, untreated = (replace(panel, roles=replace(panel.roles, **roles))
+                             for roles in ({"mediators": ()}, {"treatment": None}))  # fmt: skip
+    refuses("no mediator is named", lambda: Mediation()(none_named))
+    refuses("the panel has no treatment", lambda: Mediation()(untreated))
     refuses("'m' is collinear", lambda: Mediation()(panel.with_variables({"m": 2.0 * panel.variables["did"] + 1.0})))
-    with pytest.raises(BadInput, match="province has 1 cluster"):
-        Mediation(cluster="province")(replace(panel, attributes={"province": np.full(24, "one")}))
+    whole = replace(panel, attributes={"province": np.full(24, "one")})
+    refuses("province has 1 cluster", lambda: Mediation(cluster="province")(whole))
 
 
-def test_a_mediator_that_is_collinear_in_one_draw_is_singular_there() -> None:
-    panel = panel_of(replications=4)
-    m = np.array(panel.variables["m"])
-    m[2] = 3.0 * panel.variables["did"][0] - panel.variables["inv"][0]
-    got = Mediation(errors=ALL, draws=99)(panel.with_variables({"m": m}), Streams(1))
-    assert got.status.tolist() == [Status.OK, Status.OK, Status.SINGULAR, Status.OK]
-
-
-@covered(name=["m", "inv"], missing=[0, 14])
-def test_a_variable_that_effects_absorb_in_one_draw_is_singular_there(name: str, missing: int) -> None:
+@pytest.mark.parametrize(("name", "missing", "collinear"), [("m", 0, False), ("inv", 14, False), ("m", 14, True)])
+def test_a_variable_that_cannot_serve_in_one_draw_is_singular_there(name: str, missing: int, collinear: bool) -> None:
     panel = panel_of(replications=4, missing=missing)
     values = np.array(np.broadcast_to(panel.variables[name], (4, 6, 24)))
-    values[2] = values[2, :1] + values[2, :, :1]
+    did, inv = (panel.variables[one][0] for one in ("did", "inv"))
+    values[2] = 3.0 * did - inv if collinear else values[2, :1] + values[2, :, :1]
     got = Mediation(errors=ALL, draws=99)(panel.with_variables({name: values}), Streams(1))
     assert got.status.tolist() == [Status.OK, Status.OK, Status.SINGULAR, Status.OK]
-    kept = [term == "total" and name == "m" for term in TERMS]  # the regression without m
+    kept = np.isin(TERMS, ["total"] * (name == "m") + ["a"] * collinear)  # the regressions without m, and of it
     np.testing.assert_array_equal(np.isfinite(got.estimate[2]), kept)
-    assert np.isnan(got.se[2][:, [term != "total" for term in TERMS]]).all()
-
-
-# Intervals of mediated effects by draws: resampling by hand, p values and intervals that agree.
+    assert np.isnan(got.se[2][:, ~np.isin(TERMS, ["a", "total"])]).all()
 
 
 @pytest.mark.parametrize("missing", [0, 14])
@@ -311,9 +266,8 @@ def test_intervals_and_p_values_of_draws_agree() -> None:
     np.testing.assert_array_equal(got.pvalue <= 0.05, excludes)
     assert 0.2 < excludes.mean() < 0.9
     draws[0, :500] = np.nan
-    np.testing.assert_allclose(
-        MediatedEffects.from_draws(draws).se[0], MediatedEffects.from_draws(draws[:1, 500:]).se[0], rtol=1e-12
-    )
+    kept = MediatedEffects.from_draws(draws[:1, 500:])
+    np.testing.assert_allclose(MediatedEffects.from_draws(draws).se[0], kept.se[0], rtol=1e-12)
 
 
 @pytest.mark.parametrize("count", [1, 38, 39, 40, 99, 998, 1999])
@@ -357,12 +311,6 @@ def test_monte_carlo_draws_have_the_covariance_asked_for() -> None:
         assert term(got, name, "monte-carlo")[0] == pytest.approx(term(got, name, "delta")[0], rel=0.03)
 
 
-# invariances
-
-
-# Mediated effects under simulation: coverage, size at two zero paths, confounding undone.
-
-
 def drawn(design: Paper, replications: int) -> Draw:
     streams = Streams(SEED, "mediation")
     wanted = Wanted(frozenset(design.schema.variables), ("att", "nde", "nie"))
@@ -404,12 +352,6 @@ def test_the_true_correlation_undoes_confounding(confounding: float) -> None:
     assert_share(np.abs(miss[:, 1]) <= critical_values(np.full(1000, 284.0), 0.05) * error[:, 1], 0.95)
 
 
-# bad input and degenerate draws
-
-
-# Mediation with instruments of the mediator: against 2SLS, derivatives, samples with copied units, and truth.
-
-
 A, B, DIRECT = 0.8, 0.6, 0.5
 
 
@@ -447,9 +389,8 @@ def instrumented(request: pytest.FixtureRequest) -> Panel:
 @pytest.mark.parametrize("instruments", [("z1",), ("z1", "z2")])
 def test_both_equations_are_those_of_the_regressions(instrumented: Panel, instruments: tuple[str, ...]) -> None:
     found = by_instruments(instruments=instruments)(instrumented)
-    second = PanelIV(endogenous=("m",), instruments=instruments, errors=("cluster:unit",), singletons="keep")(
-        instrumented
-    )
+    two_stages = PanelIV(endogenous=("m",), instruments=instruments, errors=("cluster:unit",), singletons="keep")
+    second = two_stages(instrumented)
     first = TwoWayDID(outcome="m", regressors=("did", "inv", "road", *instruments), errors=("cluster:unit",),
                       singletons="keep")(instrumented)  # fmt: skip
     at = {term: i for i, term in enumerate(found.terms)}

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from agreement import in_another_order
 from refusals import refuses
-from scipy.stats import chi2, ncx2
 from scipy.stats import f as f_distribution
+from scipy.stats import ncx2
 
 from estimators import PanelIV, Status, TwoWayDID
 from estimators.linear.instruments import EMPTY, INTERVAL, LINE, RAYS, ConfidenceSets, anderson_rubin_set
@@ -88,8 +87,7 @@ def test_estimates_errors_and_tests_are_those_of_linearmodels(panel: Panel, endo
     np.testing.assert_allclose(theirs.ours(ours), theirs.estimate, rtol=1e-8)
     for error in ERRORS:
         np.testing.assert_allclose(theirs.our_se(ours, error), theirs.se[error], rtol=1e-8, err_msg=error)
-    tests = {"endogeneity_f", "endogeneity_p"} | {"sargan", "sargan_p"}
-    assert set(theirs.statistics) == tests
+    assert set(theirs.statistics) == {"endogeneity_f", "endogeneity_p", "sargan", "sargan_p"}
     for name, value in theirs.statistics.items():
         assert ours.statistics[name][0] == pytest.approx(value, rel=1e-7), name
 
@@ -158,9 +156,6 @@ def test_the_critical_value_of_one_instrument_is_that_of_the_paper() -> None:
     assert many["effective_f"][0] == pytest.approx(many["first_stage_f"][0], rel=1e-10)
 
 
-# Sets of Anderson and Rubin.
-
-
 def forms(pi_y: list[float], pi_d: list[float], scale: float = 1.0) -> ConfidenceSets:
     """The set of one panel with independent coefficients of variance `scale`, at a critical value of 4."""
     m = len(pi_y)
@@ -204,42 +199,23 @@ def test_p_and_interval_of_the_error_type_are_those_of_the_statistics() -> None:
     assert np.isnan(found.pvalue[:, 0]).all()
 
 
-# Invariances.
-
-
-@pytest.mark.parametrize("change", ["scale", "rotate", "effects", "order", "control"])
-def test_numbers_do_not_depend_on_units_bases_effects_and_order(change: str) -> None:
+@pytest.mark.parametrize("change", ["scale", "rotate", "effects", "control"])
+def test_numbers_do_not_depend_on_units_bases_and_effects(change: str) -> None:
     panel = made_panel(missing=11)
-    x, factor = panel.variables, 1.0
-    if change == "scale":
-        changed, factor = panel.with_variables({"d": 1000 * x["d"], "z1": -0.001 * x["z1"]}), 1000.0
-    elif change == "rotate":
-        changed = panel.with_variables({"z1": x["z1"] + x["z2"], "z2": x["z1"] - 3 * x["z3"]})
-    elif change == "effects":
-        moved = np.arange(30.0) ** 2 + 5 * np.arange(6.0)[:, None]
-        changed = panel.with_variables({name: x[name] + moved for name in ("y", "d", "z2")})
-    elif change == "control":  # instruments may hold a part of controls
-        changed = panel.with_variables({"z3": x["z3"] + 2 * x["road"]})
-    else:
-        changed = in_another_order(panel, 3)[0]
-    one, other = iv()(panel), iv()(changed)
+    x, factor = panel.variables, 1000.0 if change == "scale" else 1.0
+    moved = np.arange(30.0) ** 2 + 5 * np.arange(6.0)[:, None]
+    changed = {
+        "scale": {"d": 1000 * x["d"], "z1": -0.001 * x["z1"]},
+        "rotate": {"z1": x["z1"] + x["z2"], "z2": x["z1"] - 3 * x["z3"]},
+        "effects": {name: x[name] + moved for name in ("y", "d", "z2")},
+        "control": {"z3": x["z3"] + 2 * x["road"]},  # instruments may hold a part of controls
+    }[change]
+    one, other = iv()(panel), iv()(panel.with_variables(changed))
     np.testing.assert_allclose(other.estimate[0, 0] * factor, one.estimate[0, 0], rtol=1e-8)
     np.testing.assert_allclose(other.se[0, :, 0] * factor, one.se[0, :, 0], rtol=1e-8)
     for name, values in one.statistics.items():
         scale = factor if name in ("ar_lower", "ar_upper") else 1.0
         np.testing.assert_allclose(other.statistics[name] * scale, values, rtol=1e-7, err_msg=name)
-
-
-def test_a_batch_is_its_panels() -> None:
-    whole = made_panel(replications=5)
-    batch = iv(errors=("iid", "hc1", "cluster:province", "driscoll-kraay"), test="hc1")
-    together = batch(whole)
-    for row in range(5):
-        alone = batch(whole.replication(row))
-        np.testing.assert_allclose(alone.estimate[0], together.estimate[row], rtol=1e-11)
-        np.testing.assert_allclose(alone.se[0], together.se[row], rtol=1e-11)
-        for name, values in alone.statistics.items():
-            np.testing.assert_allclose(values[0], together.statistics[name][row], rtol=1e-8, err_msg=name)
 
 
 @pytest.mark.parametrize("effects", [(), ("unit",), ("unit", "period", "unit-trend"), ("unit", "province-by-period")])
@@ -256,12 +232,7 @@ def test_other_effects_are_dummies(effects: tuple[str, ...]) -> None:
     assert found.statistics["kp_f"][0] == pytest.approx(t**2, rel=1e-10)
 
 
-# Truth.
-
-
-def dose_design(
-    concentration: float, endogeneity: float, effect: float = 1.0, count: int = 2, **more: Any
-) -> PanelDesign:
+def dose_design(concentration: float, endogeneity: float, effect: float = 1.0, count: int = 2, **more: Any) -> Any:
     names = tuple(f"z{i}" for i in range(1, count + 1))
     return PanelDesign(
         units=60, periods=8, covariates=(Normal("x", 0.5), *map(Normal, names)),
@@ -341,9 +312,6 @@ def test_a_replication_is_the_same_in_every_tile(redraw: tuple[str, ...]) -> Non
     np.testing.assert_array_equal(whole.truth["beta(did)"], np.ones(6))
 
 
-# Careless uses.
-
-
 @pytest.mark.parametrize(("settings", "words"), [
     ({"instruments": ("d",)}, "the instrument 'd' is the endogenous regressor itself"),
     ({"instruments": ("inv",)}, "the instrument 'inv' is among the regressors"),
@@ -397,8 +365,8 @@ def test_a_panel_without_treatment_or_instruments_says_so() -> None:
 def test_too_few_observations_are_one_line() -> None:
     panel = made_panel(6, 2)
     refuses("12 observations for 12 parameters", lambda: iv()(panel))
-    with pytest.raises(BadInput, match="10 observations for 10 parameters"):  # two beside the controls: d, its residual
-        iv(instruments=("z1",))(made_panel(5, 2))
+    few = made_panel(5, 2)  # two beside the controls: d, its residual
+    refuses("10 observations for 10 parameters", lambda: iv(instruments=("z1",))(few))
 
 
 def test_an_instrument_that_moves_nothing_is_singular() -> None:
@@ -416,27 +384,18 @@ def test_an_instrument_that_moves_nothing_is_singular() -> None:
     {"endogeneity": 1.0}, {"sd": 0.0},
 ])  # fmt: skip
 def test_careless_dials_are_one_line(dials: dict[str, Any]) -> None:
+    moved = Normal("z", bad_control=True)
+    refuses("'z', which the treatment moves", lambda: PanelDesign(covariates=(moved,), adoption=InstrumentedDose()))
     with pytest.raises(BadInput) as caught:
         PanelDesign(covariates=(Normal("z"),), adoption=InstrumentedDose(**dials))
     assert len(caught.value.problems) == 1
     assert caught.value.problems[0].where == "[design.adoption]"
 
 
-def test_an_instrument_that_the_treatment_moves_is_refused() -> None:
-    with pytest.raises(BadInput, match="'z', which the treatment moves"):
-        PanelDesign(covariates=(Normal("z", bad_control=True),), adoption=InstrumentedDose())
-
-
 def test_a_dose_below_zero_reaches_nobody_within_a_radius() -> None:
     part = Neighbours(w_effect=1.0, radius=9.0)
     np.testing.assert_array_equal(part.felt(np.array([-2.0, 3.0])), [0.0, 3.0])
     np.testing.assert_array_equal(replace(part, radius=None).felt(np.array([-2.0, 3.0])), [-2.0, 3.0])
-
-
-def test_chi_square_p_values(panel: Panel) -> None:
-    found = iv()(panel).statistics
-    for name, p in (("sargan", "sargan_p"), ("hansen_j", "hansen_p")):
-        assert found[p][0] == pytest.approx(chi2.sf(found[name][0], 2), rel=1e-10)
 
 
 def test_a_set_of_fewer_clusters_than_instruments_is_unknown_and_not_empty() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
 from closed_forms import (
     Covariances,
     did_variance,
@@ -17,16 +16,15 @@ from closed_forms import (
     minimum_detectable_effect,
     spillover_bias,
 )
-from covering import covered
 from published_panels import grunfeld
 from refusals import refuses
 
-from estimators import Estimator, Status, TwoWayDID
+from estimators import TwoWayDID
 from experiments.references.reference import long_frame
 from experiments.run.runner import run
 from experiments.study import Study
-from references import brute_force, pyfixest_reference
-from references.regressions import panel_ols
+from references import pyfixest_reference
+from references.regressions import EFFECTS, dummies_of, linearmodels_of, panel_ols
 from references.small_panels import small_panel
 from results.diagnosis.diagnose import diagnose
 from sim import BadInput, Panel, Roles, Streams, Wanted
@@ -37,17 +35,6 @@ from sim.world.parts.effect import Effect
 from sim.world.parts.errors import Process
 from sim.world.parts.spillover import Neighbours
 
-EFFECTS: dict[str, tuple[str, ...]] = {
-    "pooled": (),
-    "unit": ("unit",),
-    "period": ("period",),
-    "two-way": ("unit", "period"),
-    "province-by-period": ("unit", "province-by-period"),
-    "province-by-period alone": ("province-by-period",),
-    "trend": ("unit", "unit-trend"),
-    "two-way with trend": ("unit", "period", "unit-trend"),
-    "province-by-period with trend": ("unit", "unit-trend", "province-by-period"),
-}
 NAMES = ("did", "inv", "road")
 
 
@@ -59,23 +46,6 @@ def effects(request: pytest.FixtureRequest) -> tuple[str, ...]:
 @pytest.fixture(params=[0, 37], ids=["balanced", "unbalanced"])
 def panel(request: pytest.FixtureRequest) -> Panel:
     return small_panel(40, 8, seed=5, missing=request.param)
-
-
-def dummies_of(frame: pd.DataFrame, effects: tuple[str, ...]) -> np.ndarray:
-    """A column for every level of every effect, and a constant, which is redundant beside them."""
-    unit = pd.get_dummies(frame["unit"]).to_numpy(float)
-    columns = [np.ones((len(frame), 1))]
-    for effect in effects:
-        if effect == "unit":
-            columns.append(unit)
-        elif effect == "period":
-            columns.append(pd.get_dummies(frame["period"]).to_numpy(float))
-        elif effect == "unit-trend":
-            columns.append(unit * (frame["period"].to_numpy(float) - 2004.0)[:, None])
-        else:
-            cell = frame["province"].astype(str) + frame["period"].astype(str)
-            columns.append(pd.get_dummies(cell).to_numpy(float))
-    return np.hstack(columns)
 
 
 def test_it_equals_a_regression_with_dummies(panel: Panel, effects: tuple[str, ...]) -> None:
@@ -106,17 +76,12 @@ def test_it_equals_a_regression_with_dummies(panel: Panel, effects: tuple[str, .
     assert ours.statistics["r2_adjusted"][0] == pytest.approx(1 - (1 - r2) * (n - 1) / free, abs=1e-12)
     assert ours.statistics["sigma2"][0] == pytest.approx(e @ e / free, rel=1e-10)
     assert ("r2_within" in ours.statistics) == bool(effects)
-
-
-def linearmodels_of(panel: Panel, effects: tuple[str, ...]) -> tuple[object, pd.DataFrame]:
-    from linearmodels.panel import PanelOLS as Theirs
-    from linearmodels.panel import PooledOLS
-
-    frame = long_frame(panel, ("y", *NAMES)).assign(constant=1.0).set_index(["unit", "period"], drop=False)
-    x = frame[[*NAMES, "constant"]]
-    if not effects:
-        return PooledOLS(frame["y"], x), frame
-    return Theirs(frame["y"], x, entity_effects="unit" in effects, time_effects="period" in effects), frame
+    explained = frame[list(NAMES)].mean().to_numpy() @ coefficients[:3]
+    assert ours.estimate[0, ours.terms.index("constant")] == pytest.approx(y.mean() - explained, rel=1e-10)
+    if effects:
+        without = panel_ols(effects=effects, constant=False, cluster_k="all")(panel)
+        np.testing.assert_allclose(ours.estimate[:, :3], without.estimate, rtol=1e-12)
+        np.testing.assert_allclose(ours.se[:, :, :3], without.se, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["pooled", "unit", "period", "two-way"])
@@ -126,14 +91,9 @@ def test_slopes_constant_and_errors_equal_linearmodels(panel: Panel, name: str) 
     got = ours(panel)
     model, frame = linearmodels_of(panel, EFFECTS[name])
     groups = {"unit": frame["unit"], "province": frame["province"].astype("category").cat.codes}
-    options: dict[str, dict[str, object]] = {
-        "iid": {"cov_type": "unadjusted"},
-        "hc1": {"cov_type": "robust"},
-        **{
-            f"cluster:{group}": {"cov_type": "clustered", "clusters": codes, "group_debias": True}
-            for group, codes in groups.items()
-        },
-    }
+    options: dict[str, dict[str, Any]] = {"iid": {"cov_type": "unadjusted"}, "hc1": {"cov_type": "robust"}}
+    for group, codes in groups.items():
+        options[f"cluster:{group}"] = {"cov_type": "clustered", "clusters": codes, "group_debias": True}
     for row, (error, option) in enumerate(options.items()):
         counting = {"auto_df": False, "count_effects": True} if name != "pooled" and "cluster" in error else {}
         fit = model.fit(**option, **counting, debiased=True)
@@ -141,30 +101,6 @@ def test_slopes_constant_and_errors_equal_linearmodels(panel: Panel, name: str) 
         np.testing.assert_allclose(got.se[0, row], fit.std_errors, rtol=1e-8, err_msg=error)
     within = "r2" if name == "pooled" else "r2_within"
     assert got.statistics[within][0] == pytest.approx(fit.rsquared, abs=1e-10)
-
-
-@covered(axis=[0, 1], missing=[0, 37], model=[TwoWayDID(), panel_ols()])
-def test_a_draw_whose_effects_absorb_a_regressor_is_singular_there(model: Estimator, missing: int, axis: int) -> None:
-    panel = small_panel(40, 8, seed=5, replications=4, redrawn=True, missing=missing)
-    inv = np.array(panel.variables["inv"])
-    inv[2] = np.take(inv[2], [0], axis=1 - axis)
-    got, sound = model(panel.with_variables({"inv": inv})), model(panel)
-    assert got.status.tolist() == [Status.OK, Status.OK, Status.SINGULAR, Status.OK]
-    assert np.isnan(got.estimate[2]).all()
-    assert np.isnan(got.se[2]).all()
-    np.testing.assert_array_equal(got.se[[0, 1, 3]], sound.se[[0, 1, 3]])
-
-
-def test_the_constant_is_the_grand_mean_less_what_regressors_explain(panel: Panel, effects: tuple[str, ...]) -> None:
-    with_constant = panel_ols(effects=effects)(panel)
-    seen = long_frame(panel, ("y", *NAMES))
-    explained = seen[list(NAMES)].mean().to_numpy() @ with_constant.estimate[0, :3]
-    assert with_constant.terms[-1] == "constant"
-    assert with_constant.estimate[0, 3] == pytest.approx(seen["y"].mean() - explained, rel=1e-10)
-    if effects:
-        without = panel_ols(effects=effects, constant=False)(panel)
-        np.testing.assert_allclose(with_constant.estimate[:, :3], without.estimate, rtol=1e-12)
-        np.testing.assert_allclose(with_constant.se[:, :, :3], without.se, rtol=1e-12)
 
 
 def test_without_constant_and_effects_r2_is_uncentred(panel: Panel) -> None:
@@ -190,62 +126,24 @@ def test_stata_prints_these_numbers_of_grunfeld() -> None:
     assert fixed.statistics["r2_within"][0] == pytest.approx(0.7668, abs=5e-5)
 
 
-ALL_ERRORS = ("iid", "hc1", "cluster:unit", "cluster:province+period", "driscoll-kraay", "conley:900", "wild:province")
-
-
-def placed(panel: Panel) -> Panel:
-    rng = np.random.default_rng(4)
-    places = {"longitude": rng.uniform(100, 120, len(panel.units)), "latitude": rng.uniform(25, 40, len(panel.units))}
-    return replace(panel, attributes={**panel.attributes, **places})
-
-
-def test_order_of_units_does_not_matter(effects: tuple[str, ...]) -> None:
-    panel = placed(small_panel(24, 7, seed=6, missing=9))
-    estimator = panel_ols(effects=effects, errors=ALL_ERRORS, draws=99)
-    assert_agree(estimator(in_another_order(panel)[0]), estimator(panel), rtol=1e-8, atol=1e-10)
-
-
-def test_scales_of_variables_scale_their_own_terms_alone(effects: tuple[str, ...]) -> None:
-    panel = placed(small_panel(24, 7, seed=6))
-    estimator = panel_ols(effects=effects, errors=ALL_ERRORS, draws=99)
-    plain = estimator(panel)
-    for name, factor, scale in (("y", 1e-4, 1e-4), ("inv", 250.0, np.array([1.0, 1 / 250.0, 1.0, 1.0]))):
-        scaled = estimator(panel.with_variables({name: panel.variables[name] * factor}))
-        assert_agree(scaled, plain, rtol=1e-8, atol=1e-10, scale=scale)
-
-
-@pytest.mark.parametrize("redrawn", [False, True])
-def test_a_batch_is_its_panels_one_by_one(effects: tuple[str, ...], redrawn: bool) -> None:
-    panel = placed(small_panel(24, 7, seed=6, replications=4, redrawn=redrawn))
-    assert_batch_is_its_panels(panel_ols(effects=effects, errors=ALL_ERRORS[:-1]), panel, rtol=1e-10)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"effects": ("unit", "region-by-period")}, "are unknown"),
-        ({"effects": ("unit", "unit")}, "repeat"),
-        ({"effects": ("unit-trend",)}, "unit-trend without unit"),
-        ({"effects": ("unit", "province-by-period", "half-by-period")}, "more than one attribute by period"),
-        ({"errors": ()}, "one or more distinct"),
-        ({"errors": ("hc2",)}, "unknown error type 'hc2'"),
-        ({"draws": 0}, "draws = 0"),
-        ({"regressors": ("did", "trend"), "effects": ("unit", "unit-trend")}, "'trend' is absorbed by the effects"),
-        ({"regressors": ("did", "trend", "inv"), "effects": ("period",)}, "'trend' is absorbed by the effects"),
-        ({"regressors": ("did", "one"), "effects": ()}, "'one' is constant"),
-        ({"regressors": ("inv", "twice"), "effects": ()}, "'twice' is collinear with inv"),
-    ],
-)
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"effects": ("unit", "region-by-period")}, "are unknown"),
+    ({"effects": ("unit", "unit")}, "repeat"),
+    ({"effects": ("unit-trend",)}, "unit-trend without unit"),
+    ({"effects": ("unit", "province-by-period", "half-by-period")}, "more than one attribute by period"),
+    ({"errors": ()}, "one or more distinct"),
+    ({"errors": ("hc2",)}, "unknown error type 'hc2'"),
+    ({"draws": 0}, "draws = 0"),
+    ({"regressors": ("did", "trend"), "effects": ("unit", "unit-trend")}, "'trend' is absorbed by the effects"),
+    ({"regressors": ("did", "trend", "inv"), "effects": ("period",)}, "'trend' is absorbed by the effects"),
+    ({"regressors": ("did", "one"), "effects": ()}, "'one' is constant"),
+    ({"regressors": ("inv", "twice"), "effects": ()}, "'twice' is collinear with inv"),
+])  # fmt: skip
 def test_bad_settings_and_useless_regressors_are_named(settings: dict[str, object], message: str) -> None:
     panel = small_panel(24, 7, seed=6)
     shape = (1, 7, 24)
-    panel = panel.with_variables(
-        {
-            "trend": np.broadcast_to(np.arange(7.0)[None, :, None], shape).copy(),
-            "one": np.ones(shape),
-            "twice": 2 * panel.variables["inv"] + 1,
-        }
-    )
+    trend = np.broadcast_to(np.arange(7.0)[None, :, None], shape).copy()
+    panel = panel.with_variables({"trend": trend, "one": np.ones(shape), "twice": 2 * panel.variables["inv"] + 1})
     panel = replace(panel, attributes={**panel.attributes, "half": np.arange(24) % 2})
     refuses(message, lambda: panel_ols(**settings)(panel))
 
@@ -272,28 +170,15 @@ def test_no_residual_degrees_of_freedom_is_bad_input() -> None:
         panel_ols("y", names[1:], ("unit", "period", "unit-trend"))(panel)
 
 
-# Two-way DID against linearmodels, pyfixest and a regression with dummies.
-
-
 ERRORS = ("iid", "hc1", "cluster:unit", "cluster:province")
-
-
-def panels() -> dict[str, Panel]:
-    return {
-        "balanced": small_panel(40, 8, seed=5),
-        "unbalanced": small_panel(40, 8, seed=5, missing=23),
-        "paper": paper_panel(),
-    }
-
-
-def paper_panel() -> Panel:
-    design, streams = Paper(spillover="paper"), Streams(11, "reference")
-    return design.settle(streams).draw(streams, Wanted(frozenset(design.schema.variables), ())).panel
 
 
 @pytest.fixture(scope="module", params=["balanced", "unbalanced", "paper"])
 def compared(request: pytest.FixtureRequest) -> Panel:
-    return panels()[request.param]
+    if request.param != "paper":
+        return small_panel(40, 8, seed=5, missing=23 * (request.param == "unbalanced"))
+    design, streams = Paper(spillover="paper"), Streams(11, "reference")
+    return design.settle(streams).draw(streams, Wanted(frozenset(design.schema.variables), ())).panel
 
 
 @pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
@@ -313,19 +198,13 @@ def test_effects_of_disconnected_groups_are_counted_once_each() -> None:
     did = np.zeros((1, 8, 12))
     did[0, 2:, :3] = did[0, 6:, 6:9] = 1.0
     compared = Panel(whole.units, whole.periods, {**whole.variables, "did": did}, whole.roles, observed=seen)
-    ours, dummies = TwoWayDID(errors=("iid",))(compared), brute_force.twoway_did(compared)
-    np.testing.assert_allclose(ours.estimate[0], dummies.estimate, rtol=1e-10)
-    np.testing.assert_allclose(ours.se[0, 0], dummies.se["iid"], rtol=1e-10)
+    ours, frame = TwoWayDID(errors=("iid",))(compared), long_frame(compared, ("y", *NAMES))
+    x = np.hstack([frame[list(NAMES)].to_numpy(), dummies_of(frame, EFFECTS["two-way"])])
+    slopes, _, rank, _ = np.linalg.lstsq(x, frame["y"])
+    sigma2 = np.square(frame["y"] - x @ slopes).sum() / (48 - rank)
+    np.testing.assert_allclose(ours.estimate[0], slopes[:3], rtol=1e-10)
+    np.testing.assert_allclose(ours.se[0, 0] ** 2, sigma2 * np.diag(np.linalg.pinv(x.T @ x))[:3], rtol=2e-10)
     assert ours.dof[0, 0, 0] == 48 - 3 - (12 + 8 - 2)
-
-
-def test_degrees_of_freedom_are_residual_ones_and_clusters_less_one() -> None:
-    ours = TwoWayDID(errors=ERRORS)(small_panel(40, 8))
-    residual = 320 - 3 - 47
-    assert ours.dof[0, :, 0].tolist() == [residual, residual, 39, 6]
-
-
-# Two-way DID: a published table to its printed digits, linearmodels and pyfixest on real and made-up cities.
 
 
 PUBLISHED = {  # coefficient and standard error clustered by city, all dummies counted
@@ -338,22 +217,15 @@ PUBLISHED = {  # coefficient and standard error clustered by city, all dummies c
 }
 
 
-def low_carbon(folder: Path) -> Panel:
-    frame = pd.read_csv(folder / "lowcarbon_did.csv")
-    controls = tuple(PUBLISHED)[1:]
-    return Panel.from_frame(frame, unit="city_name", period="year", roles=Roles("ln_carbon_intensity", "did", controls))
-
-
 def test_low_carbon_pilots_as_published(shared_data: Path) -> None:
-    compared = low_carbon(shared_data)
+    roles = Roles("ln_carbon_intensity", "did", tuple(PUBLISHED)[1:])
+    frame = pd.read_csv(shared_data / "lowcarbon_did.csv")
+    compared = Panel.from_frame(frame, unit="city_name", period="year", roles=roles)
     assert (compared.nobs, len(compared.units), compared.balanced) == (3623, 215, False)
     fit = TwoWayDID(errors=("cluster:unit",), cluster_k="all")(compared)
     np.testing.assert_array_equal(np.round(fit.estimate[0], 6), [b for b, _ in PUBLISHED.values()])
     np.testing.assert_array_equal(np.round(fit.se[0, 0], 6), [se for _, se in PUBLISHED.values()])
     assert round(fit.statistics["r2"][0], 4) == 0.9712
-
-
-# Closed forms of two-way DID against their definitions and against simulated panels, within 4 Monte Carlo errors.
 
 
 UNITS, TREATED, PRE, POST = 160, 60, 7, 4
@@ -374,13 +246,6 @@ def measures(study: Study) -> dict[tuple[str, str, str], tuple[float, float]]:
     return {(row["estimator"], row["measure"], row["error"]): (row["value"], row["mcse"]) for row in rows}
 
 
-def clustered_factor() -> float:
-    """The mean of the clustered variance as a multiple of the true one: its factor, and 1 - 1/n in each group."""
-    n, k, controls = UNITS * (PRE + POST), PRE + POST + 1, UNITS - TREATED
-    within = sum((1 - 1 / size) / size for size in (TREATED, controls)) / (1 / TREATED + 1 / controls)
-    return within * UNITS / (UNITS - 1) * (n - 1) / (n - k)
-
-
 def test_the_variance_is_exact_for_any_covariance_matrix() -> None:
     root = np.random.default_rng(3).standard_normal((9, 9))
     matrix = root @ root.T
@@ -397,8 +262,11 @@ def test_standard_errors_are_those_of_burlig_preonas_and_woerman(serial: float) 
     variance = did_variance(TREATED, UNITS - TREATED, PRE, POST, Covariances.autoregressive(1.69, serial, PRE, POST))
     value, mcse = found["did", "empirical_se", ""]
     assert abs(value - np.sqrt(variance)) < 4 * mcse
+    n, k, controls = UNITS * (PRE + POST), PRE + POST + 1, UNITS - TREATED
+    within = sum((1 - 1 / size) / size for size in (TREATED, controls)) / (1 / TREATED + 1 / controls)
+    factor = within * UNITS / (UNITS - 1) * (n - 1) / (n - k)  # its own, and 1 - 1/n in each group
     value, mcse = found["did", "model_se", "cluster:unit"]
-    assert abs(value - np.sqrt(variance * clustered_factor())) < 4 * mcse
+    assert abs(value - np.sqrt(variance * factor)) < 4 * mcse
     value, mcse = found["did", "model_se", "iid"]
     if serial:
         assert value < 0.85 * np.sqrt(variance)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
 from published_panels import grunfeld
 from refusals import refuses
 from scipy.stats import chi2
@@ -17,7 +17,7 @@ from estimators.core.estimator import critical_values
 from estimators.linear.random_effects import ErrorComponents, RandomEffects
 from experiments.references.reference import long_frame
 from references.regressions import panel_ols
-from references.small_panels import small_panel
+from references.small_panels import small_panel, unseen
 from sim import Draw, Panel, Streams, Wanted
 from sim.panel import part
 
@@ -29,16 +29,21 @@ def panel(request: pytest.FixtureRequest) -> Panel:
     return small_panel(40, 8, seed=5, missing=request.param)
 
 
-@pytest.mark.parametrize("periods", [False, True])
-def test_it_equals_linearmodels(panel: Panel, periods: bool) -> None:
+def theirs_of(panel: Panel, periods: bool) -> tuple[Any, pd.DataFrame, list[str]]:
+    """linearmodels' random effects, with dummies of years or without, its rows and all regressors but the constant."""
     from linearmodels.panel import RandomEffects as Theirs
 
-    ours = RandomEffects(periods=periods, errors=("iid", "hc1", "cluster:unit", "cluster:province"))(panel)
     frame = long_frame(panel, ("y", *NAMES)).assign(constant=1.0)
     dummies = [f"d{year}" for year in range(2002, 2009)] if periods else []
     frame = frame.assign(**{name: (frame["period"] == int(name[1:])).astype(float) for name in dummies})
     frame = frame.set_index(["unit", "period"], drop=False)
-    model = Theirs(frame["y"], frame[[*NAMES, *dummies, "constant"]])
+    return Theirs(frame["y"], frame[[*NAMES, *dummies, "constant"]]), frame, [*NAMES, *dummies]
+
+
+@pytest.mark.parametrize("periods", [False, True])
+def test_it_equals_linearmodels(panel: Panel, periods: bool) -> None:
+    ours = RandomEffects(periods=periods, errors=("iid", "hc1", "cluster:unit", "cluster:province"))(panel)
+    model, frame, _ = theirs_of(panel, periods)
     provinces = frame["province"].astype("category").cat.codes
     options: list[dict[str, object]] = [
         {"cov_type": "unadjusted"},
@@ -91,28 +96,12 @@ def test_plm_and_stata_print_these_numbers_of_grunfeld() -> None:
 def test_without_unit_effects_it_is_pooled_least_squares() -> None:
     """Unit means that vary less than chance makes sigma_u zero."""
     panel = small_panel(40, 8, seed=5)
-    y = panel.variables["y"]
-    panel = panel.with_variables({"y": y - y.mean(axis=1, keepdims=True)})
-    panel = panel.with_variables(
-        {name: panel.variables[name] - panel.variables[name].mean(axis=1, keepdims=True) for name in NAMES}
-    )
+    panel = panel.with_variables({name: panel.variables[name] - panel.variables[name].mean(axis=1, keepdims=True)
+                                  for name in ("y", *NAMES)})  # fmt: skip
     ours, pooled = RandomEffects()(panel), panel_ols(effects=(), errors=("iid", "cluster:unit"))(panel)
     assert ours.statistics["sigma_u"][0] == ours.statistics["theta"][0] == 0.0
     np.testing.assert_allclose(ours.estimate, pooled.estimate, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(ours.se, pooled.se, rtol=1e-10, atol=1e-14)
-
-
-@pytest.mark.parametrize("redrawn", [False, True])
-def test_a_batch_is_its_panels_one_by_one(redrawn: bool) -> None:
-    assert_batch_is_its_panels(RandomEffects(periods=True), small_panel(24, 7, seed=6, replications=4, redrawn=redrawn))
-
-
-def test_scales_and_order_of_units_do_not_matter() -> None:
-    panel, model = small_panel(24, 7, seed=6, missing=9), RandomEffects()
-    assert_agree(model(in_another_order(panel)[0]), model(panel), rtol=1e-10, atol=0.0)
-    for name, factor, scale in (("y", 1e-4, 1e-4), ("inv", 250.0, np.array([1.0, 1 / 250.0, 1.0, 1.0]))):
-        scaled = model(panel.with_variables({name: factor * panel.variables[name]}))
-        assert_agree(scaled, model(panel), atol=0.0, scale=scale)
 
 
 def test_what_cannot_be_estimated_is_bad_input() -> None:
@@ -144,11 +133,9 @@ def test_a_draw_whose_regressor_does_not_vary_is_singular_there(fault: str) -> N
 @pytest.mark.parametrize("year", [0, 4])
 def test_a_year_that_is_never_observed_has_no_dummy(year: int) -> None:
     panel = small_panel(40, 8, seed=5)
-    seen = np.ones((1, 8, 40), dtype=bool)
-    seen[:, year] = False
     kept = np.arange(8) != year
     others = part(panel, np.ones(40, dtype=bool), kept)
-    one, two = (RandomEffects(periods=True)(each) for each in (others, replace(panel, observed=seen)))
+    one, two = (RandomEffects(periods=True)(each) for each in (others, unseen(panel, (year, slice(None)))))
     np.testing.assert_allclose(two.estimate, one.estimate, rtol=1e-10)
     np.testing.assert_allclose(two.se, one.se, rtol=1e-10)
 
@@ -160,7 +147,6 @@ def drawn(seed: int, replications: int, name: str) -> Draw:
 
 
 def test_components_and_coverage_in_its_own_world() -> None:
-    """2,000 panels: sigma_u and sigma_e without bias, intervals of slopes and constant of the right size."""
     draw = drawn(4, 2000, "components")
     got = RandomEffects()(draw.panel)
     truth = np.array([draw.truth["att"][0], draw.truth["beta(x)"][0], 0.0])
@@ -173,21 +159,14 @@ def test_components_and_coverage_in_its_own_world() -> None:
     assert (got.statistics["theta"] > 0).all()
 
 
-# Tests against fixed effects.
-
-
 @pytest.mark.parametrize("periods", [False, True])
 def test_hausman_by_arithmetic_from_linearmodels(panel: Panel, periods: bool) -> None:
     from linearmodels.panel import PanelOLS
-    from linearmodels.panel import RandomEffects as Theirs
 
     ours = RandomEffects(periods=periods, tests=True)(panel)
-    frame = long_frame(panel, ("y", *NAMES)).assign(constant=1.0)
-    dummies = [f"d{year}" for year in range(2002, 2009)] if periods else []
-    frame = frame.assign(**{name: (frame["period"] == int(name[1:])).astype(float) for name in dummies})
-    frame = frame.set_index(["unit", "period"], drop=False)
-    random = Theirs(frame["y"], frame[[*NAMES, *dummies, "constant"]]).fit(debiased=True)
-    fixed = PanelOLS(frame["y"], frame[[*NAMES, *dummies]], entity_effects=True).fit(debiased=True)
+    model, frame, regressors = theirs_of(panel, periods)
+    random, fixed = (one.fit(debiased=True) for one in (model, PanelOLS(frame["y"], frame[regressors],
+                                                                        entity_effects=True)))  # fmt: skip
     names = list(NAMES)
     gap = (fixed.params - random.params)[names].to_numpy()
     difference = (fixed.cov - random.cov).loc[names, names].to_numpy()
@@ -201,13 +180,12 @@ def test_hausman_by_arithmetic_from_linearmodels(panel: Panel, periods: bool) ->
 def test_mundlak_is_a_clustered_wald_test_of_unit_means(panel: Panel, cluster: str) -> None:
     """linearmodels' pooled regression of variables less theta_i times their means, unit means beside them."""
     from linearmodels.panel import PooledOLS
-    from linearmodels.panel import RandomEffects as Theirs
 
     ours = RandomEffects(errors=(f"cluster:{cluster}",), tests=True)(panel)
-    frame = long_frame(panel, ("y", *NAMES)).assign(constant=1.0)
-    means = frame.groupby("unit")[list(NAMES)].transform("mean").add_prefix("mean_")
-    frame = frame.join(means).set_index(["unit", "period"], drop=False)
-    theta = Theirs(frame["y"], frame[[*NAMES, "constant"]]).fit().theta["theta"]
+    model, frame, _ = theirs_of(panel, False)
+    means = frame.groupby(level=0)[list(NAMES)].transform("mean").add_prefix("mean_")
+    frame = frame.join(means)
+    theta = model.fit().theta["theta"]
     numbers = frame[["y", *NAMES, *means, "constant"]]
     share = frame["unit"].map(theta).to_numpy()[:, None]
     moved = numbers - share * numbers.groupby(level=0).transform("mean")
@@ -235,8 +213,7 @@ def test_both_tests_have_their_size_and_see_effects_that_regressors_know_of() ->
 
 def test_a_unit_that_is_never_observed_changes_no_test() -> None:
     panel, kept = small_panel(40, 8, seed=5), np.arange(40) != 3
-    seen = np.broadcast_to(kept, (1, 8, 40)).copy()
-    with_it, without = replace(panel, observed=seen), part(panel, kept, np.ones(8, dtype=bool))
+    with_it, without = unseen(panel, (slice(None), 3)), part(panel, kept, np.ones(8, dtype=bool))
     one, other = (RandomEffects(tests=True)(each) for each in (with_it, without))
     for name, values in other.statistics.items():
         np.testing.assert_allclose(one.statistics[name], values, rtol=1e-9, err_msg=name)

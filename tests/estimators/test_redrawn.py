@@ -17,7 +17,7 @@ from estimators.spatial.redrawn_sdm import RedrawnDurbinPlan, terms_of
 from estimators.spatial.spectrum import Transform
 from experiments.run.runner import run
 from experiments.study import Study
-from references.small_panels import small_panel
+from references.small_panels import small_panel, unseen
 from sim import BadInput, Panel, Roles, Streams
 from sim.real_panels import Placebo
 
@@ -146,7 +146,6 @@ def test_rows_are_solved_by_themselves_bit_for_bit(estimator: TwoWayDID | Spatia
 
 @pytest.mark.parametrize("estimator", [DID, SDM], ids=["did", "sdm"])
 def test_draws_that_leave_nothing_are_singular(estimator: TwoWayDID | SpatialPanel) -> None:
-    """Nobody treated, everybody at once, a path of units alone; the others stay."""
     panel = redrawn()
     did = np.array(panel.variables["did"])
     did[3], did[5], did[7] = 0.0, 1.0, np.arange(N)[None] < 9
@@ -159,7 +158,6 @@ def test_draws_that_leave_nothing_are_singular(estimator: TwoWayDID | SpatialPan
 
 @pytest.mark.parametrize("scheme", ["space", "strata:province", "blocks", "blocks:5", "mixed"])
 def test_studies_have_the_numbers_of_the_general_estimators(scheme: str) -> None:
-    """Through `run`: the same draws, tile by tile and block by block."""
     design = Placebo.of(small_panel(N, T, seed=4, model="none", sigma=3.0), scheme)
     pairs: tuple[tuple[Estimator, Estimator], ...] = (
         (dataclasses.replace(DID, label="quick"), TwoWayDID()),
@@ -169,6 +167,18 @@ def test_studies_have_the_numbers_of_the_general_estimators(scheme: str) -> None
     for block in run(study).blocks(0):
         for own, general in pairs:
             assert_equal(block.estimates[own.name], block.estimates[general.name], 1e-9)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e6, 1e9])
+def test_the_level_of_a_redrawn_treatment_does_not_matter(level: float) -> None:
+    panel = small_panel(20, 6, seed=3)
+    dose = np.random.default_rng(2).standard_normal((5, 6, 20))
+    redrawn = panel.with_variables({"did": level + dose})
+    kernel = TwoWayDID(errors=("iid", "cluster:unit"), terms=("did",))(redrawn)
+    whole = TwoWayDID(errors=("iid", "cluster:unit"))(redrawn)
+    assert (kernel.status == Status.OK).all()
+    np.testing.assert_allclose(kernel.estimate[:, 0], whole.estimate[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(kernel.se[:, :, 0], whole.se[:, :, 0], rtol=1e-5)
 
 
 def test_what_a_kernel_has() -> None:
@@ -206,10 +216,7 @@ def test_what_no_kernel_serves_is_fitted(case: str) -> None:
 
 def test_singletons_are_left_out_by_a_fit() -> None:
     """Where they are dropped the kernel's sample is another one."""
-    panel = redrawn()
-    seen = np.ones((1, T, N), dtype=bool)
-    seen[0, 1:, 4] = False
-    gaps = dataclasses.replace(panel, observed=seen)
+    gaps = unseen(redrawn(), (slice(1, None), 4))
     assert not by_kernel(DID.reduction(gaps.schema).prepare(gaps))
     kept = dataclasses.replace(DID, singletons="keep")
     assert by_kernel(kept.reduction(gaps.schema).prepare(gaps))

@@ -16,7 +16,7 @@ from estimators.linear.random_effects import ErrorComponents, RandomEffects
 from experiments.references.reference import long_frame
 from references.pyfixest_reference import feols
 from references.regressions import panel_ols
-from references.small_panels import small_panel
+from references.small_panels import small_panel, unseen
 from sim import Panel, Streams, Wanted
 
 
@@ -242,9 +242,6 @@ def test_a_level_moves_the_constant_of_random_effects_alone(periods: bool) -> No
         np.testing.assert_allclose(far.statistics[name], values, rtol=1e-6, atol=1e-9)
 
 
-# Rounding is no variation: constants among random variables, and variables whose level is large.
-
-
 LEVELS = (1.1, 0.37, 1.1e-6, 3.7e5)
 
 
@@ -282,18 +279,13 @@ def test_a_level_costs_the_sums_of_squares_no_digits(level: float, sd: float) ->
     np.testing.assert_allclose(np.square(within).sum(axis=(1, 2)) + between, total, rtol=1e-13)
 
 
-# Observations that are alone in a level of an effect: dropped as reghdfe and pyfixest do, counted, kept on request.
-
-
 def with_loners() -> Panel:
     """A province of one unit, a unit seen once, and a period in which one unit is seen."""
     panel = small_panel(30, 6, seed=4)
     province = panel.attributes["province"].astype("<U20")
     province[3] = "alone"
-    observed = np.ones((1, 6, 30), dtype=bool)
-    observed[0, 1:, 7] = False
-    observed[0, 5, 1:] = False
-    return replace(panel, attributes={**panel.attributes, "province": province}, observed=observed)
+    panel = replace(panel, attributes={**panel.attributes, "province": province})
+    return unseen(panel, (slice(1, None), 7), (5, slice(1, None)))
 
 
 @pytest.mark.parametrize("effects", [("unit", "period"), ("unit", "province-by-period")])

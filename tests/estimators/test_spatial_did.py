@@ -6,26 +6,25 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, with_effects
+from refusals import refuses
 
-from estimators import Estimates, Status
+from estimators import Status
 from estimators.linear.did import TwoWayDID
 from estimators.staggered.spatial_did import Rings, SpatialDID
 from references.brute_force import dummies
 from references.pyfixest_reference import twoway_did
 from references.regressions import panel_ols
-from references.small_panels import small_panel
-from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
+from references.small_panels import located, small_panel
+from sim import Panel, Roles, Streams, Wanted, Weights
 from sim.presets import Paper
 from sim.weights import great_circle_km
 
 ERRORS = ("iid", "hc1", "cluster:unit", "cluster:province", "cluster:unit+period", "driscoll-kraay", "conley:300")
 
 
-def on_a_map(panel: Panel, seed: int = 7) -> Panel:
-    """The panel with its units spread over 8 by 8 degrees."""
-    place = np.random.default_rng(seed).random((2, len(panel.units))) * 8
-    return replace(panel, attributes={**panel.attributes, "longitude": 110 + place[0], "latitude": 30 + place[1]})
+def on_a_map(replications: int = 1) -> Panel:
+    """60 units within 8 by 8 degrees."""
+    return located(small_panel(60, 7, seed=3, replications=replications), 7, (8.0, 8.0))
 
 
 def eleven(single: np.ndarray, effect: np.ndarray) -> Panel:
@@ -42,10 +41,6 @@ def eleven(single: np.ndarray, effect: np.ndarray) -> Panel:
     return Panel(units, (1, 2, 3, 4), {"y": y, "did": did}, Roles("y", "did"), weights={"w": Weights.of(units, raw)})
 
 
-def term(got: Estimates, name: str) -> float:
-    return float(got.estimate[0, got.terms.index(name)])
-
-
 @pytest.mark.parametrize(("rho", "plain"), [(0.0, 0.9119047619048), (0.5, 0.7441209516866)])
 def test_plain_did_is_the_golden_contrast_and_its_bias_is_reported(rho: float, plain: float) -> None:
     """The worked example of 11 units: b = 1, t = .4; with rho = 0 spillovers are local and every term is exact."""
@@ -57,15 +52,16 @@ def test_plain_did_is_the_golden_contrast_and_its_bias_is_reported(rho: float, p
     assert did == pytest.approx(plain, abs=1e-12)
     assert did == pytest.approx(v[d == 1].mean() - v[d == 0].mean(), abs=1e-12)
     got = SpatialDID(errors=("iid",))(panel)
-    assert term(got, "did") + term(got, "did_bias") == pytest.approx(did, abs=1e-12)
-    assert term(got, "spill:treated") - term(got, "spill:untreated") == pytest.approx(term(got, "did_bias"), abs=1e-12)
+    assert got.params["did"] + got.params["did_bias"] == pytest.approx(did, abs=1e-12)
+    spilled = got.params["spill:treated"] - got.params["spill:untreated"]
+    assert spilled == pytest.approx(got.params["did_bias"], abs=1e-12)
     if rho == 0:
         wd = w @ d
-        assert term(got, "did") == pytest.approx(1.0, abs=1e-12)
-        assert term(got, "w_did") == pytest.approx(0.4, abs=1e-12)
-        assert term(got, "att") == pytest.approx(v[d == 1].mean(), abs=1e-12)
-        assert term(got, "spill:treated") == pytest.approx(0.4 * wd[d == 1].mean(), abs=1e-12)
-        assert term(got, "spill:untreated") == pytest.approx(0.4 * wd[d == 0].mean(), abs=1e-12)
+        assert got.params["did"] == pytest.approx(1.0, abs=1e-12)
+        assert got.params["w_did"] == pytest.approx(0.4, abs=1e-12)
+        assert got.params["att"] == pytest.approx(v[d == 1].mean(), abs=1e-12)
+        assert got.params["spill:treated"] == pytest.approx(0.4 * wd[d == 1].mean(), abs=1e-12)
+        assert got.params["spill:untreated"] == pytest.approx(0.4 * wd[d == 0].mean(), abs=1e-12)
 
 
 def test_untreated_units_count_from_the_first_adoption_on_whoever_is_treated_then() -> None:
@@ -75,15 +71,14 @@ def test_untreated_units_count_from_the_first_adoption_on_whoever_is_treated_the
     panel = panel.with_variables({"did": did[None]})
     got, exposure = SpatialDID()(panel), did @ next(iter(panel.weights.values())).dense.T
     later = (np.arange(6) >= 1)[:, None] & (did == 0)
-    assert term(got, "spill:untreated") == pytest.approx(term(got, "w_did") * exposure[later].mean(), rel=1e-9)
+    assert got.params["spill:untreated"] == pytest.approx(got.params["w_did"] * exposure[later].mean(), rel=1e-9)
     assert got.statistics["unexposed"][0] == pytest.approx((exposure[later] == 0).mean(), rel=1e-9)
 
 
 @pytest.mark.parametrize("estimator", [SpatialDID(), SpatialDID(lag_controls=True), Rings(ends=(80.0, 160.0)),
                                        Rings(ends=(80.0, 160.0), reach="untreated")])  # fmt: skip
 def test_did_bias_is_the_gap_to_the_same_regression_without_exposures(estimator: SpatialDID | Rings) -> None:
-    """Staggered dates, controls, any data: long coefficient + bias = short coefficient."""
-    panel = on_a_map(small_panel(60, 7, seed=3, replications=4))
+    panel = on_a_map(4)
     got = estimator(panel)
     lags = {f"w_{name}": panel.weights["knn"].lag(panel.variables[name]) for name in panel.roles.controls}
     extra = tuple(lags) if isinstance(estimator, SpatialDID) and estimator.lag_controls else ()
@@ -94,7 +89,7 @@ def test_did_bias_is_the_gap_to_the_same_regression_without_exposures(estimator:
 
 @pytest.mark.parametrize("estimator", [SpatialDID(errors=ERRORS), Rings(errors=ERRORS, ends=(80.0, 160.0))])
 def test_coefficients_and_errors_are_panel_ols_with_the_exposures_as_columns(estimator: SpatialDID | Rings) -> None:
-    panel = on_a_map(small_panel(60, 7, seed=3, replications=3))
+    panel = on_a_map(3)
     exposures = estimator.exposed_to(panel, panel.variables["did"])
     columns = {name: exposures[:, j] for j, name in enumerate(estimator.exposures)}
     names = ("did", *columns, *panel.roles.controls)
@@ -112,7 +107,7 @@ def test_coefficients_and_errors_are_panel_ols_with_the_exposures_as_columns(est
 
 def test_the_att_and_its_errors_are_those_of_a_recentred_regression() -> None:
     """y on D and WD - m D, m = mean(WD | D = 1), has the coefficient b + t m of D."""
-    panel = on_a_map(small_panel(60, 7, seed=3))
+    panel = on_a_map()
     did = panel.variables["did"]
     wd = panel.weights["knn"].lag(did)
     moved = panel.with_variables({"moved": wd - wd[did > 0].mean() * did})
@@ -137,13 +132,11 @@ def test_it_agrees_with_pyfixest() -> None:
 
 
 def test_rings_are_those_of_a_loop_with_dummies() -> None:
-    """Ring of the nearest other treated unit, cell by cell, and least squares with a dummy for every effect."""
-    panel = on_a_map(small_panel(60, 7, seed=3))
+    panel = on_a_map()
     did = panel.variables["did"][0]
     distance = great_circle_km(panel.attributes["longitude"], panel.attributes["latitude"])
-    columns = {
-        name: np.zeros_like(did) for name in ("untreated:0-80", "untreated:80-160", "treated:0-80", "treated:80-160")
-    }
+    names = ("untreated:0-80", "untreated:80-160", "treated:0-80", "treated:80-160")
+    columns = {name: np.zeros_like(did) for name in names}
     for t, i in np.ndindex(*did.shape):
         others = [distance[i, j] for j in range(60) if j != i and did[t, j]]
         nearest = min(others, default=np.inf)
@@ -157,22 +150,11 @@ def test_rings_are_those_of_a_loop_with_dummies() -> None:
     assert got.terms[:7] == ("did", *columns, *panel.roles.controls)
     np.testing.assert_allclose(got.estimate[0, :7], coefficients[:7], atol=1e-11)
     shares = [columns[f"treated:{ring}"][did > 0].mean() for ring in ("0-80", "80-160")]
-    assert term(got, "spill:treated") == pytest.approx(coefficients[3:5] @ shares, abs=1e-11)
+    assert got.params["spill:treated"] == pytest.approx(coefficients[3:5] @ shares, abs=1e-11)
     after = did.any(axis=1)[:, None] & (did == 0)
     shares = [columns[f"untreated:{ring}"][after].mean() for ring in ("0-80", "80-160")]
-    assert term(got, "spill:untreated") == pytest.approx(coefficients[1:3] @ shares, abs=1e-11)
+    assert got.params["spill:untreated"] == pytest.approx(coefficients[1:3] @ shares, abs=1e-11)
     assert got.statistics["unexposed"][0] == pytest.approx(1 - sum(shares), abs=1e-12)
-
-
-@pytest.mark.parametrize("estimator", [SpatialDID(lag_controls=True), Rings(ends=(80.0, 160.0))])
-def test_invariances(estimator: SpatialDID | Rings) -> None:
-    """Scale, added unit and time effects, the order of units, R panels at once or one by one, redrawn or fixed."""
-    panel = on_a_map(small_panel(60, 7, seed=3, replications=3))
-    got = assert_batch_is_its_panels(estimator, panel, rtol=1e-10, atol=1e-12)
-    assert_agree(estimator(with_effects(panel, 3.0)), got, atol=1e-10, scale=3.0)
-    assert_agree(estimator(in_another_order(panel)[0]), got)
-    repeated = panel.with_variables({"did": np.repeat(panel.variables["did"], 3, axis=0)})
-    assert_agree(estimator(repeated), got, rtol=1e-10, atol=1e-12)
 
 
 def test_truth_on_the_paper_design_with_local_spillovers() -> None:
@@ -194,7 +176,7 @@ def test_truth_on_the_paper_design_with_local_spillovers() -> None:
 
 
 def test_bad_input_is_said_in_one_line() -> None:
-    panel = on_a_map(small_panel(60, 7, seed=3))
+    panel = on_a_map()
     halves = replace(panel, attributes={**panel.attributes, "country": np.zeros(60)})
     no_treatment = replace(panel, roles=Roles("y", None, ("inv", "road")))
     dose = panel.with_variables({"did": panel.variables["did"] * 0.5})
@@ -215,14 +197,12 @@ def test_bad_input_is_said_in_one_line() -> None:
         (lambda: SpatialDID(errors=("cluster:nothing",))(panel), "unknown error type"),
     ]  # fmt: skip
     for call, message in faults:
-        with pytest.raises(BadInput, match=message) as caught:
-            call()
-        assert "\n" not in str(caught.value)
+        refuses(message, call)
 
 
 def test_a_draw_in_which_everybody_is_exposed_alike_is_singular_alone() -> None:
     """W D that equals D's own share, as with all units treated at once, leaves no estimate and spoils no other."""
-    panel = on_a_map(small_panel(60, 7, seed=3, replications=3))
+    panel = on_a_map(3)
     did = np.repeat(panel.variables["did"], 3, axis=0)
     did[1] = (np.arange(7) >= 3)[:, None]
     got = SpatialDID()(panel.with_variables({"did": did}))
@@ -239,5 +219,5 @@ def test_without_noise_the_paper_design_is_recovered_to_the_last_digits() -> Non
     draw = design.settle(Streams(5)).draw(Streams(5), wanted)
     got = estimator(draw.panel)
     for name, target in targets.items():
-        assert term(got, name) == pytest.approx(draw.truth[target][0], abs=1e-11), name
-    assert term(got, "did") + term(got, "spill:treated") == pytest.approx(draw.truth["att"][0], abs=1e-11)
+        assert got.params[name] == pytest.approx(draw.truth[target][0], abs=1e-11), name
+    assert got.params["did"] + got.params["spill:treated"] == pytest.approx(draw.truth["att"][0], abs=1e-11)

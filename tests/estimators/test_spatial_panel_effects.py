@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.optimize
-from agreement import assert_batch_is_its_panels, in_another_order
+from agreement import assert_batch_is_its_panels
 from covering import covered
 from published_panels import cigarette_panel
 from refusals import refuses
 from scipy.stats import chi2
 
-from estimators import Estimates, SpatialPanel, SpatialRandomEffects, Status
+from estimators import SpatialPanel, SpatialRandomEffects, Status
 from estimators.core.tile import TAKEN_OUT, Tile
 from estimators.spatial.errors import SpatialScores
 from estimators.spatial.likelihood import FORMS, Sizes, log_likelihood
@@ -26,12 +26,14 @@ from estimators.spatial.spectrum import spectrum_of
 from experiments.references import pysal
 from references import brute_force
 from references.small_panels import small_panel, small_weights
-from sim import BadInput, Panel, Roles
+from sim import Panel, Roles
 
 MODELS = ("sar", "sem", "sdm", "slx", "sdem", "sac")
 EFFECTS = ("unit", "period", "none", "two-way")
-CASES = [(model, transform, effects) for model in MODELS for effects in EFFECTS for transform in ("direct", "lee-yu")
-         if effects != "none" or transform == "direct"]  # fmt: skip
+KNN = [(model, transform, effects, "knn") for model in MODELS for effects in EFFECTS
+       for transform in ("direct", "lee-yu") if effects != "none" or transform == "direct"]  # fmt: skip
+UNEVEN = [(model, "lee-yu" if effects == "unit" else "direct", effects, "uneven") for model in MODELS
+          for effects in EFFECTS]  # fmt: skip
 
 
 def generated(model: str, effects: str, **options: object) -> Panel:
@@ -43,37 +45,20 @@ def generated(model: str, effects: str, **options: object) -> Panel:
     return panel.with_variables({"y": y + rng.standard_normal(5)[:, None] * ("period" in TAKEN_OUT[effects])})
 
 
-def term(got: Estimates, name: str) -> float:
-    return float(got.estimate[0, got.terms.index(name)])
-
-
-def assert_agrees(got: Estimates, panel: Panel, model: str, transform: str, effects: str) -> None:
-    twin = brute_force.spatial_panel(panel, model, transform, effects)
+@pytest.mark.parametrize(("model", "transform", "effects", "weights"), [*KNN, *UNEVEN])
+def test_every_model_equals_dummies_and_transformed_data(
+    model: str, transform: str, effects: str, weights: str
+) -> None:
+    """Period effects and the constant pass through an uneven W; unit effects do not: Lee and Yu's form exists."""
+    panel = generated(model, effects, seed=3 if weights == "knn" else 5, rho=0.4, weights=weights)
+    got, twin = (
+        SpatialPanel(model, transform, effects=effects)(panel),
+        brute_force.spatial_panel(panel, model, transform, effects),
+    )
     assert got.status.tolist() == [Status.OK]
     np.testing.assert_allclose(twin.ours(got), twin.estimate, rtol=1e-8, atol=1e-9)
     np.testing.assert_allclose(twin.our_se(got, "information"), twin.se["information"], rtol=1e-7)
     assert got.statistics["loglik"][0] == pytest.approx(twin.statistics["loglik"], rel=1e-11)
-
-
-@pytest.mark.parametrize(("model", "transform", "effects"), CASES)
-def test_every_model_equals_dummies_and_transformed_data(model: str, transform: str, effects: str) -> None:
-    panel = generated(model, effects, seed=3, rho=0.4)
-    assert_agrees(SpatialPanel(model, transform, effects=effects)(panel), panel, model, transform, effects)
-
-
-@pytest.mark.parametrize(("model", "effects"), [(model, effects) for model in MODELS for effects in EFFECTS])
-def test_what_a_w_that_is_not_row_stochastic_lets_through(model: str, effects: str) -> None:
-    """Period effects and the constant pass through it; unit effects do not, so that Lee and Yu's form exists."""
-    panel = generated(model, effects, seed=5, rho=0.4, weights="uneven")
-    transform = "lee-yu" if effects == "unit" else "direct"
-    assert_agrees(SpatialPanel(model, transform, effects=effects)(panel), panel, model, transform, effects)
-
-
-@covered(effects=EFFECTS, weights=["knn", "uneven"], model=["sdm", "sac"])
-def test_a_batch_is_its_panels_one_by_one(effects: str, weights: str, model: str) -> None:
-    batch = generated(model, effects, seed=6, replications=3, redrawn=True, weights=weights)
-    estimator = SpatialPanel(model, "lee-yu" if weights == "knn" else "direct", full_fit=True, effects=effects)
-    assert_batch_is_its_panels(estimator, batch, rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize("effects", EFFECTS)
@@ -96,7 +81,7 @@ def test_a_draw_whose_regressor_effects_absorb_has_no_estimates_whatever_its_lag
 
 
 def spreg_fit(name: str, panel: Panel) -> np.ndarray:
-    """Coefficients, the spatial one last, of one of spreg's classes."""
+    """Coefficients of one of spreg's classes: the spatial one last, or rho and phi where unit effects are random."""
     import spreg
 
     w = pysal.as_libpysal(next(iter(panel.weights.values())))
@@ -113,7 +98,7 @@ def test_unit_effects_equal_spreg(model: str, name: str, weights: str) -> None:
     panel = small_panel(30, 6, seed=2, weights=weights, rho=0.4, model=model)
     got = SpatialPanel(model, effects="unit")(panel)
     spatial = "rho" if model == "sar" else "lambda"
-    ours = [term(got, name) for name in (*panel.roles.regressors, spatial)]
+    ours = [got.params[name] for name in (*panel.roles.regressors, spatial)]
     np.testing.assert_allclose(ours, spreg_fit(name, panel), rtol=1e-6, atol=1e-6)
     theirs = pysal.spatial_panel(panel, model, effects="unit")
     np.testing.assert_allclose(theirs.our_se(got, "information"), theirs.se["information"], rtol=1e-6)
@@ -125,27 +110,9 @@ def test_unit_effects_on_the_cigarette_panel(shared_data: Path) -> None:
     panel = cigarette_panel(shared_data)
     got = SpatialPanel("sar", effects="unit")(panel)
     printed = [0.297576, -0.5320053, -0.0007088]
-    np.testing.assert_allclose([term(got, name) for name in ("rho", "logp", "logy")], printed, rtol=0, atol=0.012)
-    ours = [term(got, name) for name in ("logp", "logy", "rho")]
+    np.testing.assert_allclose([got.params[name] for name in ("rho", "logp", "logy")], printed, rtol=0, atol=0.012)
+    ours = [got.params[name] for name in ("logp", "logy", "rho")]
     np.testing.assert_allclose(ours, spreg_fit("Panel_FE_Lag", panel), rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize(("model", "transform", "effects"), CASES)
-def test_scores_sum_to_zero_and_errors_exist(model: str, transform: str, effects: str) -> None:
-    panel = generated(model, effects, seed=3, rho=0.3)
-    errors = ("information", *(("hessian", "qmle") if model != "slx" else ("hc1",)), "cluster:unit", "cluster:province",
-              "driscoll-kraay")  # fmt: skip
-    got = SpatialPanel(model, transform, errors=errors, effects=effects)(panel)
-    assert np.isfinite(got.se).all()
-    w = next(iter(panel.weights.values()))
-    x = np.stack([panel.variables[name][0] for name in panel.roles.regressors])
-    z = np.concatenate([x, w.lag(x)]) if FORMS[model].durbin else x
-    at = got.estimate[0, : got.terms.index("sigma2") + 1]
-    scores = SpatialScores.at(panel.variables["y"][0], z, at, FORMS[model], spectrum_of(w), transform, effects)
-    each = scores.by_observation(np.arange(18))
-    assert np.abs(each.sum(axis=(1, 2))).max() < 1e-5 * np.abs(each).sum(axis=(1, 2)).max()
-    bread = brute_force.covariance(panel, model, transform, effects)
-    np.testing.assert_allclose(np.linalg.inv(scores.information()), bread, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("effects", ["period", "none"])
@@ -172,20 +139,6 @@ def test_qmle_errors_without_unit_effects_hold_the_third_moment(effects: str) ->
     assert (np.abs(skewness - covariance) < 4 * spread + 0.1 * np.abs(covariance)).all()
 
 
-def test_careless_uses_are_one_line() -> None:
-    panel = small_panel(18, 5)
-    refuses(r"effects", lambda: SpatialPanel(effects="twoway"))
-    rows = np.arange(5.0)[None, :, None] + np.zeros((1, 5, 18))
-    trend = panel.with_variables({"road": rows})
-    refuses(r"'road' is absorbed by the effects", lambda: SpatialPanel("sar", effects="period")(trend))
-    assert SpatialPanel("sar", effects="unit")(trend).status.tolist() == [Status.OK]
-    uneven = small_panel(18, 5, weights="uneven")
-    refuses(r"row-stochastic W", lambda: SpatialPanel("sar", "lee-yu", effects="period")(uneven))
-
-
-# Random unit effects in spatial panels: spreg, the likelihood of all observations at once, linearmodels, Hausman.
-
-
 WITH_RANDOM_EFFECTS = ("sar", "sem", "sdm")
 STEP = 1e-4  # of differences
 
@@ -204,30 +157,20 @@ def made(model: str, rows: int = 1, n: int = 30, t: int = 5, *, seed: int = 1, c
     return Panel(w.units, tuple(range(2000, 2000 + t)), variables, Roles("y", "did", ("inv",)), weights={"w": w})
 
 
-def spreg_lag(panel: Panel) -> Any:
-    import spreg
-
-    w = pysal.as_libpysal(next(iter(panel.weights.values())))
-    columns = [panel.variables[name][0].reshape(-1, 1) for name in (panel.roles.outcome, *panel.roles.regressors)]
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        return spreg.Panel_RE_Lag(columns[0], np.hstack(columns[1:]), w, epsilon=1e-12)
+def assert_lag_is_spregs(panel: Panel, rtol: float) -> None:
+    """Panel_RE_Lag stops when phi moves by less than 1e-7; its betas are constant, slopes, rho, phi."""
+    got = SpatialRandomEffects("sar")(panel)
+    ours = [*(got.params[name] for name in (*panel.roles.regressors, "rho")), got.statistics["phi"][0]]
+    np.testing.assert_allclose(ours, spreg_fit("Panel_RE_Lag", panel)[1:], rtol=rtol, atol=1e-6)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_lag_model_is_spregs(seed: int) -> None:
-    """Panel_RE_Lag stops when phi moves by less than 1e-7; its betas are constant, slopes, rho, phi."""
-    panel = made("sar", seed=seed)
-    got, theirs = SpatialRandomEffects("sar")(panel), spreg_lag(panel)
-    ours = [*(term(got, name) for name in ("did", "inv", "rho")), got.statistics["phi"][0]]
-    np.testing.assert_allclose(ours, np.ravel(theirs.betas)[1:], rtol=1e-6, atol=1e-6)
+    assert_lag_is_spregs(made("sar", seed=seed), 1e-6)
 
 
 def test_the_lag_model_on_the_cigarette_panel(shared_data: Path) -> None:
-    panel = cigarette_panel(shared_data)
-    got, theirs = SpatialRandomEffects("sar")(panel), spreg_lag(panel)
-    ours = [*(term(got, name) for name in ("logp", "logy", "rho")), got.statistics["phi"][0]]
-    np.testing.assert_allclose(ours, np.ravel(theirs.betas)[1:], rtol=1e-5, atol=1e-6)
+    assert_lag_is_spregs(cigarette_panel(shared_data), 1e-5)
 
 
 def whole_loglik(panel: Panel, model: str, values: np.ndarray) -> float:
@@ -308,9 +251,9 @@ def test_without_unit_effects_phi_is_one_and_the_fit_is_that_of_a_constant() -> 
     assert got.statistics["phi"][0] == 1.0
     assert got.status[0] == Status.OK
     assert np.isnan(got.se[0, 0, got.terms.index("sigma2_unit")])
-    assert term(got, "sigma2_unit") == pytest.approx(0.0, abs=1e-12)
+    assert got.params["sigma2_unit"] == pytest.approx(0.0, abs=1e-12)
     for name in ("did", "inv", "rho", "sigma2", "total:did"):
-        assert term(got, name) == pytest.approx(term(plain, name), rel=1e-9)
+        assert got.params[name] == pytest.approx(plain.params[name], rel=1e-9)
         errors = (one.se[0, 0, one.terms.index(name)] for one in (got, plain))
         assert next(errors) == pytest.approx(next(errors), rel=1e-6)
     assert got.statistics["loglik"][0] == pytest.approx(plain.statistics["loglik"][0], rel=1e-12)
@@ -323,48 +266,41 @@ def test_hausman_by_arithmetic(model: Any) -> None:
     got = SpatialRandomEffects(model)(panel)
     fixed = SpatialPanel(model, "lee-yu", errors=("hessian",), effects="unit")(panel)
     names = ("did", "inv", *(("w_did", "w_inv") if model == "sdm" else ()))
-    gap = np.array([term(fixed, name) - term(got, name) for name in names])
+    gap = np.array([fixed.params[name] - got.params[name] for name in names])
     assert got.statistics["hausman_df"][0] == len(names)
     statistic = float(got.statistics["hausman"][0])
     assert got.statistics["hausman_p"][0] == pytest.approx(chi2.sf(statistic, len(names)), rel=1e-9)
     p, at = len(names), got.terms.index("sigma2_unit") + 1
     of_random = whole_covariance(panel, model, with_constant(panel, model, got.estimate[0, :at]))[:p, :p]
-    at_fixed = np.r_[fixed.estimate[0, : p + 1], term(got, "sigma2")]
+    at_fixed = np.r_[fixed.estimate[0, : p + 1], got.params["sigma2"]]
     of_fixed = np.linalg.inv(brute_force.observed_hessian(panel, model, "lee-yu", at_fixed, "unit"))[:p, :p]
     assert statistic == pytest.approx(gap @ np.linalg.solve(of_fixed - of_random, gap), rel=2e-3)
 
 
 @pytest.mark.parametrize("model", ["sar", "sem"])
 def test_hausman_has_its_size_and_power(model: Any) -> None:
-    """600 panels of 150 units: 5% where effects are free of the regressors, nearly all where they are not."""
     free, tied = made(model, 600, n=150, seed=7), made(model, 100, n=150, seed=8, correlated=0.4)
     size, power = ((SpatialRandomEffects(model)(one).statistics["hausman_p"] < 0.05).mean() for one in (free, tied))
     assert 0.025 < size < 0.075 + 4 * 0.0089 - 0.025
     assert power > 0.9
 
 
-@pytest.mark.parametrize("model", WITH_RANDOM_EFFECTS)
-def test_invariances(model: Any) -> None:
-    panel = made(model, seed=9)
-    estimator = SpatialRandomEffects(model)
-    got = estimator(panel)
-    moved = estimator(panel.with_variables({"y": panel.variables["y"] + 7.0}))
-    np.testing.assert_allclose(moved.estimate, got.estimate, rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(estimator(in_another_order(panel)[0]).estimate, got.estimate, rtol=1e-6, atol=1e-8)
-    scaled = estimator(panel.with_variables({"y": 3 * panel.variables["y"]}))
-    assert term(scaled, "did") == pytest.approx(3 * term(got, "did"), rel=1e-6)
-    assert term(scaled, "sigma2_unit") == pytest.approx(9 * term(got, "sigma2_unit"), rel=1e-6)
-    assert_batch_is_its_panels(estimator, made(model, 4, seed=10), rtol=1e-7, atol=1e-9)
-
-
-def test_careless_uses_of_random_effects_are_one_line() -> None:
+def test_careless_uses_are_one_line() -> None:
+    panel = small_panel(18, 5)
+    refuses(r"effects", lambda: SpatialPanel(effects="twoway"))
+    rows = np.arange(5.0)[None, :, None] + np.zeros((1, 5, 18))
+    trend = panel.with_variables({"road": rows})
+    refuses(r"'road' is absorbed by the effects", lambda: SpatialPanel("sar", effects="period")(trend))
+    assert SpatialPanel("sar", effects="unit")(trend).status.tolist() == [Status.OK]
+    uneven = small_panel(18, 5, weights="uneven")
+    refuses(r"row-stochastic W", lambda: SpatialPanel("sar", "lee-yu", effects="period")(uneven))
     panel = made("sar")
     refuses("model", lambda: SpatialRandomEffects("slx"))
-    with pytest.raises(BadInput, match="no spatial weights"):
-        SpatialRandomEffects()(Panel(panel.units, panel.periods, panel.variables, panel.roles))
+    bare = Panel(panel.units, panel.periods, panel.variables, panel.roles)
+    refuses("no spatial weights", lambda: SpatialRandomEffects()(bare))
     refuses("unit-periods are missing", lambda: SpatialRandomEffects()(small_panel(20, 6, missing=3)))
     constant = panel.with_variables({"inv": np.repeat(panel.variables["inv"][:, :1], 5, axis=1)})
     refuses("'inv' is absorbed by the effects", lambda: SpatialRandomEffects()(constant))
-    with pytest.raises(BadInput, match="names of terms"):
-        SpatialRandomEffects(regressors=("rho",))(panel.with_variables({"rho": panel.variables["did"]}))
+    named = panel.with_variables({"rho": panel.variables["did"]})
+    refuses("names of terms", lambda: SpatialRandomEffects(regressors=("rho",))(named))
     refuses("no term 'phi'", lambda: SpatialRandomEffects(terms=("phi",))(panel))

@@ -1,17 +1,17 @@
-"""Synthetic DID, synthetic control and their relatives: a slow program, published numbers, truths, invariances."""
+"""Synthetic DID, synthetic control, their relatives and their weights: slow programs, published numbers, truths."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from agreement import in_another_order, of_units
+from agreement import of_units
 from covering import covered
 from numpy.typing import NDArray
+from published_panels import california_packs
+from refusals import refuses
 
 from estimators import (
     DemeanedSyntheticControl,
@@ -22,15 +22,13 @@ from estimators import (
     SyntheticDID,
 )
 from estimators.core.tile import dates_of
+from estimators.synthetic import simplex
 from estimators.synthetic.left_out import fit_samples
+from estimators.synthetic.simplex import simplex_least_squares
 from estimators.synthetic.synthetic_did import SyntheticEstimator
 from references import synthetic_twin as twin
-from sim import BadInput, Panel, Roles, Streams
-from sim.world.panel_design import PanelDesign
-from sim.world.parts.adoption import Random
-from sim.world.parts.effect import Effect
-from sim.world.parts.errors import Process
-from sim.world.parts.levels import Effects
+from references.synthetic_twin import simplex_by_nnls
+from sim import Panel, Roles, Streams
 
 Floats = NDArray[np.float64]
 ESTIMATORS: dict[str, SyntheticEstimator] = {
@@ -94,8 +92,6 @@ def test_renormalised_weights_are_those_of_the_slow_program(kind: str) -> None:
         assert found.se[row, 0, 0] == pytest.approx(wanted, rel=1e-5)
 
 
-# California's Proposition 99 (docs/formulas/synthetic.md).
-
 CALIFORNIA = {
     "equally-weighted-did": (-27.3, 17.7),
     "synthetic-control": (-19.6, 9.9),
@@ -109,17 +105,9 @@ UNITS = {
 }  # fmt: skip
 
 
-def wide(table: pd.DataFrame, column: str) -> Floats:
-    """A variable of a long table, (1, T, N)."""
-    return table.pivot(index="Year", columns="State", values=column).to_numpy(float)[None]
-
-
 @pytest.fixture(scope="module")
 def california(shared_data: Path) -> Panel:
-    table = pd.read_csv(shared_data / "california_prop99.csv", sep=";")
-    values = {"packs": wide(table, "PacksPerCapita"), "law": wide(table, "treated")}
-    states, years = sorted(table["State"].unique()), sorted(table["Year"].unique().tolist())
-    return Panel(tuple(states), tuple(years), values, Roles("packs", "law"))
+    return california_packs(shared_data)
 
 
 @pytest.mark.parametrize("kind", CALIFORNIA)
@@ -147,7 +135,7 @@ def test_california_has_the_published_placebo_errors(california: Panel, kind: st
     """Within three Monte Carlo errors of 200 published placebos, each one of 38 states: the exact standard deviation
     over states, and the error of one that is estimated from 200 draws, sd sqrt((kurtosis - 1)/(4 B))."""
     estimator, taus = ESTIMATORS[kind], []
-    law = california.variables["law"]
+    law = california.variables["did"]
     for state in range(39):
         if law[0, -1, state]:
             continue
@@ -155,7 +143,7 @@ def test_california_has_the_published_placebo_errors(california: Panel, kind: st
         moved[0, 19:, state] = 1.0
         others = [i for i in range(39) if not law[0, -1, i]]
         alone = Panel(tuple(california.units[i] for i in others), california.periods,
-                      {"packs": california.variables["packs"][:, :, others], "law": moved[:, :, others]},
+                      {"y": california.variables["y"][:, :, others], "did": moved[:, :, others]},
                       california.roles)  # fmt: skip
         taus.append(estimator(alone).estimate[0, 0])
     around = np.array(taus) - np.mean(taus)
@@ -167,7 +155,6 @@ def test_california_has_the_published_placebo_errors(california: Panel, kind: st
 
 
 def test_weights_and_paths_are_those_of_the_slow_program() -> None:
-    """What California shows, on a made-up panel."""
     panel = made({16: 7}, 1)
     y, _ = units_first(panel, 0)
     for kind, estimator in ESTIMATORS.items():
@@ -216,7 +203,6 @@ def test_placebo_errors_are_the_spread_over_all_controls() -> None:
 
 
 def test_bootstrap_errors_are_those_of_the_slow_program() -> None:
-    """The same law of samples, drawn apart; penalties of the whole, copies of units as rows."""
     panel = made({13: 7, 14: 7, 15: 7, 16: 7}, 1)
     y, first = units_first(panel, 0)
     rng, kind = np.random.default_rng(1), twin.KINDS["synthetic-did"]
@@ -231,7 +217,6 @@ def test_bootstrap_errors_are_those_of_the_slow_program() -> None:
 
 @pytest.mark.parametrize("kind", ESTIMATORS)
 def test_samples_with_units_that_stand_twice(kind: str) -> None:
-    """Samples of three dates with penalties that are given, as a bootstrap has them."""
     panel = made(DATES["three dates"], 1)
     y, first = units_first(panel, 0)
     how, zetas = ESTIMATORS[kind].weighting, twin.zetas_by_date(y, first, twin.KINDS[kind])
@@ -269,19 +254,6 @@ def test_unit_and_period_effects_do_not_matter(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ESTIMATORS)
-def test_order_and_scale(kind: str) -> None:
-    panel = made(DATES["three dates"])
-    wanted = ESTIMATORS[kind](panel)
-    got = ESTIMATORS[kind](in_another_order(panel)[0])
-    np.testing.assert_allclose(got.estimate, wanted.estimate, rtol=1e-7)
-    np.testing.assert_allclose(got.se, wanted.se, rtol=1e-7)
-    for factor in (1e-6, -250.0):
-        got = ESTIMATORS[kind](panel.with_variables({"y": factor * panel.variables["y"]}))
-        np.testing.assert_allclose(got.estimate, factor * wanted.estimate, rtol=1e-6)
-        np.testing.assert_allclose(got.se, abs(factor) * wanted.se, rtol=1e-6)
-
-
-@pytest.mark.parametrize("kind", ESTIMATORS)
 def test_an_effect_is_added_whole(kind: str) -> None:
     """Weights see no outcome of the treated after adoption: y + c D has the estimate plus c, and the same errors."""
     panel = made(DATES["three dates"])
@@ -289,14 +261,6 @@ def test_an_effect_is_added_whole(kind: str) -> None:
     got, wanted = ESTIMATORS[kind](moved), ESTIMATORS[kind](panel)
     np.testing.assert_allclose(got.estimate, wanted.estimate + 3.5, rtol=1e-9)
     np.testing.assert_allclose(got.se, wanted.se, rtol=1e-7)
-
-
-def world(**dials: Any) -> PanelDesign:
-    """Units that adopt by a factor's loading: parallel trends fail."""
-    own: dict[str, Any] = {"units": 60, "periods": 24, "effect": Effect(size=1.0),
-                           "levels": Effects(unit_sd=2.0, factors=1, factor_share=1.0), "errors": Process(sd=0.3),
-                           "adoption": Random(treated=10, last_periods=8)}  # fmt: skip
-    return PanelDesign(**(own | dials))
 
 
 def test_covariates_are_taken_out_with_slopes_of_untreated_cells() -> None:
@@ -322,7 +286,6 @@ def test_covariates_are_taken_out_with_slopes_of_untreated_cells() -> None:
 
 
 def test_samples_keep_the_penalties_of_the_panel() -> None:
-    """The same draws by the slow program, with penalties of the whole panel: a placebo, one date and several."""
     for dates in ("one date", "three dates"):
         panel = made(DATES[dates], 1)
         y, first = units_first(panel, 0)
@@ -374,29 +337,24 @@ def test_permutation_tests_take_it() -> None:
     assert found.pvalue[0, 0, 0] == pytest.approx(np.mean(np.abs(taus) >= abs(taus[16]) - 1e-12))
 
 
-def refused(panel: Panel, **settings: Any) -> str:
-    with pytest.raises(BadInput) as caught:
-        SyntheticDID(**settings)(panel)
-    return str(caught.value)
-
-
 def test_bad_input_is_one_clear_line() -> None:
     panel = made(DATES["one date"], 1)
     did = panel.variables["did"]
-    holes = np.ones((1, 12, 17), dtype=bool)
-    holes[0, 2, 3] = False
-    assert "1 unit-periods are missing" in refused(replace(panel, observed=holes))
-    every = np.array(did)
-    every[0, -1] = 1.0
-    assert "every unit is treated in the end" in refused(panel.with_variables({"did": every}))
-    assert "fewer than 2 periods before" in refused(made({15: 1, 16: 7}, 1))
+    holes, every = np.ones((1, 12, 17), dtype=bool), np.array(did)
+    holes[0, 2, 3], every[0, -1] = False, 1.0
+    for words, other, settings in (
+        ("1 unit-periods are missing", replace(panel, observed=holes), {}),
+        ("every unit is treated in the end", panel.with_variables({"did": every}), {}),
+        ("fewer than 2 periods before", made({15: 1, 16: 7}, 1), {}),
+        ("not 0/1 and absorbing", panel.with_variables({"did": did * 0.5}), {}),
+        ("unknown error type 'placebo:province'", panel, {"errors": ("placebo:province",)}),
+        ("allowed: bootstrap:unit, jackknife:unit, placebo:unit", panel, {"errors": ("cluster:unit",)}),
+        ("draws = 1", panel, {"draws": 1}),
+        ("has any strength", replace(panel, roles=replace(panel.roles, continuous=True)), {}),
+        ("used twice", panel, {"controls": ("did",)}),
+    ):
+        refuses(words, lambda other=other, settings=settings: SyntheticDID(**settings)(other))
     assert SyntheticDID()(made({15: 2, 16: 7}, 1)).status[0] == Status.OK
-    assert "not 0/1 and absorbing" in refused(panel.with_variables({"did": did * 0.5}))
-    assert "unknown error type 'placebo:province'" in refused(panel, errors=("placebo:province",))
-    assert "allowed: bootstrap:unit, jackknife:unit, placebo:unit" in refused(panel, errors=("cluster:unit",))
-    assert "draws = 1" in refused(panel, draws=1)
-    assert "has any strength" in refused(replace(panel, roles=replace(panel.roles, continuous=True)))
-    assert "used twice" in refused(panel, controls=("did",))
 
 
 def test_a_draw_that_cannot_serve_is_refused_alone() -> None:
@@ -417,3 +375,148 @@ def test_units_treated_from_the_start_take_no_part() -> None:
     for estimator in ESTIMATORS.values():
         np.testing.assert_allclose(estimator(panel).estimate, estimator(rest).estimate, rtol=1e-9)
         np.testing.assert_allclose(estimator(panel).se, estimator(rest).se, rtol=1e-7)
+
+
+SHAPES = {
+    "wide": (12, 30, 1.5),
+    "wide, hardly penalised": (12, 30, 1e-12),
+    "tall": (40, 14, 1.5),
+    "tall, hardly penalised": (40, 14, 1e-12),
+    "very wide": (6, 150, 0.7),
+    "very wide, hardly penalised": (9, 150, 1e-12),
+    "one column": (5, 1, 1e-12),
+    "two columns": (1, 2, 0.1),
+}
+
+
+def problems(
+    m: int, n: int, penalty: float, count: int = 25, seed: int = 3
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Columns around a factor model, less a target that lies outside of them, some columns not eligible."""
+    rng = np.random.default_rng(seed)
+    a = rng.standard_normal((count, m, 2)) @ rng.standard_normal((count, 2, n)) + rng.standard_normal((count, m, n))
+    target = a[:, :, : max(n // 4, 1)].mean(axis=2) + 2.5 * rng.standard_normal((count, m))
+    eligible = rng.random((count, n)) < 0.8
+    eligible[:, -1] = True
+    return a - target[:, :, None], np.full((count, n), penalty * m), eligible
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_weights_are_those_of_nnls(shape: str) -> None:
+    b, penalty, eligible = problems(*SHAPES[shape])
+    found, optimal = simplex_least_squares(b, penalty, eligible)
+    assert optimal.all()
+    for row in range(len(b)):
+        own = eligible[row]
+        wanted = simplex_by_nnls(b[row][:, own], np.zeros(b.shape[1]), penalty[row, 0], intercept=False)
+        np.testing.assert_allclose(found[row, own], wanted, atol=2e-7)
+        assert not found[row, ~own].any()
+
+
+def gap_of(b: Floats, penalty: Floats, w: Floats) -> float:
+    """By how much the objective might fall at most (the gap of Frank and Wolfe), relative to a column's squares."""
+    slope = 2 * (b.T @ (b @ w) + penalty * w)
+    return float((slope @ w - slope.min()) / np.square(b).sum(axis=0).mean())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_direction_goes_down(shape: str) -> None:
+    b, penalty, eligible = problems(*SHAPES[shape], count=60, seed=8)
+    found, _ = simplex_least_squares(b, penalty, eligible)
+    np.testing.assert_allclose(found.sum(axis=1), 1.0, rtol=1e-12)
+    assert (found >= 0).all()
+    for row in range(len(b)):
+        own = eligible[row]
+        assert gap_of(b[row][:, own], penalty[row, own], found[row, own]) < 1e-10
+
+
+def test_penalties_may_differ_between_columns() -> None:
+    """Two copies of a column with penalty d each are one column with penalty d/2, and share its weight."""
+    b, _, _ = problems(8, 12, 1.0, count=10)
+    every = np.ones((10, 12), dtype=bool)
+    penalty = np.full((10, 12), 3.0)
+    penalty[:, 4] = 1.5
+    one, _ = simplex_least_squares(b, penalty, every)
+    twice = np.concatenate([b, b[:, :, 4:5]], axis=2)
+    two, _ = simplex_least_squares(twice, np.full((10, 13), 3.0), np.ones((10, 13), dtype=bool))
+    np.testing.assert_allclose(two[:, 4], two[:, 12], atol=1e-12)
+    np.testing.assert_allclose(one[:, 4], two[:, 4] + two[:, 12], atol=1e-12)
+    assert one[:, 4].max() > 0.05
+
+
+def test_of_perfect_fits_the_shortest_is_chosen() -> None:
+    """A target inside of many columns: the limit of weights as the penalty falls, by least norm on the support."""
+    rng = np.random.default_rng(2)
+    a = rng.standard_normal((5, 3, 40))
+    b = a - a.mean(axis=2, keepdims=True) - 0.1 * rng.standard_normal((5, 3, 1))
+    every = np.ones((5, 40), dtype=bool)
+    found, optimal = simplex_least_squares(b, np.full((5, 40), 1e-12), every)
+    assert optimal.all()
+    for row in range(5):
+        w = found[row]
+        assert np.abs(b[row] @ w).max() < 1e-9
+        on = w > 0
+        assert on.sum() > 4  # more than a vertex has
+        rows = np.vstack([b[row][:, on], np.ones(on.sum())])
+        least = np.linalg.pinv(rows) @ np.array([0.0, 0.0, 0.0, 1.0])
+        np.testing.assert_allclose(w[on], least, atol=1e-8)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(3, 12), (6, 20), (11, 12)])
+def test_rows_of_zeros_change_nothing(rows: int, columns: int) -> None:
+    """A wide problem with as many of them as make it tall, from any start."""
+    b, _, _ = problems(rows, columns, 1e-12, count=10)
+    b = b - 0.95 * b.mean(axis=2, keepdims=True)  # of perfect fits, too
+    penalty, every = np.full((10, columns), 1e-12), np.ones((10, columns), dtype=bool)
+    padded = np.concatenate([b, np.zeros((10, 2 * columns, columns))], axis=1)
+    wanted, optimal = simplex_least_squares(b, penalty, every)
+    near = np.random.default_rng(4).random(every.shape) < 0.5
+    assert optimal.all()
+    for start in (None, near):
+        found, _ = simplex_least_squares(padded, penalty, every, start)
+        np.testing.assert_allclose(found, wanted, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_one_problem_is_the_same_alone_bit_for_bit(shape: str) -> None:
+    b, penalty, eligible = problems(*SHAPES[shape], count=70)
+    whole, _ = simplex_least_squares(b, penalty, eligible)
+    for row in (0, 13, 69):
+        some = slice(row, row + 1)
+        alone, _ = simplex_least_squares(b[some], penalty[some], eligible[some])
+        np.testing.assert_array_equal(alone[0], whole[row])
+
+
+def test_scale_does_not_matter() -> None:
+    b, penalty, eligible = problems(12, 30, 1.5)
+    one, _ = simplex_least_squares(b, penalty, eligible)
+    for factor in (1e-8, 1e9):
+        other, _ = simplex_least_squares(factor * b, factor**2 * penalty, eligible)
+        np.testing.assert_allclose(other, one, atol=1e-9)
+
+
+def test_columns_one_at_a_time_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way that cannot cycle, where the quick ones do not arrive."""
+    b, penalty, eligible = problems(20, 14, 0.4)
+    quick, _ = simplex_least_squares(b, penalty, eligible)
+    monkeypatch.setattr(simplex, "EXCHANGES", 1)
+    slow, optimal = simplex_least_squares(b, penalty, eligible)
+    assert optimal.all()
+    np.testing.assert_allclose(slow, quick, atol=1e-10)
+
+
+def test_what_cannot_be_weighted_is_nan_and_spoils_no_other() -> None:
+    b, penalty, eligible = problems(12, 30, 1.5, count=6)
+    sound, _ = simplex_least_squares(b, penalty, eligible)
+    b, eligible = b.copy(), eligible.copy()
+    eligible[1] = False
+    b[4, 2, eligible[4].argmax()] = np.nan
+    found, optimal = simplex_least_squares(b, penalty, eligible)
+    assert optimal.tolist() == [True, False, True, True, False, True]
+    assert np.isnan(found[[1, 4]]).all()
+    np.testing.assert_array_equal(found[[0, 2, 3, 5]], sound[[0, 2, 3, 5]])
+
+
+def test_nothing_to_fit_gives_equal_weights() -> None:
+    found, _ = simplex_least_squares(np.zeros((2, 3, 7)), np.zeros((2, 7)), np.ones((2, 7), dtype=bool))
+    np.testing.assert_allclose(found, 1 / 7, atol=1e-9)

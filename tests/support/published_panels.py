@@ -23,3 +23,12 @@ def grunfeld() -> Panel:
     data = pytest.importorskip("statsmodels.datasets").grunfeld.load_pandas().data
     data = data[data["firm"] != "American Steel"]
     return Panel.from_frame(data, unit="firm", period="year", roles=Roles("invest", None, ("value", "capital")))
+
+
+def california_packs(folder: Path) -> Panel:
+    """Cigarette packs a head in 39 states, California treated from 1989 on."""
+    table = pd.read_csv(folder / "california_prop99.csv", sep=";")
+    wide = {name: table.pivot(index="Year", columns="State", values=column).to_numpy(float)[None]
+            for name, column in (("y", "PacksPerCapita"), ("did", "treated"))}  # fmt: skip
+    years = tuple(sorted(table["Year"].unique().tolist()))
+    return Panel(tuple(sorted(table["State"].unique())), years, wide, Roles("y", "did", ()))

@@ -37,30 +37,6 @@ def dummies(n: int, t: int, effects: Effects = "two-way") -> Floats:
     }[effects]  # fmt: skip
 
 
-def twoway_did(panel: Panel, regressors: tuple[str, ...] | None = None) -> ReferenceFit:
-    """Least squares with a dummy for every unit and period, on observed rows; iid, HC1, clustered errors (k = all)."""
-    names = panel.roles.regressors if regressors is None else regressors
-    n, t = len(panel.units), len(panel.periods)
-    seen = np.ones(n * t, dtype=bool) if panel.observed is None else panel.observed[0].ravel()
-    y = panel.variables[panel.roles.outcome or ""][0].ravel()[seen]
-    x = np.column_stack([panel.variables[name][0].ravel() for name in names] + [dummies(n, t)])[seen]
-    unit = np.tile(np.arange(n), t)[seen]
-    coefficients, _, rank, _ = np.linalg.lstsq(x, y)
-    e = y - x @ coefficients
-    bread = np.linalg.pinv(x.T @ x)
-    scores = x * e[:, None]
-    by_unit = np.stack([scores[unit == i].sum(axis=0) for i in range(n)])
-    nobs, free, k = len(y), len(y) - rank, len(names)
-    variance = {
-        "iid": bread * (e @ e) / free,
-        "hc1": bread @ (scores.T @ scores) @ bread * nobs / free,
-        "cluster:unit": bread @ (by_unit.T @ by_unit) @ bread * n / (n - 1) * (nobs - 1) / free,
-    }
-    se = {error: np.sqrt(np.diag(v))[:k] for error, v in variance.items()}
-    return ReferenceFit("brute force", tuple(names), coefficients[:k], se,
-                     {"r2": 1 - e @ e / np.square(y - y.mean()).sum(), "sigma2": e @ e / free})  # fmt: skip
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Stacked:
     """Stacked data: y (n,), the slopes' regressors z (n, P), nuisance regressors d (n, D), one period's W."""

@@ -90,6 +90,28 @@ def small_panel(
     )
 
 
+def located(panel: Panel, seed: int = 4, degrees: tuple[float, float] = (20.0, 15.0)) -> Panel:
+    """With coordinates of its units, within so many degrees of longitude and latitude."""
+    east, north = np.random.default_rng(seed).random((2, len(panel.units)))
+    places = {"longitude": 100.0 + degrees[0] * east, "latitude": 25.0 + degrees[1] * north}
+    return replace(panel, attributes={**panel.attributes, **places})
+
+
+def unseen(panel: Panel, *cells: tuple[object, object]) -> Panel:
+    """The panel without some cells, (periods, units) each."""
+    seen = np.ones((1, len(panel.periods), len(panel.units)), dtype=bool)
+    for periods, units in cells:
+        seen[0, periods, units] = False
+    return replace(panel, observed=seen)
+
+
+def changed(panel: Panel, name: str, at: object, value: object) -> Panel:
+    """The panel with another value of a variable in some of its cells."""
+    values = np.array(panel.variables[name])
+    values[at] = value
+    return panel.with_variables({name: values})
+
+
 def _mask(n: int, t: int, missing: int, rng: np.random.Generator) -> NDArray[np.bool_] | None:
     if not missing:
         return None

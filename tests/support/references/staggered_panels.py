@@ -67,11 +67,19 @@ def dummies(values: NDArray[np.generic]) -> Floats:
     return np.asarray((values[:, None] == np.unique(values)).astype(np.float64))
 
 
-def county_employment(folder: Path) -> Panel:
-    """Callaway and Sant'Anna's county teen employment, `y` its log, without covariates."""
+def county_employment(folder: Path, *controls: str) -> Panel:
+    """Callaway and Sant'Anna's county teen employment, `y` its log; its control is `lpop`, where asked for."""
     frame = pd.read_csv(folder / "mpdta.csv")
     frame["did"] = ((frame["first.treat"] > 0) & (frame["year"] >= frame["first.treat"])).astype(float)
     frame["county"] = frame["countyreal"].astype(int)
     frame["year"] = frame["year"].astype(int)
-    frame = frame.rename(columns={"lemp": "y"})[["county", "year", "y", "did"]]
-    return Panel.from_frame(frame, unit="county", period="year", roles=Roles("y", "did", ()))
+    frame = frame.rename(columns={"lemp": "y"})[["county", "year", "y", "did", "lpop"]]
+    return Panel.from_frame(frame, unit="county", period="year", roles=Roles("y", "did", controls))
+
+
+MINIMUM_WAGES = {  # their published effects there: never treated controls, no covariates
+    "att(2004,2004)": -0.0105, "att(2004,2005)": -0.0704, "att(2004,2006)": -0.1373, "att(2004,2007)": -0.1008,
+    "att(2006,2004)": 0.0065, "att(2006,2005)": -0.0028, "att(2006,2006)": -0.0046, "att(2006,2007)": -0.0412,
+    "att(2007,2004)": 0.0305, "att(2007,2005)": -0.0027, "att(2007,2006)": -0.0311, "att(2007,2007)": -0.0261,
+    "overall:event": -0.0772, "overall:cohort": -0.0310,
+}  # fmt: skip
