@@ -15,6 +15,7 @@ import pytest
 import panelproof as pp
 from experiments.cli import COMMANDS, run_command
 from sim.errors import BadInput
+from studies import SHORT
 
 IN_PYTHON = {  # a name of pp, or of what it returns, for every command
     "studies": "Study", "kinds": "estimator", "run": "run", "cluster": "run", "report": "diagnose",
@@ -24,21 +25,6 @@ IN_PYTHON = {  # a name of pp, or of what it returns, for every command
     "panel": "read_panel", "store": "open_store",
 }  # fmt: skip
 SHELL = {"completion"}
-
-
-FILE = """
-name = "mine"
-replications = 128
-block = 64
-worlds = 1
-
-[design]
-kind = "paper"
-controls = "none"
-
-[[estimators]]
-kind = "did"
-"""
 
 
 def study(**changes: Any) -> pp.Study:
@@ -53,12 +39,13 @@ def test_every_command_has_a_name_in_python() -> None:
 
 def test_solve_and_breakdown_find_what_the_commands_find(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text(FILE, encoding="utf-8")
+    file.write_text('name = "mine"\nworlds = 1\n' + SHORT + '[[estimators]]\nkind = "did"\n', encoding="utf-8")
     asked = ["--budget", "2048", "--precision", "0.3", "--cluster", "serial", "--json"]
     assert run_command(["solve", "power:0.8", str(file), "--for", "effect", "--out", str(tmp_path / "a"), *asked]) == 0
     theirs = (tmp_path / "a" / "answer.json").read_text()
     options: dict[str, Any] = {"budget": 2048, "precision": 0.3}
-    same = pp.Study("mine", pp.Paper(controls="none"), (pp.TwoWayDID(),), replications=128, block=64, worlds=1)
+    same = pp.Study("mine", pp.Paper(controls="none"), (pp.TwoWayDID(),), replications=128, block=64, seed=5,
+                    worlds=1)  # fmt: skip
     found = pp.solve("power:0.8", same, "effect", **options)
     assert found[0].state == "found"
     assert f'"value": {found[0].value!r}' in theirs
