@@ -500,22 +500,8 @@ def test_a_store_says_in_one_line_which_choice_was_another(
     assert ZarrStore.open(sdm_store).content_hash() == before
 
 
-def test_a_study_does_not_run_into_a_placebo_store(
-    sdm_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "s.toml").write_text('replications = 64\n[design]\nkind = "paper"\n[[estimators]]\nkind = "did"\n')
-    for dry in ([], ["--dry-run"]):
-        arguments = ["run", str(tmp_path / "s.toml"), "--cluster", "serial", "--store", str(sdm_store), *dry]
-        assert run_command(arguments) == 2
-        said = capsys.readouterr().err
-        assert "holds a placebo test of a panel, not this study" in said
-        assert len(said.splitlines()) == 1
-
-
 BAD = {
     "draws": (["--draws", "98"], "99 or more"),
-    "scheme": (["--scheme", "spce"], "did you mean 'space'"),
-    "strata": (["--scheme", "strata:prvince"], "did you mean 'province'"),
     "strata of what": (["--scheme", "strata"], "without its attribute; allowed: strata:ATTRIBUTE; name an attribute"),
     "control": (["--term", "inv"], "scheme space does not test 'inv'; allowed: did;"),
     "rho": (["--term", "rho", "--estimator", "sdm"], "does not test 'rho'; allowed: did, w_did, direct:did"),
@@ -559,7 +545,6 @@ def with_outcome(scale: float) -> Panel:
 
 NOTHING: dict[str, tuple[Panel, str, str]] = {
     "all treated": (treated_share(1.0, 1), "space", "collinear|constant|absorbed|nothing to permute"),
-    "all treated, and dates exchanged": (treated_share(1.0, 1), "mixed", "every unit is treated"),
     "one period before": (treated_share(0.5, 1), "time", "no treated unit has two periods"),
     "all at one date: dates to draw, and a real treatment that is a time effect": (
         treated_share(1.0, 3), "time", "absorbed"),

@@ -18,7 +18,7 @@ from scipy.stats import chi2, norm
 import panelproof as pp
 from estimators import LMTests, SpatialPanel
 from experiments.estimation import estimate, estimator_called, journal_tables
-from experiments.panel_spec.spec import RealPanel, spec_of
+from experiments.panel_spec.spec import RealPanel
 from experiments.references import pysal
 from experiments.tables import spatial_models
 from experiments.tables.ledger import Ledger
@@ -259,18 +259,6 @@ def of_regions(tmp_path_factory: pytest.TempPathFactory) -> Document:
     return estimate(pp.read_panel(frame, spec))
 
 
-def test_table_7_shows_the_main_cluster(of_regions: Document) -> None:
-    table_7 = next(table for table in journal_tables(of_regions) if table.name == "7a")
-    assert any("Standard errors in brackets, clustered by region" in note for note in table_7.notes)
-    at = [column.label for column in table_7.columns].index("SDM")
-    own = {item.name: item.value for item in of_regions.statistics
-           if (item.model, item.transform, item.term) == ("sdm", "direct", None)}  # fmt: skip
-    labels = {row.label: row.cells[at] for row in table_7.rows if row.cells}
-    assert labels["Wald against SAR, χ²"] == decimals(own["wald_sar:cluster:region"])
-    assert labels["Wald against SEM, χ²"] == decimals(own["wald_sem:cluster:region"])
-    assert own["wald_sar:cluster:region"] != pytest.approx(own["wald_sar"], rel=0.05)
-
-
 @pytest.mark.parametrize(
     ("asked", "ending", "label"),
     [(None, ":cluster:region", "clustered by region"), ("information", "", "from the information matrix"),
@@ -279,7 +267,8 @@ def test_table_7_shows_the_main_cluster(of_regions: Document) -> None:
 def test_the_choice_of_models_uses_the_printed_errors(
     of_regions: Document, asked: str | None, ending: str, label: str
 ) -> None:
-    notes = next(table for table in journal_tables(of_regions, asked) if table.name == "7a").notes
+    shown = next(table for table in journal_tables(of_regions, asked) if table.name == "7a")
+    notes = shown.notes
     by_f = "; the p values of Wald tests are by F, as Hotelling's T squared of so many sums" * ("cluster" in ending)
     assert any(note.startswith(f"Wald tests use the covariance of standard errors {label}{by_f}.") for note in notes)
     (chosen,) = (note for note in notes if note.startswith("Wald tests with"))
@@ -292,7 +281,10 @@ def test_the_choice_of_models_uses_the_printed_errors(
     assert min(lagrange["lm_lag_p"], lagrange["lm_err_p"]) < 0.05
     assert f"they choose the {model.upper()}" in chosen
     assert f"standard errors {label}" in chosen
+    at = [column.label for column in shown.columns].index("SDM")
+    cells = {row.label: row.cells[at] for row in shown.rows if row.cells}
     for name in ("sar", "sem"):
+        assert cells[f"Wald against {name.upper()}, χ²"] == decimals(own[f"wald_{name}{ending}"])
         assert f"{name.upper()} ({own[f'wald_{name}{ending}']:.2f}, p " in chosen
 
 
@@ -390,6 +382,7 @@ def test_spreg_recomputes_unit_effects_too(effects: tuple[Panel, Document]) -> N
 
 def test_titles_and_notes_name_the_effects(effects: tuple[Panel, Document]) -> None:
     tables = [table for table in journal_tables(effects[1]) if table.title.startswith("Spatial models of")]
+    assert not [table for table in journal_tables(effects[1]) if "every W" in table.title], "of a single W"
     titles = [table.title for table in tables]
     assert [title.partition("W knn-4, ")[2] for title in titles[:7]] == [
         "direct maximum likelihood", "Lee and Yu's transformed likelihood",
@@ -447,10 +440,6 @@ def test_slx_and_sdm_of_every_w_stand_beside_the_did() -> None:
     assert rows["W × did"][0] == ""
 
 
-def test_a_single_w_has_no_such_table(effects: tuple[Panel, Document]) -> None:
-    assert not [table for table in journal_tables(effects[1]) if "every W" in table.title]
-
-
 def test_each_cutoff_is_the_sdm_under_its_band() -> None:
     real = with_effects(cutoffs=[150, 300])
     document, panel = estimate(real), real.balanced()
@@ -470,11 +459,6 @@ def test_each_cutoff_is_the_sdm_under_its_band() -> None:
     (figure,) = [figure for figure in document.figures if figure.name == "cutoffs"]
     assert "ρ 150 km" in figure.svg
     assert all(f"{text.number(got.params[term], 3)}" in figure.svg for term in ("rho", "indirect:did"))
-
-
-def test_cutoffs_need_coordinates() -> None:
-    with pytest.raises(BadInput, match="cutoffs need coordinates"):
-        spec_of({"panel": {"unit": "u", "period": "t", "outcome": "y"}, "spatial": {"cutoffs": [1.0, 2.0]}})
 
 
 # Every number of table 7 on the committed panel against slow programs that share no code with the estimators.

@@ -264,15 +264,6 @@ def test_a_column_that_cannot_be_fitted_is_a_note(case: str) -> None:
     assert (few in ledger.notes) == ("grade" in note)
 
 
-def test_a_subsample_of_two_cities_is_a_note() -> None:
-    table = frame()
-    few = table["city"].isin(["城00", "城39"]) & table["year"].isin([2010, 2011, 2012])
-    table = table[few | (table["zone"] != "east")].assign(zone=lambda x: np.where(few[x.index], "east", x["zone"]))
-    ledger = tables_of(real_panel(table))
-    assert [note for note in ledger.notes if note.startswith("Table 4 has no column 1 (zone = east): variable 'road'")]
-    assert not ledger.failures
-
-
 def test_many_values_have_the_test_alone() -> None:
     table = frame()
     table["lot"] = table["city"].str[1:].astype(int) % 10
@@ -328,11 +319,6 @@ def test_few_clusters_all_of_them_treated_are_one_note() -> None:
     (period,) = (note for note in ledger.notes if note.startswith("Errors clustered by unit and period rest on 7"))
     assert "wild" not in period
     assert statistic(ledger, "2", 5, "clusters:unit+period") == 7
-
-
-def test_forty_cities_sixteen_of_them_treated_are_not_few() -> None:
-    ledger = tables_of(real_panel(frame(), "groups"))
-    assert not [note for note in ledger.notes if FEW in note or "rest on" in note]
 
 
 def test_clusters_that_a_value_lacks() -> None:
@@ -485,11 +471,6 @@ def test_sensitivity_stands_beside_the_effect(paper: RealPanel, of_paper: Ledger
     assert any("rho_at_zero" in note for note in of_paper.notes)
     assert any("ρ at which a × b is 0" in note for note in of_paper.notes)  # as the table calls it
     assert not any("not meaningful" in note for note in of_paper.notes)
-
-
-def test_a_share_of_no_effect_is_said_to_mean_nothing() -> None:
-    ledger = table(pp.read_panel(paper_frame(Paper(effect=0.0)), SPEC))
-    assert any("gpat: the total effect is not distinguishable from zero" in note for note in ledger.notes)
 
 
 def test_a_total_effect_whose_interval_holds_no_zero_is_distinguishable() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import get_args
 
@@ -21,8 +20,6 @@ from experiments.tables.ledger import Ledger
 from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check, Document, Record
 from sim.panel import part
 
-KEYS = ["code", "severity", "sentence", "numbers", "alternative", "difference", "se", "lower", "upper", "needed",
-        "unit", "benchmark", "answer", "false_alarm", "power", "remedy"]  # fmt: skip
 COUNTED = ("specifications", "same_sign", "significant_5", "significant_10")
 
 
@@ -113,14 +110,6 @@ def test_counts_are_those_of_the_specifications(committed: Document) -> None:
     assert figure.title == f"Effect on y in {len(ways)} specifications"
     assert f"Of {counts[0]}, {counts[1]} have its sign, {counts[2]} of them are significant at 5%" in figure.caption
     assert figure.svg.count('id="specification-curve-way-') == len(ways)
-
-
-def test_errors_that_disagree_are_named(committed: Document) -> None:
-    found = of(committed, "error-types")
-    pvalues = {r.se_type: r.pvalue for r in committed.records if (r.place, r.term) == (("2", 5), "did")}
-    assert found.numbers == pvalues
-    assert found.severity == SILENT
-    assert max(pvalues.values()) <= 0.1
 
 
 def test_residuals_of_tables_2_5_and_7(committed: Document, tmp_path: Path) -> None:
@@ -299,15 +288,6 @@ def test_without_a_treatment_only_residuals_and_controls_are_checked(tmp_path: P
     assert heads == {"residual-ar1", "pesaran-cd", "residual-moran", "residual-groups", "outcome-again", "links",
                      "missing-codes"}  # fmt: skip
     assert document.specifications == ()
-
-
-def test_json_holds_every_check_and_every_specification(committed: Document) -> None:
-    plain = json.loads(committed.to_json())
-    assert [one["code"] for one in plain["warnings"]] == [warning.name for warning in committed.warnings]
-    assert len({warning.name for warning in committed.warnings}) == len(committed.warnings)
-    assert [one["sentence"] for one in plain["warnings"]] == [warning.sentence for warning in committed.warnings]
-    assert [one["label"] for one in plain["specifications"]] == [one.label for one in committed.specifications]
-    assert all(list(one) == KEYS for one in plain["warnings"])
 
 
 def test_the_feet_of_tables_2_5_and_7_hold_the_same_numbers(committed: Document) -> None:
