@@ -17,7 +17,7 @@ COMMITTED = "committed"  # the source, among a fixture's params, that every clon
 SKIPS = {"skip", "importorskip", "xfail", "skipif"}
 ITSELF = "itself"
 
-TABLE_7 = "experiments/test_table_7_by_hand.py"
+TABLE_7 = "experiments/test_table_7.py"
 COUNTERPARTS = {
     "estimators/test_autocorrelation.py::test_cigarettes": "::test_indices_and_moments_are_those_of_esda",
     "estimators/test_bacon.py::test_teen_employment": "::test_castle_doctrine_laws",
@@ -59,13 +59,13 @@ COUNTERPARTS = {
     "experiments/test_table_synthetic.py::test_california_as_published": "::test_the_committed_panel",
     "experiments/test_table_staggered.py::test_published_numbers_of_the_minimum_wage_panel":
         "::test_columns_are_those_of_the_estimators_and_of_dummies",
-    "experiments/test_synthetic_published.py::test_published_coverage_of_the_jackknife":
+    "experiments/test_published_simulations.py::test_published_coverage_of_the_jackknife":
         "estimators/test_synthetic.py::test_estimates_and_jackknife_are_those_of_the_slow_program",
-    "experiments/test_synthetic_published.py::test_published_coverage_of_samples_drawn_anew":
+    "experiments/test_published_simulations.py::test_published_coverage_of_samples_drawn_anew":
         "estimators/test_synthetic.py::test_bootstrap_errors_are_those_of_the_slow_program",
-    "experiments/test_synthetic_published.py::test_published_rows":
+    "experiments/test_published_simulations.py::test_published_rows":
         "estimators/test_synthetic.py::test_estimates_and_jackknife_are_those_of_the_slow_program",
-    "experiments/test_twin_published.py::test_published_simulations_of_womens_wages":
+    "experiments/test_published_simulations.py::test_published_simulations_of_womens_wages":
         "::test_the_five_steps_as_a_plain_program",
     "estimators/test_spatial_panel_effects.py::test_unit_effects_on_the_cigarette_panel":
         "::test_unit_effects_equal_spreg",

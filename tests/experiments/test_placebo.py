@@ -1,4 +1,4 @@
-"""`panelproof placebo`: the study, its store, the answer and the figure."""
+"""`panelproof placebo` and permutation tests in study files: stores, answers by hand, and what is refused."""
 
 from __future__ import annotations
 

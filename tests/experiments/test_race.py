@@ -388,15 +388,6 @@ def test_a_did_that_weights_effects_wrongly_gives_way_to_imputation(tmp_path: Pa
     assert hurried.nearby == (2, 2), "one world for each worker, whatever the time"
 
 
-def test_a_did_of_spillovers_is_held_to_the_effect_on_the_treated(tmp_path: Path) -> None:
-    world = replace(STAGGERED, ramp=True, spill=0.9)
-    found = race(panel_of(world, tmp_path, effect=8.0), replications=64, kinds=("spatial-did", "imputation"))
-    for name in ("spatial-did", "imputation"):
-        assert np.isfinite(found.result(found.decisive, name).bias)
-    here = {one.estimator: one for one in found.panel}
-    assert abs(here["spatial-did"].estimate - world.att(8.0)) < abs(here["did"].estimate - world.att(8.0))
-
-
 @pytest.mark.parametrize("ramp", [False, True])
 def test_who_has_no_truth_is_said_not_to_be_judged(tmp_path: Path, *, ramp: bool) -> None:
     found = race(panel_of(replace(STAGGERED, ramp=ramp), tmp_path, effect=8.0), replications=64, kinds="spatial")

@@ -1,4 +1,4 @@
-"""Searches on studies whose answer is known by formula, and what the commands say, keep and refuse."""
+"""Searches whose answer is known by formula: which way they go, where they begin, what commands say and refuse."""
 
 from __future__ import annotations
 

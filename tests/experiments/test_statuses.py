@@ -1,4 +1,4 @@
-"""How a fit ended, from the fit to the reports; and workers that are not like the client."""
+"""How a fit ended, from the fit to the reports; missing event times that are no failure; workers unlike the client."""
 
 from __future__ import annotations
 

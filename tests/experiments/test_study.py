@@ -1,4 +1,4 @@
-"""Studies: what makes two of them the same, how they travel with jobs, and blocks that cannot be run."""
+"""Studies, of parts and from files too: what makes two of them the same, and how they travel with jobs."""
 
 from __future__ import annotations
 

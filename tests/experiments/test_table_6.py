@@ -251,17 +251,6 @@ def test_a_map_of_polygons_is_drawn(tmp_path: Path) -> None:
     assert "(b) Local Moran" in ledger.figures[0].caption
 
 
-def test_without_places_there_is_a_scatter_plot_alone(tmp_path: Path, real: RealPanel) -> None:
-    rows, columns = np.nonzero(real.panel.weights["knn-4"].dense)
-    units = np.array(real.panel.units)
-    edges = pd.DataFrame({"focal": units[rows], "neighbor": units[columns], "weight": 1.0})
-    edges.to_csv(tmp_path / "w.csv", index=False)
-    found = table_6(read(tmp_path, PANEL + '[[weights]]\nkind = "file"\npath = "w.csv"\n'))
-    assert "(b)" not in found.figures[0].caption
-    assert "Local Moran" in found.figures[0].caption
-    assert found.records[0].estimate == pytest.approx(table_6(real).records[0].estimate, rel=1e-12)
-
-
 def test_notes_on_draws(real: RealPanel, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too few for the map, or for Holm's p values (those of the spec are just enough); what the last row exchanges."""
     assert any('The row "All periods" shows the permutation of whole histories' in note for note in ledger.notes)

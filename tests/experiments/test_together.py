@@ -1,4 +1,4 @@
-"""Clients that fill one store together: each block once, whoever is killed; one hash; nothing of others is touched."""
+"""Clients that fill one store together, and shards that `merge` joins: each block once, one hash, nothing is lost."""
 
 from __future__ import annotations
 

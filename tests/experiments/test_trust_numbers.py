@@ -1,4 +1,4 @@
-"""The numbers behind `panelproof trust`: power curves, budgets, statistics and p values, and pages of known worlds."""
+"""The numbers behind `panelproof trust`: power curves, budgets, statistics, what twins say, by slow loops."""
 
 from __future__ import annotations
 

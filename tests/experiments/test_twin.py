@@ -118,23 +118,18 @@ def test_the_command_prints_the_same_numbers(folder: Path, whole: Twin, capsys: 
     assert "Rankings of estimators can mislead" in printed
 
 
-def test_what_is_kept_real_is_in_every_draw(folder: Path, whole: Twin) -> None:
+def test_what_is_kept_real_is_in_every_draw_and_the_effect_is_the_estimate(folder: Path, whole: Twin) -> None:
     real = pp.read_panel(folder / "panel.csv", folder / "spec.toml").panel
+    own = dict(TwoWayDID()(real).params)
+    assert whole.design.effect.size_of_units == pytest.approx(own["did"], rel=1e-10)
+    effects = {item.name: item.effect for item in whole.design.covariates}
+    assert effects == pytest.approx({name: own[name] for name in ("road", "book")}, rel=1e-10)
     for one in whole.all:
         drawn = one.design.draw(Streams(1).tile(0, 2)).panel
         for name in ("did", "road", "book"):
             np.testing.assert_array_equal(drawn.variables[name], real.variables[name])
         assert drawn.weights["knn-4"].digest == real.weights["knn-4"].digest
         assert drawn.variables["y"].shape == (2, 9, 36)
-
-
-def test_the_effect_is_the_estimate_of_the_very_estimator(folder: Path, whole: Twin) -> None:
-    real = pp.read_panel(folder / "panel.csv", folder / "spec.toml").panel
-    estimates = TwoWayDID()(real, Streams(1))
-    own = dict(zip(estimates.terms, estimates.estimate[0], strict=True))
-    assert whole.design.effect.size_of_units == pytest.approx(own["did"], rel=1e-10)
-    effects = {item.name: item.effect for item in whole.design.covariates}
-    assert effects == pytest.approx({name: own[name] for name in ("road", "book")}, rel=1e-10)
 
 
 @pytest.mark.parametrize("method", ["parametric", "factor", "residual"])

@@ -1,4 +1,4 @@
-"""A twin of a twin returns its parameters; twins without an effect; their covariates and prosperity."""
+"""A twin of a twin returns its parameters; statistics of twins by plain loops; bands that real values are held to."""
 
 from __future__ import annotations
 

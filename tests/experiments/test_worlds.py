@@ -1,4 +1,4 @@
-"""Studies of several worlds: the same bits however they are cut, what a study says of them, and honest errors."""
+"""Studies of several worlds, and who draws what in a study: bits do not depend on how it is cut; honest errors."""
 
 from __future__ import annotations
 

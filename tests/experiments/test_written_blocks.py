@@ -1,4 +1,4 @@
-"""Blocks that workers write themselves: the same store, kills included, and refusals of folders that are not shared."""
+"""Blocks that workers write themselves or the client behind the computation, and what a run says of its progress."""
 
 from __future__ import annotations
 

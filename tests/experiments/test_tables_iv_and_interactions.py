@@ -1,4 +1,4 @@
-"""Tables I and I2 and [iv] of a spec: numbers are those of the estimators, words are plain, careless specs one line."""
+"""Tables I, I2, M, D and T: numbers are those of the estimators, words are plain, careless specs one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables 1 to 4 on small panel files: against pandas, linearmodels and dummies, and what they say when they cannot."""
+"""Tables 1 to 5 on small panels: against pandas, linearmodels and dummies, and what they say when they cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published calibrated simulations of women's wages, and the same steps as a plain program on a made-up panel."""
+"""The published calibrated simulations of women's wages, by DID and by synthetic estimators."""
 
 from __future__ import annotations
 
@@ -111,6 +111,7 @@ def test_chances_are_those_of_the_plain_logit(made: Path, plain: made_twins.Five
 # Synthetic estimators in the published calibrated simulations.
 
 
+# Full sizes take minutes: `REPLICATIONS=4000 DRAWN_ANEW=400 pytest --timeout 0`, or `tests/campaigns/run.py synthetic`.
 REPLICATIONS = int(os.environ.get("REPLICATIONS", "1000"))  # of RMSE and bias; the promise is of 4,000
 DRAWN_ANEW = int(os.environ.get("DRAWN_ANEW", "40"))  # of coverage by samples drawn anew; 400 as published
 NEAR = 3.0
