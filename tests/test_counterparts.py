@@ -50,12 +50,9 @@ COUNTERPARTS = {
     "experiments/test_init_spec.py::test_real_panels": "::test_the_committed_panel",
     "experiments/test_table_6.py::test_cigarettes": "::test_every_year_is_that_of_esda",
     "experiments/test_table_7.py::test_cities_equal_spreg_with_time_dummies": ITSELF,
-    "experiments/test_table_7.py::test_effects_say_how_their_errors_are_made": ITSELF,
-    "experiments/test_table_7.py::test_every_column_has_its_place_weights_and_errors": ITSELF,
     "experiments/test_table_7.py::test_likelihood_ratios_of_cigarettes":
         f"{TABLE_7}::test_likelihood_ratios_have_a_degree_of_freedom_a_regressor",
     "experiments/test_table_7.py::test_lm_tests_of_cigarettes": f"{TABLE_7}::test_lm_tests_have_one_degree_of_freedom",
-    "experiments/test_table_7.py::test_notes_on_cities": ITSELF,
     "experiments/test_table_synthetic.py::test_california_as_published": "::test_the_committed_panel",
     "experiments/test_table_staggered.py::test_published_numbers_of_the_minimum_wage_panel":
         "::test_columns_are_those_of_the_estimators_and_of_dummies",

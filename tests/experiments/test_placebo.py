@@ -98,25 +98,6 @@ def test_a_store_resumes_grows_and_needs_no_file(
     assert "differs" not in capsys.readouterr().out
 
 
-def test_the_answer_is_that_of_the_permutation_test(real: RealPanel) -> None:
-    """Other draws, the same distributions: p and interval within their Monte Carlo errors, the estimate equal."""
-    ask = question(real, draws=2000)
-    found = answer(ask, run(ask.study))
-    test = PermutationTest.of(TwoWayDID(errors=("cluster:unit",)), draws=2000)(real.panel)
-    assert found.estimate == pytest.approx(test.estimate[0, 0], abs=1e-12)
-    assert abs(found.permutation_p - test.pvalue[0, 0, 0]) <= 4 * np.sqrt(2) * max(found.mcse, 1 / 2000)
-    assert found.lower == pytest.approx(test.lower[0, 0, 0], abs=0.08 * (found.upper - found.lower))
-    studentised = answer(replace(ask, statistic="studentised"), run(ask.study))
-    assert np.isnan(studentised.lower)
-    assert "raw statistic" in studentised.no_interval
-
-
-def printed(found: PlaceboAnswer) -> str:
-    out = io.StringIO()
-    print_placebo(found, Console(file=out, width=200, color_system=None))
-    return out.getvalue()
-
-
 @pytest.mark.parametrize("scheme", ["space", "blocks", "blocks:7", "mixed", "mixed:restricted", "time"])
 def test_every_scheme_answers_and_says_which_units_keep_their_treatment(real: RealPanel, scheme: str) -> None:
     ask = question(real, scheme=scheme, draws=99)
@@ -135,6 +116,12 @@ def test_every_scheme_answers_and_says_which_units_keep_their_treatment(real: Re
         assert found.staying == (stay.sum(), (stay & ever).sum())
         assert found.document["units_that_stay"] == stay.sum()
         assert any("in every placebo" in note for note in found.notes) == bool(stay.any()) == (scheme == "blocks:7")
+
+
+def printed(found: PlaceboAnswer) -> str:
+    out = io.StringIO()
+    print_placebo(found, Console(file=out, width=200, color_system=None))
+    return out.getvalue()
 
 
 def with_shocks_of_groups(folder: Path, size: float) -> RealPanel:
@@ -322,6 +309,10 @@ def test_raw_and_studentised_p_values_are_those_of_their_own_statistic(
         assert found.mcse == pytest.approx(np.sqrt(found.permutation_p * (1 - found.permutation_p) / DRAWS))
         assert found.document["permutation_pvalue"] == found.permutation_p
         assert "placebos could not" not in printed(found)
+    assert raw.estimate == pytest.approx(estimates[0], abs=1e-12)
+    assert raw.lower < raw.estimate < raw.upper
+    assert np.isnan(studentised.lower)
+    assert "raw statistic" in studentised.no_interval
     own = 2 * stats.t.sf(np.abs(t), 29)  # each placebo's own t test
     np.testing.assert_allclose(raw.own_pvalues, own[1:], rtol=1e-7)
     assert raw.pvalue == pytest.approx(own[0], rel=1e-7)

@@ -440,9 +440,6 @@ def test_wrong_in_the_spec_or_for_this_panel(name: str, tmp_path: Path) -> None:
 def test_all_problems_at_once(tmp_path: Path) -> None:
     spec = "[robustness]\nlag = 0\nwindows = [[2005, 2003]]\n[robustness.psm]\nmethods = []\ncaliper = -1\n"
     assert len(problems(tmp_path, spec)) == 4  # also of the keys beside one of the wrong kind
-    spec = '[robustness]\nwindows = [[2005, 2003]]\nwinsorize = [1, 0]\npolicies = ["eip"]\n'
-    spec += "[robustness.psm]\nmethods = []\n"
-    assert len(problems(tmp_path, spec)) == 4
     panel = '[robustness]\nwindows = [[1999, 2003], [2001, 2003]]\nlag = 9\nexclude = { city = ["c9", "z"] }\n'
     assert len(problems(tmp_path, panel + "[robustness.psm]\nyears = [1990, 1991]\n")) == 6
 

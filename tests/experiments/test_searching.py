@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -296,12 +296,19 @@ LAYOUTS = {"did": Layout(("did",), ("iid", "cluster:unit"), (), {"did": "att"}),
            "bare": Layout(("constant",), (), (), {})}  # fmt: skip
 
 
-def noisy(function: Callable[[float], float], seed: int, *, start: tuple[float, ...] = ()) -> Any:
-    """A measure with normal noise; start: what the first measurements of the first x are."""
+def noisy(
+    function: Callable[[float], float], seed: int, *, start: Sequence[float] = (), least: float = -math.inf,
+    most: float = math.inf,
+) -> Callable[[float, int], SearchPoint]:  # fmt: skip
+    """A measure whose noise at one x is that of a sum over its replications, as in a store that grows; start: what the
+    first measurements are."""
     left = [*start]
 
     def measure(x: float, n: int) -> SearchPoint:
-        noise = NOISE * np.random.default_rng([seed, abs(hash((x, n))) % 2**32]).standard_normal() / math.sqrt(n)
+        if not least <= x <= most:
+            raise bad(f"x = {x}", where="test", allowed="inside", remedy="move it")
+        rng = np.random.default_rng([seed, abs(hash(x)) % 2**32])
+        noise = NOISE * rng.standard_normal(n).mean()
         return SearchPoint(x, left.pop(0) if left else function(x) + noise, NOISE / math.sqrt(n), n)
 
     return measure
@@ -676,20 +683,6 @@ def test_answers_that_are_none_say_where_the_search_was() -> None:
 # The stochastic root search on functions whose root is known, measured with noise of known size.
 
 
-def noisy_sums(function: Callable[[float], float], seed: int, least: float = -math.inf,
-          most: float = math.inf) -> Callable[[float, int], SearchPoint]:  # fmt: skip
-    """A measure whose noise at one x is that of a sum over its replications, as in a store that grows."""
-
-    def measure(x: float, n: int) -> SearchPoint:
-        if not least <= x <= most:
-            raise bad(f"x = {x}", where="test", allowed="inside", remedy="move it")
-        rng = np.random.default_rng([seed, abs(hash(x)) % 2**32])
-        noise = NOISE * rng.standard_normal(n).mean()
-        return SearchPoint(x, function(x) + noise, NOISE / math.sqrt(n), n)
-
-    return measure
-
-
 CASES = {
     "a line": (lambda x: 2.8 * x - 2.8, Limits(0.0, 0.1, factor=2.0), 1.0),
     "a small slope": (lambda x: 0.8 * x - 0.8, Limits(0.0, 0.05), 1.0),
@@ -706,7 +699,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_intervals_hold_the_root_in_95_of_100_searches(name: str) -> None:
     function, limits, root = CASES[name]
-    found = [search(noisy_sums(function, seed), limits, 0) for seed in range(200)]
+    found = [search(noisy(function, seed), limits, 0) for seed in range(200)]
     assert {item.state for item in found} == {"found"}
     hits = [item.lower <= root <= item.upper for item in found]
     assert abs(np.mean(hits) - 0.95) < 4 * math.sqrt(0.95 * 0.05 / 200), np.mean(hits)
@@ -718,7 +711,7 @@ def test_intervals_hold_the_root_in_95_of_100_searches(name: str) -> None:
 
 def test_values_that_are_not_allowed_are_gone_around() -> None:
     """From 0 by steps of .3 and 1.2: 1.2 is not allowed, the root at .9 lies between."""
-    found = search(noisy_sums(lambda x: 5 * (x - 0.9), 4, most=0.999), Limits(0.0, 0.3, factor=4.0), 0)
+    found = search(noisy(lambda x: 5 * (x - 0.9), 4, most=0.999), Limits(0.0, 0.3, factor=4.0), 0)
     assert found.state == "found"
     assert found.lower <= 0.9 <= found.upper
     assert max(point.x for point in found.points) < 1
@@ -726,7 +719,7 @@ def test_values_that_are_not_allowed_are_gone_around() -> None:
 
 def test_a_window_that_reaches_beyond_what_is_allowed() -> None:
     """The root lies at the edge: the far end of its window, 1 and more, is left out."""
-    found = [search(noisy_sums(lambda x: 20 * (x - 0.98), seed, most=0.9999), Limits(0.0, 0.3, precision=0.05), 0)
+    found = [search(noisy(lambda x: 20 * (x - 0.98), seed, most=0.9999), Limits(0.0, 0.3, precision=0.05), 0)
              for seed in range(100)]  # fmt: skip
     assert {item.state for item in found} == {"found"}
     assert np.mean([item.lower <= 0.98 <= item.upper for item in found]) > 0.95 - 4 * math.sqrt(0.95 * 0.05 / 100)

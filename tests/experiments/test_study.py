@@ -102,14 +102,6 @@ def test_every_fault_of_a_study_file_is_said_at_once(tmp_path: Path) -> None:
     assert all(line.startswith(words) for line, words in zip(said, expected, strict=True)), said
 
 
-def test_a_study_file_that_is_not_there_or_no_toml(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"mine\.toml; there is no such file; allowed: a study file"):
-        Study.from_toml(tmp_path / "mine.toml")
-    (tmp_path / "mine.toml").write_text("[design\n")
-    with pytest.raises(BadInput, match=r"is not valid TOML: .*line 1"):
-        Study.from_toml(tmp_path / "mine.toml")
-
-
 def test_absurd_sizes_are_refused_before_anything_of_that_size_is_made() -> None:
     """Some 27 million cells took the memory of the machine; 15 million blocks as many marks."""
     dials = ("effect", "sigma", "heterogeneity")

@@ -85,6 +85,11 @@ def of_cities(cities: RealPanel) -> Ledger:
     return table(cities)
 
 
+@pytest.fixture(scope="module")
+def of_made() -> Ledger:
+    return table(pp.read_panel(made_cities.frame(), MADE))
+
+
 @pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
 def test_cities_equal_spreg_with_time_dummies(cities: RealPanel, of_cities: Ledger, model: str) -> None:
     theirs = pysal.spatial_panel(cities.panel, model, weights="knn-6")  # type: ignore[arg-type]
@@ -95,36 +100,19 @@ def test_cities_equal_spreg_with_time_dummies(cities: RealPanel, of_cities: Ledg
     assert values(of_cities, model, "direct", "knn-6")["loglik"] == pytest.approx(theirs.statistics["loglik"], rel=1e-9)
 
 
-def test_every_column_has_its_place_weights_and_errors(of_cities: Ledger) -> None:
-    assert not of_cities.failures
-    columns = {(r.table, r.column, r.model, r.transform, r.weights) for r in of_cities.records}
+def test_every_column_has_its_place_weights_errors_and_notes(of_made: Ledger) -> None:
+    assert not of_made.failures
+    columns = {(r.table, r.column, r.model, r.transform, r.weights) for r in of_made.records}
     knn = [("7", column, model, transform, "knn-6") for column, model in enumerate(MODELS, 1)
            for transform in ("direct", "lee-yu")]  # fmt: skip
     distance = [("7", column, model, "direct", "inverse-distance") for column, model in enumerate(MODELS, 1)]
     assert columns == {*knn, *distance}
     asked = ["information", "hessian", "qmle", "cluster:province", "driscoll-kraay", "conley:300"]
     for model in MODELS:
-        own = records(of_cities, model=model, transform="direct", weights="knn-6", term="did")
+        own = records(of_made, model=model, transform="direct", weights="knn-6", term="did")
         assert [record.se_type for record in own] == asked
         assert all(record.se is not None and record.se > 0 for record in own)
-
-
-def test_effects_say_how_their_errors_are_made(of_cities: Ledger) -> None:
-    simulated = records(of_cities, se_type="simulation")
-    assert {record.effects_method for record in simulated} == {"simulation"}
-    assert {record.term.partition(":")[0] for record in simulated} == set(KINDS)
-    rest = [record for record in of_cities.records if record.se_type != "simulation"]
-    for record in rest:
-        assert record.effects_method == ("delta" if record.term.partition(":")[0] in KINDS else None)
-    for kind in KINDS:
-        pair = {"model": "sdm", "transform": "lee-yu", "weights": "knn-6", "term": f"{kind}:did"}
-        delta, drawn = (one(of_cities, se_type=name, **pair) for name in ("information", "simulation"))
-        assert drawn.estimate == delta.estimate
-        assert drawn.se == pytest.approx(delta.se, rel=0.2)  # 199 draws
-
-
-def test_notes_on_cities(of_cities: Ledger) -> None:
-    notes = "\n".join(of_cities.notes)
+    notes = "\n".join(of_made.notes)
     assert ("Weights inverse-distance: there are no Lee-Yu columns, because the transformation needs rows that sum to "
             "one. In SEM, SDEM and SAC the period effects stand outside of the filter") in notes  # fmt: skip
     assert "Weights knn-6: there are no Lee-Yu" not in notes
@@ -133,6 +121,20 @@ def test_notes_on_cities(of_cities: Ledger) -> None:
     for column in ("knn-6, direct", "knn-6, lee-yu", "inverse-distance, direct"):
         assert f"Weights {column}: LR tests reject SAR" in notes
     assert "LR statistics compare log-likelihoods of one W and one transform" in notes
+
+
+def test_effects_say_how_their_errors_are_made(of_made: Ledger) -> None:
+    simulated = records(of_made, se_type="simulation")
+    assert {record.effects_method for record in simulated} == {"simulation"}
+    assert {record.term.partition(":")[0] for record in simulated} == set(KINDS)
+    rest = [record for record in of_made.records if record.se_type != "simulation"]
+    for record in rest:
+        assert record.effects_method == ("delta" if record.term.partition(":")[0] in KINDS else None)
+    for kind in KINDS:
+        pair = {"model": "sdm", "transform": "lee-yu", "weights": "knn-6", "term": f"{kind}:did"}
+        delta, drawn = (one(of_made, se_type=name, **pair) for name in ("information", "simulation"))
+        assert drawn.estimate == delta.estimate
+        assert drawn.se == pytest.approx(delta.se, rel=0.2)  # 199 draws
 
 
 def by_file(folder: Path, edges: pd.DataFrame, **panel: Any) -> dict[str, Any]:

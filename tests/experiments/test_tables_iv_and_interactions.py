@@ -210,14 +210,6 @@ def test_an_endogenous_column_that_is_no_control_is_added() -> None:
     assert b.estimate == pytest.approx(0.6, abs=0.2)
 
 
-def test_other_programs_find_the_same() -> None:
-    found = estimate(real_of(cities()))
-    asked = [item for item in found.cross_check if item.table == "I"]
-    assert {item.what for item in asked} == {"estimates", "errors iid", "errors hc1", "errors cluster:unit"}
-    assert all(item.compared == 17 if item.what == "estimates" else item.compared >= 14 for item in asked)
-    assert max(item.largest for item in asked) < 1e-8
-
-
 def test_errors_that_2sls_lacks_are_named() -> None:
     found = estimate(real_of(cities(), inference={"draws": 99, "errors": ["driscoll-kraay", "wild:unit"]}))
     kinds = {record.se_type for record in found.records if record.table == "I"}
@@ -381,16 +373,6 @@ def test_tables_say_what_they_hold() -> None:
     assert any("column 3: still does not change within units" in note for note in interactions().notes)
     assert list(rows("D"))[:3] == ["eip, rich = 1", "eip, rich = 2", "Triple difference"]
     assert any(note.startswith("rich groups units by road in 2006: 1 up to") for note in interactions().notes)
-
-
-def test_figures_hold_the_line_and_its_band() -> None:
-    figures = {figure.name: figure for figure in interactions().figures}
-    assert {"marginal-effect-1", "marginal-effect-2", "marginal-effect-3"} <= set(figures)
-    figure = figures["marginal-effect-1"]
-    assert figure.svg.startswith("<svg")
-    assert "pointwise 95% intervals, errors clustered by unit" in figure.caption
-    again = pp.estimate(read(moderation={"by": ["inv"]}))
-    assert {one.name: one.svg for one in again.figures}["marginal-effect-1"] == figure.svg
 
 
 def test_few_cities_with_gaps() -> None:

@@ -266,38 +266,6 @@ def test_means_have_the_coefficients_and_clustered_errors_of_the_rows(weight: st
     assert f"{len(frame):,} rows are collapsed to 105 unit-periods" in real.notes[0]
 
 
-def test_collapsed_rows_serve_tables_of_instruments_moderators_and_groups() -> None:
-    """Coefficients of 2SLS, of a product and of a triple difference are those of the people."""
-    frame = people().assign(side=lambda rows: rows["province"].isin(["p0", "p1"]).map({True: "a", False: "b"}))
-    of_cell = frame.groupby(["city", "year"], sort=False).ngroup().to_numpy()
-    rng = np.random.default_rng(5)
-    z, v = (rng.standard_normal(of_cell.max() + 1)[of_cell] for _ in range(2))
-    frame["z"], frame["dose"] = z, z + v
-    frame["pay"] = np.log(frame["wage"]) + 0.4 * frame["dose"] + v
-    frame.attrs = {"file": "people.csv", "first_row": 2}
-    panel = PEOPLE | {"outcome": "pay", "controls": ["dose"], "groups": ["side"]}
-    spec = spec_of({"panel": panel, "collapse": {}, "iv": {"endogenous": "dose", "instruments": ["z"]},
-                    "moderation": {"by": ["rain"]}, "ddd": {"group": "side"}})  # fmt: skip
-    found = estimate(real_panel_of(frame, spec))
-    mine = {(record.table, record.column, record.term): record.estimate for record in found.records}
-    policy, dose, rain = (frame[name].to_numpy(np.float64) for name in ("policy", "dose", "rain"))
-    city = pd.get_dummies(frame["city"], dtype=float).to_numpy()
-    year = pd.get_dummies(frame["year"], dtype=float).to_numpy()
-    b = (frame["side"] == "b").to_numpy()[:, None]
-    y, both = frame["pay"].to_numpy(), np.column_stack([city, year[:, 1:]])
-
-    def slopes(*columns: np.ndarray) -> np.ndarray:
-        return np.linalg.lstsq(np.column_stack(columns), y, rcond=None)[0]
-
-    first = np.column_stack([z, policy, both])
-    fitted = first @ np.linalg.lstsq(first, dose, rcond=None)[0]
-    assert mine["I", 2, "dose"] == pytest.approx(slopes(fitted, policy, both)[0], rel=1e-8)
-    product = slopes(policy, policy * (rain - rain.mean()), rain, dose, both)
-    assert [mine["M", 1, "did"], mine["M", 1, "did x rain"]] == pytest.approx(product[:2], rel=1e-8)
-    triple = slopes(policy, policy * b[:, 0], dose, city, (year * b)[:, 1:], (year * ~b)[:, 1:])
-    assert [mine["D", 1, "did"], mine["D", 1, "did x b"]] == pytest.approx(triple[:2], rel=1e-8)
-
-
 def test_lags_are_of_means_and_logs_of_rows() -> None:
     panel = PEOPLE | {"outcome": "ln_wage", "controls": ["before"]}
     spec = spec_of({"panel": panel, "collapse": {},
