@@ -21,18 +21,10 @@ from scipy import stats
 from estimators import Estimates, Layout, SpatialPanel, Status, TwoWayDID
 from estimators.core.hypotheses import permutation_p_values
 from estimators.permutation import PermutationTest
+from experiments import placebo
 from experiments.cli import run_command
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
-from experiments.placebo import (
-    SHIFT,
-    PlaceboAnswer,
-    PlaceboQuestion,
-    answer,
-    centre_notes,
-    check_fits,
-    print_placebo,
-    question,
-)
+from experiments.placebo import PlaceboAnswer, PlaceboQuestion, answer, centre_notes, question
 from experiments.run.reporting import facts_of
 from experiments.run.runner import run
 from experiments.study import Study
@@ -120,7 +112,7 @@ def test_every_scheme_answers_and_says_which_units_keep_their_treatment(real: Re
 
 def printed(found: PlaceboAnswer) -> str:
     out = io.StringIO()
-    print_placebo(found, Console(file=out, width=200, color_system=None))
+    placebo.print_placebo(found, Console(file=out, width=200, color_system=None))
     return out.getvalue()
 
 
@@ -302,7 +294,7 @@ def test_raw_and_studentised_p_values_are_those_of_their_own_statistic(
     assert studentised.permutation_p == pytest.approx(share(t), abs=1e-12)
     assert abs(share(t) - share(estimates)) > 5 / DRAWS  # the two are not the same by chance
     np.testing.assert_allclose(raw.placebos, estimates[1:], rtol=1e-8)
-    slopes = next(iter(records.blocks(0))).estimates[SHIFT].estimate[:, 0]
+    slopes = next(iter(records.blocks(0))).estimates[placebo.SHIFT].estimate[:, 0]
     np.testing.assert_allclose(slopes, by_hand(ask, "did as it was")[0][1:], rtol=1e-9)
     for found in (raw, studentised):
         assert found.share_as_large == pytest.approx((found.permutation_p * (DRAWS + 1) - 1) / DRAWS)
@@ -432,7 +424,7 @@ def test_a_panel_without_a_fit_is_no_answer(small: RealPanel, monkeypatch: pytes
 
     monkeypatch.setattr(TwoWayDID, "solve", solve)
     with pytest.raises(ValueError, match="the search for the optimum did not converge"):
-        check_fits(ask)
+        placebo.check_fits(ask)
 
 
 # `panelproof placebo`: what is refused, in one line and before anything is drawn or written.

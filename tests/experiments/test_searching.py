@@ -29,14 +29,11 @@ from experiments.search.searches import breaking, needed, replications_for, solv
 from experiments.search.solve import (
     BLOCK,
     Search,
-    SearchAnswer,
     SearchQuestion,
     breakdown,
-    check_possible,
     dial_of,
     evaluator_of,
     frontier,
-    main_error,
     question_of,
     solve,
 )
@@ -518,7 +515,9 @@ def test_what_cannot_be_is_refused_before_anything_is_fitted(monkeypatch: pytest
             breakdown(evaluator_of(study, measure, None), dial, options)
         assert said in str(error.value)
         assert len(error.value.problems) == 1
-    check_possible(evaluator_of(none, "power:0.8", None), "effect.size", [{}], Search())  # the effect is the dial
+    points.check_possible(
+        evaluator_of(none, "power:0.8", None), "effect.size", [{}], Search()
+    )  # the effect is the dial
 
 
 @pytest.mark.parametrize(
@@ -594,7 +593,7 @@ def test_fits_that_lack_a_measure_are_found_on_one_tile(monkeypatch: pytest.Monk
      (("information",), "information"), ((), ""), (("wild:unit", "iid"), "wild:unit")],
 )  # fmt: skip
 def test_the_error_type_that_answers_are_about(errors: tuple[str, ...], main: str) -> None:
-    assert main_error(errors) == main
+    assert points.main_error(errors) == main
 
 
 def test_answers_say_their_error_type() -> None:
@@ -672,7 +671,7 @@ def test_the_spread_of_few_worlds_is_known_as_their_number_says(
 
 
 def test_answers_that_are_none_say_where_the_search_was() -> None:
-    answer = SearchAnswer("the size of did by did (iid errors) rises above 5%", "errors.serial", {}, "tied", 0.0,
+    answer = points.SearchAnswer("the size of did by did (iid errors) rises above 5%", "errors.serial", {}, "tied", 0.0,
                           math.nan, math.nan, None, 8192, (), " There it is 5.1%.")  # fmt: skip
     assert answer.sentence == (
         "The size of did by did (iid errors) rises above 5% at errors.serial = 0, where the search begins, or so near "

@@ -549,10 +549,7 @@ def test_wald_tests(printed: tuple[int, Panel, Ledger], transform: str) -> None:
     twin = slow(REGRESSORS[k], "w", "sdm", transform)
     theta = twin.estimate[: 2 * k + 2]
     covariance = brute_force.covariance(panel_of(REGRESSORS[k], "w"), "sdm", transform)  # type: ignore[arg-type]
-    restrictions = {
-        "sar": lambda at: at[k : 2 * k],
-        "sem": lambda at: at[k : 2 * k] + at[2 * k] * at[:k],
-    }
+    restrictions = {"sar": lambda at: at[k : 2 * k], "sem": lambda at: at[k : 2 * k] + at[2 * k] * at[:k]}
     got = statistics(ledger, "sdm", transform, "w")
     for smaller, g in restrictions.items():
         steps = 1e-6 * np.eye(theta.size)

@@ -116,9 +116,7 @@ def test_statistics_are_those_of_the_estimator(two_dates: tuple[RealPanel, dict[
         assert periods == pytest.approx(told["effective_periods"][0] or np.nan, abs=6e-4, nan_ok=True)
 
 
-def test_weights_are_means_over_dates_by_treated_cells(
-    two_dates: tuple[RealPanel, dict[str, JournalTable]],
-) -> None:
+def test_weights_are_means_over_dates_by_treated_cells(two_dates: tuple[RealPanel, dict[str, JournalTable]]) -> None:
     panel = two_dates[0].panel
     for name, axis in (("C2", 0), ("C3", 1)):
         found = cells(two_dates[1][name])

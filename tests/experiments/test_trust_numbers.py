@@ -25,26 +25,16 @@ from experiments.checks.check import statistics_of
 from experiments.checks.trends import _pretrend
 from experiments.run.runner import run
 from experiments.study import Study
+from experiments.trust import evidence
 from experiments.trust.evidence import (
-    LEAST,
-    MOST,
     Benchmarks,
-    Evidence,
     MeasureWithError,
     Nearby,
-    Rehearsal,
-    SimulatedStudy,
     TermFits,
     calibrated,
     detected,
     effects_of,
-    fits_of,
-    rejections,
-    seconds_of,
     shared_out,
-    statistic_of,
-    timed,
-    within_level,
 )
 from experiments.trust.trust import Trust, trust
 from results.diagnosis import measures
@@ -85,27 +75,27 @@ def test_the_interval_of_the_detectable_effect_covers_it() -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("2m", 120), ("1h", 3600), ("7", 7), ("1.5 min", 90)])
 def test_budgets_are_times(text: str, seconds: float) -> None:
-    assert seconds_of(text) == seconds
+    assert evidence.seconds_of(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["0", "0s", "-3s", "soon", "", "5d"])
 def test_other_budgets_are_refused(text: str) -> None:
     with pytest.raises(BadInput, match="budget"):
-        seconds_of(text)
+        evidence.seconds_of(text)
 
 
 def test_a_budget_is_shared_out_within_its_bounds() -> None:
     costs = {"a": (9, 1e-3), "b": (2, 1e-3), "c": (2, 1.0)}
     counts = shared_out(costs, 60.0)
-    assert counts == {"a": 3968, "b": 5952, "c": LEAST}
+    assert counts == {"a": 3968, "b": 5952, "c": evidence.LEAST}
     assert all(count % 64 == 0 for count in shared_out(costs, 1e6).values())
-    assert shared_out(costs, 1e6)["b"] <= MOST
+    assert shared_out(costs, 1e6)["b"] <= evidence.MOST
     assert shared_out(costs, 60.0, workers=2)["a"] > counts["a"]
 
 
 def test_the_pilot_is_timed_after_a_first_round() -> None:
     with mock.patch("experiments.trust.evidence.run") as made:
-        assert timed(quick_study(1024), 128) >= 0
+        assert evidence.timed(quick_study(1024), 128) >= 0
     assert [call.args[0].replications for call in made.call_args_list] == [64, 128]
 
 
@@ -122,7 +112,7 @@ def test_errors_of_pages_allow_for_the_worlds_of_twins() -> None:
     assert found.mcse == pytest.approx(np.sqrt(3 / 8 * 5 / 8 / 7), rel=0.01)
     shares = [MeasureWithError(0.05, 0.02, 1000), MeasureWithError(0.5, np.sqrt(0.25 / 1000), 1000)]
     study = SimpleNamespace(effects=(0.0, 1.0), measure=lambda name, error, cell: shares[cell])
-    _, rejected, counts = rejections(cast(SimulatedStudy, study), "iid")
+    _, rejected, counts = evidence.rejections(cast(evidence.SimulatedStudy, study), "iid")
     np.testing.assert_allclose(counts, 1000 / ((0.02**2 / (0.05 * 0.95 / 1000) + 1) / 2))
     np.testing.assert_allclose(rejected / counts, [0.05, 0.5])
 
@@ -130,7 +120,7 @@ def test_errors_of_pages_allow_for_the_worlds_of_twins() -> None:
 def test_a_statistic_is_t_or_what_p_says() -> None:
     """-1 with p = .05 and no error: -1.96; half of p lies in each tail."""
     estimate, se = np.array([3.0, -1.0, 1.0, 2.0]), np.array([2.0, np.nan, np.nan, np.nan])
-    found = statistic_of(estimate, se, np.array([0.9, 0.05, 0.3173105, np.nan]))
+    found = evidence.statistic_of(estimate, se, np.array([0.9, 0.05, 0.3173105, np.nan]))
     assert found[:3] == pytest.approx([1.5, -1.959964, 1.0], abs=1e-5)
     assert np.isnan(found[3])
 
@@ -146,16 +136,16 @@ def test_fits_of_a_store_by_hand() -> None:
                                                           dof[one], status[one], pvalue=p[one])})
               for one in rows]  # fmt: skip
     store = cast(Store, SimpleNamespace(blocks=lambda cell: blocks if cell == 4 else []))
-    own = fits_of(store, 4, "did", "did", "hc1")
+    own = evidence.fits_of(store, 4, "did", "did", "hc1")
     assert own.estimate[:2].tolist() == [2.0, -1.0]
     assert own.se[:2].tolist() == [1.0, 1.0]
     assert own.pvalue[:2] == pytest.approx([2 * stats.t.sf(2.0, 4), 2 * stats.t.sf(1.0, 4)])
-    drawn = fits_of(store, 4, "did", "did", "permutation")
+    drawn = evidence.fits_of(store, 4, "did", "did", "permutation")
     assert drawn.pvalue[:2].tolist() == [0.2, 0.4]
     assert drawn.statistic[:2] == pytest.approx([stats.norm.isf(0.1), -stats.norm.isf(0.2)])
     assert all(np.isnan(getattr(one, name)[2]) for one in (own, drawn) for name in ("estimate", "se", "dof", "pvalue"))
     without = [SimpleNamespace(estimates={"did": Estimates(("x", "did"), ("hc1", "iid"), estimate, se, dof, status)})]
-    plain = fits_of(cast(Store, SimpleNamespace(blocks=lambda cell: without)), 0, "did", "did", "hc1")
+    plain = evidence.fits_of(cast(Store, SimpleNamespace(blocks=lambda cell: without)), 0, "did", "did", "hc1")
     assert plain.pvalue[:2] == pytest.approx(own.pvalue[:2])
 
 
@@ -265,14 +255,14 @@ def made(seed: int = 1, *, shift: float = 0.0) -> tuple[Floats, Floats]:
     return np.array(values).T, np.array(errors).T
 
 
-def rehearsal(values: Floats, errors: Floats, own: Sequence[float], own_errors: Sequence[float]) -> Rehearsal:
+def rehearsal(values: Floats, errors: Floats, own: Sequence[float], own_errors: Sequence[float]) -> evidence.Rehearsal:
     """own: claim, and difference and alternative of each text, on the panel."""
     found = estimates(np.array([own]), np.array([own_errors]))
     family = Family(Differences(alternatives=TEXTS), found, 2.5, {})
     with np.errstate(divide="ignore", invalid="ignore"):
         p = 2 * stats.t.sf(np.abs(values[:, 0] / errors[:, 0]), DOF)
     claim = TermFits(values[:, 0], errors[:, 0], np.full(len(values), DOF), p)
-    return Rehearsal(family, estimates(values, errors), claim, own[0], CALIBRATING)
+    return evidence.Rehearsal(family, estimates(values, errors), claim, own[0], CALIBRATING)
 
 
 OWN = [3.0, -2.0, 1.0, 0.4, 3.4, 0.1, 3.1, -0.2, 2.8]
@@ -383,7 +373,7 @@ def test_without_a_claim_nothing_is_contradicted() -> None:
 @pytest.mark.parametrize(("pvalue", "mcse", "inside"), [(0.05, 0.0, True), (0.0501, 0.0, False), (0.07, 0.01, True),
                                                        (0.0701, 0.01, False), (float("nan"), 0.01, False)])  # fmt: skip
 def test_simulated_p_values_are_held_to_their_monte_carlo_error(pvalue: float, mcse: float, inside: bool) -> None:
-    assert bool(within_level(pvalue, mcse)) is inside
+    assert bool(evidence.within_level(pvalue, mcse)) is inside
 
 
 def test_false_alarms_and_detection_of_a_check_by_hand() -> None:
@@ -433,7 +423,7 @@ def test_lost_twins_count_and_are_never_supported() -> None:
     claim = rehearsal(values, errors, OWN, OWN_ERRORS).claim
     lost = replace(claim, estimate=np.where(np.arange(R) < 40, np.nan, claim.estimate))
     own = rehearsal(values, errors, OWN, OWN_ERRORS).own
-    one = Rehearsal.of(own, store, "differences", lost, 3.0, CALIBRATING, safe=True)
+    one = evidence.Rehearsal.of(own, store, "differences", lost, 3.0, CALIBRATING, safe=True)
     assert (one.calibrating, one.safe) == (CALIBRATING, True)
     assert np.isnan(one.twins.estimate[:40]).all()
     np.testing.assert_array_equal(one.twins.estimate[40:], values[40:])
@@ -445,7 +435,7 @@ def halves(found: Estimates) -> list[Estimates]:
                       found.status[rows]) for rows in (slice(0, 128), slice(128, None))]  # fmt: skip
 
 
-def leaning(own: float, left: float, statistics: Sequence[float], sign: float = 1.0) -> Evidence:
+def leaning(own: float, left: float, statistics: Sequence[float], sign: float = 1.0) -> evidence.Evidence:
     """own: t of the trend's difference on the panel; left: what it leaves of the claim, with an error of 1; statistics:
     t of the trend on twins."""
     values, errors = made(10)

@@ -18,30 +18,13 @@ from made_twins import TRUTH
 from estimators.linear.did import TwoWayDID
 from experiments.panel_spec.spec import RealPanel
 from experiments.settings import build
+from experiments.twins import statistics
 from experiments.twins.laws import ErrorsLaw, calibrated, coefficients, few_of, neighbourhood
 from experiments.twins.methods import MethodFit, Parameter, fit_by
 from experiments.twins.methods.factor import Interactive, factors_of, unbiased_autoregression
 from experiments.twins.methods.residual import restored
 from experiments.twins.real import Real
-from experiments.twins.statistics import (
-    CohortMeans,
-    CohortRegression,
-    TreatmentStatus,
-    autoregression,
-    correlation,
-    eigenvalue_shares,
-    group_correlation,
-    kurtosis,
-    lead_dummies,
-    moran_by_period,
-    moran_curve,
-    moran_of_thirds,
-    pretrend_f,
-    split,
-    tails,
-    unequal_variances,
-    variance_shares,
-)
+from experiments.twins.statistics import CohortRegression, split
 from experiments.twins.twin import (
     _row,
     held_panel,
@@ -94,9 +77,9 @@ def test_means_of_thirds_share_the_unit_effects_and_little_else() -> None:
     levels = 3.0 * np.linalg.solve(np.eye(400) - 0.6 * weights.dense, rng.standard_normal((400, 200))).T
     noise = 6.0 * rng.standard_normal((200, 12, 400))
     pure, both = (split(levels[:, None] + share * noise) for share in (1e-9, 1.0))
-    gap = moran_of_thirds(both, weights) - moran_of_thirds(pure, weights)
+    gap = statistics.moran_of_thirds(both, weights) - statistics.moran_of_thirds(pure, weights)
     assert abs(gap.mean()) < 4 * gap.std(ddof=1) / np.sqrt(200)
-    plain = moran_by_period(both.units[:, None], weights)[:, 0] - moran_of_thirds(pure, weights)
+    plain = statistics.moran_by_period(both.units[:, None], weights)[:, 0] - statistics.moran_of_thirds(pure, weights)
     assert plain.mean() < -0.05
 
 
@@ -501,8 +484,7 @@ def drawn(periods: int, units: int, *, seed: int, **x: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("periods", "serial", "between"),
-    [(5, 0.7, 0.6), (5, 0.0, 0.0), (9, 0.7, 0.0), (9, -0.4, 0.5), (18, 0.5, 0.4)],
+    ("periods", "serial", "between"), [(5, 0.7, 0.6), (5, 0.0, 0.0), (9, 0.7, 0.0), (9, -0.4, 0.5), (18, 0.5, 0.4)]
 )
 def test_a_covariate_of_a_known_law_gives_back_its_dials(periods: int, serial: float, between: float) -> None:
     """Up to 3,000 units' noise: in 5 periods an AR(1) of .7 shows .2 within units, and half its variance between."""
@@ -600,7 +582,7 @@ def test_a_regressor_that_effects_absorb_has_no_slope(y: np.ndarray) -> None:
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_pooled_autoregressions(y: np.ndarray, order: int) -> None:
-    for r, got in enumerate(autoregression(y, order)):
+    for r, got in enumerate(statistics.autoregression(y, order)):
         x = np.array([[y[r, t - k, i] for k in range(1, order + 1)] for t in range(order, T) for i in range(N)])
         target = np.array([y[r, t, i] for t in range(order, T) for i in range(N)])
         np.testing.assert_allclose(got, np.linalg.lstsq(x, target, rcond=None)[0], atol=1e-10)
@@ -613,13 +595,13 @@ def test_moran_is_its_double_sum() -> None:
         for t in range(3):
             z = e[r, t] - e[r, t].mean()
             sums = sum(w.dense[i, j] * z[i] * z[j] for i in range(36) for j in range(36))
-            assert moran_by_period(e, w)[r, t] == pytest.approx(36 / w.dense.sum() * sums / (z**2).sum())
+            assert statistics.moran_by_period(e, w)[r, t] == pytest.approx(36 / w.dense.sum() * sums / (z**2).sum())
 
 
 def test_the_curve_of_moran_is_what_spatial_maps_have() -> None:
     """Ratios of means of 4,000 maps (I - rho W)^-1 e, within 4 Monte Carlo errors and some; it grows, 0 is near 0."""
     w = made_cities.neighbours()
-    rho, means = moran_curve(w)
+    rho, means = statistics.moran_curve(w)
     assert (np.diff(means) >= 0).all()
     assert means[len(rho) // 2] == pytest.approx(0, abs=1e-12)
     at = int(np.argmin(np.abs(rho - 0.5)))
@@ -633,7 +615,7 @@ def test_the_curve_of_moran_is_what_spatial_maps_have() -> None:
 def test_group_correlations_are_means_over_pairs(y: np.ndarray) -> None:
     group = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3, 4])
     pairs = [(i, j) for i in range(N) for j in range(N) if i != j and group[i] == group[j]]
-    for r, got in enumerate(group_correlation(y, group)):
+    for r, got in enumerate(statistics.group_correlation(y, group)):
         products = np.mean([y[r, t, i] * y[r, t, j] for i, j in pairs for t in range(T)])
         assert got == pytest.approx(products / np.square(y[r]).mean())
 
@@ -641,12 +623,12 @@ def test_group_correlations_are_means_over_pairs(y: np.ndarray) -> None:
 def test_moments(y: np.ndarray) -> None:
     for r in range(R):
         z = y[r] - y[r].mean()
-        assert kurtosis(y)[r] == pytest.approx((y[r] ** 4).mean() / (y[r] ** 2).mean() ** 2)
-        assert unequal_variances(y)[r] == pytest.approx(np.var(np.log((y[r] ** 2).mean(axis=0))))
+        assert statistics.kurtosis(y)[r] == pytest.approx((y[r] ** 4).mean() / (y[r] ** 2).mean() ** 2)
+        assert statistics.unequal_variances(y)[r] == pytest.approx(np.var(np.log((y[r] ** 2).mean(axis=0))))
         shares = [z.mean(axis=0).var() / z.var(), z.mean(axis=1).var() / z.var()]
-        np.testing.assert_allclose(variance_shares(y)[r], [*shares, 1 - sum(shares)])
+        np.testing.assert_allclose(statistics.variance_shares(y)[r], [*shares, 1 - sum(shares)])
     a, b = y[:, 0], y[:1, 1]
-    np.testing.assert_allclose(correlation(a, b), [np.corrcoef(a[r], b[0])[0, 1] for r in range(R)])
+    np.testing.assert_allclose(statistics.correlation(a, b), [np.corrcoef(a[r], b[0])[0, 1] for r in range(R)])
 
 
 def of_cohorts(treatment: np.ndarray) -> list[np.ndarray]:
@@ -686,7 +668,7 @@ def test_unit_and_period_effects_are_those_of_imputation(y: np.ndarray) -> None:
     single = np.zeros((1, T, N))
     single[0, 3:, 0] = single[0, 5:, 1] = single[0, 6:, 2] = 1
     free = single[0].ravel() == 0
-    effects = CohortMeans(np.eye(N)[None], (1 - single).transpose(0, 2, 1)).effects(y)
+    effects = statistics.CohortMeans(np.eye(N)[None], (1 - single).transpose(0, 2, 1)).effects(y)
     for r in range(R):
         units, periods = np.tile(np.eye(N), (T, 1)), np.repeat(np.eye(T), N, axis=0)
         z = np.column_stack([units, periods[:, 1:]])[free]
@@ -701,15 +683,15 @@ def test_one_effect_is_taken_where_there_are_no_cohorts_to_tell() -> None:
     switching[0, 6, 0] = 0
     single[0, 4:, 0] = 1
     for treatment in (switching, single, 0.5 * calendar()):
-        assert CohortMeans.of(treatment) is None
+        assert statistics.CohortMeans.of(treatment) is None
         assert len(CohortRegression.of(treatment, [], controls_out=True).regressors) == 1
-    assert CohortMeans.of(calendar()) is not None
+    assert statistics.CohortMeans.of(calendar()) is not None
 
 
 @pytest.mark.parametrize("rows", [1, R])
 def test_leads_have_the_f_of_two_regressions(y: np.ndarray, rows: int) -> None:
     d = calendar(rows)
-    for r, got in enumerate(pretrend_f(y, CohortRegression.of(d, [], controls_out=True), d, 2)):
+    for r, got in enumerate(statistics.pretrend_f(y, CohortRegression.of(d, [], controls_out=True), d, 2)):
         own = d[r % rows]
         first = np.where(own.any(axis=0), own.argmax(axis=0), 99)
         leads = [np.array([[float(t == first[i] - k) for i in range(N)] for t in range(T)]) for k in (2, 3)]
@@ -718,16 +700,16 @@ def test_leads_have_the_f_of_two_regressions(y: np.ndarray, rows: int) -> None:
                for z in (dummies(cells), dummies([*cells, *leads]))]  # fmt: skip
         free = T * N - T - N + 1 - 2 - len(cells)
         assert got == pytest.approx((rss[0] - rss[1]) / 2 / (rss[1] / free))
-    assert [x.sum() for x in lead_dummies(calendar(), 3)] == [5, 5, 5]
+    assert [x.sum() for x in statistics.lead_dummies(calendar(), 3)] == [5, 5, 5]
     early = np.zeros((1, T, N))  # no period before
     early[:, 1:, :4] = 1
-    assert np.isnan(pretrend_f(y, CohortRegression.of(early, [], controls_out=True), early, 2)).all()
+    assert np.isnan(statistics.pretrend_f(y, CohortRegression.of(early, [], controls_out=True), early, 2)).all()
 
 
 @pytest.mark.parametrize("rows", [1, R])
 def test_variances_by_status_are_means_of_squares(y: np.ndarray, rows: int) -> None:
     d = calendar(rows) > 0
-    status = TreatmentStatus.of(d, np.ones((T, N)))
+    status = statistics.TreatmentStatus.of(d, np.ones((T, N)))
     found, groups, by_period = status.ratios(y), status.by_group(y), status.by_period(y)
     for r in range(R):
         own = d[r % rows]
@@ -743,17 +725,17 @@ def test_variances_by_status_are_means_of_squares(y: np.ndarray, rows: int) -> N
 def test_what_is_too_little_to_compare_is_not() -> None:
     few = np.zeros((1, T, N), dtype=bool)
     few[0, 5:, :2] = True
-    status = TreatmentStatus.of(few, np.ones((T, N)))
+    status = statistics.TreatmentStatus.of(few, np.ones((T, N)))
     assert (status.compares_units, status.compares_cells, status.compares_periods) == (False, False, True)
     most = np.zeros((1, T, N), dtype=bool)
     most[0, 3:] = True
-    status = TreatmentStatus.of(most, np.ones((T, N)))
+    status = statistics.TreatmentStatus.of(most, np.ones((T, N)))
     assert (status.compares_units, status.compares_cells, status.compares_periods) == (False, True, False)
 
 
 def test_unequal_variances_within_groups(y: np.ndarray) -> None:
     group = np.repeat([0, 1], [5, 7])
-    for r, got in enumerate(unequal_variances(y, group)):
+    for r, got in enumerate(statistics.unequal_variances(y, group)):
         logs = np.log(np.square(y[r]).mean(axis=0))
         assert got == pytest.approx((5 * logs[:5].var() + 7 * logs[5:].var()) / 12)
 
@@ -761,8 +743,10 @@ def test_unequal_variances_within_groups(y: np.ndarray) -> None:
 def test_eigenvalues_and_quantiles(y: np.ndarray) -> None:
     for r in range(R):
         sizes = np.square(np.linalg.svd(y[r], compute_uv=False))
-        np.testing.assert_allclose(eigenvalue_shares(y, 3)[r], sizes[:3] / sizes.sum())
-        np.testing.assert_allclose(tails(y, 0.1)[r], np.quantile(y[r], [0.1, 0.9]) / np.sqrt((y[r] ** 2).mean()))
+        np.testing.assert_allclose(statistics.eigenvalue_shares(y, 3)[r], sizes[:3] / sizes.sum())
+        np.testing.assert_allclose(
+            statistics.tails(y, 0.1)[r], np.quantile(y[r], [0.1, 0.9]) / np.sqrt((y[r] ** 2).mean())
+        )
 
 
 def test_the_largest_deviation_is_that_from_the_other_twins() -> None:
