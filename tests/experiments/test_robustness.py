@@ -345,8 +345,8 @@ controls = ["x"]
 Edit = Callable[[pd.DataFrame], pd.DataFrame]
 
 
-def short_table() -> pd.DataFrame:
-    """Eight cities, six years; three are treated, from 2004 or 2005 on."""
+def problems(folder: Path, menu: str, panel: str = SHORT_PANEL, edit: Edit = lambda frame: frame) -> list[str]:
+    """What is said of a menu, by line, for eight cities and six years; three are treated, from 2004 or 2005 on."""
     rng = np.random.default_rng(5)
     start = np.array([2004, 2004, 2005, 9999, 9999, 9999, 9999, 9999])
     frame = pd.DataFrame({"code": np.repeat(np.arange(8), 6), "year": np.tile(np.arange(2001, 2007), 8)})
@@ -357,12 +357,7 @@ def short_table() -> pd.DataFrame:
     frame[["y", "x", "other", "policy"]] = rng.standard_normal((48, 4))
     frame["country"], frame["lon"] = "c", 3.0
     frame["height"], frame["double"] = 20.0 + frame["code"] ** 2, 2.0 * frame["eip"] + frame["x"]
-    return frame
-
-
-def problems(folder: Path, menu: str, panel: str = SHORT_PANEL, edit: Edit = lambda frame: frame) -> list[str]:
-    """What is said of a menu, by line."""
-    edit(short_table()).to_csv(folder / "panel.csv", index=False)
+    edit(frame).to_csv(folder / "panel.csv", index=False)
     (folder / "spec.toml").write_text(panel + menu, encoding="utf-8")
     try:
         read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml"))

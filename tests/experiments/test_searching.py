@@ -423,13 +423,6 @@ def test_type_s_counts_the_significant_fits_alone() -> None:
     assert question.distance(*found)[0] == pytest.approx(norm.ppf(3.5 / 31) - norm.ppf(0.05))
 
 
-def ways(monkeypatch: pytest.MonkeyPatch, measure: str, y: float, dial: str = "units") -> Limits:
-    """The limits of a search along a dial that counts, where y at its start is known for sure."""
-    evaluator = evaluator_of(known.study(1, 0.5), f"{measure}:0.5", None)
-    monkeypatch.setattr(points.Evaluator, "along", lambda *_: lambda x, n: SearchPoint(x, y, 0.001, n))
-    return points._limits(evaluator, dial, {}, Search(), True)
-
-
 @pytest.mark.parametrize(
     ("measure", "y", "up"),
     [("power", -1.0, True), ("power", 1.0, False), ("coverage", -1.0, True), ("type_s", 1.0, True),
@@ -438,7 +431,10 @@ def ways(monkeypatch: pytest.MonkeyPatch, measure: str, y: float, dial: str = "u
 def test_more_units_are_tried_where_they_are_too_few(
     monkeypatch: pytest.MonkeyPatch, measure: str, y: float, up: bool
 ) -> None:
-    limits = ways(monkeypatch, measure, y)
+    """Along a dial that counts, where y at its start is known for sure."""
+    evaluator = evaluator_of(known.study(1, 0.5), f"{measure}:0.5", None)
+    monkeypatch.setattr(points.Evaluator, "along", lambda *_: lambda x, n: SearchPoint(x, y, 0.001, n))
+    limits = points._limits(evaluator, "units", {}, Search(), True)
     assert (limits.step > 0) == up
     assert limits.least == 4
 

@@ -12,7 +12,6 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.typing import NDArray
 from scipy.stats import chi2, norm
 
 import panelproof as pp
@@ -466,7 +465,6 @@ def test_each_cutoff_is_the_sdm_under_its_band() -> None:
 # Every number of table 7 on the committed panel against slow programs that share no code with the estimators.
 
 
-Floats = NDArray[np.float64]
 TRANSFORMS = ("direct", "lee-yu")
 WEIGHTS = '\n[inference]\ndraws = 99\n[[weights]]\nkind = "file"\npath = "w.csv"\n[[weights]]\nkind = "knn"\nk = 4\n'
 CONTROLS = 'controls = ["road", "book"]'
@@ -569,15 +567,6 @@ def test_information_criteria(printed: tuple[int, Panel, Ledger]) -> None:
             assert got["bic"] == pytest.approx(np.log(n) * parameters - 2 * loglik, abs=1e-6)
 
 
-def stacked(panel: Panel, weights: str) -> tuple[Floats, Floats, Floats, Floats]:
-    """y (T N,), slopes' regressors, dummies with a constant and the block-diagonal W of all periods, time-major."""
-    n, t = len(panel.units), len(panel.periods)
-    y = panel.variables["y"][0].ravel()
-    x = np.column_stack([panel.variables[name][0].ravel() for name in panel.roles.regressors])
-    units, periods = np.tile(np.eye(n), (t, 1))[:, 1:], np.repeat(np.eye(t), n, axis=0)[:, 1:]
-    return y, x, np.hstack([np.ones((n * t, 1)), units, periods]), np.kron(np.eye(t), panel.weights[weights].dense)
-
-
 @pytest.mark.parametrize("weights", ["w", "knn-4"])
 def test_lm_tests_have_one_degree_of_freedom(printed: tuple[int, Panel, Ledger], weights: str) -> None:
     """Both forms of the estimator, which tests of its own hold to dense matrices and to spreg."""
@@ -603,8 +592,11 @@ def test_the_conclusion_quotes_those_numbers(printed: tuple[int, Panel, Ledger])
 def test_variance_inflation_of_the_treatments_lag(printed: tuple[int, Panel, Ledger]) -> None:
     """1 / (1 - R2) of the lag on the dummies and all other regressors."""
     k, _, ledger = printed
-    _, x, d, w = stacked(panel_of(REGRESSORS[k], "w"), "w")
-    lags = w @ x
+    panel, n, t = panel_of(REGRESSORS[k], "w"), 36, 9
+    x = np.column_stack([panel.variables[name][0].ravel() for name in panel.roles.regressors])
+    units, periods = np.tile(np.eye(n), (t, 1))[:, 1:], np.repeat(np.eye(t), n, axis=0)[:, 1:]
+    d = np.hstack([np.ones((n * t, 1)), units, periods])
+    lags = np.kron(np.eye(t), panel.weights["w"].dense) @ x
     q = np.eye(len(d)) - d @ np.linalg.pinv(d)
     others = q @ np.hstack([x, lags[:, 1:]])
     target = q @ lags[:, 0]

@@ -155,15 +155,11 @@ def test_table_3(made: tuple[pd.DataFrame, Ledger]) -> None:
     assert_slopes(found, two_way(table, ["eip", "pilot", *CONTROLS]), ["eip", "pilot", *CONTROLS])
     correlation = np.corrcoef(table["eip"], table["pilot"])[0, 1]
     np.testing.assert_allclose(statistic(ledger, "3", 2, "correlation", "pilot"), correlation, rtol=1e-11)
-    left = [_two_way_residual(table, name) for name in ("eip", "pilot")]
+    x = np.column_stack([pd.get_dummies(table[key], dtype=float) for key in ("city", "year")])
+    both = table[["eip", "pilot"]].to_numpy(dtype=float)
+    left = (both - x @ np.linalg.lstsq(x, both, rcond=None)[0]).T
     within = statistic(ledger, "3", 2, "correlation_within", "pilot")
     np.testing.assert_allclose(within, np.corrcoef(*left)[0, 1], rtol=1e-9)
-
-
-def _two_way_residual(table: pd.DataFrame, name: str) -> Any:
-    x = np.column_stack([pd.get_dummies(table[key], dtype=float) for key in ("city", "year")])
-    y = table[name].to_numpy(dtype=float)
-    return y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
 
 
 def test_table_4_columns_and_their_differences(made: tuple[pd.DataFrame, Ledger]) -> None:

@@ -321,19 +321,16 @@ def test_another_panel_in_the_same_folder_is_refused_and_nothing_is_lost(
 WORLD = World("small staggered", **SMALL, dates=((4, 7), (6, 7), (8, 6)))
 
 
-def with_moved_control(folder: Path) -> RealPanel:
-    """A panel with a control that the treatment moves, so that twins, which keep it, differ wherever it is left out."""
-    real, rng = WORLD.real(folder, 1, 2.0 * WORLD.detectable()), np.random.default_rng(5)
+def test_a_control_that_the_treatment_moves_blinds_no_other_check(tmp_path: Path) -> None:
+    """Twins, which keep it, differ wherever it is left out."""
+    real, rng = WORLD.real(tmp_path, 1, 2.0 * WORLD.detectable()), np.random.default_rng(5)
     d = real.panel.variables["did"]
     x = 2.0 * d + rng.standard_normal(d.shape)
     panel = real.panel.with_variables({"x": x, "y": real.panel.variables["y"] + x})
     asked = real.spec.panel.model_copy(update={"controls": ("x",)})
-    return by_method(replace(real, panel=replace(panel, roles=replace(panel.roles, controls=("x",))),
-                             spec=real.spec.model_copy(update={"panel": asked})), "parametric")  # fmt: skip
-
-
-def test_a_control_that_the_treatment_moves_blinds_no_other_check(tmp_path: Path) -> None:
-    found = trust(with_moved_control(tmp_path), replications=128, benchmarks=0, race=False)
+    moved = replace(real, panel=replace(panel, roles=replace(panel.roles, controls=("x",))),
+                    spec=real.spec.model_copy(update={"panel": asked}))  # fmt: skip
+    found = trust(by_method(moved, "parametric"), replications=128, benchmarks=0, race=False)
     own = next(check for check in found.checks if check.name == "specification:no controls")
     assert abs(own.difference) > 4 * (own.se or 0.0)
     assert own.answer != "contradicts"

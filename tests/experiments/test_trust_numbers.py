@@ -418,8 +418,10 @@ def test_lost_twins_count_and_are_never_supported() -> None:
     found = estimates(values, errors)
     found.status[:40] = 3
     found.estimate[:40] = 1e6
-    store = cast(Store, SimpleNamespace(blocks=lambda cell: [SimpleNamespace(estimates={"differences": part})
-                                                             for part in halves(found)]))  # fmt: skip
+    halves = [Estimates(found.terms, found.errors, found.estimate[rows], found.se[rows], found.dof[rows],
+                        found.status[rows]) for rows in (slice(0, 128), slice(128, None))]  # fmt: skip
+    blocks = [SimpleNamespace(estimates={"differences": part}) for part in halves]
+    store = cast(Store, SimpleNamespace(blocks=lambda cell: blocks))
     claim = rehearsal(values, errors, OWN, OWN_ERRORS).claim
     lost = replace(claim, estimate=np.where(np.arange(R) < 40, np.nan, claim.estimate))
     own = rehearsal(values, errors, OWN, OWN_ERRORS).own
@@ -428,22 +430,6 @@ def test_lost_twins_count_and_are_never_supported() -> None:
     assert np.isnan(one.twins.estimate[:40]).all()
     np.testing.assert_array_equal(one.twins.estimate[40:], values[40:])
     assert (one.evidence(50.0).supported_at_effect or 0.0) <= 0.8
-
-
-def halves(found: Estimates) -> list[Estimates]:
-    return [Estimates(found.terms, found.errors, found.estimate[rows], found.se[rows], found.dof[rows],
-                      found.status[rows]) for rows in (slice(0, 128), slice(128, None))]  # fmt: skip
-
-
-def leaning(own: float, left: float, statistics: Sequence[float], sign: float = 1.0) -> evidence.Evidence:
-    """own: t of the trend's difference on the panel; left: what it leaves of the claim, with an error of 1; statistics:
-    t of the trend on twins."""
-    values, errors = made(10)
-    values, errors = values[: len(statistics)], errors[: len(statistics)]
-    values[:, 1] = np.array(statistics) * errors[:, 1]
-    panel, panel_errors = list(OWN), list(OWN_ERRORS)
-    panel[1], panel_errors[1], panel[2], panel_errors[2] = 0.5 * own, 0.5, left, 1.0
-    return rehearsal(values, errors, (sign * np.array(panel)).tolist(), panel_errors).evidence(sign)
 
 
 NINETEEN = [0.1 * k * (-1) ** k for k in range(1, 20)]  # |t| of .1, .2, ... 1.9
@@ -463,7 +449,11 @@ NINETEEN = [0.1 * k * (-1) ** k for k in range(1, 20)]  # |t| of .1, .2, ... 1.9
     ],
 )
 def test_the_lean_of_trends_by_hand(own: float, left: float, pvalue: float, explains: bool, sign: float) -> None:
-    found = leaning(own, left, NINETEEN, sign).lean
+    """own: t of the trend's difference on the panel; left: what it leaves of the claim, with an error of 1."""
+    values, errors = (each[:19] for each in made(10))
+    values[:, 1] = np.array(NINETEEN) * errors[:, 1]
+    panel, panel_errors = [OWN[0], 0.5 * own, left, *OWN[3:]], [OWN_ERRORS[0], 0.5, 1.0, *OWN_ERRORS[3:]]
+    found = rehearsal(values, errors, (sign * np.array(panel)).tolist(), panel_errors).evidence(sign).lean
     assert found.pvalue == pytest.approx(pvalue)
     assert found.explains is explains
     assert found.estimate == pytest.approx(sign * left)

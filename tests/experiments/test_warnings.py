@@ -33,27 +33,6 @@ def headline(document: Document, error: str = "cluster:unit") -> Record:
     return found
 
 
-def half_length(document: Document) -> float:
-    """Of the headline's interval."""
-    effect = headline(document)
-    return ((effect.upper or 0) - (effect.lower or 0)) / 2
-
-
-def said_of(document: Document, label: str) -> tuple[Check, float]:
-    """The warning of a specification with its numbers, and its sentence made from them."""
-    found, effect = of(document, f"specification:{label}"), headline(document)
-    estimate_ = found.numbers["estimate"]
-    assert estimate_ is not None
-    assert effect.estimate is not None
-    difference, lower, upper = found.difference, found.lower, found.upper
-    assert difference == pytest.approx(estimate_ - effect.estimate)
-    assert found.sentence.startswith(
-        f"With {label} the effect is {number(estimate_)} instead of {number(effect.estimate)}: a difference of "
-        f"{number(difference)} ({number(lower or 0)} to {number(upper or 0)}), "
-    )
-    return found, estimate_
-
-
 @pytest.mark.parametrize("cluster_k", get_args(ClusterK))
 def test_leaving_out_a_province_counts_the_effects_that_are_left(tmp_path: Path, cluster_k: ClusterK) -> None:
     """The error of the spec's column, fitted again to the panel without the province."""
@@ -77,16 +56,18 @@ def test_specifications_of_the_committed_panel(committed: Document) -> None:
         "city-specific linear trends": dummies(frame, "city", "year", "trend"),
         "no controls": dummies(frame, "city", "year", regressors=("d",)),
     }
-    effect = headline(committed).estimate
-    assert effect is not None
+    effect = headline(committed)
     for label, value in expected.items():
-        found, estimate_ = said_of(committed, label)
-        assert estimate_ == pytest.approx(value, rel=1e-8)
-        half = (found.upper or 0) - (found.difference or 0)
-        assert abs(found.difference or 0) < half  # no difference is told from zero
-        reaches = (found.lower or 0) <= (found.needed or 0)
-        assert found.answer == ("cannot tell" if reaches else "consistent")
-        assert found.needed == pytest.approx(-effect + half_length(committed))
+        found = of(committed, f"specification:{label}")
+        assert found.numbers["estimate"] == pytest.approx(value, rel=1e-8)
+        assert found.difference == pytest.approx(found.numbers["estimate"] - effect.estimate)
+        assert found.sentence.startswith(
+            f"With {label} the effect is {number(found.numbers['estimate'])} instead of {number(effect.estimate)}: a "
+            f"difference of {number(found.difference)} ({number(found.lower)} to {number(found.upper)}), "
+        )
+        assert abs(found.difference) < found.upper - found.difference  # no difference is told from zero
+        assert found.answer == ("cannot tell" if found.lower <= found.needed else "consistent")
+        assert found.needed == pytest.approx(-effect.estimate + (effect.upper - effect.lower) / 2)
 
 
 def test_counts_are_those_of_the_specifications(committed: Document) -> None:

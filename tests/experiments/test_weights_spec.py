@@ -94,22 +94,17 @@ def test_robustness_and_staggered_tables_are_weighted_or_say_why_not() -> None:
     assert {"imputation", "two-stage", "sun-abraham", "callaway-santanna"} <= models
 
 
-def instrumented() -> pd.DataFrame:
-    """The cities with an instrument of `second` and of `patents`, and two groups."""
-    frame, rng = cities(), np.random.default_rng(0)
-    frame["z"] = rng.standard_normal(len(frame))
-    frame["second"] += frame["z"]
-    frame["patents"] += 5 * frame["z"]
-    frame["side"] = np.where(frame["city"].astype("category").cat.codes % 2, "left", "right")
-    return frame
-
-
 def test_tables_of_instruments_moderators_and_groups_are_weighted() -> None:
     asked: dict[str, Any] = {
         "moderation": {"by": ["road"]}, "ddd": {"group": "side"}, "inference": {"draws": 99},
         "iv": {"endogenous": "second", "instruments": ["z"], "mediator": ["z"]},
     }  # fmt: skip
-    real = read(instrumented(), {"groups": ["side"], "mediators": ["patents"]}, **asked)
+    frame, rng = cities(), np.random.default_rng(0)
+    frame["z"] = rng.standard_normal(len(frame))
+    frame["second"] += frame["z"]
+    frame["patents"] += 5 * frame["z"]
+    frame["side"] = np.where(frame["city"].astype("category").cat.codes % 2, "left", "right")
+    real = read(frame, {"groups": ["side"], "mediators": ["patents"]}, **asked)
     found = estimate(real, cross_check=True)
     whole = real.panel.with_variables(real.further)
     own: dict[tuple[str, int], Estimator] = {

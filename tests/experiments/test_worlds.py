@@ -273,25 +273,20 @@ def test_a_replication_draws_from_the_stream_of_its_estimator_and_absolute_numbe
         np.testing.assert_array_equal(drawn(study, cell.index, "did"), expected)
 
 
-def noise(study: Study) -> list[np.ndarray]:
-    """The outcome's errors of every cell, (R, T, N): the worlds differ by nothing else."""
-    cells = []
-    for cell in study.cells:
-        streams = cell.streams(study.seed)
-        world = cell.design.settle(streams)
-        wanted = Wanted(frozenset({"icr"}), ())
-        silent = replace(cell.design, sigma=0.0).settle(streams)  # type: ignore[type-var]
-        tile = streams.tile(0, 4)
-        cells.append(world.draw(tile, wanted).panel.variables["icr"] - silent.draw(tile, wanted).panel.variables["icr"])
-    return cells
-
-
 @pytest.mark.parametrize("dial", [{"effect": [0.0, 0.01]}, {"treated": [48, 20]}, {"shape": ["constant", "growing"]}])
 def test_cells_share_their_errors_only_when_told_to(dial: dict[str, list[Any]]) -> None:
-    apart, common = (noise(echo_study(grid=dial, common_random_numbers=flag)) for flag in (False, True))
-    size = apart[0].size
-    assert abs(np.corrcoef(apart[0].ravel(), apart[1].ravel())[0, 1]) < 4 / np.sqrt(size)
-    np.testing.assert_allclose(common[0], common[1], rtol=0, atol=1e-13)
+    """The outcome's errors of two cells, (R, T, N): the worlds differ by nothing else."""
+    found = []
+    for flag in (False, True):
+        asked = echo_study(grid=dial, common_random_numbers=flag)
+        for cell in asked.cells:
+            streams, wanted = cell.streams(asked.seed), Wanted(frozenset({"icr"}), ())
+            loud, silent = (design.settle(streams).draw(streams.tile(0, 4), wanted).panel.variables["icr"]
+                            for design in (cell.design, replace(cell.design, sigma=0.0)))  # fmt: skip
+            found.append(loud - silent)
+    one, other, *common = found
+    assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 4 / np.sqrt(one.size)
+    np.testing.assert_allclose(*common, rtol=0, atol=1e-13)
 
 
 def test_common_numbers_are_common_to_cells_and_not_to_estimators() -> None:
@@ -415,18 +410,6 @@ def test_tiles_after_one_that_cannot_be_reduced_keep_their_streams(monkeypatch: 
         assert (got[key].status == Status.OK).all()
 
 
-def one_at_a_time(cls: type[Estimator], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let an estimator refuse every batch, so that each replication is fitted on its own."""
-    own = cls.__call__
-
-    def call(self: Any, panel: Panel, streams: Streams | None = None) -> Estimates:
-        if panel.replications > 1:
-            raise MemoryError("too many")
-        return own(self, panel, streams)
-
-    monkeypatch.setattr(cls, "__call__", call)
-
-
 WHOLE: dict[str, Estimator] = {
     "wild bootstrap": panel_ols(errors=("wild:region",), draws=99),
     "permutation": PermutationTest.of(TwoWayDID(errors=("cluster:unit",)), draws=99, common=False),
@@ -441,7 +424,14 @@ def test_real_estimators_draw_the_same_when_a_batch_is_taken_apart(name: str, mo
     null = Paper(effect=0.0, controls="none")  # p values spread
     study = echo_study(design=null, estimators=(estimator,), replications=40)
     ((_, whole),) = collected(study).items()
-    one_at_a_time(type(estimator), monkeypatch)
+    own = type(estimator).__call__
+
+    def call(self: Any, panel: Panel, streams: Streams | None = None) -> Estimates:
+        if panel.replications > 1:  # so that each replication is fitted on its own
+            raise MemoryError("too many")
+        return own(self, panel, streams)
+
+    monkeypatch.setattr(type(estimator), "__call__", call)
     ((_, single),) = collected(study).items()
     assert (single.status == Status.OK).all()
     for stored in ("pvalue", "lower", "upper"):
