@@ -116,19 +116,14 @@ def printed(found: PlaceboAnswer) -> str:
     return out.getvalue()
 
 
-def with_shocks_of_groups(folder: Path, size: float) -> RealPanel:
-    """The committed cities; provinces with more treated cities have an outcome that jumps by `size` when they adopt."""
-    frame = made_cities.frame()
-    share = frame.groupby(["province", "year"])["d"].transform("mean")
-    noise = np.random.default_rng(7).standard_normal(len(frame))
-    spec = made_cities.PANEL + 'groups = ["province"]\n'
-    return made_cities.real_panel(folder, spec, frame.assign(y=(size * share + 0.3 * noise).round(6)))
-
-
 def test_placebos_around_the_estimate_are_said(tmp_path: Path) -> None:
-    found = {}
+    """Provinces with more treated cities have an outcome that jumps by `size` when they adopt."""
+    frame, found = made_cities.frame(), {}
+    share = frame.groupby(["province", "year"])["d"].transform("mean")
+    noise, spec = np.random.default_rng(7).standard_normal(len(frame)), made_cities.PANEL + 'groups = ["province"]\n'
     for size, scheme in ((4.0, "strata:province"), (4.0, "space"), (0.0, "strata:province")):
-        ask = question(with_shocks_of_groups(tmp_path, size), scheme=scheme, draws=199)
+        shocked = frame.assign(y=(size * share + 0.3 * noise).round(6))
+        ask = question(made_cities.real_panel(tmp_path, spec, shocked), scheme=scheme, draws=199)
         found[size, scheme] = answer(ask, run(ask.study))
     (note,) = (note for note in found[4.0, "strata:province"].notes if note.startswith("The placebos have mean"))
     mean = found[4.0, "strata:province"].usable.mean()
@@ -311,20 +306,6 @@ def test_raw_and_studentised_p_values_are_those_of_their_own_statistic(
     assert raw.document["rejected_share"] == pytest.approx((own[1:] <= 0.05).mean())
 
 
-def with_failures(ask: PlaceboQuestion, records: MemoryStore, rows: list[int], how: Status) -> PlaceboAnswer:
-    """The answer when some placebos were not fitted, whatever number a failed fit left behind."""
-    (key, block) = next(iter(records.kept.items()))
-    name = ask.estimator.name
-    fits = block.estimates[name]
-    status, estimate = np.array(fits.status), np.array(fits.estimate)
-    status[rows] = how
-    estimate[rows] = np.nan if how is Status.SINGULAR else 0.0
-    failed = replace(block, estimates={**block.estimates, name: replace(fits, status=status, estimate=estimate)})
-    store = MemoryStore(records.schema)
-    store.write(*key, failed)
-    return answer(ask, store)
-
-
 @pytest.mark.parametrize("how", [Status.SINGULAR, Status.NOT_CONVERGED, Status.ERROR])
 @pytest.mark.parametrize("statistic", ["raw", "studentised"])
 def test_placebos_that_failed_count_as_extreme(
@@ -334,7 +315,14 @@ def test_placebos_that_failed_count_as_extreme(
     estimates, t = by_hand(ask)
     values = estimates if statistic == "raw" else t
     rows = [int(row) for row in np.argsort(np.abs(values[1:]))[:12]]  # the least extreme
-    found = with_failures(ask, records, rows, how)
+    ((key, block),) = records.kept.items()
+    fits = block.estimates[ask.estimator.name]
+    status, estimate = np.array(fits.status), np.array(fits.estimate)
+    status[rows], estimate[rows] = how, np.nan if how is Status.SINGULAR else 0.0  # whatever a failed fit left behind
+    failed = replace(fits, status=status, estimate=estimate)
+    store = MemoryStore(records.schema)
+    store.write(*key, replace(block, estimates={**block.estimates, ask.estimator.name: failed}))
+    found = answer(ask, store)
     assert found.permutation_p == pytest.approx(share(values) + 12 / (DRAWS + 1), abs=1e-12)
     assert found.usable.size == DRAWS - 12
     assert found.document["failed"] == 12

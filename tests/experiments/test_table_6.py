@@ -188,10 +188,6 @@ def test_no_regressors_leave_the_two_way_deviations(tmp_path: Path) -> None:
     assert len(pooled) == 1
 
 
-def effects_alone(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(y=3.0 * table["lon"] + table["year"] ** 2)
-
-
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 ODD: dict[str, tuple[str, Change, str, Callable[[Record], object], set[object]]] = {
     "no weights": (PANEL, pd.DataFrame.copy, "", lambda r: r.model, set()),
@@ -200,7 +196,7 @@ ODD: dict[str, tuple[str, Change, str, Callable[[Record], object], set[object]]]
         "y is the same for all units in 2020: Moran's I and Geary's C are not defined.",
         lambda r: (r.model == "geary") * (r.year or 0), {0, 2019, 2021, 2022, 2023}),
     "an outcome of effects alone": (
-        PANEL + PLACES + KNN, effects_alone,
+        PANEL + PLACES + KNN, lambda t: t.assign(y=3.0 * t["lon"] + t["year"] ** 2),
         "There is no Moran's I of residuals: the regression fits the outcome without residuals.",
         lambda r: r.model, {"moran", "geary"}),
     "gaps": (
