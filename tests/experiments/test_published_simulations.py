@@ -80,7 +80,7 @@ def test_an_indicator_may_be_the_treatment_of_the_spec(made: Path, tmp_path: Pat
     table["law"] = table["law"] * (table["period"] >= 2012)
     table.to_csv(tmp_path / "panel.csv", index=False)
     own = fitted(tmp_path / "panel.csv", tmp_path, MADE.replace("[twin]", 'treatment = "law"\n\n[twin]', 1))
-    one, two = (read_toml(design, "a study")["design"] for design in (made, own))
+    one, two = (read_toml(path, "a study")["design"] for path in (made, own))
     assert two["effect"]["size"] == 0.0
     for part in ("levels", "errors", "adoption"):
         assert one[part] == two[part]
