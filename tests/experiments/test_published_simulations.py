@@ -44,9 +44,9 @@ def row_of(design: Path, row: str, replications: int) -> tuple[float, float, flo
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_published_simulations_of_womens_wages(design: Path, row: str) -> None:
+def test_published_simulations_of_womens_wages(wages: Path, row: str) -> None:
     """Bias and RMSE at 8,000 replications, within 3 combined Monte Carlo errors of the published 1,000."""
-    rmse, rmse_error, bias, bias_error = row_of(design, row, OF_DID)
+    rmse, rmse_error, bias, bias_error = row_of(wages, row, OF_DID)
     published = PUBLISHED[row]
     assert abs(rmse - published[0]) < 3 * np.hypot(rmse_error, published[1])
     assert abs(bias - published[2]) < 3 * np.hypot(bias_error, published[3])
@@ -118,29 +118,29 @@ NEAR = 3.0
 
 
 @pytest.fixture(scope="module")
-def design(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wages(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fitted(shared_data / "cps_wages.csv", tmp_path_factory.mktemp("wages"))
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_published_rows(design: Path, row: str) -> None:
+def test_published_rows(wages: Path, row: str) -> None:
     """RMSE and bias of four estimators at `REPLICATIONS` replications, within 3 combined Monte Carlo errors."""
     estimators = [{"kind": kind, "refit": False} for kind in KINDS]
-    far = [str(each) for each in compared(design, row, REPLICATIONS, estimators) if each.distance > NEAR]
+    far = [str(each) for each in compared(wages, row, REPLICATIONS, estimators) if each.distance > NEAR]
     assert not far
 
 
 @pytest.mark.parametrize("row", COVERAGE)
-def test_published_coverage_of_the_jackknife(design: Path, row: str) -> None:
+def test_published_coverage_of_the_jackknife(wages: Path, row: str) -> None:
     """At 400 replications, within 3 combined Monte Carlo errors."""
-    far = [str(each) for each in covered(design, row, "jackknife", 400) if each.distance > NEAR]
+    far = [str(each) for each in covered(wages, row, "jackknife", 400) if each.distance > NEAR]
     assert not far
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("error", ["bootstrap", "placebo"])
 @pytest.mark.parametrize("row", COVERAGE)
-def test_published_coverage_of_samples_drawn_anew(design: Path, row: str, error: str) -> None:
+def test_published_coverage_of_samples_drawn_anew(wages: Path, row: str, error: str) -> None:
     """The same of 200 samples a panel, at `DRAWN_ANEW` replications."""
-    far = [str(each) for each in covered(design, row, error, DRAWN_ANEW) if each.distance > NEAR]
+    far = [str(each) for each in covered(wages, row, error, DRAWN_ANEW) if each.distance > NEAR]
     assert not far
