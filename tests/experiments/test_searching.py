@@ -704,6 +704,11 @@ def test_intervals_hold_the_root_in_95_of_100_searches(name: str) -> None:
     assert not limits.whole or all(float(point.x).is_integer() for item in found for point in item.points)
 
 
+def test_a_level_that_is_never_reached() -> None:
+    found = search(noisy(lambda x: -1.0, 1), Limits(0.0, 0.1, most=5.0), -1)
+    assert (found.state, found.value) == ("not reached", 5.0)
+
+
 def test_values_that_are_not_allowed_are_gone_around() -> None:
     """From 0 by steps of .3 and 1.2: 1.2 is not allowed, the root at .9 lies between."""
     found = search(noisy(lambda x: 5 * (x - 0.9), 4, most=0.999), Limits(0.0, 0.3, factor=4.0), 0)
