@@ -17,7 +17,7 @@ COMMITTED = "committed"  # the source, among a fixture's params, that every clon
 SKIPS = {"skip", "importorskip", "xfail", "skipif"}
 ITSELF = "itself"
 
-TABLE_7 = "experiments/test_table_7_by_hand.py"
+TABLE_7 = "experiments/test_table_7.py"
 COUNTERPARTS = {
     "estimators/test_lm_tests.py::test_indices_of_cigarettes": "::test_indices_and_moments_are_those_of_esda",
     "estimators/test_bacon.py::test_teen_employment": "::test_castle_doctrine_laws",
@@ -50,22 +50,19 @@ COUNTERPARTS = {
     "experiments/test_init_spec.py::test_real_panels": "::test_the_committed_panel",
     "experiments/test_table_6.py::test_cigarettes": "::test_every_year_is_that_of_esda",
     "experiments/test_table_7.py::test_cities_equal_spreg_with_time_dummies": ITSELF,
-    "experiments/test_table_7.py::test_effects_say_how_their_errors_are_made": ITSELF,
-    "experiments/test_table_7.py::test_every_column_has_its_place_weights_and_errors": ITSELF,
     "experiments/test_table_7.py::test_likelihood_ratios_of_cigarettes":
         f"{TABLE_7}::test_likelihood_ratios_have_a_degree_of_freedom_a_regressor",
     "experiments/test_table_7.py::test_lm_tests_of_cigarettes": f"{TABLE_7}::test_lm_tests_have_one_degree_of_freedom",
-    "experiments/test_table_7.py::test_notes_on_cities": ITSELF,
     "experiments/test_table_synthetic.py::test_california_as_published": "::test_the_committed_panel",
     "experiments/test_table_staggered.py::test_published_numbers_of_the_minimum_wage_panel":
         "::test_columns_are_those_of_the_estimators_and_of_dummies",
-    "experiments/test_synthetic_published.py::test_published_coverage_of_the_jackknife":
+    "experiments/test_published_simulations.py::test_published_coverage_of_the_jackknife":
         "estimators/test_synthetic.py::test_estimates_and_jackknife_are_those_of_the_slow_program",
-    "experiments/test_synthetic_published.py::test_published_coverage_of_samples_drawn_anew":
+    "experiments/test_published_simulations.py::test_published_coverage_of_samples_drawn_anew":
         "estimators/test_synthetic.py::test_bootstrap_errors_are_those_of_the_slow_program",
-    "experiments/test_synthetic_published.py::test_published_rows":
+    "experiments/test_published_simulations.py::test_published_rows":
         "estimators/test_synthetic.py::test_estimates_and_jackknife_are_those_of_the_slow_program",
-    "experiments/test_twin_published.py::test_published_simulations_of_womens_wages":
+    "experiments/test_published_simulations.py::test_published_simulations_of_womens_wages":
         "::test_the_five_steps_as_a_plain_program",
     "estimators/test_spatial_panel_effects.py::test_unit_effects_on_the_cigarette_panel":
         "::test_unit_effects_equal_spreg",

@@ -94,12 +94,8 @@ def test_every_form_of_an_answer_is_read(script: Path, panel: Panel) -> None:
     assert set(fitted(panel).dof.ravel()) == {69.0}
     none = r_estimator(script, "none", terms=["d"])(panel)
     assert (none.status == Status.NOT_CONVERGED).all()
-
-
-@needs_r
-def test_the_data_frame_has_units_periods_attributes_and_variables(script: Path, panel: Panel) -> None:
-    found = r_estimator(script, "columns", terms=["there"], errors=[], unit="city", period="year")(panel)
-    assert found.estimate.ravel().tolist() == [1.0] * 3
+    columns = r_estimator(script, "columns", terms=["there"], errors=[], unit="city", period="year")(panel)
+    assert columns.estimate.ravel().tolist() == [1.0] * 3
 
 
 @needs_r

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import commands
 import made_cities
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -215,8 +216,6 @@ def test_what_cannot_be_a_bundle_is_one_line_and_leaves_nothing(tmp_path: Path, 
 
 
 def _draw(rng, effect: float = 0.5):
-    import numpy as np
-
     did = np.outer(np.arange(6) >= 3, np.arange(12) < 6) * 1.0
     return {"y": effect * did + rng.standard_normal(did.shape), "did": did}
 

@@ -1,12 +1,16 @@
-"""`panelproof report`: pivots by dials, pictures and files of tables, and every fault of a wish at once."""
+"""`panelproof report`: pivots, pictures, files and every fault of a wish at once; what is printed fits the terminal."""
 
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
+import panelproof as pp
 from estimators import TwoWayDID
 from experiments.cli import run_command
 from experiments.run.runner import run
@@ -41,16 +45,8 @@ def test_a_pivot_is_printed_alone(store: Path, capsys: pytest.CaptureFixture[str
 def test_files_and_figures_are_written(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "r.html"
     wanted = ["--by", "effect,serial", "--measure", "size", "--measure", "power", "--out", str(tmp_path / "t")]
-    wanted += [
-        "--format",
-        "tex,docx,xlsx,csv",
-        "--figures",
-        str(tmp_path / "f"),
-        "--figure",
-        "size",
-        "--html",
-        str(page),
-    ]
+    wanted += ["--format", "tex,docx,xlsx,csv", "--figures", str(tmp_path / "f"), "--figure", "size"]
+    wanted += ["--html", str(page)]
     assert run_command(["report", str(store), *wanted]) == 0
     said = capsys.readouterr().out
     names = {file.name for file in (tmp_path / "t").iterdir()}
@@ -76,7 +72,8 @@ def test_pictures_are_chosen_by_name_term_and_format(
     assert all(name.startswith("power-inv") and name.endswith(".pdf") for name in names), names
     for words, said in ((["--figures", str(tmp_path / "g"), "--figure", "powe"], "no picture 'powe'"),
                         (["--figures", str(tmp_path / "g"), "--term", "inw"], "did you mean 'inv'?"),
-                        (["--figure", "power"], "--figures DIR"), (["--format", "png"], "--figures DIR")):  # fmt: skip
+                        (["--figure", "power"], "--figures DIR"), (["--format", "png"], "--figures DIR"),
+                        (["--open"], "--open; there is no page to open; allowed: with --html FILE")):  # fmt: skip
         capsys.readouterr()
         assert run_command(["report", str(store), *words]) == 2
         captured = capsys.readouterr()
@@ -138,15 +135,91 @@ def test_make_demo_ends_with_answer_picture_and_page(
     assert (tmp_path / "runs" / "size.html").is_file()
 
 
-def test_a_page_that_nobody_asked_for_is_not_opened(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["report", str(store), "--open"]) == 2
-    assert "--open; there is no page to open; allowed: with --html FILE; add --html FILE" in capsys.readouterr().err
+# What is printed on a terminal is as wide as the terminal: 60, 80 or 120 columns, where Chinese letters take two.
 
 
-def test_a_report_draws_its_picture_where_it_is_asked(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["report", str(store)]) == 0
-    plain = capsys.readouterr().out
-    assert run_command(["report", str(store), "--chart"]) == 0
-    drawn = capsys.readouterr().out
-    assert drawn.startswith(plain)
-    assert len(drawn.splitlines()) > len(plain.splitlines()) + 3
+WIDTHS = (60, 80, 120)
+CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+COMMAND = re.compile(r"panelproof [a-z]|[\w.-]+/\S+")  # to copy, or a path: longer than a line where it must be
+WORDS = "城市面板数据的误差项"
+STUDY = """
+question = "Does the DID estimate what it should, where {words} errors are correlated over years and over neighbours?"
+replications = 64
+[design]
+kind = "paper"
+controls = "none"
+[grid]
+effect = [0.0, 0.0157]
+[[estimators]]
+kind = "did"
+errors = ["iid", "hc1", "cluster:unit", "cluster:period"]
+"""
+
+
+@pytest.fixture(params=WIDTHS)
+def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """A terminal of that many columns."""
+    monkeypatch.setenv("COLUMNS", str(request.param))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return int(request.param)
+
+
+def misfits(width: int, printed: str) -> list[str]:
+    """Lines that are wider than the terminal, and the widest one of a text that uses half of it alone."""
+    lines = [part.rstrip() for line in CONTROLS.sub("", printed).splitlines() for part in line.split("\r")]
+    widest = max(lines, key=cell_len)
+    narrow = [widest] if cell_len(widest) <= 0.6 * min(width, 100) else []
+    return [line for line in lines if cell_len(line) > width and not COMMAND.search(line)] + narrow
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study whose question has Chinese words, and its store."""
+    folder = tmp_path_factory.mktemp("widths")
+    (folder / "study.toml").write_text(STUDY.format(words=WORDS * 6), encoding="utf-8")
+    assert (
+        run_command(["run", str(folder / "study.toml"), "--cluster", "serial", "--store", str(folder / "x"), "-q"]) == 0
+    )
+    return folder
+
+
+def test_commands_follow_the_terminal(
+    width: int, ran: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ran)
+    for command in (
+        ["run", "study.toml", "--cluster", "serial", "--store", "x"],
+        ["run", "study.toml", "--cluster", "serial", "--store", "x", "--dry-run"],
+        ["report", "x"], ["report", "x", "--full"], ["store", "info", "x"], ["kinds"], ["kinds", "did"],
+        ["kinds", "adoption"], ["studies"], ["studies", "size"], ["cluster", "kinds"],
+    ):  # fmt: skip
+        assert run_command(command) == 0
+        printed = capsys.readouterr().out
+        assert misfits(width, printed) == [], command
+        if command[0] in {"run", "report", "store"}:
+            assert re.sub(r"\s", "", CONTROLS.sub("", printed)).count(WORDS * 6) == 1, "the question whole, and once"
+
+
+@pytest.fixture(scope="module")
+def printed_tables() -> Any:
+    """What `estimate` prints, computed once."""
+    return pp.estimate(pp.example_panel(30))
+
+
+@pytest.fixture(scope="module")
+def judged() -> Any:
+    """What `trust` prints, computed once."""
+    return pp.trust(pp.example_panel(30), replications=64, benchmarks=0, race=False)
+
+
+def test_tables_follow_the_terminal(width: int, printed_tables: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    pp.show(printed_tables)
+    assert misfits(width, capsys.readouterr().out) == []
+
+
+@pytest.mark.long
+def test_a_verdict_follows_the_terminal(width: int, judged: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    pp.show(judged)
+    assert misfits(width, capsys.readouterr().out) == []

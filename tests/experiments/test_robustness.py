@@ -17,10 +17,8 @@ from experiments.panel_spec.sections import RobustnessSection, value_label
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import robustness_table
 from experiments.tables.ledger import Ledger, journal_tables
-from experiments.tables.robustness_table import lagged
 from results.tables.records import Record
 from sim.errors import BadInput
-from sim.panel import Panel
 
 PANEL = """
 [panel]
@@ -247,6 +245,10 @@ def test_no_matched_sample_is_a_note(tmp_path: Path, menu: str, edit: dict[str, 
 def test_a_check_that_cannot_be_fitted_is_a_note(tmp_path: Path) -> None:
     frame = table().assign(twin=lambda f: f["eip"] + 1)
     frame.loc[frame["year"] <= 2008, "x"] = 0.0
+    two = table()[table()["year"].isin([2005, 2010])].reset_index(drop=True)
+    of_two = fitted(real_panel(tmp_path, two, "[robustness]\nunit_trends = true\n"))
+    assert not of_two.records
+    assert any("city-specific linear trends) is empty" in note for note in of_two.notes), of_two.notes
     real = real_panel(tmp_path, frame, '[robustness]\nwindows = [[2003, 2008]]\npolicies = ["twin"]\n')
     ledger = fitted(real)
     assert not ledger.records
@@ -254,27 +256,10 @@ def test_a_check_that_cannot_be_fitted_is_a_note(tmp_path: Path) -> None:
     assert any("with twin) is empty: variable 'twin' is collinear" in note for note in ledger.notes)
 
 
-def test_unit_trends_that_absorb_the_treatment_are_a_note(tmp_path: Path) -> None:
-    frame = table()
-    two = frame[frame["year"].isin([2005, 2010])].reset_index(drop=True)
-    ledger = fitted(real_panel(tmp_path, two, "[robustness]\nunit_trends = true\n"))
-    assert not ledger.records
-    assert any("city-specific linear trends) is empty" in note for note in ledger.notes), (
-        ledger.notes,
-        ledger.failures,
-    )
-
-
 def test_clusters_and_further_error_types(tmp_path: Path) -> None:
-    menu = MENU.replace("policies", "unit_trends = false\npolicies").replace("unit_trends = true\n", "")
-    frame = table()
-    folder = tmp_path
-    frame.to_csv(folder / "panel.csv", index=False)
-    text = (
-        PANEL + 'cluster = "province"\n' + menu + '[inference]\nerrors = ["driscoll-kraay", "wild:unit"]\ndraws = 99\n'
-    )
-    (folder / "spec.toml").write_text(text, encoding="utf-8")
-    ledger = fitted(read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml")))
+    menu = 'cluster = "province"\n' + MENU.replace("unit_trends = true\n", "")
+    menu += '[inference]\nerrors = ["driscoll-kraay", "wild:unit"]\ndraws = 99\n'
+    ledger = fitted(real_panel(tmp_path, table(), menu))
     wanted = {"iid", "hc1", "cluster:province", "driscoll-kraay", "wild:unit"}
     for column in range(1, 12):
         assert {r.se_type for r in ledger.records if r.column == column} == wanted
@@ -360,8 +345,8 @@ controls = ["x"]
 Edit = Callable[[pd.DataFrame], pd.DataFrame]
 
 
-def short_table() -> pd.DataFrame:
-    """Eight cities, six years; three are treated, from 2004 or 2005 on."""
+def problems(folder: Path, menu: str, panel: str = SHORT_PANEL, edit: Edit = lambda frame: frame) -> list[str]:
+    """What is said of a menu, by line, for eight cities and six years; three are treated, from 2004 or 2005 on."""
     rng = np.random.default_rng(5)
     start = np.array([2004, 2004, 2005, 9999, 9999, 9999, 9999, 9999])
     frame = pd.DataFrame({"code": np.repeat(np.arange(8), 6), "year": np.tile(np.arange(2001, 2007), 8)})
@@ -372,12 +357,7 @@ def short_table() -> pd.DataFrame:
     frame[["y", "x", "other", "policy"]] = rng.standard_normal((48, 4))
     frame["country"], frame["lon"] = "c", 3.0
     frame["height"], frame["double"] = 20.0 + frame["code"] ** 2, 2.0 * frame["eip"] + frame["x"]
-    return frame
-
-
-def problems(folder: Path, menu: str, panel: str = SHORT_PANEL, edit: Edit = lambda frame: frame) -> list[str]:
-    """What is said of a menu, by line."""
-    edit(short_table()).to_csv(folder / "panel.csv", index=False)
+    edit(frame).to_csv(folder / "panel.csv", index=False)
     (folder / "spec.toml").write_text(panel + menu, encoding="utf-8")
     try:
         read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml"))
@@ -388,22 +368,18 @@ def problems(folder: Path, menu: str, panel: str = SHORT_PANEL, edit: Edit = lam
 
 SPEC: dict[str, tuple[str, list[str]]] = {
     "unknown key": ("[robustness]\nlags = 1\n", ["unknown key 'lags'", "did you mean 'lag'?"]),
+    "a text for the menu of psm": ("[robustness]\npsm = 3\n", ["[robustness.psm]; is 3; allowed: a table"]),
     "unknown key of psm": ("[robustness.psm]\ncalliper = 1\n", ["[robustness.psm]", "did you mean 'caliper'?"]),
     "lag of nothing": ("[robustness]\nlag = 0\n", ["lag = 0", "1 or more"]),
-    "lag as text": ('[robustness]\nlag = "1"\n', ["lag = '1'", "a whole number"]),
-    "trends as a number": ("[robustness]\nunit_trends = 3\n", ["unit_trends = 3"]),
     "quantiles out of order": ("[robustness]\nwinsorize = [0.99, 0.01]\n", ["winsorize = [0.99, 0.01]", "order"]),
     "quantiles out of range": ("[robustness]\nwinsorize = [1, 99]\n", ["winsorize[1] = 99"]),
-    "one quantile": ("[robustness]\nwinsorize = [0.01]\n", ["winsorize"]),
     "quantiles that do nothing": ("[robustness]\nwinsorize = [0, 1]\n", ["changes nothing"]),
     "window out of order": ("[robustness]\nwindows = [[2005, 2005]]\n", ["windows: [2005, 2005]", "order"]),
     "window twice": ("[robustness]\nwindows = [[2001, 2005], [2001, 2005]]\n", ["windows names [2001, 2005] twice"]),
-    "window of one number": ("[robustness]\nwindows = [[2001, 2005], 2003]\n", ["windows[1] = 2003"]),
     "nothing to exclude": ("[robustness]\nexclude = { city = [] }\n", ["exclude.city is empty"]),
     "excluded twice": ('[robustness]\nexclude = { city = ["c1", "c1"] }\n', ["exclude.city names 'c1' twice"]),
     "policy is the treatment": ('[robustness]\npolicies = ["eip"]\n', ["policies names 'eip', which is the treatment"]),
     "policy is a control": ('[robustness]\npolicies = ["x"]\n', ["'x', which is a control"]),
-    "policy twice": ('[robustness]\npolicies = ["policy", "policy"]\n', ["policies names 'policy' twice"]),
     "outcome is the outcome": ('[robustness]\noutcomes = ["y"]\n', ["outcomes names 'y', which is the outcome"]),
     "outcome is the year": ('[robustness]\noutcomes = ["year"]\n', ["'year', which is the period"]),
     "groups are units": ('[robustness]\nregion_by_period = "city"\n', ["region_by_period = 'city' is the unit"]),
@@ -459,27 +435,8 @@ def test_wrong_in_the_spec_or_for_this_panel(name: str, tmp_path: Path) -> None:
 def test_all_problems_at_once(tmp_path: Path) -> None:
     spec = "[robustness]\nlag = 0\nwindows = [[2005, 2003]]\n[robustness.psm]\nmethods = []\ncaliper = -1\n"
     assert len(problems(tmp_path, spec)) == 4  # also of the keys beside one of the wrong kind
-    spec = '[robustness]\nwindows = [[2005, 2003]]\nwinsorize = [1, 0]\npolicies = ["eip"]\n'
-    spec += "[robustness.psm]\nmethods = []\n"
-    assert len(problems(tmp_path, spec)) == 4
     panel = '[robustness]\nwindows = [[1999, 2003], [2001, 2003]]\nlag = 9\nexclude = { city = ["c9", "z"] }\n'
     assert len(problems(tmp_path, panel + "[robustness.psm]\nyears = [1990, 1991]\n")) == 6
-
-
-def test_lags_count_in_steps_of_the_panel(tmp_path: Path) -> None:
-    def panel_of(edit: Edit, menu: str = "") -> Panel:
-        assert problems(tmp_path, menu, edit=edit) == []
-        return read_real_panel(tmp_path / "panel.csv", read_spec(tmp_path / "spec.toml")).panel
-
-    annual = panel_of(lambda frame: frame)
-    biennial = panel_of(lambda frame: frame.assign(year=2 * frame["year"]), "[robustness]\nlag = 2\n")
-    for lag in (1, 2):
-        one, other = lagged(annual, lag).panel, lagged(biennial, lag).panel
-        assert other.periods == tuple(2 * period for period in one.periods)
-        for name, values in one.variables.items():
-            np.testing.assert_array_equal(other.variables[name], values)
-    gap = lagged(panel_of(lambda frame: frame[frame["year"] != 2003]), 1).panel
-    assert gap.periods == (2002, 2005, 2006)
 
 
 def test_gaps_of_further_columns_follow_missing(tmp_path: Path) -> None:
@@ -505,13 +462,6 @@ def test_other_outcomes_are_judged_where_they_are_there(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, menu, panel, once)
     assert "column 'other', [robustness] outcomes; is absorbed" in line
     assert problems(tmp_path, menu, panel, lambda frame: frame.assign(other=np.nan)) == []
-
-
-def test_a_menu_that_is_no_table(tmp_path: Path) -> None:
-    assert problems(tmp_path, "", "robustness = 3\n" + SHORT_PANEL)[0].startswith(
-        "spec.toml, [robustness]; is 3; allowed: a table"
-    )
-    assert "[robustness.psm]; is 3" in problems(tmp_path, "[robustness]\npsm = 3\n")[0]
 
 
 def test_psm_needs_a_treatment_and_a_time_before(tmp_path: Path) -> None:

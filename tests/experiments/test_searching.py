@@ -1,25 +1,46 @@
-"""Searches on studies whose answer is known by formula, and what the commands say, keep and refuse."""
+"""Searches whose answer is known by formula: which way they go, where they begin, what commands say and refuse."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import norm, t
 
 from cluster import Serial
 from cluster.executor import Outcome
+from estimators import TwoWayDID
+from estimators.core.estimator import Layout
 from experiments.cli import run_command
-from experiments.search.searches import needed, replications_for
-from experiments.search.solve import BLOCK, Search, breakdown, dial_of, evaluator_of, frontier, solve
+from experiments.run.runner import run
+from experiments.run.tasks import runner_of
+from experiments.search import searches
+from experiments.search import solve as points
+from experiments.search.root import Found, Limits, SearchPoint, _bracket, fitted, narrow, search
+from experiments.search.searches import breaking, needed, replications_for, solving, spread_of
+from experiments.search.solve import (
+    BLOCK,
+    Search,
+    SearchQuestion,
+    breakdown,
+    dial_of,
+    evaluator_of,
+    frontier,
+    question_of,
+    solve,
+)
 from experiments.study import Study
 from references import known_breakdowns as known
-from sim.errors import BadInput
+from results.diagnosis.diagnose import diagnose
+from sim.errors import BadInput, bad
 
 SE = math.sqrt((1 / known.TREATED + 1 / (known.UNITS - known.TREATED)) * (1 / 4 + 1 / 4))  # of DID with iid errors
 
@@ -44,14 +65,16 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "study.toml"
 
 
-def test_the_effect_of_known_power() -> None:
-    """Within 2% of (z_.8 + z_.975) se, the minimum detectable effect of a normal test with known variance."""
+@pytest.mark.parametrize(("seed", "effect", "precision", "within"), [(20, 0.5, 0.01, 0.02), (22, -0.5, 0.03, 0.05)])
+def test_the_effect_of_known_power(seed: int, effect: float, precision: float, within: float) -> None:
+    """The minimum detectable effect (z_.8 + z_.975) se of a normal test with known variance, on the effect's side."""
     freedom = (known.UNITS - 1) * (known.PERIODS - 1) - 1
-    exact = (t.ppf(0.8, freedom) + t.ppf(0.975, freedom)) * SE
-    assert exact == pytest.approx((norm.ppf(0.8) + norm.ppf(0.975)) * SE, rel=2e-3)
-    (answer,) = solve(evaluator_of(known.study(20), "power:0.8", None), "effect.size", Search(precision=0.01))
+    exact = math.copysign((t.ppf(0.8, freedom) + t.ppf(0.975, freedom)) * SE, effect)
+    assert abs(exact) == pytest.approx((norm.ppf(0.8) + norm.ppf(0.975)) * SE, rel=2e-3)
+    evaluator = evaluator_of(known.study(seed, effect), "power:0.8", None)
+    (answer,) = solve(evaluator, "effect.size", Search(precision=precision))
     assert answer.state == "found"
-    assert abs(answer.value / exact - 1) < 0.02
+    assert abs(answer.value / exact - 1) < within
     assert answer.lower <= exact <= answer.upper
 
 
@@ -129,12 +152,10 @@ def test_replications_of_a_monte_carlo_error(measure: str) -> None:
 def test_worlds_that_are_too_few_for_a_monte_carlo_error() -> None:
     """8 worlds of 32 fits with correlation .5: no replications bring the error below that of 8 world means."""
     alone = 1.0 / 256
-    mcse = math.sqrt(alone * (1 + 31 * 0.5))
-    floor = math.sqrt(0.5 / 8)
+    mcse, floor = math.sqrt(alone * (1 + 31 * 0.5)), math.sqrt(0.5 / 8)
     assert math.isinf(needed(mcse, alone, 256, 8, 0.99 * floor))
     exact = 0.5 / (floor**2 * (1.005**2 - 1))  # .5 / n is what lies within worlds
     assert needed(mcse, alone, 256, 8, 1.005 * floor) == pytest.approx(exact, rel=1e-6)
-    assert needed(math.sqrt(alone), alone, 256, 1, 0.01) == pytest.approx(10_000, rel=1e-6)
 
 
 class Stops(Serial):
@@ -143,10 +164,8 @@ class Stops(Serial):
     def __init__(self, after: int) -> None:
         self.left = after
 
-    def run(
-        self, function: Callable[[Any], Any], jobs: Iterable[Any], careful: Callable[..., Any] | None = None
-    ) -> Iterator[Outcome]:
-        for outcome in super().run(function, jobs, careful):
+    def run(self, *given: Any) -> Iterator[Outcome]:
+        for outcome in super().run(*given):
             if not self.left:
                 raise KeyboardInterrupt
             self.left -= 1
@@ -213,7 +232,6 @@ def test_what_is_passed_already_or_never(
     ("arguments", "said"),
     [
         (["solve", "pwer:0.8", "--for", "effect"], "measure 'pwer'"),
-        (["solve", "power:80", "--for", "effect"], "level '80'"),
         (["solve", "power:x", "--for", "effect"], "level 'x'"),
         (["solve", "power", "--for", "effect"], "level ''"),
         (["solve", "bias:-1", "--for", "effect"], "level '-1'"),
@@ -230,12 +248,9 @@ def test_what_is_passed_already_or_never(
         (["solve", "power:0.8", "--for", "units", "--to", "1"], "units = 1"),
         (["solve", "power:1", "--for", "effect"], "level '1'"),
         (["solve", "power:120%", "--for", "effect"], "level '120%'"),
-        (["solve", "size:0.1", "--for", "effect"], "the truth of did is 0.5; allowed: size where the truth is 0"),
-        (["solve", "power:0.8", "--for", "units", "--from", "40", "--to", "40"], "begins at units = 40 too"),
         (["breakdown", "--dial", "errors.serial", "--to", "0"], "--to; the search begins at errors.serial = 0 too"),
         (["breakdown", "--dial", "errors.serial", "--measure", "bias:25%", "--error", "hc1"], "error type 'hc1'"),
         (["solve", "power:0.8", "--for", "effect", "--precision", "0"], "precision 0"),
-        (["breakdown", "--dial", "errors.serial", "--measure", "size:0.10"], "the truth of did is 0.5"),
         (["breakdown", "--dial", "errors.serial", "--dial2", "errors.serial"], "named twice"),
     ],
 )
@@ -267,3 +282,453 @@ def test_points_of_different_values_are_drawn_independently() -> None:
         evaluator.store_at({"effect.size": value}).sound(0, 0).estimates["did"].estimate for value in (0.0, 0.1)
     ]
     assert abs(np.corrcoef(*(each[:, 0] for each in estimates))[0, 1]) < 4 / math.sqrt(256)
+
+
+# Which way a search goes, where it begins, what it says at its start, where the answer is known.
+
+
+NOISE = 1.5  # of one replication
+LAYOUTS = {"did": Layout(("did",), ("iid", "cluster:unit"), (), {"did": "att"}),
+           "lm": Layout(("lm_lag",), ("chi2",), (), {"lm_lag": "dependence"}, tests=True),
+           "bare": Layout(("constant",), (), (), {})}  # fmt: skip
+
+
+def noisy(
+    function: Callable[[float], float], seed: int, *, start: Sequence[float] = (), least: float = -math.inf,
+    most: float = math.inf,
+) -> Callable[[float, int], SearchPoint]:  # fmt: skip
+    """A measure whose noise at one x is that of a sum over its replications, as in a store that grows; start: what the
+    first measurements are."""
+    left = [*start]
+
+    def measure(x: float, n: int) -> SearchPoint:
+        if not least <= x <= most:
+            raise bad(f"x = {x}", where="test", allowed="inside", remedy="move it")
+        rng = np.random.default_rng([seed, abs(hash(x)) % 2**32])
+        noise = NOISE * rng.standard_normal(n).mean()
+        return SearchPoint(x, left.pop(0) if left else function(x) + noise, NOISE / math.sqrt(n), n)
+
+    return measure
+
+
+def test_noise_that_puts_the_start_beyond_the_level_is_measured_away() -> None:
+    """y(0) = .05 is well; the first 512 replications say -.06, less than a standard error beyond."""
+    found = search(noisy(lambda x: 0.05 - x, 1, start=(-0.06,)), Limits(0.0, 0.5, least=0.0, budget=400_000), 1)
+    assert found.state == "found"
+    assert found.lower <= 0.05 <= found.upper
+    assert [(item.x, item.n) for item in found.points[:2]] == [(0.0, 512), (0.0, 2048)]
+
+
+def test_a_start_at_the_level_is_a_tie() -> None:
+    exact = search(lambda x, n: SearchPoint(x, -x, 0.0, n), Limits(0.0, 0.5, least=0.0), 1)
+    assert (exact.state, exact.value) == ("tied", 0.0)
+    noise = search(noisy(lambda x: -x, 3, start=(-0.01, -0.01, -0.01)), Limits(0.0, 0.5, budget=8 * 512 * 16), 1)
+    assert (noise.state, [item.n for item in noise.points]) == ("tied", [512, 2048, 8192])
+    either = search(noisy(lambda x: x, 3, start=(0.01,)), Limits(0.0, 0.5, budget=8 * 512), 0)
+    assert either.state == "tied"
+
+
+@pytest.mark.parametrize("way", [1.0, -1.0])
+def test_no_answer_lies_before_the_start(way: float) -> None:
+    limits = Limits(1.0 * way, 0.5 * way, least=-5.0, most=5.0, budget=100_000)
+    moved = 0
+    for seed in range(40):
+        found = search(noisy(lambda x: 2.0 * (1.0 - abs(x)) + 0.01, seed, start=(0.1,)), limits, 1)
+        if found.state == "found":
+            assert min(way * item for item in (found.value, found.lower, found.upper)) >= 1.0
+            assert way * found.lower == 1.0 or way * found.upper == 1.0 or way * found.value > 1.0
+            moved += way * found.value == 1.0
+        else:
+            assert found.state == "passed"
+    assert moved > 0
+
+
+@pytest.mark.parametrize("start", [3.0, -3.0])
+def test_a_search_goes_down_where_it_is_told_to(start: float) -> None:
+    """From 3 down to -5 the root 1 of x - 1 is met, from -3 the step of 8 goes up to it."""
+    limits = Limits(start, -start / 3, least=-5.0, most=5.0)
+    for seed in range(20):
+        found = search(noisy(lambda x: x - 1.0, seed), limits, 0)
+        assert found.state == "found"
+        assert found.lower <= found.value <= found.upper
+        assert abs(found.value - 1.0) < 1.6 * (found.upper - found.lower) / 2  # 4 standard errors
+
+
+def test_a_crossing_without_a_fit_lies_between_the_points_that_are_sure() -> None:
+    """y jumps at .4 without noise: no local fit, and the interval is the bracket."""
+    found = search(lambda x, n: SearchPoint(x, 1.0 if x < 0.4 else -1.0, 0.0, n), Limits(0.0, 0.1, least=0.0), 1)
+    assert found.state == "found"
+    assert 0.0 <= found.lower <= 0.4 <= found.upper <= 1.0
+
+
+def test_a_crossing_that_noise_may_have_made_ends_no_bracket() -> None:
+    """At 1 y is -.05 with an error of .1; it crosses between 4 and 16."""
+    y = {1.0: -0.05, 4.0: 0.8, 16.0: -1.0}
+    points = [SearchPoint(0.0, 1.0, 0.1, 512)]
+    found = _bracket(lambda x, n: SearchPoint(x, y[x], 0.1, n), Limits(0.0, 1.0), points, 1)
+    assert found == (points[2], points[3])
+    assert [point.x for point in points] == [0.0, 1.0, 4.0, 16.0]
+
+
+def test_a_bracket_whose_ends_noise_puts_on_one_side_is_not_shrunk() -> None:
+    """At 1 y is -.05, measured as +.05: the root lies beyond, and no search goes from there towards the far end."""
+    points = [SearchPoint(0.0, -2.0, 0.1, 512), SearchPoint(1.0, 0.05, 0.1, 512), SearchPoint(2.0, 1.9, 0.1, 512)]
+    narrow(lambda x, n: SearchPoint(x, -0.05, 0.05, n), Limits(0.0, 1.0), points, points[1], points[2])
+    assert [(item.x, item.n) for item in points[3:]] == [(1.0, 2048)]
+
+
+def test_a_budget_that_ends_a_search_is_said() -> None:
+    limits = Limits(0.0, 0.5, budget=3000, precision=0.0001)
+    assert not search(noisy(lambda x: x - 1, 2), limits, 0).short
+    assert search(noisy(lambda x: x - 1, 2), replace(limits, budget=200_000, precision=0.05), 0).short
+
+
+def test_the_interval_of_a_power_by_hand_from_counts() -> None:
+    """Power 400 of 1,000 at .2 and 700 of 1,000 at .4, level 50%: a line in probits, by the delta method."""
+    question = SearchQuestion("power", 0.5, False, "did", "did", "iid")
+    counts, n = {0.2: 400, 0.4: 700}, 1000
+    measured, z, se = [], {}, {}
+    for x, count in counts.items():
+        p = count / n
+        mcse = math.sqrt(p * (1 - p) / n)
+        z[x] = norm.ppf((count + 0.5) / (n + 1))
+        se[x] = mcse / norm.pdf(z[x])
+        measured.append(SearchPoint(x, *question.distance(p, mcse, n), n))
+    slope = (z[0.4] - z[0.2]) / 0.2
+    root = 0.2 - z[0.2] / slope
+    weight = (root - 0.2) / 0.2  # of the upper point
+    error = math.hypot((1 - weight) * se[0.2], weight * se[0.4]) / slope
+    fit = fitted(measured, 0.3, 0.1)
+    assert (fit.root, fit.se) == pytest.approx((root, error), rel=1e-9)
+
+
+def test_the_side_of_a_share_is_judged_with_the_error_at_the_level() -> None:
+    """512 of 512 against 80%: (1 - .8) / sqrt(.8 .2 / 512) = 11.3 errors; the probit scale would give 2.7."""
+    question = SearchQuestion("power", 0.8, False, "did", "did", "iid")
+    assert question.apart(1.0, 0.0027, 512) == pytest.approx(0.2 / math.sqrt(0.16 / 512))
+    y, se = question.distance(1.0, 0.0027, 512)
+    assert y / se < 3.0
+    assert question.apart(0.7, 0.05, 512) == pytest.approx(2.0)  # worlds widen the error
+    assert replace(question, measure="bias", level=0.1).apart(-0.2, 0.05, 512) == pytest.approx(2.0)
+
+
+def test_type_s_counts_the_significant_fits_alone() -> None:
+    """3 of 30 significant fits of 512 have the wrong sign: inner (3 + .5) / 31, not (51.2 + .5) / 513."""
+    question = SearchQuestion("type_s", 0.05, False, "did", "did", "iid")
+    row = {"cell": 0, "estimator": "did", "term": "did", "error": "iid", "sample": "own", "measure": "type_s",
+           "value": 0.1, "mcse": 0.055, "n": 30}  # fmt: skip
+    truth = row | {"error": "", "measure": "truth", "value": 0.5, "n": 512}
+    found = question.value(pd.DataFrame([row, truth]))
+    assert found == (0.1, 0.055, 30)
+    assert question.distance(*found)[0] == pytest.approx(norm.ppf(3.5 / 31) - norm.ppf(0.05))
+
+
+@pytest.mark.parametrize(
+    ("measure", "y", "up"),
+    [("power", -1.0, True), ("power", 1.0, False), ("coverage", -1.0, True), ("type_s", 1.0, True),
+     ("type_s", -1.0, False), ("rejection", 1.0, True), ("bias", -1.0, False), ("bias", 1.0, True)],
+)  # fmt: skip
+def test_more_units_are_tried_where_they_are_too_few(
+    monkeypatch: pytest.MonkeyPatch, measure: str, y: float, up: bool
+) -> None:
+    """Along a dial that counts, where y at its start is known for sure."""
+    evaluator = evaluator_of(known.study(1, 0.5), f"{measure}:0.5", None)
+    monkeypatch.setattr(points.Evaluator, "along", lambda *_: lambda x, n: SearchPoint(x, y, 0.001, n))
+    limits = points._limits(evaluator, "units", {}, Search(), True)
+    assert (limits.step > 0) == up
+    assert limits.least == 4
+
+
+@pytest.mark.parametrize(
+    ("value", "rising", "step", "reached", "whole"),
+    [(37.2, True, -20.0, True, 38), (37.2, True, 20.0, True, 38), (37.2, False, 20.0, True, 37),
+     (37.2, True, -20.0, False, 37), (37.2, False, 20.0, False, 38), (37.0, True, 20.0, True, 37),
+     (37.0, True, -20.0, False, 37)],
+)  # fmt: skip
+def test_the_whole_value_beyond_a_crossing(value: float, rising: bool, step: float, reached: bool, whole: int) -> None:
+    """Power of 80% with 37.2 units takes 38, whichever way the search came; a breakdown on the way down is at 37."""
+    found = Found("found", value, value - 1, value + 1, rising, (SearchPoint(40.0, 1.0, 0.1, 1),))
+    assert points._first_whole(found, Limits(40.0, step), reached) == whole
+
+
+@pytest.mark.parametrize(
+    ("measure", "start", "step", "sign"),
+    [("power", 0.0, 1.0, -1), ("power", 0.0, -1.0, -1), ("power", 2.0, -0.25, 0), ("power", -2.0, 0.25, 0),
+     ("type_s", 0.1, 1.0, 1), ("type_s", 2.0, -0.5, 0), ("coverage", 0.0, 1.0, 0)],
+)  # fmt: skip
+def test_along_an_effect_power_rises_and_wrong_signs_fall(measure: str, start: float, step: float, sign: int) -> None:
+    assert points._sign_at_start(measure, "effect.size", Limits(start, step)) == sign
+    assert points._sign_at_start(measure, "errors.serial", Limits(start, step)) == 0
+
+
+@pytest.mark.parametrize(("own", "way"), [(0.5, 1.0), (-0.5, -1.0), (0.0, 1.0)])
+def test_a_search_along_an_effect_goes_to_its_own_side(own: float, way: float) -> None:
+    evaluator = evaluator_of(known.study(1, own), "power:0.8", None)
+    limits = points._limits(evaluator, "effect.size", {}, Search(), False)
+    exact = 3 * math.sqrt((1 / 100 + 1 / 100) / 2)  # standard deviations of DID with 100 and 100 units, 4 periods each
+    assert limits.step == pytest.approx(way * exact, rel=0.12)  # 4 standard errors of one from 512
+    ends = sorted((0.0, limits.step / 3 * 100))
+    assert (limits.start, limits.least, limits.most) == pytest.approx((0.0, *ends))
+
+
+def test_an_end_below_the_start_is_looked_for_downwards() -> None:
+    evaluator = evaluator_of(known.study(1, 0.5), "coverage:0.9", None)
+    limits = points._limits(evaluator, "errors.serial", {}, Search(high=-0.8), False)
+    assert (limits.start, limits.step, limits.least, limits.most) == (0.0, -0.1, -0.8, 0.0)
+    whole = points._limits(evaluator, "units", {}, Search(high=196), True)
+    assert (whole.start, whole.step, whole.least, whole.most) == (200.0, -1.0, 196.0, 200.0)
+
+
+def test_the_size_above_the_target_power_ends_a_search_at_once() -> None:
+    """Under AR(.9) iid errors reject a true null in 22%: no effect has a power of 10%."""
+    size = known.size_under_serial_correlation(0.9)
+    study = known.study(3, 0.5)
+    design = replace(study.design, errors=replace(study.design.errors, serial=0.9))  # type: ignore[attr-defined,call-arg]
+    evaluator = evaluator_of(replace(study, design=design), "power:0.1", None)
+    (answer,) = solve(evaluator, "effect.size", Search())
+    assert (answer.state, answer.value, answer.replications) == ("passed", 0.0, 512)
+    (point,) = answer.points
+    assert abs(point.value - size) < 4 * math.sqrt(size * (1 - size) / 512)
+    assert f" There it is the size of the test: {100 * point.value:.3g}%" in answer.sentence
+
+
+def test_what_cannot_be_is_refused_before_anything_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(points, "run", lambda *_, **__: pytest.fail("a fit"))
+    effect, none = known.study(1, 0.5), known.study(1, 0.0)
+    for study, measure, dial, options, said in (
+        (effect, "size:0.1", "errors.serial", Search(), "the truth of did is 0.5"),
+        (none, "size:0.1", "effect.size", Search(), "the truth of did is 1"),
+        (none, "power:0.8", "units", Search(), "the truth of did is 0; allowed: power where the truth is not 0"),
+        (none, "bias:25%", "errors.serial", Search(), "the truth of did is 0"),
+        (none, "type_s:0.1", "units", Search(), "the truth of did is 0; allowed: type s where the truth is not 0"),
+        (effect, "power:0.8", "effect.size", Search(low=1.0, high=1.0), "begins at effect.size = 1 too"),
+        (effect, "size:0.1", "effect.size", Search(high=0.0), "begins at effect.size = 0 too"),
+        (effect, "coverage:0.9", "errors.serial", Search(high=1.5), "serial"),
+        (effect, "coverage:0.9", "units", Search(high=2.5), "units = 2.5"),
+        (effect, "coverage:0.9", "effect.shape", Search(), "effect.shape = 'constant' is no number"),
+    ):
+        with pytest.raises(BadInput, match="allowed: ") as error:
+            breakdown(evaluator_of(study, measure, None), dial, options)
+        assert said in str(error.value)
+        assert len(error.value.problems) == 1
+    points.check_possible(
+        evaluator_of(none, "power:0.8", None), "effect.size", [{}], Search()
+    )  # the effect is the dial
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "options", "said"),
+    [("errors.serial", "effect.shape", Search(), "effect.shape = 'constant' is no number"),
+     ("effect.shape", "errors.serial", Search(), "effect.shape = 'constant' is no number"),
+     ("errors.serial", "units", Search(second=20.5), "--to2; units = 20.5"),
+     ("errors.serial", "effect.jump", Search(second=0.0), "--to2; the search begins at effect.jump = 0 too"),
+     ("units", "errors.serial", Search(low=math.nan), "--from; units = nan")],
+)  # fmt: skip
+def test_what_names_and_settings_say_is_refused_before_the_first_draw(
+    first: str, second: str, options: Search, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(points, "runner_of", lambda *_: pytest.fail("a draw"))
+    monkeypatch.setattr(points, "run", lambda *_, **__: pytest.fail("a fit"))
+    with pytest.raises(BadInput) as error:
+        breaking(known.study(1, 0.5), "coverage:0.9", first, second, None, options)
+    assert said in str(error.value)
+
+
+def test_a_measure_without_a_truth_is_refused_before_a_cluster_starts() -> None:
+    study = replace(known.study(1, 0.5), replications=64)
+    with pytest.raises(BadInput, match=r"the truth of did is 0\.5"):
+        solving(study, "mcse:size=0.01", "replications", None, Search())
+
+
+def test_a_truth_is_drawn_without_preparing_the_estimators_that_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[tuple[str, ...]] = []
+
+    def runner_of_one(study: Study, cell: int) -> Any:
+        prepared.append(tuple(item.name for item in study.estimators))
+        return runner_of(study, cell)
+
+    monkeypatch.setattr(points, "runner_of", runner_of_one)
+    study = known.study(1, 0.5)
+    other = TwoWayDID(errors=("iid",), label="other")
+    evaluator = evaluator_of(
+        replace(study, estimators=(*study.estimators, other)), "coverage:0.9", None, estimator="other"
+    )
+    target, truth = evaluator.truth({"errors.serial": 0.0})
+    assert (target, set(truth.tolist()), prepared) == ("att", {0.5}, [("other",)])
+
+
+@pytest.mark.parametrize(
+    ("measure", "estimator", "said"),
+    [("coverage:0.9", "lm", "lm tests and estimates nothing: it has no coverage; allowed: size, power, rejection"),
+     ("bias:0.1", "lm", "it has no bias"), ("power:0.8", "bare", "constant of bare has no truth"),
+     ("rejection:0.8", "bare", "bare has no error type, so that it has no rejection")],
+)  # fmt: skip
+def test_measures_that_an_estimator_never_has(measure: str, estimator: str, said: str) -> None:
+    with pytest.raises(BadInput) as error:
+        question_of(measure, LAYOUTS, estimator, None, None, "GOAL")
+    assert said in str(error.value)
+
+
+def test_fits_that_lack_a_measure_are_found_on_one_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def frame_without_coverage(store: Any) -> Any:
+        sizes.append(store.replications)
+        found = diagnose(store)
+        return replace(found, frame=found.frame[found.frame["measure"] != "coverage"])
+
+    monkeypatch.setattr(points, "diagnose", frame_without_coverage)
+    with pytest.raises(BadInput, match=r"there is no coverage of did \(iid errors\)"):
+        breakdown(evaluator_of(known.study(1, 0.5), "coverage:0.9", None), "errors.serial", Search())
+    assert sizes == [32]
+
+
+@pytest.mark.parametrize(
+    ("errors", "main"),
+    [(("iid", "hc1", "cluster:unit"), "cluster:unit"), (("iid", "cluster:city", "cluster:unit"), "cluster:city"),
+     (("information",), "information"), ((), ""), (("wild:unit", "iid"), "wild:unit")],
+)  # fmt: skip
+def test_the_error_type_that_answers_are_about(errors: tuple[str, ...], main: str) -> None:
+    assert points.main_error(errors) == main
+
+
+def test_answers_say_their_error_type() -> None:
+    question = question_of("power:0.8", LAYOUTS, "did", None, None, "GOAL")
+    assert question.error == "cluster:unit"
+    assert "power of did by did (cluster:unit errors)" in question.whole_measure
+    assert question_of("power:0.8", LAYOUTS, "did", None, "iid", "GOAL").error == "iid"
+    assert question_of("bias:0.1", LAYOUTS, "did", None, None, "GOAL").words == (
+        "the absolute bias of did by did rises above 0.1")  # fmt: skip
+
+
+def test_a_part_of_a_block_is_measured_as_a_whole_one() -> None:
+    evaluator = evaluator_of(known.study(1), "rejection:0.5", None)
+    part, whole = evaluator.measure({}, 300), evaluator.measure({}, 2 * BLOCK)
+    assert part == whole
+    assert (part.n, part.fits, len(evaluator.evaluations)) == (512, 512, 1)
+    records = run(replace(known.study(1), replications=512, block=BLOCK, common_random_numbers=False))
+    t = [fits.estimate[:, 0] / fits.se[:, 0, 0] for fits in (block.estimates["did"] for block in records.blocks(0))]
+    rejected = np.abs(np.concatenate(t)) > 1.9617  # the quantile of t with 1,392 degrees of freedom
+    assert len(rejected) == 512
+    assert abs(part.value - rejected.mean()) <= 1 / 512
+
+
+def test_a_point_is_read_from_its_first_replications(tmp_path: Path) -> None:
+    first = evaluator_of(known.study(1), "rejection:0.5", None).measure({}, BLOCK)
+    more = evaluator_of(known.study(1), "rejection:0.5", tmp_path).measure({}, 4 * BLOCK)
+    again = evaluator_of(known.study(1), "rejection:0.5", tmp_path).measure({}, BLOCK)
+    assert replace(again, store="") == first
+    assert more.value != first.value
+
+
+def test_an_effect_that_moves_nothing_is_refused_and_names_no_size() -> None:
+    study = Study.from_settings({
+        "name": "covariate", "worlds": 1, "seed": 1, "replications": 512,
+        "design": {"kind": "panel", "units": 20, "periods": 6, "covariates": [{"name": "x", "effect": 0.3}]},
+        "estimators": [{"kind": "did", "errors": ["iid"]}],
+    })  # fmt: skip
+    evaluator = evaluator_of(study, "power:0.5", None, term="x")
+    with pytest.raises(BadInput, match=r"effect\.size does not move the truth of beta\(x\), 0\.3; allowed: "):
+        solve(evaluator, "effect.size", Search())
+    found = Found("passed", 0.0, math.nan, math.nan, False, (SearchPoint(0.0, 1.0, 0.1, 512),))
+    taken = (points.Evaluation({"effect.size": 0.0}, 0.9, 0.01, 512, "", 512),)
+    assert points._note(found, evaluator, "effect.size", taken) == " There it is 90% (Monte Carlo error 1%)."
+
+
+def test_replications_of_a_share_by_hand() -> None:
+    """p = .3 of 1,000: the error .0145 falls to .005 with .21 / .005^2 = 8,400 replications."""
+    for target, exact in ((0.005, 8400), (0.02, 525)):
+        assert needed(math.sqrt(0.21 / 1000), 0.21 / 1000, 1000, 1, target) == pytest.approx(exact, rel=1e-6)
+
+
+@pytest.mark.parametrize("worlds", [1, 8])
+def test_replications_of_a_share_are_uncertain_on_both_sides(worlds: int) -> None:
+    """The variance of independent fits is estimated too: p (1 - p) of the pilot's p."""
+    study = Study.from_settings({
+        "name": "share", "worlds": worlds, "seed": 2, "replications": 64,
+        "design": {"kind": "panel", "units": 20, "periods": 6}, "estimators": [{"kind": "did", "errors": ["iid"]}],
+    })  # fmt: skip
+    _, search = solving(study, "mcse:coverage=0.02", "replications", None, Search())
+    (found,) = search()
+    assert found.lower < 0.99 * found.value
+    assert found.upper > 1.01 * found.value
+    assert found.lower / found.value == pytest.approx(found.value / found.upper, rel=1e-6)
+
+
+@pytest.mark.parametrize(("worlds", "se"), [(1, 0.0), (2, 0.75 / math.sqrt(2)), (8, 0.75 / math.sqrt(14))])
+def test_the_spread_of_few_worlds_is_known_as_their_number_says(
+    worlds: int, se: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searches, "_mcse", lambda *_: (0.1, 0.0025))
+    store: Any = SimpleNamespace(worlds=worlds)
+    assert spread_of(store, 4096, cast(SearchQuestion, None)) == (0.1, 0.0025, pytest.approx(se))
+    monkeypatch.setattr(searches, "_mcse", lambda _, blocks, __: (math.e if min(blocks) else 1.0, 0.0))
+    assert spread_of(store, 4096, cast(SearchQuestion, None))[2] == pytest.approx(7 / 8)  # one of 8 logs is 1
+
+
+def test_answers_that_are_none_say_where_the_search_was() -> None:
+    answer = points.SearchAnswer("the size of did by did (iid errors) rises above 5%", "errors.serial", {}, "tied", 0.0,
+                          math.nan, math.nan, None, 8192, (), " There it is 5.1%.")  # fmt: skip
+    assert answer.sentence == (
+        "The size of did by did (iid errors) rises above 5% at errors.serial = 0, where the search begins, or so near "
+        "to it that it cannot be told, from 8,192 replications. There it is 5.1%.")  # fmt: skip
+    assert answer.plain["lower"] is None
+
+
+# The stochastic root search on functions whose root is known, measured with noise of known size.
+
+
+CASES = {
+    "a line": (lambda x: 2.8 * x - 2.8, Limits(0.0, 0.1, factor=2.0), 1.0),
+    "a small slope": (lambda x: 0.8 * x - 0.8, Limits(0.0, 0.05), 1.0),
+    "a parabola": (lambda x: 1.5 * (x * x - 1), Limits(0.0, 0.1), 1.0),
+    "concave": (lambda x: 3 * (math.sqrt(x + 0.01) - math.sqrt(1.01)), Limits(0.0, 0.3, least=0.0), 1.0),
+    "falling": (lambda x: 1.3 - 1.3 * x, Limits(0.0, 0.02, factor=3.0), 1.0),
+    "far away": (lambda x: x / 500 - 2, Limits(0.0, 0.5, factor=4.0), 1000.0),
+    "downwards": (lambda x: 2 * math.log(x / 30), Limits(200.0, -100.0, factor=1.5, least=4.0, precision=0.05), 30.0),
+    "whole numbers": (lambda x: 2 * math.log(x / 116.4),
+                      Limits(50.0, 50.0, factor=2.0, least=4.0, whole=True, precision=0.05), 116.4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_intervals_hold_the_root_in_95_of_100_searches(name: str) -> None:
+    function, limits, root = CASES[name]
+    found = [search(noisy(function, seed), limits, 0) for seed in range(200)]
+    assert {item.state for item in found} == {"found"}
+    hits = [item.lower <= root <= item.upper for item in found]
+    assert abs(np.mean(hits) - 0.95) < 4 * math.sqrt(0.95 * 0.05 / 200), np.mean(hits)
+    half = [(item.upper - item.lower) / 2 for item in found]
+    assert np.median(half) <= limits.precision * root
+    assert all(item.replications <= 1.5 * limits.budget for item in found)
+    assert not limits.whole or all(float(point.x).is_integer() for item in found for point in item.points)
+
+
+def test_a_level_that_is_never_reached() -> None:
+    found = search(noisy(lambda x: -1.0, 1), Limits(0.0, 0.1, most=5.0), -1)
+    assert (found.state, found.value) == ("not reached", 5.0)
+
+
+def test_values_that_are_not_allowed_are_gone_around() -> None:
+    """From 0 by steps of .3 and 1.2: 1.2 is not allowed, the root at .9 lies between."""
+    found = search(noisy(lambda x: 5 * (x - 0.9), 4, most=0.999), Limits(0.0, 0.3, factor=4.0), 0)
+    assert found.state == "found"
+    assert found.lower <= 0.9 <= found.upper
+    assert max(point.x for point in found.points) < 1
+
+
+def test_a_window_that_reaches_beyond_what_is_allowed() -> None:
+    """The root lies at the edge: the far end of its window, 1 and more, is left out."""
+    found = [search(noisy(lambda x: 20 * (x - 0.98), seed, most=0.9999), Limits(0.0, 0.3, precision=0.05), 0)
+             for seed in range(100)]  # fmt: skip
+    assert {item.state for item in found} == {"found"}
+    assert np.mean([item.lower <= 0.98 <= item.upper for item in found]) > 0.95 - 4 * math.sqrt(0.95 * 0.05 / 100)
+
+
+def test_a_fit_that_does_not_hold_has_a_wider_interval() -> None:
+    def points(jag: float) -> list[SearchPoint]:
+        return [SearchPoint(x, x - 1 + jag * (-1) ** i, 0.01, 100) for i, x in enumerate(np.linspace(0.7, 1.3, 7))]
+
+    smooth, jagged = fitted(points(0.0), 1.0, 0.4), fitted(points(0.05), 1.0, 0.4)
+    assert smooth.root == pytest.approx(1.0)
+    assert jagged.se > 3 * smooth.se

@@ -1,18 +1,18 @@
-"""Studies: what makes two of them the same, how they travel with jobs, and blocks that cannot be run."""
+"""Studies, of parts and from files too: what makes two of them the same, and how they travel with jobs."""
 
 from __future__ import annotations
 
 import pickle
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 
-from cluster import Outcome
+from cluster import Executor, Outcome
 from estimators import SpatialPanel, TwoWayDID
 from experiments.run import tasks
 from experiments.run.reporting import to_toml
@@ -20,8 +20,9 @@ from experiments.run.runner import TOLD_FIRST, run
 from experiments.run.tasks import Job
 from experiments.study import Study
 from references.small_panels import small_panel
-from results.store import BlockState, ZarrStore
-from sim import BadInput, Streams
+from results.diagnosis.diagnose import diagnose
+from results.store.zarr_store import ZarrStore
+from sim import BadInput
 from sim.presets import Paper
 from sim.real_panels import Placebo
 from studies import quick_study, small_study
@@ -38,12 +39,10 @@ def did_study(**changes: Any) -> Study:
 
 
 def test_numbers_are_as_their_dials_have_them() -> None:
-    whole = did_study(design=Paper(effect=0, controls="none"), grid={"serial": [0, 0.5]})
-    assert (
-        whole.fingerprint
-        == did_study(design=Paper(effect=0.0, controls="none"), grid={"serial": [0.0, 0.5]}).fingerprint
-    )
-    assert hash(whole) == hash(did_study(design=Paper(effect=0.0, controls="none"), grid={"serial": [0.0, 0.5]}))
+    whole, decimal = (did_study(design=Paper(effect=zero, controls="none"), grid={"serial": [zero, 0.5]})
+                      for zero in (0, 0.0))  # fmt: skip
+    assert whole.fingerprint == decimal.fingerprint
+    assert hash(whole) == hash(decimal)
 
 
 def test_the_order_of_the_grid_is_part_of_a_study() -> None:
@@ -58,10 +57,6 @@ def test_words_and_replications_are_not() -> None:
     study = small_study()
     assert study.fingerprint == small_study(name="other", question="?", replications=999).fingerprint
     assert study.fingerprint != small_study(seed=8).fingerprint
-
-
-def test_a_study_is_made_again_from_its_settings() -> None:
-    study = small_study()
     assert Study.from_settings(study.settings) == study
 
 
@@ -71,37 +66,6 @@ def test_equal_reductions_are_shared_whatever_the_labels() -> None:
     assert SpatialPanel("sar").reduction(schema) == SpatialPanel("sdm", "lee-yu").reduction(schema)
 
 
-@dataclass(frozen=True, slots=True)
-class Fragile(Paper):
-    """A design whose draw raises from one replication on."""
-
-    kind: ClassVar[str] = "fragile"
-    breaks_at: int = 10**9
-
-    def settle(self, streams: Streams) -> Any:
-        return FragileWorld(Paper.settle(self, streams), self.breaks_at)
-
-
-@dataclass(frozen=True)
-class FragileWorld:
-    world: Any
-    breaks_at: int
-
-    def draw(self, streams: Streams, wanted: Any) -> Any:
-        if streams.stop > self.breaks_at:
-            raise FloatingPointError("no such draw")
-        return self.world.draw(streams, wanted)
-
-
-def test_a_block_that_cannot_be_drawn_is_poisoned_and_the_rest_goes_on(tmp_path: Path) -> None:
-    study = did_study(design=Fragile(controls="none", breaks_at=128))
-    store = run(study, store=tmp_path / "x.zarr")
-    states = [store.state(0, index) for index in range(3)]
-    assert states == [BlockState.DONE, BlockState.DONE, BlockState.POISONED]
-    noted = store.noted("tracebacks")
-    assert "no such draw" in noted["cell 0 block 2"]
-
-
 def test_blocks_of_any_size_have_the_same_bits_across_the_solving_batches() -> None:
     study = did_study(design=Paper(spillover="paper"), estimators=(SpatialPanel("sdm", "lee-yu"),), replications=1300)
     whole, parts = (
@@ -109,26 +73,6 @@ def test_blocks_of_any_size_have_the_same_bits_across_the_solving_batches() -> N
         for size in (1344, 192)
     )
     np.testing.assert_array_equal(whole, parts)
-
-
-WRONG = {
-    "text for a list": (
-        {"kind": "did", "errors": "iid"},
-        r'errors = \'iid\'; allowed: a list in brackets, such as \["iid"\]; write errors = ',
-    ),
-    "no kind": ({"errors": ["iid"]}, r"\[\[estimators\]\] 1; kind is missing; allowed: kind = one of ancova, "),
-    "text for a number": (
-        {"kind": "spatial", "model": "sdm", "simulate": "x"},
-        "simulate = 'x'; allowed: a whole number;",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_wrong_settings_of_an_estimator_are_said_plainly(case: str) -> None:
-    table, message = WRONG[case]
-    with pytest.raises(BadInput, match=message):
-        Study.from_settings({"name": "x", "design": {"kind": "paper"}, "estimators": [table]})
 
 
 def test_an_exported_study_runs_although_it_states_every_dial(tmp_path: Path) -> None:
@@ -156,14 +100,6 @@ def test_every_fault_of_a_study_file_is_said_at_once(tmp_path: Path) -> None:
     ]
     assert len(said) == len(expected)
     assert all(line.startswith(words) for line, words in zip(said, expected, strict=True)), said
-
-
-def test_a_study_file_that_is_not_there_or_no_toml(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"mine\.toml; there is no such file; allowed: a study file"):
-        Study.from_toml(tmp_path / "mine.toml")
-    (tmp_path / "mine.toml").write_text("[design\n")
-    with pytest.raises(BadInput, match=r"is not valid TOML: .*line 1"):
-        Study.from_toml(tmp_path / "mine.toml")
 
 
 def test_absurd_sizes_are_refused_before_anything_of_that_size_is_made() -> None:
@@ -233,3 +169,114 @@ def test_a_later_run_is_never_mistaken_for_an_earlier_one(tmp_path: Path) -> Non
     assert names[0] != names[1]
     assert tasks.cached_study(Job(None, 0, 0, 0, 64, None, run=names[1])) is tasks._studies[names[1]]
     assert tasks.cached_study(replace(Job(None, 0, 0, 0, 64, None), run="another")) is None
+
+
+# Studies of worlds made of parts, from files: the same bits for any order, workers and block size, and no bias.
+
+
+STUDY = """
+replications = 192
+block = 64
+seed = 5
+
+[design]
+kind = "panel"
+periods = 6
+
+[design.geography]
+kind = "file"
+path = "units.csv"
+group = "province"
+
+[design.weights]
+kind = "file"
+path = "links.csv"
+
+[[design.covariates]]
+name = "x"
+effect = 0.5
+spatial = 0.3
+
+[design.errors]
+sd = 0.5
+group_share = 0.2
+distribution = "t5"
+
+[design.effect]
+size = 0.4
+unit_sd = 0.5
+
+[design.measurement]
+outcome_sd = 0.1
+
+[design.missing]
+pattern = "dropout"
+
+[grid]
+"missing.share" = [0.0, 0.15]
+"adoption.kind" = ["clustered", "dose", "staggered"]
+
+[[estimators]]
+kind = "did"
+"""
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The study, whose files are gone when it runs: it holds them."""
+    folder, rng = tmp_path_factory.mktemp("study"), np.random.default_rng(3)
+    rows = [f"u{i},{rng.uniform(100, 120)},{rng.uniform(25, 40)},{'abcd'[i % 4]}" for i in range(24)]
+    (folder / "units.csv").write_text("\n".join(["unit,longitude,latitude,province", *rows]), encoding="utf-8")
+    links = [f"u{i},u{(i + k) % 24},{1 / k}" for i in range(24) for k in (1, 2, 5)]
+    (folder / "links.csv").write_text("\n".join(["focal,neighbor,weight", *links]), encoding="utf-8")
+    (folder / "study.toml").write_text(STUDY, encoding="utf-8")
+    made = Study.from_toml(folder / "study.toml")
+    for name in ("units.csv", "links.csv", "study.toml"):
+        (folder / name).unlink()
+    return made
+
+
+@pytest.fixture(scope="module")
+def reference(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("reference") / "serial.zarr"
+    run(study, store=path)
+    return path
+
+
+def test_a_study_holds_its_files_and_is_made_again_from_its_settings(study: Study) -> None:
+    again = Study.from_settings(study.settings)
+    assert again.fingerprint == study.fingerprint
+    assert again.design == study.design
+
+
+def test_order_and_workers_do_not_matter(
+    study: Study, reference: Path, tmp_path: Path, local_workers: Callable[[int], Executor]
+) -> None:
+    path = tmp_path / "x.zarr"
+    run(study, store=path, executor=local_workers(2), shuffle=3)
+    assert ZarrStore.open(path).content_hash() == ZarrStore.open(reference).content_hash()
+
+
+def test_two_way_did_finds_every_effect_that_units_share(study: Study, reference: Path) -> None:
+    frame = diagnose(ZarrStore.open(reference)).frame
+    rows = frame[(frame["measure"] == "bias") & (frame["term"].isin(["did", "x"]))]
+    doses = [cell for cell in study.cells if cell.parameters["adoption.kind"] == "dose"]
+    assert len(rows) == 2 * len(study.cells) - len(doses)  # a dose whose effect differs between units has none
+    for row in rows.itertuples():
+        assert abs(row.value) <= 4 * row.mcse, row
+
+
+def test_gaps_that_follow_the_outcome_are_fitted_one_by_one(tmp_path: Path) -> None:
+    settings = {
+        "name": "gaps",
+        "design": {"kind": "panel", "units": 30, "periods": 6, "effect": {"size": 1.0},
+                   "missing": {"share": 0.2, "pattern": "on_outcome"}},
+        "estimators": [{"kind": "did", "singletons": "keep"}],
+        "replications": 64,
+    }  # fmt: skip
+    records = run(Study.from_settings(settings), store=tmp_path / "x.zarr")
+    (block,) = records.blocks(0)
+    assert (block.estimates["did"].status == 1).all()
+    assert np.isfinite(block.truth["att"]).all()
+    assert np.ptp(block.estimates["did"].statistics["nobs"]) == 0
+    assert block.estimates["did"].statistics["nobs"][0] == 144

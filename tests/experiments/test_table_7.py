@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,22 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import chi2
+from scipy.stats import chi2, norm
 
 import panelproof as pp
 from estimators import LMTests, SpatialPanel
 from experiments.estimation import estimate, estimator_called, journal_tables
-from experiments.panel_spec.spec import RealPanel, spec_of
+from experiments.panel_spec.spec import RealPanel
 from experiments.references import pysal
 from experiments.tables import spatial_models
 from experiments.tables.ledger import Ledger
 from experiments.tables.spatial_models import conclusion
+from references import brute_force
 from references.small_panels import small_panel
 from results import text
 from results.tables.records import Document, Record
 from results.tables.typography import decimals
-from sim import BadInput, Panel
+from sim import BadInput, Panel, Roles
 from sim.weights import band
 
 MODELS = ("sem", "sar", "sdm", "slx", "sdem", "sac")
@@ -82,6 +84,11 @@ def of_cities(cities: RealPanel) -> Ledger:
     return table(cities)
 
 
+@pytest.fixture(scope="module")
+def of_made() -> Ledger:
+    return table(pp.read_panel(made_cities.frame(), MADE))
+
+
 @pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
 def test_cities_equal_spreg_with_time_dummies(cities: RealPanel, of_cities: Ledger, model: str) -> None:
     theirs = pysal.spatial_panel(cities.panel, model, weights="knn-6")  # type: ignore[arg-type]
@@ -92,36 +99,19 @@ def test_cities_equal_spreg_with_time_dummies(cities: RealPanel, of_cities: Ledg
     assert values(of_cities, model, "direct", "knn-6")["loglik"] == pytest.approx(theirs.statistics["loglik"], rel=1e-9)
 
 
-def test_every_column_has_its_place_weights_and_errors(of_cities: Ledger) -> None:
-    assert not of_cities.failures
-    columns = {(r.table, r.column, r.model, r.transform, r.weights) for r in of_cities.records}
+def test_every_column_has_its_place_weights_errors_and_notes(of_made: Ledger) -> None:
+    assert not of_made.failures
+    columns = {(r.table, r.column, r.model, r.transform, r.weights) for r in of_made.records}
     knn = [("7", column, model, transform, "knn-6") for column, model in enumerate(MODELS, 1)
            for transform in ("direct", "lee-yu")]  # fmt: skip
     distance = [("7", column, model, "direct", "inverse-distance") for column, model in enumerate(MODELS, 1)]
     assert columns == {*knn, *distance}
     asked = ["information", "hessian", "qmle", "cluster:province", "driscoll-kraay", "conley:300"]
     for model in MODELS:
-        own = records(of_cities, model=model, transform="direct", weights="knn-6", term="did")
+        own = records(of_made, model=model, transform="direct", weights="knn-6", term="did")
         assert [record.se_type for record in own] == asked
         assert all(record.se is not None and record.se > 0 for record in own)
-
-
-def test_effects_say_how_their_errors_are_made(of_cities: Ledger) -> None:
-    simulated = records(of_cities, se_type="simulation")
-    assert {record.effects_method for record in simulated} == {"simulation"}
-    assert {record.term.partition(":")[0] for record in simulated} == set(KINDS)
-    rest = [record for record in of_cities.records if record.se_type != "simulation"]
-    for record in rest:
-        assert record.effects_method == ("delta" if record.term.partition(":")[0] in KINDS else None)
-    for kind in KINDS:
-        pair = {"model": "sdm", "transform": "lee-yu", "weights": "knn-6", "term": f"{kind}:did"}
-        delta, drawn = (one(of_cities, se_type=name, **pair) for name in ("information", "simulation"))
-        assert drawn.estimate == delta.estimate
-        assert drawn.se == pytest.approx(delta.se, rel=0.2)  # 199 draws
-
-
-def test_notes_on_cities(of_cities: Ledger) -> None:
-    notes = "\n".join(of_cities.notes)
+    notes = "\n".join(of_made.notes)
     assert ("Weights inverse-distance: there are no Lee-Yu columns, because the transformation needs rows that sum to "
             "one. In SEM, SDEM and SAC the period effects stand outside of the filter") in notes  # fmt: skip
     assert "Weights knn-6: there are no Lee-Yu" not in notes
@@ -130,6 +120,20 @@ def test_notes_on_cities(of_cities: Ledger) -> None:
     for column in ("knn-6, direct", "knn-6, lee-yu", "inverse-distance, direct"):
         assert f"Weights {column}: LR tests reject SAR" in notes
     assert "LR statistics compare log-likelihoods of one W and one transform" in notes
+
+
+def test_effects_say_how_their_errors_are_made(of_made: Ledger) -> None:
+    simulated = records(of_made, se_type="simulation")
+    assert {record.effects_method for record in simulated} == {"simulation"}
+    assert {record.term.partition(":")[0] for record in simulated} == set(KINDS)
+    rest = [record for record in of_made.records if record.se_type != "simulation"]
+    for record in rest:
+        assert record.effects_method == ("delta" if record.term.partition(":")[0] in KINDS else None)
+    for kind in KINDS:
+        pair = {"model": "sdm", "transform": "lee-yu", "weights": "knn-6", "term": f"{kind}:did"}
+        delta, drawn = (one(of_made, se_type=name, **pair) for name in ("information", "simulation"))
+        assert drawn.estimate == delta.estimate
+        assert drawn.se == pytest.approx(delta.se, rel=0.2)  # 199 draws
 
 
 def by_file(folder: Path, edges: pd.DataFrame, **panel: Any) -> dict[str, Any]:
@@ -256,18 +260,6 @@ def of_regions(tmp_path_factory: pytest.TempPathFactory) -> Document:
     return estimate(pp.read_panel(frame, spec))
 
 
-def test_table_7_shows_the_main_cluster(of_regions: Document) -> None:
-    table_7 = next(table for table in journal_tables(of_regions) if table.name == "7a")
-    assert any("Standard errors in brackets, clustered by region" in note for note in table_7.notes)
-    at = [column.label for column in table_7.columns].index("SDM")
-    own = {item.name: item.value for item in of_regions.statistics
-           if (item.model, item.transform, item.term) == ("sdm", "direct", None)}  # fmt: skip
-    labels = {row.label: row.cells[at] for row in table_7.rows if row.cells}
-    assert labels["Wald against SAR, χ²"] == decimals(own["wald_sar:cluster:region"])
-    assert labels["Wald against SEM, χ²"] == decimals(own["wald_sem:cluster:region"])
-    assert own["wald_sar:cluster:region"] != pytest.approx(own["wald_sar"], rel=0.05)
-
-
 @pytest.mark.parametrize(
     ("asked", "ending", "label"),
     [(None, ":cluster:region", "clustered by region"), ("information", "", "from the information matrix"),
@@ -276,7 +268,8 @@ def test_table_7_shows_the_main_cluster(of_regions: Document) -> None:
 def test_the_choice_of_models_uses_the_printed_errors(
     of_regions: Document, asked: str | None, ending: str, label: str
 ) -> None:
-    notes = next(table for table in journal_tables(of_regions, asked) if table.name == "7a").notes
+    shown = next(table for table in journal_tables(of_regions, asked) if table.name == "7a")
+    notes = shown.notes
     by_f = "; the p values of Wald tests are by F, as Hotelling's T squared, which allows for the number of clusters"
     by_f *= "cluster" in ending
     assert any(note.startswith(f"Wald tests use the covariance of standard errors {label}{by_f}.") for note in notes)
@@ -290,7 +283,10 @@ def test_the_choice_of_models_uses_the_printed_errors(
     assert min(lagrange["lm_lag_p"], lagrange["lm_err_p"]) < 0.05
     assert f"they choose the {model.upper()}" in chosen
     assert f"standard errors {label}" in chosen
+    at = [column.label for column in shown.columns].index("SDM")
+    cells = {row.label: row.cells[at] for row in shown.rows if row.cells}
     for name in ("sar", "sem"):
+        assert cells[f"Wald against {name.upper()}, χ²"] == decimals(own[f"wald_{name}{ending}"])
         assert f"{name.upper()} ({own[f'wald_{name}{ending}']:.2f}, p " in chosen
 
 
@@ -388,6 +384,7 @@ def test_spreg_recomputes_unit_effects_too(effects: tuple[Panel, Document]) -> N
 
 def test_titles_and_notes_name_the_effects(effects: tuple[Panel, Document]) -> None:
     tables = [table for table in journal_tables(effects[1]) if table.title.startswith("Spatial models of")]
+    assert not [table for table in journal_tables(effects[1]) if "every W" in table.title], "of a single W"
     titles = [table.title for table in tables]
     assert [title.partition("W knn-4, ")[2] for title in titles[:7]] == [
         "direct maximum likelihood", "Lee and Yu's transformed likelihood",
@@ -445,10 +442,6 @@ def test_slx_and_sdm_of_every_w_stand_beside_the_did() -> None:
     assert rows["W × did"][0] == ""
 
 
-def test_a_single_w_has_no_such_table(effects: tuple[Panel, Document]) -> None:
-    assert not [table for table in journal_tables(effects[1]) if "every W" in table.title]
-
-
 def test_each_cutoff_is_the_sdm_under_its_band() -> None:
     real = with_effects(cutoffs=[150, 300])
     document, panel = estimate(real), real.balanced()
@@ -470,6 +463,146 @@ def test_each_cutoff_is_the_sdm_under_its_band() -> None:
     assert all(f"{text.number(got.params[term], 3)}" in figure.svg for term in ("rho", "indirect:did"))
 
 
-def test_cutoffs_need_coordinates() -> None:
-    with pytest.raises(BadInput, match="cutoffs need coordinates"):
-        spec_of({"panel": {"unit": "u", "period": "t", "outcome": "y"}, "spatial": {"cutoffs": [1.0, 2.0]}})
+# Every number of table 7 on the committed panel against slow programs that share no code with the estimators.
+
+
+TRANSFORMS = ("direct", "lee-yu")
+WEIGHTS = '\n[inference]\ndraws = 99\n[[weights]]\nkind = "file"\npath = "w.csv"\n[[weights]]\nkind = "knn"\nk = 4\n'
+CONTROLS = 'controls = ["road", "book"]'
+REGRESSORS = {3: ("did", "road", "book"), 1: ("did",)}  # by their number
+SPECS = dict.fromkeys(REGRESSORS, f"{made_cities.PANEL}{made_cities.PLACES}{WEIGHTS}")
+SPECS[1] = SPECS[1].replace(CONTROLS, "")
+
+
+@pytest.fixture(scope="module", params=REGRESSORS, ids=lambda k: f"{k} regressors")
+def printed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Panel, Ledger]:
+    """Number of regressors, the panel and its table 7 with the neighbours on the grid (`w`) and knn-4."""
+    real = made_cities.real_panel(tmp_path_factory.mktemp("table7"), SPECS[request.param])
+    ledger = Ledger(seed=1)
+    spatial_models.add(real, ledger)
+    assert not ledger.failures
+    return request.param, real.panel, ledger
+
+
+@cache
+def slow(regressors: tuple[str, ...], weights: str, model: str, transform: str) -> brute_force.Reference:
+    return brute_force.spatial_panel(panel_of(regressors, weights), model, transform)  # type: ignore[arg-type]
+
+
+@cache
+def panel_of(regressors: tuple[str, ...], weights: str) -> Panel:
+    """The committed panel with one W alone, read without the program's own spec reader."""
+    panel = made_cities.panel()
+    renamed = {"did" if name == "d" else name: values for name, values in panel.variables.items()}
+    links = {"w": panel.weights["grid"], "knn-4": made_cities.nearest(4)}[weights]
+    roles = Roles("y", "did", tuple(name for name in regressors if name != "did"))
+    return replace(panel, variables=renamed, roles=roles, weights={weights: links})
+
+
+def statistics(ledger: Ledger, model: str, transform: str | None, weights: str) -> dict[str, float]:
+    """Those of a column that have a value: SAC's `mode_gap` has none where the likelihood has one maximum."""
+    column = (model, transform, weights, None)
+    return {item.name: item.value for item in ledger.statistics
+            if (item.model, item.transform, item.weights, item.term) == column and item.value is not None}  # fmt: skip
+
+
+@pytest.mark.parametrize(("transform", "weights"), [("direct", "w"), ("lee-yu", "knn-4")])
+@pytest.mark.parametrize("model", ["sem", "sar", "sdm", "slx", "sdem", "sac"])
+def test_columns(printed: tuple[int, Panel, Ledger], model: str, transform: str, weights: str) -> None:
+    """Estimate, error, z, p and 95% interval of every term, effects included, and the log-likelihood."""
+    k, _, ledger = printed
+    twin = slow(REGRESSORS[k], weights, model, transform)
+    column = {"model": model, "transform": transform, "weights": weights, "se_type": "information"}
+    found = {r.term: r for r in ledger.records if all(getattr(r, key) == own for key, own in column.items())}
+    assert set(found) == set(twin.terms)
+    for term, value, se in zip(twin.terms, twin.estimate, twin.se["information"], strict=True):
+        record = found[term]
+        assert record.estimate == pytest.approx(value, rel=1e-6, abs=1e-8), term
+        assert record.se == pytest.approx(se, rel=1e-6), term
+        if term != "sigma2":
+            assert record.statistic == pytest.approx(value / se, rel=2e-6, abs=1e-6), term
+            assert record.pvalue == pytest.approx(2 * norm.sf(abs(value / se)), rel=1e-4, abs=1e-12), term
+        assert record.lower == pytest.approx(value - norm.ppf(0.975) * se, rel=1e-5, abs=1e-7), term
+        assert record.upper == pytest.approx(value + norm.ppf(0.975) * se, rel=1e-5, abs=1e-7), term
+        assert (record.nobs, record.units, record.periods) == (324, 36, 9)
+    assert statistics(ledger, model, transform, weights)["loglik"] == pytest.approx(twin.statistics["loglik"], abs=1e-7)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_likelihood_ratios_have_a_degree_of_freedom_a_regressor(
+    printed: tuple[int, Panel, Ledger], transform: str
+) -> None:
+    k, _, ledger = printed
+    got = statistics(ledger, "sdm", transform, "w")
+    loglik = {model: slow(REGRESSORS[k], "w", model, transform).statistics["loglik"] for model in ("sdm", "sar", "sem")}
+    for smaller in ("sar", "sem"):
+        ratio = 2 * (loglik["sdm"] - loglik[smaller])
+        assert got[f"lr_{smaller}"] == pytest.approx(ratio, abs=1e-6)
+        assert got[f"lr_{smaller}_p"] == pytest.approx(chi2.sf(ratio, k), rel=1e-5)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_wald_tests(printed: tuple[int, Panel, Ledger], transform: str) -> None:
+    """t = 0 and t + rho b = 0 from the slow program's estimates and covariance, the Jacobian by differences."""
+    k, _, ledger = printed
+    twin = slow(REGRESSORS[k], "w", "sdm", transform)
+    theta = twin.estimate[: 2 * k + 2]
+    covariance = brute_force.covariance(panel_of(REGRESSORS[k], "w"), "sdm", transform)  # type: ignore[arg-type]
+    restrictions = {"sar": lambda at: at[k : 2 * k], "sem": lambda at: at[k : 2 * k] + at[2 * k] * at[:k]}
+    got = statistics(ledger, "sdm", transform, "w")
+    for smaller, g in restrictions.items():
+        steps = 1e-6 * np.eye(theta.size)
+        jacobian = np.array([(g(theta + step) - g(theta - step)) / 2e-6 for step in steps]).T
+        wald = g(theta) @ np.linalg.solve(jacobian @ covariance @ jacobian.T, g(theta))
+        assert got[f"wald_{smaller}"] == pytest.approx(wald, rel=1e-5)
+        assert got[f"wald_{smaller}_p"] == pytest.approx(chi2.sf(wald, k), rel=1e-4)
+
+
+def test_information_criteria(printed: tuple[int, Panel, Ledger]) -> None:
+    k, _, ledger = printed
+    for transform, n in (("direct", 36 * 9), ("lee-yu", 35 * 8)):
+        for model, own in (("sar", k), ("sem", k), ("sdm", 2 * k), ("slx", 2 * k - 1), ("sdem", 2 * k), ("sac", k + 1)):
+            got, parameters = statistics(ledger, model, transform, "w"), own + 2  # rho or lambda, sigma2
+            loglik = slow(REGRESSORS[k], "w", model, transform).statistics["loglik"]
+            assert got["aic"] == pytest.approx(2 * parameters - 2 * loglik, abs=1e-6)
+            assert got["bic"] == pytest.approx(np.log(n) * parameters - 2 * loglik, abs=1e-6)
+
+
+@pytest.mark.parametrize("weights", ["w", "knn-4"])
+def test_lm_tests_have_one_degree_of_freedom(printed: tuple[int, Panel, Ledger], weights: str) -> None:
+    """Both forms of the estimator, which tests of its own hold to dense matrices and to spreg."""
+    k, _, ledger = printed
+    panel, got = panel_of(REGRESSORS[k], weights), statistics(ledger, "lm", None, weights)
+    forms = {ending: LMTests(form)(panel).params for form, ending in (("exact", ""), ("elhorst", "_elhorst"))}
+    names = ("lm_lag", "lm_err", "rlm_lag", "rlm_err")
+    assert set(got) == {f"{name}{ending}{p}" for name in names for ending in forms for p in ("", "_p")}
+    for ending, params in forms.items():
+        for name in names:
+            assert got[f"{name}{ending}"] == pytest.approx(params[name], rel=1e-10), name
+            assert got[f"{name}{ending}_p"] == pytest.approx(chi2.sf(params[name], 1), rel=1e-6), name
+
+
+def test_the_conclusion_quotes_those_numbers(printed: tuple[int, Panel, Ledger]) -> None:
+    k, _, ledger = printed
+    loglik = {model: slow(REGRESSORS[k], "w", model, "direct").statistics["loglik"] for model in ("sdm", "sar", "sem")}
+    (note,) = (note for note in ledger.notes if note.startswith("Weights w, direct: LR tests"))
+    for smaller in ("sar", "sem"):
+        assert f"{smaller.upper()} ({2 * (loglik['sdm'] - loglik[smaller]):.2f}, p " in note
+
+
+def test_variance_inflation_of_the_treatments_lag(printed: tuple[int, Panel, Ledger]) -> None:
+    """1 / (1 - R2) of the lag on the dummies and all other regressors."""
+    k, _, ledger = printed
+    panel, n, t = panel_of(REGRESSORS[k], "w"), 36, 9
+    x = np.column_stack([panel.variables[name][0].ravel() for name in panel.roles.regressors])
+    units, periods = np.tile(np.eye(n), (t, 1))[:, 1:], np.repeat(np.eye(t), n, axis=0)[:, 1:]
+    d = np.hstack([np.ones((n * t, 1)), units, periods])
+    lags = np.kron(np.eye(t), panel.weights["w"].dense) @ x
+    q = np.eye(len(d)) - d @ np.linalg.pinv(d)
+    others = q @ np.hstack([x, lags[:, 1:]])
+    target = q @ lags[:, 0]
+    rest = target - others @ np.linalg.lstsq(others, target)[0]
+    (vif,) = (item for item in ledger.statistics
+              if (item.name, item.transform, item.weights) == ("vif", "lee-yu", "w"))  # fmt: skip
+    assert vif.term == "w_did"
+    assert vif.value == pytest.approx((target @ target) / (rest @ rest), rel=1e-8)

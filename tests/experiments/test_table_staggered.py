@@ -25,7 +25,6 @@ from experiments.tables.ledger import Ledger, known_terms
 from results.tables.records import Record
 from sim.errors import BadInput
 
-YEARS = np.arange(2001, 2011)
 DATES = {2004: 8, 2006: 6, 2008: 4, 0: 22}  # units by first treated year, 0 = never
 
 
@@ -34,12 +33,12 @@ def effect(first: int, since: int) -> float:
     return 1.0 + 0.25 * since + 0.5 * (first == 2006)
 
 
-def frame(dates: Mapping[int, int] = DATES, *, noise: float = 1.0, seed: int = 5) -> pd.DataFrame:
-    """Cities in five provinces over 2001-2010; `dates` as DATES."""
-    rng = np.random.default_rng(seed)
+def frame(dates: Mapping[int, int] = DATES, years: int = 10) -> pd.DataFrame:
+    """Cities in five provinces from 2001 on; `dates` as DATES."""
+    rng = np.random.default_rng(5)
     first = rng.permutation(np.repeat(list(dates), list(dates.values())))
-    n, t = len(first), len(YEARS)
-    table = pd.DataFrame({"code": np.repeat(np.arange(n), t), "year": np.tile(YEARS, n)})
+    n, t = len(first), years
+    table = pd.DataFrame({"code": np.repeat(np.arange(n), t), "year": np.tile(np.arange(2001, 2001 + t), n)})
     table["city"] = [f"c{code:02d}" for code in table["code"]]
     table["province"] = [f"p{code % 5}" for code in table["code"]]
     table["first"] = first[table["code"]]
@@ -47,7 +46,7 @@ def frame(dates: Mapping[int, int] = DATES, *, noise: float = 1.0, seed: int = 5
     table["x"] = rng.standard_normal(n * t)
     gains = [effect(g, y - g) if d else 0.0 for g, y, d in zip(table["first"], table["year"], table["d"], strict=True)]
     table["y"] = np.array(gains) + rng.standard_normal(n)[table["code"]] + 0.3 * (table["year"] - 2001)
-    table["y"] += noise * rng.standard_normal(n * t)
+    table["y"] += rng.standard_normal(n * t)
     return table
 
 
@@ -282,11 +281,8 @@ def test_effects_without_errors_have_no_band_and_the_reason_is_said() -> None:
     (shown,) = (table for table in journal_tables(document) if table.name == "S")
     assert "Uniform critical value" not in [row.label for row in shown.rows]
     assert any("The panel has 1 treated unit: clustered errors" in note for note in document.notes)
-
-
-def test_the_missing_event_time_is_the_reason_where_it_is() -> None:
-    ledger = fitted(real_panel(frame({2002: 1, 0: 15}), honest=True))
-    (note,) = (note for note in ledger.notes if note.startswith("No power of the pre-trend test and no bounds"))
+    early = fitted(real_panel(frame({2002: 1, 0: 15}), honest=True))
+    (note,) = (note for note in early.notes if note.startswith("No power of the pre-trend test and no bounds"))
     assert note.endswith("they need event times before and after adoption.")
 
 
@@ -335,81 +331,46 @@ def test_local_spillovers_by_weights_and_by_distance() -> None:
         assert {"att", "spill:treated", "spill:untreated"} <= column.keys()
 
 
-def longer(dates: dict[int, int], years: int) -> pd.DataFrame:
-    """Cities from 2001 on, with an effect of one; `dates`: units by first treated year, 0 = never."""
-    rng = np.random.default_rng(4)
-    first = np.repeat(list(dates), list(dates.values()))
-    table = pd.DataFrame({"code": np.repeat(np.arange(len(first)), years),
-                          "year": np.tile(np.arange(2001, 2001 + years), len(first))})  # fmt: skip
-    table["city"] = [f"c{code:02d}" for code in table["code"]]
-    table["first"] = first[table["code"]]
-    table["d"] = ((table["first"] > 0) & (table["year"] >= table["first"])).astype(int)
-    table["y"] = table["d"] + rng.standard_normal(len(table))
-    return table
-
-
-def windows(table: pd.DataFrame, balance: str = "error", **menu: Any) -> RealPanel:
-    panel = {"unit": "city", "period": "year", "outcome": "y", "treatment": "d", "balance": balance, "missing": "drop"}
-    return pp.read_panel(table, {"panel": panel, "robustness": menu or {"staggered": True}})
-
-
-def stacked(real: RealPanel) -> tuple[Ledger, list[str]]:
-    """Tables S to S4, and the notes on stacks."""
-    ledger = Ledger(seed=1)
-    staggered_table.add(real, ledger)
-    return ledger, [note for note in ledger.notes if note.startswith("Table S, Stacked")]
-
-
-def overall(ledger: Ledger) -> Record:
-    """The average effect of the stacked column."""
-    (record,) = (one for one in ledger.records if (one.model, one.term) == ("stacked", "overall"))
-    return record
-
-
-def counted(ledger: Ledger) -> tuple[float | None, float | None]:
-    """Cohorts and treated units of the stacked column."""
-    found = {one.name: one.value for one in ledger.statistics if one.model == "stacked"}
-    return found["cohorts"], found["treated_units"]
+def of_stacks(ledger: Ledger) -> list[str]:
+    return [note for note in ledger.notes if note.startswith("Table S, Stacked")]
 
 
 def test_a_cohort_without_its_whole_window_stays_in_and_is_named() -> None:
     """The windows of 2008 and 2010 lie in the panel, that of 2004 begins before it."""
-    real = windows(longer({2004: 8, 2008: 6, 2010: 4, 0: 12}, 16))
-    ledger, notes = stacked(real)
-    place = Stacked().terms().index("overall")
-    assert overall(ledger).estimate == Stacked(complete=False)(real.panel).estimate[0, place]
-    assert overall(ledger).estimate != Stacked()(real.panel).estimate[0, place]
-    assert counted(ledger) == (3, 18)
-    assert notes == ["Table S, Stacked: cohorts enter with the part of the window that the panel covers, 2004 "
-                     "with a part only."]  # fmt: skip
+    real = real_panel(frame({2004: 8, 2008: 6, 2010: 4, 0: 12}, 16))
+    ledger, place = fitted(real), Stacked().terms().index("overall")
+    column, kept = found(ledger, "stacked")["overall"], said(ledger, "stacked")
+    assert column.estimate == Stacked(complete=False)(real.panel).estimate[0, place]
+    assert column.estimate != Stacked()(real.panel).estimate[0, place]
+    assert (kept["cohorts"], kept["treated_units"]) == (3, 18)
+    assert of_stacks(ledger) == ["Table S, Stacked: cohorts enter with the part of the window that the panel covers, "
+                                 "2004 with a part only."]  # fmt: skip
 
 
 def test_whole_windows_are_preferred_where_they_keep_the_same_cohorts() -> None:
-    real = windows(longer({2008: 6, 2010: 4, 0: 12}, 16))
-    ledger, notes = stacked(real)
-    assert overall(ledger).estimate == Stacked()(real.panel).estimate[0, Stacked().terms().index("overall")]
-    assert notes == []
-
-
-def test_sizes_are_of_the_stacks() -> None:
     """Each stack has eleven years; 2010 adopts within the window of 2008, and the early years are in none."""
-    ledger, _ = stacked(windows(longer({2008: 6, 2010: 4, 0: 12}, 16)))
-    column = overall(ledger)
+    real = real_panel(frame({2008: 6, 2010: 4, 0: 12}, 16))
+    ledger = fitted(real)
+    column = found(ledger, "stacked")["overall"]
+    assert column.estimate == Stacked()(real.panel).estimate[0, Stacked().terms().index("overall")]
+    assert of_stacks(ledger) == []
     assert column.nobs == 11 * (6 + 12) + 11 * (4 + 12)
     assert (column.units, column.periods) == (22, 13)
 
 
 def test_a_cohort_without_clean_controls_is_named_and_not_counted() -> None:
     """Nobody is never treated: those of 2018 are the only controls, and their own stack would have none."""
-    ledger, notes = stacked(windows(longer({2006: 6, 2008: 5, 2018: 9}, 20)))
-    assert counted(ledger) == (2, 11)
-    assert overall(ledger).nobs == 11 * (6 + 9) + 11 * (5 + 9)
-    assert notes == ["Table S, Stacked: cohort 2018 left out, because no unit is untreated to the end of the window."]
+    ledger = fitted(real_panel(frame({2006: 6, 2008: 5, 2018: 9}, 20)))
+    kept = said(ledger, "stacked")
+    assert (kept["cohorts"], kept["treated_units"]) == (2, 11)
+    assert found(ledger, "stacked")["overall"].nobs == 11 * (6 + 9) + 11 * (5 + 9)
+    assert of_stacks(ledger) == ["Table S, Stacked: cohort 2018 left out, because no unit is untreated to the end of "
+                                 "the window."]  # fmt: skip
 
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_what_stacks_hold(complete: bool) -> None:
-    real = windows(longer({2004: 8, 2008: 6, 0: 12}, 16))
+    real = real_panel(frame({2004: 8, 2008: 6, 0: 12}, 16))
     sample = Stacked(complete=complete).sample(real.panel)
     assert sample.cohorts == ((2008,) if complete else (2004, 2008))
     assert sample.cut == (2004,)
@@ -419,19 +380,20 @@ def test_what_stacks_hold(complete: bool) -> None:
 
 
 def test_only_tables_that_exist_are_said_to_be_of_the_balanced_part() -> None:
-    holes = longer({2004: 8, 2006: 6, 0: 12}, 10).drop(index=[3, 50])
+    holes = frame({2004: 8, 2006: 6, 0: 12}).drop(index=[3, 50])
     for honest, names in ((False, "S and S2"), (True, "S, S2 and S3")):
-        document = estimate(windows(holes, "drop-units", staggered=True, honest=honest))
+        document = estimate(real_panel(holes, balance="drop-units", honest=honest))
         (note,) = (note for note in document.notes if "of the balanced part: 24 units" in note)
         assert note.startswith(f"Tables {names} are of")
 
 
 def test_rows_without_a_lag_are_counted() -> None:
     """A gap of one year, and a unit that enters late: the row after each has no lag, and goes as 2001 does."""
-    table = longer({2004: 8, 2006: 6, 0: 12}, 10)
+    table = frame({2004: 8, 2006: 6, 0: 12})
     late, gap = (table["code"] == 7) & (table["year"] < 2005), (table["code"] == 9) & (table["year"] == 2008)
-    ledger = Ledger(seed=1)
-    robustness_table.add(windows(table[~late & ~gap], lag=1), ledger)
+    ledger, panel = Ledger(seed=1), {"unit": "city", "period": "year", "outcome": "y", "treatment": "d"}
+    spec = {"panel": panel | {"missing": "drop"}, "robustness": {"lag": 1}}
+    robustness_table.add(pp.read_panel(table[~late & ~gap], spec), ledger)
     assert ledger.records[0].nobs == 26 * 9 - 3 - 1 - 2
     (note,) = ledger.notes
     assert note.endswith("2001 is left out, because the lags have no value there; 2 rows of later "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from experiments.panel_spec.spec import RealPanel
 from experiments.run.blocks import fit_panel
 from experiments.tables import synthetic_table
 from experiments.tables.ledger import Ledger, facts_of, journal_tables
-from experiments.tables.synthetic_table import CLASSES, compared_part, largest
+from experiments.tables.synthetic_table import CLASSES, largest
 from references import synthetic_twin as twin
 from results.tables.journal_table import JournalTable
 from results.tables.records import Document
@@ -117,9 +116,7 @@ def test_statistics_are_those_of_the_estimator(two_dates: tuple[RealPanel, dict[
         assert periods == pytest.approx(told["effective_periods"][0] or np.nan, abs=6e-4, nan_ok=True)
 
 
-def test_weights_are_means_over_dates_by_treated_cells(
-    two_dates: tuple[RealPanel, dict[str, JournalTable]],
-) -> None:
+def test_weights_are_means_over_dates_by_treated_cells(two_dates: tuple[RealPanel, dict[str, JournalTable]]) -> None:
     panel = two_dates[0].panel
     for name, axis in (("C2", 0), ("C3", 1)):
         found = cells(two_dates[1][name])
@@ -209,19 +206,6 @@ def test_panels_without_a_comparison_are_refused_in_one_line(reason: str) -> Non
         assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_treatment_that_switches_is_refused_in_one_line() -> None:
-    table = frame()
-    table.loc[(table["unit"] == "u19") & (table["year"] == 2010), "d"] = 0
-    with pytest.raises(BadInput) as caught:
-        fitted(real(table))
-    assert len(str(caught.value).splitlines()) == 1
-    whole = real(frame()).panel
-    did = whole.variables["did"].copy()
-    did[0, 9, 19] = 0.0
-    with pytest.raises(BadInput, match="not 0/1 and absorbing"):
-        compared_part(whole.with_variables({"did": did}))
-
-
 def test_an_estimator_that_cannot_be_leaves_the_others() -> None:
     ledger = fitted(real(frame({19: 2002}), estimators=[*ALL]))
     assert {record.model for record in ledger.records} == {"equally-weighted-did"}
@@ -263,13 +247,6 @@ def test_a_spec_without_a_treatment_is_told() -> None:
         real(frame(), {"treatment": ""})
     with pytest.raises(BadInput, match="estimator 'did'"):
         pp.plot_paths(real(frame()), estimator="did")
-
-
-def test_a_spec_that_does_not_ask_has_no_such_table() -> None:
-    panel = real(frame())
-    silent = replace(panel, spec=panel.spec.model_copy(update={"robustness": type(panel.spec.robustness)()}))
-    ledger = fitted(silent)
-    assert (ledger.records, ledger.statistics, ledger.notes, ledger.figures) == ([], [], [], [])
 
 
 def test_rows_are_the_notable_weights_or_the_ten_largest() -> None:

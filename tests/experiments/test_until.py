@@ -30,7 +30,7 @@ from results.store import BlockState, MemoryStore, Store
 from results.store.store import Stopped
 from results.store.zarr_store import ZarrStore
 from sim.errors import BadInput
-from studies import UNTIL, quick_study
+from studies import SHORT, UNTIL, quick_study
 
 
 @pytest.fixture(scope="module")
@@ -119,14 +119,6 @@ def test_a_run_without_a_target_fills_the_store(serial: ZarrStore, tmp_path: Pat
     assert store.content_hash() != serial.content_hash()
 
 
-def test_a_target_out_of_reach_takes_the_most(tmp_path: Path) -> None:
-    store = run(quick_study(512), store=tmp_path / "x.zarr", until="coverage:1e-6")
-    assert store.stopped is not None
-    assert store.stopped.met == (False, False)
-    assert store.stopped.sentence == "Monte Carlo errors of at most coverage:1e-06 were not reached in any of 2 cells"
-    assert not store.pending()
-
-
 def test_a_store_that_grew_does_not_say_that_it_stopped(tmp_path: Path) -> None:
     path = tmp_path / "x.zarr"
     run(quick_study(800), store=path, until="coverage:0.02")
@@ -150,12 +142,7 @@ def test_a_store_says_which_cells_stopped() -> None:
     rule = "Monte Carlo errors of at most coverage:0.01"
     stopped = Stopped("coverage:0.01", (768, 512, 2048), (True, True, False))
     assert stopped.sentence == f"stopped at {rule} in 2 of 3 cells, after 512 to 768 replications"
-    assert replace(stopped, met=(False, True, False)).sentence == (
-        f"stopped at {rule} in 1 of 3 cells, after 512 replications"
-    )
     assert Stopped("coverage:0.01", (512,), (True,), 8).sentence == f"stopped at {rule}, after 512 replications"
-    few = replace(stopped, worlds=8).sentence
-    assert few.startswith(f"{stopped.sentence}; with 8 worlds")
     assert replace(stopped, met=(True, True, True), worlds=8).sentence.endswith("after 512 to 2,048 replications")
 
 
@@ -189,7 +176,10 @@ def test_bad_targets(rule: str, said: str, tmp_path: Path, capsys: pytest.Captur
         Until.read(rule, schema_of(quick_study()).layouts)
     (problem,) = caught.value.problems
     assert said in str(problem)
-    (tmp_path / "study.toml").write_text('[design]\nkind = "paper"\ncontrols = "none"\n[[estimators]]\nkind = "did"\n')
+    with pytest.raises(BadInput) as caught:
+        Until.read("covrage:x, bias:1", schema_of(quick_study()).layouts)
+    assert len(caught.value.problems) == 2, "all faults at once"
+    (tmp_path / "study.toml").write_text(DID)
     command = ["run", str(tmp_path / "study.toml"), "--cluster", "serial", "--store", str(tmp_path / "x.zarr")]
     assert run_command([*command, "--until", rule]) == 2
     assert capsys.readouterr().err.count("\n") == 1
@@ -204,12 +194,6 @@ def test_a_target_of_all_errors_is_met_by_all(serial: ZarrStore) -> None:
     layouts = schema_of(quick_study()).layouts
     assert not Until.read(f"coverage:{(errors[0] + errors[-1]) / 2:.6g}", layouts).met(serial, 0, 8)
     assert Until.read(f"coverage:{1.001 * errors[-1]:.6g}", layouts).met(serial, 0, 8)
-
-
-def test_all_faults_of_targets_are_said_at_once() -> None:
-    with pytest.raises(BadInput) as caught:
-        Until.read("covrage:x, bias:1", schema_of(quick_study()).layouts)
-    assert len(caught.value.problems) == 2
 
 
 def test_reports_say_where_cells_stopped(serial: ZarrStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -268,19 +252,6 @@ def test_a_dry_run_says_the_largest_error_of_all_cells(tmp_path: Path, monkeypat
     assert "Monte Carlo error of bias after 64 replications: at most 0.02 (did did, cell 1)" in said.getvalue()
 
 
-def test_a_dry_run_prints_its_pilot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "study.toml").write_text(
-        'replications = 4096\n[design]\nkind = "paper"\ncontrols = "none"\n[[estimators]]\nkind = "did"\n'
-    )
-    command = ["run", str(tmp_path / "study.toml"), "--cluster", "serial", "--store", str(tmp_path / "x.zarr")]
-    assert run_command([*command, "--dry-run"]) == 0
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "A pilot of 256 replications per cell says: about" in printed
-    for measure in ("bias", "coverage", "rejection"):
-        assert f"Monte Carlo error of {measure} after 4,096 replications: at most" in printed
-    assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
-
-
 def test_with_few_worlds_the_upper_bound_of_an_error_is_held_against_the_target(tmp_path: Path) -> None:
     """The 97.5% bound of an error from 4 worlds is 3.73 times the error: 3 / .2158 is its square."""
     study = quick_study(512, worlds=4)
@@ -303,6 +274,8 @@ def test_a_run_that_few_worlds_keep_from_its_target_asks_for_more(tmp_path: Path
     )
     assert store.stopped is not None
     assert store.stopped.sentence == ZarrStore.open(tmp_path / "x.zarr").stopped.sentence == said  # type: ignore[union-attr]
+    assert store.stopped.met == (False, False)
+    assert not store.pending()
     reached = replace(store.stopped, met=(True, False))
     assert "in 1 of 2 cells, after 512 replications; with 4 worlds" in reached.sentence
     assert "worlds" not in replace(store.stopped, met=(True, True)).sentence
@@ -384,28 +357,21 @@ def test_a_dry_run_says_what_claims_take(tmp_path: Path, capsys: pytest.CaptureF
     ) in printed
     assert f"To tell that bias holds takes about 1,100 replications in one cell, about {bias:,.0f} a cell" in printed
     assert "power holds" not in printed
+    assert "A pilot of 256 replications per cell says: about" in printed
+    for measure in ("bias", "coverage", "rejection"):
+        assert f"Monte Carlo error of {measure} after 256 replications: at most" in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
 
 
 # What `run` and `report` say of a store that holds more than is asked for, or less than it has room for
 
-STUDY = """
-replications = 192
-block = 64
-seed = 5
-
-[design]
-kind = "paper"
-controls = "none"
-
-[[estimators]]
-kind = "did"
-"""
+DID = SHORT + '[[estimators]]\nkind = "did"\n'
 
 
 @pytest.fixture
 def filled(tmp_path: Path) -> Path:
     """Three blocks, all done."""
-    (tmp_path / "study.toml").write_text(STUDY)
+    (tmp_path / "study.toml").write_text(DID.replace("128", "192"))
     path = tmp_path / "x.zarr"
     assert run_command(["run", str(tmp_path / "study.toml"), "--cluster", "serial", "--store", str(path)]) == 0
     return path
@@ -442,12 +408,3 @@ def test_reports_say_that_a_store_is_incomplete(filled: Path, capsys: pytest.Cap
         about = json.loads(capsys.readouterr().out)["study"]
         assert (about["blocks_done"], about["blocks"], about["complete"]) == (3 if complete else 2, 3, complete)
         ZarrStore(filled, "a").poison(0, 1)
-
-
-def test_a_page_that_cannot_be_written_leaves_no_folder(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (filled.parent / "taken").write_text("a file")
-    assert run_command(["report", str(filled), "--html", str(filled.parent / "taken" / "new" / "x.html")]) == 2
-    assert "choose another --html" in capsys.readouterr().err
-    missing = filled.parent / "new" / "x.html"
-    assert run_command(["report", str(filled.parent / "none.zarr"), "--html", str(missing)]) == 2
-    assert not missing.parent.exists()

@@ -46,15 +46,11 @@ def test_a_weight_is_a_variable_of_the_panel_and_of_its_parts() -> None:
     part = real.subset(np.arange(len(real.panel.units)) < 12)
     assert part.roles.weight == "population"
     assert np.isfinite(TwoWayDID()(part).se).all()
+    both = read(cities(), {"controls": ["second", "population"]}).panel.roles  # a control may be the weight
+    assert (both.controls, both.weight) == (("second", "population"), "population")
     without = read(cities(), {"weight": None})
     assert "population" not in without.panel.variables
     assert without.panel.digest != real.panel.digest
-
-
-def test_a_control_may_be_the_weight() -> None:
-    real = read(cities(), {"controls": ["second", "population"]})
-    assert real.panel.roles.controls == ("second", "population")
-    assert real.panel.roles.weight == "population"
 
 
 def test_tables_are_weighted_and_say_so_and_spatial_ones_are_not() -> None:
@@ -98,22 +94,17 @@ def test_robustness_and_staggered_tables_are_weighted_or_say_why_not() -> None:
     assert {"imputation", "two-stage", "sun-abraham", "callaway-santanna"} <= models
 
 
-def instrumented() -> pd.DataFrame:
-    """The cities with an instrument of `second` and of `patents`, and two groups."""
-    frame, rng = cities(), np.random.default_rng(0)
-    frame["z"] = rng.standard_normal(len(frame))
-    frame["second"] += frame["z"]
-    frame["patents"] += 5 * frame["z"]
-    frame["side"] = np.where(frame["city"].astype("category").cat.codes % 2, "left", "right")
-    return frame
-
-
 def test_tables_of_instruments_moderators_and_groups_are_weighted() -> None:
     asked: dict[str, Any] = {
         "moderation": {"by": ["road"]}, "ddd": {"group": "side"}, "inference": {"draws": 99},
         "iv": {"endogenous": "second", "instruments": ["z"], "mediator": ["z"]},
     }  # fmt: skip
-    real = read(instrumented(), {"groups": ["side"], "mediators": ["patents"]}, **asked)
+    frame, rng = cities(), np.random.default_rng(0)
+    frame["z"] = rng.standard_normal(len(frame))
+    frame["second"] += frame["z"]
+    frame["patents"] += 5 * frame["z"]
+    frame["side"] = np.where(frame["city"].astype("category").cat.codes % 2, "left", "right")
+    real = read(frame, {"groups": ["side"], "mediators": ["patents"]}, **asked)
     found = estimate(real, cross_check=True)
     whole = real.panel.with_variables(real.further)
     own: dict[tuple[str, int], Estimator] = {
@@ -217,6 +208,9 @@ def test_twins_refuse_weights(command: str, tmp_path: Path, capsys: pytest.Captu
 # Individuals within units.
 
 
+PEOPLE: dict[str, Any] = {"unit": "city", "period": "year", "outcome": "wage", "treatment": "policy"}
+
+
 def people(seed: int = 3) -> pd.DataFrame:
     """Repeated cross-sections: 4 to 40 people a city and year, other people each time."""
     rng, rows = np.random.default_rng(seed), []
@@ -250,7 +244,7 @@ def by_dummies(frame: pd.DataFrame, weights: Any) -> tuple[np.ndarray, np.ndarra
 @pytest.mark.parametrize("weight", [None, "survey"])
 def test_means_have_the_coefficients_and_clustered_errors_of_the_rows(weight: str | None) -> None:
     frame = people()
-    panel = {"unit": "city", "period": "year", "outcome": "ln_wage", "treatment": "policy", "controls": ["rain"]}
+    panel = PEOPLE | {"outcome": "ln_wage", "controls": ["rain"]}
     collapse = {} if weight is None else {"weight": weight, "name": "mass"}
     spec = spec_of({"panel": panel, "transform": {"ln_wage": {"log": "wage"}}, "collapse": collapse})
     real = real_panel_of(frame, spec)
@@ -267,41 +261,8 @@ def test_means_have_the_coefficients_and_clustered_errors_of_the_rows(weight: st
     assert f"{len(frame):,} rows are collapsed to 105 unit-periods" in real.notes[0]
 
 
-def test_collapsed_rows_serve_tables_of_instruments_moderators_and_groups() -> None:
-    """Coefficients of 2SLS, of a product and of a triple difference are those of the people."""
-    frame = people().assign(side=lambda rows: rows["province"].isin(["p0", "p1"]).map({True: "a", False: "b"}))
-    of_cell = frame.groupby(["city", "year"], sort=False).ngroup().to_numpy()
-    rng = np.random.default_rng(5)
-    z, v = (rng.standard_normal(of_cell.max() + 1)[of_cell] for _ in range(2))
-    frame["z"], frame["dose"] = z, z + v
-    frame["pay"] = np.log(frame["wage"]) + 0.4 * frame["dose"] + v
-    frame.attrs = {"file": "people.csv", "first_row": 2}
-    panel = {"unit": "city", "period": "year", "outcome": "pay", "treatment": "policy", "controls": ["dose"],
-             "groups": ["side"]}  # fmt: skip
-    spec = spec_of({"panel": panel, "collapse": {}, "iv": {"endogenous": "dose", "instruments": ["z"]},
-                    "moderation": {"by": ["rain"]}, "ddd": {"group": "side"}})  # fmt: skip
-    found = estimate(real_panel_of(frame, spec))
-    mine = {(record.table, record.column, record.term): record.estimate for record in found.records}
-    policy, dose, rain = (frame[name].to_numpy(np.float64) for name in ("policy", "dose", "rain"))
-    city = pd.get_dummies(frame["city"], dtype=float).to_numpy()
-    year = pd.get_dummies(frame["year"], dtype=float).to_numpy()
-    b = (frame["side"] == "b").to_numpy()[:, None]
-    y, both = frame["pay"].to_numpy(), np.column_stack([city, year[:, 1:]])
-
-    def slopes(*columns: np.ndarray) -> np.ndarray:
-        return np.linalg.lstsq(np.column_stack(columns), y, rcond=None)[0]
-
-    first = np.column_stack([z, policy, both])
-    fitted = first @ np.linalg.lstsq(first, dose, rcond=None)[0]
-    assert mine["I", 2, "dose"] == pytest.approx(slopes(fitted, policy, both)[0], rel=1e-8)
-    product = slopes(policy, policy * (rain - rain.mean()), rain, dose, both)
-    assert [mine["M", 1, "did"], mine["M", 1, "did x rain"]] == pytest.approx(product[:2], rel=1e-8)
-    triple = slopes(policy, policy * b[:, 0], dose, city, (year * b)[:, 1:], (year * ~b)[:, 1:])
-    assert [mine["D", 1, "did"], mine["D", 1, "did x b"]] == pytest.approx(triple[:2], rel=1e-8)
-
-
 def test_lags_are_of_means_and_logs_of_rows() -> None:
-    panel = {"unit": "city", "period": "year", "outcome": "ln_wage", "treatment": "policy", "controls": ["before"]}
+    panel = PEOPLE | {"outcome": "ln_wage", "controls": ["before"]}
     spec = spec_of({"panel": panel, "collapse": {},
                     "transform": {"ln_wage": {"log": "wage"}, "before": {"lag": "ln_wage"}}})  # fmt: skip
     real = real_panel_of(people(), spec)
@@ -313,10 +274,9 @@ def test_lags_are_of_means_and_logs_of_rows() -> None:
 def test_rows_that_miss_a_value_are_left_out_before() -> None:
     frame = people()
     frame.loc[:9, "wage"] = np.nan
-    panel = {"unit": "city", "period": "year", "outcome": "wage", "treatment": "policy"}
     with pytest.raises(BadInput, match="is missing in 10 rows"):
-        real_panel_of(frame, spec_of({"panel": panel, "collapse": {}}))
-    real = real_panel_of(frame, spec_of({"panel": panel | {"missing": "drop"}, "collapse": {"weight": "survey"}}))
+        real_panel_of(frame, spec_of({"panel": PEOPLE, "collapse": {}}))
+    real = real_panel_of(frame, spec_of({"panel": PEOPLE | {"missing": "drop"}, "collapse": {"weight": "survey"}}))
     kept = frame.iloc[10:].assign(wage=lambda rows: rows["wage"] * rows["survey"])
     sums = kept.groupby(["year", "city"])[["wage", "survey"]].sum().unstack()
     np.testing.assert_allclose(real.panel.variables["wage"][0], sums["wage"] / sums["survey"], rtol=1e-12)
@@ -338,16 +298,14 @@ def test_careless_collapses_are_one_line_each(change: Any, tables: Any, said: st
     rng = np.random.default_rng(1)
     frame["own"], frame["sex"] = rng.integers(0, 2, len(frame)), rng.choice(["f", "m"], len(frame))
     frame.attrs = {"file": "people.csv", "first_row": 2}
-    panel = {"unit": "city", "period": "year", "outcome": "wage", "treatment": "policy"} | change
     with pytest.raises(BadInput) as caught:
-        real_panel_of(frame, spec_of({"panel": panel, **tables}))
+        real_panel_of(frame, spec_of({"panel": PEOPLE | change, **tables}))
     assert len(caught.value.problems) == 1
     assert said in str(caught.value)
 
 
 def test_controls_that_differ_between_rows_are_said() -> None:
-    panel = {"unit": "city", "period": "year", "outcome": "wage", "treatment": "policy", "controls": ["survey"]}
-    real = real_panel_of(people(), spec_of({"panel": panel, "collapse": {}}))
+    real = real_panel_of(people(), spec_of({"panel": PEOPLE | {"controls": ["survey"]}, "collapse": {}}))
     assert any(note.startswith("survey differs between rows of a unit-period") for note in real.notes)
 
 

@@ -1,35 +1,42 @@
-"""Studies of several worlds: the same bits however they are cut, what a study says of them, and honest errors."""
+"""Studies of several worlds, and who draws what in a study: bits do not depend on how it is cut; honest errors."""
 
 from __future__ import annotations
 
-import io
 from collections import OrderedDict
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from rich.console import Console
 
-from estimators import Estimates, SpatialPanel, TwoWayDID
-from estimators.core.estimator import Estimator
+from estimators import Estimates, Estimator, Mediation, SpatialPanel, Status, TwoWayDID
+from estimators.linear.did import LeastSquares
+from estimators.permutation import PermutationTest
 from experiments.run import blocks, tasks
 from experiments.run.blocks import CellRunner
 from experiments.run.launch import unreached
-from experiments.run.reporting import print_report
-from experiments.run.resume import compare, replay
 from experiments.run.runner import run
 from experiments.study import Study, builtin_names, builtin_study
+from references.regressions import panel_ols
 from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore
 from results.store.block import Block
-from sim import BadInput, Streams, Wanted
-from sim.presets import BertrandDufloMullainathan, Paper
-from sim.real_panels import Observed
+from sim import BadInput, Panel, Streams, Wanted
+from sim.design import Design
+from sim.presets import BertrandDufloMullainathan, Clustered, Paper
+from sim.real_panels import Observed, Placebo
 from sim.streams import TILE
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.covariates import Normal
+from sim.world.parts.effect import Effect
+from sim.world.parts.errors import Process
+from sim.world.parts.indicators import Entropy
+from sim.world.parts.measurement import Classical
+from sim.world.parts.mediators import Linear
+from sim.world.parts.missing import Pattern
 from sim.world.parts.spillover import Neighbours
 
 SMALL = PanelDesign(units=24, periods=6, covariates=(Normal("x", 0.5),), spillover=Neighbours(rho=0.3, w_effect=0.2))
@@ -118,13 +125,6 @@ def test_replications_lie_in_the_world_of_their_tile_in_the_order_of_replication
         np.testing.assert_allclose(did.pvalue[rows], alone.pvalue, atol=1e-10)  # type: ignore[index, arg-type]
 
 
-def test_a_world_does_not_depend_on_how_many_there_are() -> None:
-    """Tile 1 lies in world 1 of two and of seven; tile 2 in world 0 of two and world 2 of seven."""
-    two, seven = (fresh(worlds).run(0, 96).estimates["did"].estimate for worlds in (2, 7))
-    np.testing.assert_array_equal(two[:64], seven[:64])
-    assert (two[64:] != seven[64:]).all()
-
-
 def test_a_study_that_is_extended_keeps_its_bits(tmp_path: Path) -> None:
     path = tmp_path / "x.zarr"
     run(study(replications=100), store=path)
@@ -140,14 +140,6 @@ def test_a_store_of_other_worlds_is_refused(tmp_path: Path) -> None:
         run(of_the_paper(4, 64), store=path)
     store = ZarrStore.open(path)
     assert (store.worlds, store.held_fixed) == (3, ("calendar", "controls", "city levels"))
-
-
-def test_one_replication_again(tmp_path: Path) -> None:
-    """Replication 200 lies in the seventh tile, which is in world 0 of three; 150 in the fifth, world 1."""
-    run(study(), store=tmp_path / "x.zarr")
-    store = ZarrStore.open(tmp_path / "x.zarr")
-    for replication in (200, 150):
-        assert compare(store, replay(store, 0, replication), Console(file=io.StringIO())) == 0
 
 
 def test_the_number_of_worlds_is_part_of_a_study() -> None:
@@ -191,27 +183,6 @@ def test_built_in_studies_reach_all_their_worlds(name: str) -> None:
     assert not list(unreached(asked, asked.replications))
 
 
-def report_of(worlds: int, tmp_path: Path) -> str:
-    out = io.StringIO()
-    store = run(of_the_paper(worlds, 128), store=tmp_path / f"{worlds}.zarr")
-    assert isinstance(store, ZarrStore)
-    print_report(store, Console(file=out, width=150, color_system=None), full=True)
-    return " ".join(out.getvalue().split())
-
-
-def test_the_first_lines_say_what_was_held_fixed(tmp_path: Path) -> None:
-    one, four = report_of(1, tmp_path), report_of(4, tmp_path)
-    conditional = ("All numbers are conditional on one drawn world: calendar, controls and city levels were drawn "
-                   "once.")  # fmt: skip
-    averaged = ("Calendar, controls and city levels were drawn in 4 worlds: numbers are averages over such worlds, and "
-                "Monte Carlo errors include them.")  # fmt: skip
-    assert conditional in one
-    assert "worlds %" not in one
-    assert averaged in four
-    assert "worlds %" in four
-    assert four.index(averaged) < four.index("reject %")
-
-
 SEEDS = range(1, 9)
 
 
@@ -240,3 +211,229 @@ def test_a_monte_carlo_error_says_how_far_another_seed_would_move_a_number() -> 
     assert mcse.max() < 1.6 * mcse.min()
     once, conditional = biases(1)
     assert once.std(ddof=1) > 3 * conditional.max()
+
+
+# Who draws what in a study: no two cells, estimators or purposes share a stream, and no failure moves one.
+
+
+ROWS, BLOCK = 150, 64  # two blocks and a part, whose last tile is cut
+PAPER = Paper(controls="none")
+
+
+@dataclass(frozen=True, slots=True)
+class Echo(TwoWayDID):
+    """Two-way DID that returns a standard normal of its own stream in place of its estimate.
+
+    `most` panels, which tests change, are solved together; more raise.
+    """
+
+    kind: ClassVar[str] = "echo"
+    most: ClassVar[int] = 10**9
+
+    def solve(self, plan: Any, moments: Any, schema: Any, streams: Streams) -> Estimates:
+        found = TwoWayDID.solve(self, plan, moments, schema, streams)
+        if moments.rows > self.most:
+            raise ArithmeticError("cannot be solved")
+        return replace(found, estimate=streams.normals("errors", len(found.terms)))
+
+
+def echo_study(**changes: Any) -> Study:
+    settings: dict[str, Any] = {"name": "echo", "design": PAPER, "estimators": (Echo(),), "seed": 3}
+    return Study(**(settings | {"replications": ROWS, "block": BLOCK} | changes))
+
+
+def drawn(study: Study, cell: int, name: str) -> np.ndarray:
+    """First term's estimates of an estimator in a cell, (R,)."""
+    return collected(study)[cell, name].estimate[:, 0]
+
+
+def collected(study: Study) -> dict[tuple[int, str], Estimates]:
+    records = run(study)
+    return {
+        (cell, item.name): Estimates.join([block.estimates[item.name] for block in records.blocks(cell)])
+        for cell in range(len(study.cells))
+        for item in study.estimators
+    }
+
+
+def test_cells_estimators_and_replications_have_streams_of_their_own() -> None:
+    study = echo_study(estimators=(Echo(), Echo(label="other")), grid={"effect": [0.0, 0.01, 0.02]})
+    numbers = np.concatenate([found.estimate[:, 0] for found in collected(study).values()])
+    assert len(np.unique(numbers)) == numbers.size == 3 * 2 * ROWS
+    for cell in study.cells:
+        errors = cell.streams(study.seed).tile(0, ROWS).normals("errors", 18, 285)
+        assert not np.isin(numbers, errors).any()
+
+
+def test_a_replication_draws_from_the_stream_of_its_estimator_and_absolute_number() -> None:
+    study = echo_study(grid={"effect": [0.0, 0.01]})
+    for cell in study.cells:
+        own = Streams(3, cell.key).within(repr(Echo()))
+        expected = [own.tile(r, r + 1).normals("errors", 1)[0, 0] for r in range(ROWS)]
+        np.testing.assert_array_equal(drawn(study, cell.index, "did"), expected)
+
+
+@pytest.mark.parametrize("dial", [{"effect": [0.0, 0.01]}, {"treated": [48, 20]}, {"shape": ["constant", "growing"]}])
+def test_cells_share_their_errors_only_when_told_to(dial: dict[str, list[Any]]) -> None:
+    """The outcome's errors of two cells, (R, T, N): the worlds differ by nothing else."""
+    found = []
+    for flag in (False, True):
+        asked = echo_study(grid=dial, common_random_numbers=flag)
+        for cell in asked.cells:
+            streams, wanted = cell.streams(asked.seed), Wanted(frozenset({"icr"}), ())
+            loud, silent = (design.settle(streams).draw(streams.tile(0, 4), wanted).panel.variables["icr"]
+                            for design in (cell.design, replace(cell.design, sigma=0.0)))  # fmt: skip
+            found.append(loud - silent)
+    one, other, *common = found
+    assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 4 / np.sqrt(one.size)
+    np.testing.assert_allclose(*common, rtol=0, atol=1e-13)
+
+
+def test_common_numbers_are_common_to_cells_and_not_to_estimators() -> None:
+    study = echo_study(
+        estimators=(Echo(), Echo(label="other")), grid={"effect": [0.0, 0.01]}, common_random_numbers=True
+    )
+    found = collected(study)
+    np.testing.assert_array_equal(found[0, "did"].estimate, found[1, "did"].estimate)
+    assert not np.isin(found[0, "did"].estimate, found[0, "other"].estimate).any()
+
+
+class Recorder:
+    """Notes the purposes for which streams are used."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fixed: list[str] = []
+        self.each: list[str] = []
+        own_fixed, own_each = Streams.fixed, Streams.each
+
+        def fixed(streams: Streams, purpose: str) -> np.random.Generator:
+            self.fixed.append(purpose)
+            return own_fixed(streams, purpose)
+
+        def each(streams: Streams, purpose: str) -> Iterator[np.random.Generator]:
+            self.each.append(purpose)
+            return own_each(streams, purpose)
+
+        monkeypatch.setattr(Streams, "fixed", fixed)
+        monkeypatch.setattr(Streams, "each", each)
+
+
+CONTROLS = {f"covariate {name}" for name in ("inv", "road", "book", "tech")}
+EVERYTHING = PanelDesign(
+    covariates=(Normal("x"),),
+    errors=Process(group_share=0.2, factors=1, factor_share=0.2),
+    effect=Effect(1.0, unit_sd=0.5),
+    mediators=(Linear("m"),),
+    indicators=Entropy(("one", "two")),
+    missing=Pattern(0.1),
+    measurement=Classical(0.1, 0.1),
+)
+NOWHERE = {"places", "levels", "errors", "adoption"}
+FIXED = {"cities", "levels", "errors", "adoption", *CONTROLS}
+PURPOSES: dict[str, tuple[Design, set[str], set[str]]] = {
+    "paper": (Paper(), FIXED, {"errors", "mediator gpat"}),
+    "paper redrawn": (
+        Paper(redraw=("calendar", "controls"), spillover="paper"),
+        FIXED, {"errors", "mediator gpat", "adoption", *CONTROLS},
+    ),
+    "bdm": (BertrandDufloMullainathan(), NOWHERE, {"adoption", "errors"}),
+    "clustered": (
+        Clustered(), NOWHERE | {"covariate x"}, {"covariate x", "covariate x of groups", "errors", "errors of groups"},
+    ),
+    "parts": (
+        EVERYTHING, {"places", "levels", "errors", "adoption", "missing", "covariate x", "measurement of x"},
+        {"errors", "errors of groups", "errors of factors", "heterogeneity", "mediator m", "indicator one",
+         "indicator two", "measurement of the outcome"},
+    ),
+    "gaps": (
+        PanelDesign(missing=Pattern(0.1, "on_outcome")), {"places", "levels", "errors", "adoption"},
+        {"errors", "missing"},
+    ),
+    "placebo": (Placebo(), set(), {"assignment"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PURPOSES)
+def test_every_purpose_of_a_design_has_its_own_stream(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    design, fixed, each = PURPOSES[name]
+    wanted = Wanted(frozenset(design.schema.variables), ("att",))
+    streams = Streams(5, "purposes")
+    noted = Recorder(monkeypatch)
+    world = design.settle(streams)
+    world.draw(streams.tile(0, 3), wanted)
+    assert sorted(noted.fixed) == sorted(fixed)
+    assert sorted(noted.each) == sorted(each)
+
+
+@pytest.mark.parametrize("most", [1, 40])
+def test_a_halved_batch_goes_on_with_the_streams_of_each_replication(most: int, monkeypatch: Any) -> None:
+    expected = collected(echo_study(grid={"effect": [0.0, 0.01]}))
+    monkeypatch.setattr(Echo, "most", most)
+    got = collected(echo_study(grid={"effect": [0.0, 0.01]}))
+    for key, whole in expected.items():
+        np.testing.assert_array_equal(got[key].estimate, whole.estimate)
+        assert (got[key].status == Status.OK).all()
+
+
+def test_a_tile_that_cannot_be_reduced_is_fitted_one_by_one_with_the_same_streams(monkeypatch: Any) -> None:
+    expected = collected(echo_study(estimators=(Echo(), Echo(label="other"))))
+    own = LeastSquares.reduce
+
+    def reduce(self: LeastSquares, plan: Any, tile: Any) -> Any:
+        if tile.panel.replications > 1:
+            raise MemoryError("too many")
+        return own(self, plan, tile)
+
+    monkeypatch.setattr(LeastSquares, "reduce", reduce)
+    got = collected(echo_study(estimators=(Echo(), Echo(label="other"))))
+    for key, whole in expected.items():
+        np.testing.assert_array_equal(got[key].estimate, whole.estimate)
+
+
+def test_tiles_after_one_that_cannot_be_reduced_keep_their_streams(monkeypatch: Any) -> None:
+    expected = collected(echo_study(block=192, worlds=1))
+    own, calls = LeastSquares.reduce, []
+
+    def reduce(self: LeastSquares, plan: Any, tile: Any) -> Any:
+        if tile.panel.replications == 2:  # a user's estimator is tried before the run
+            return own(self, plan, tile)
+        calls.append(tile.panel.replications)
+        if len(calls) == 2:
+            raise MemoryError("too many")
+        return own(self, plan, tile)
+
+    monkeypatch.setattr(LeastSquares, "reduce", reduce)
+    got = collected(echo_study(block=192, worlds=1))
+    assert calls[:3] == [32, 32, 1]
+    for key, whole in expected.items():
+        np.testing.assert_array_equal(got[key].estimate, whole.estimate)
+        assert (got[key].status == Status.OK).all()
+
+
+WHOLE: dict[str, Estimator] = {
+    "wild bootstrap": panel_ols(errors=("wild:region",), draws=99),
+    "permutation": PermutationTest.of(TwoWayDID(errors=("cluster:unit",)), draws=99, common=False),
+    "mediation, simulated": Mediation(errors=("monte-carlo",), draws=99),
+    "mediation, resampled": Mediation(errors=("bootstrap:province",), draws=99),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_real_estimators_draw_the_same_when_a_batch_is_taken_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    estimator = WHOLE[name]
+    null = Paper(effect=0.0, controls="none")  # p values spread
+    study = echo_study(design=null, estimators=(estimator,), replications=40)
+    ((_, whole),) = collected(study).items()
+    own = type(estimator).__call__
+
+    def call(self: Any, panel: Panel, streams: Streams | None = None) -> Estimates:
+        if panel.replications > 1:  # so that each replication is fitted on its own
+            raise MemoryError("too many")
+        return own(self, panel, streams)
+
+    monkeypatch.setattr(type(estimator), "__call__", call)
+    ((_, single),) = collected(study).items()
+    assert (single.status == Status.OK).all()
+    for stored in ("pvalue", "lower", "upper"):
+        np.testing.assert_allclose(getattr(single, stored), getattr(whole, stored), rtol=1e-6, err_msg=stored)
+    assert len(np.unique(whole.pvalue[:, 0, 0])) > 10
