@@ -16,7 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sim.arrays import Floats
+from sim.arrays import Floats, number_of
 from sim.errors import UNREADABLE, BadInput, amount, bad, check_file, closest, first_line, listed
 from sim.panel_files import (
     TablePlace,
@@ -390,10 +390,7 @@ def _without_header(path: Path, sheet: str | None) -> pd.DataFrame | None:
 
 
 def _is_number(cell: str) -> bool:
-    try:
-        return bool(np.isfinite(float(cell.strip().strip('"').replace(",", "."))))
-    except ValueError:
-        return False
+    return bool(np.isfinite(number_of(cell.strip().strip('"').replace(",", "."))))
 
 
 def _named_matrix(table: pd.DataFrame, path: Path) -> Edges | None:

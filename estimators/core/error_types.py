@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sim.arrays import number_of
 from sim.errors import bad, closest, one_of
 from sim.schema import Schema
 
@@ -181,11 +182,7 @@ def without_se(error: str) -> bool:
 def distance_of(error: str) -> tuple[float, str] | None:
     """Cutoff in km and kernel of "conley:KM" or "conley:KM:KERNEL"; None when it is neither."""
     distance, _, shape = error.partition(":")[2].partition(":")
-    try:
-        cutoff = float(distance)
-    except ValueError:
-        return None
-    shape = shape or "uniform"
+    cutoff, shape = number_of(distance), shape or "uniform"
     return (cutoff, shape) if 0 <= cutoff < float("inf") and shape in SHAPES else None
 
 

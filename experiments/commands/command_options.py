@@ -115,18 +115,11 @@ def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return [*(CompletionItem(name) for name in builtin_names() if name.startswith(incomplete)), files]
 
 
-def budget_options(default: str, panels: str) -> Callable[[CommandFunction], CommandFunction]:
-    """The time that simulations may take, or the number of `panels` in its place."""
-
-    def decorate(command: CommandFunction) -> CommandFunction:
-        count = click.option("--replications", type=click.IntRange(64), callback=_one_of_both, help=f"{panels}, in "
-                             "place of a budget: every machine gives the same numbers.")  # fmt: skip
-        time = click.option("--budget", default=default, show_default=True, metavar="TIME", is_eager=True,
-                            help="Time for the simulations, such as 50s, 2m or 1h; a pilot turns it into "
-                                 "replications.")  # fmt: skip
-        return time(count(command))
-
-    return decorate
+def budget_option(default: str) -> Callable[[CommandFunction], CommandFunction]:
+    """The time that simulations may take."""
+    return click.option("--budget", default=default, show_default=True, metavar="TIME", is_eager=True,
+                        help="Time for the simulations, such as 50s, 2m or 1h; a pilot turns it into "
+                             "replications.")  # fmt: skip
 
 
 def _one_of_both(ctx: click.Context, _: click.Parameter, replications: int | None) -> int | None:
@@ -137,6 +130,12 @@ def _one_of_both(ctx: click.Context, _: click.Parameter, replications: int | Non
         raise bad(f"{replications} beside --budget {ctx.params['budget']}", where="--replications",
                   allowed="one of the two", remedy="leave --budget out")  # fmt: skip
     return replications
+
+
+in_place_of_budget = click.option(
+    "--replications", type=click.IntRange(64), callback=_one_of_both,
+    help="Twins a cell, in place of a budget: every machine gives the same numbers.",
+)  # fmt: skip
 
 
 def panel_and_spec(command: CommandFunction) -> CommandFunction:

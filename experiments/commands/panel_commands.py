@@ -18,8 +18,9 @@ from experiments.commands.command_options import (
     Command,
     accept_options,
     as_json_option,
-    budget_options,
+    budget_option,
     cluster_options,
+    in_place_of_budget,
     load_code_option,
     panel_and_spec,
     print_json,
@@ -213,7 +214,9 @@ def estimate(
     join_search(spec.parent)  # of "module:Object"
     chosen, shown = check_formats(formats, out), check_tables(tables)
     real = read_real_panel(panel, spec)
-    real = replace(real, spec=real.spec.with_tests(tests))
+    inference = real.spec.inference
+    inference = inference.model_copy(update={"tests": tuple(dict.fromkeys((*inference.tests, *tests)))})
+    real = replace(real, spec=real.spec.model_copy(update={"inference": inference}))
     with aside() if as_json else nullcontext():
         found = estimate(real, cross_check=cross_check, estimators=estimators)
     if out is not None:
@@ -413,7 +416,8 @@ def twin(panel: Path, spec: Path, out: Path | None, methods: tuple[str, ...], as
 )  # fmt: skip
 @click.option("--errors", metavar="TYPE", help="The error type that you print (default: that of the tables).")
 @click.option("--effect", type=float, metavar="SIZE", help="The effect that matters: its power, and rates at it.")
-@budget_options("50s", "Twins a cell")
+@budget_option("50s")
+@in_place_of_budget
 @cluster_options("serial")
 @accept_options
 @click.option("--json", "as_json", is_flag=True, help="Print trust.json on stdout and nothing else.")
@@ -466,7 +470,8 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
     "--estimator", "kinds", multiple=True, metavar="KIND",
     help="An estimator that races beside the claim's own; may be given repeatedly (default: all that can serve).",
 )  # fmt: skip
-@budget_options("2m", "Panels a world")
+@budget_option("2m")
+@in_place_of_budget
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file for every number, as JSON.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the answer as a page here.")
 @cluster_options("serial")

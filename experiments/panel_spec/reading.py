@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, override
@@ -639,23 +640,18 @@ def _has_header(frame: pd.DataFrame) -> bool:
 
 
 def _named_mostly(names: Iterable[object]) -> bool:
-    """Whether more than half of the headings, of columns or of a table, are no data."""
-    data = [_no_name(str(name)) for name in names]
+    """Whether more than half of the headings, of columns or of a table, are no data: numbers that are no years."""
+    data = []
+    for name in names:
+        data.append(False)
+        with suppress(ValueError):
+            data[-1] = not 1800 <= float(str(name)) < 2200
     return sum(data) < len(data) / 2
 
 
 def unnamed(name: object) -> bool:
     """Whether a column has no name of its own."""
     return str(name).startswith("Unnamed: ")
-
-
-def _no_name(name: str) -> bool:
-    """Whether a heading is a number that is no year, as of a first row of data."""
-    try:
-        value = float(name)
-    except ValueError:
-        return False
-    return not 1800 <= value < 2200
 
 
 def _with_groups(

@@ -611,11 +611,6 @@ class Spec(SpecTables):
         indicators = {indicator: "[twin.adoption] indicator"} if indicator else {}
         return parts | indicators | asked | moderators
 
-    def with_tests(self, tests: Sequence[str]) -> Spec:
-        """The same with further hypotheses for table T."""
-        every = tuple(dict.fromkeys((*self.inference.tests, *tests)))
-        return self.model_copy(update={"inference": self.inference.model_copy(update={"tests": every})})
-
     @property
     def made(self) -> frozenset[str]:
         """Columns that the spec makes and the file need not have."""

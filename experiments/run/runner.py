@@ -57,6 +57,7 @@ from results.store.lock import check_free
 from results.store.merge import LOOK, Crew, Tickets, is_used, take_in
 from results.store.repair import check_repairable, repair
 from results.verdict.verdicts import key_terms
+from sim.arrays import number_of
 from sim.errors import BadInput, Problem, amount, bad, closest, one_of
 from sim.streams import TILE
 
@@ -129,11 +130,7 @@ def _problems(text: str, layouts: Mapping[str, Layout], names: tuple[str, ...], 
     elif which and measure in OF_A_TERM and not any(which in layout.terms for layout in layouts.values()):
         yield Problem(f"{measure} has no error types, so {which!r} does not fit", where, f"{measure}:TERM:MCSE",
                       "leave the error type out")  # fmt: skip
-    try:
-        good = 0 < float(middle[-1]) < math.inf
-    except ValueError:
-        good = False
-    if not good:
+    if not 0 < number_of(middle[-1]) < math.inf:
         yield Problem(f"Monte Carlo error {middle[-1]!r}", where, "a number above 0", "correct the number")
 
 

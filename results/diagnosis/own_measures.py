@@ -27,7 +27,7 @@ from results.diagnosis import measures
 from results.diagnosis.fits import Reported, clustered, fits_of, placed
 from results.diagnosis.measures import MEANINGS, Measured, RunningMoments
 from results.store.block import Records
-from sim.arrays import Floats
+from sim.arrays import Floats, number_of
 from sim.errors import BadInput, Problem, bad, closest, one_of, reason, refuse
 from sim.functions import Function
 
@@ -111,30 +111,21 @@ def hypothesis_measures(texts: Iterable[str], where: str) -> dict[str, Function]
         kind, _, said = text.partition(":")
         parts = said.rsplit("=", 1) if kind.strip() == "null" else said.split("<")
         term, numbers = (parts[0], parts[1:]) if kind.strip() == "null" else (parts[len(parts) // 2], parts[::2])
-        found = [_finite(number) for number in numbers]
+        found = [number_of(number) for number in numbers]
         form = Problem(f"measure {text!r}", where, FORMS[kind.strip()], "write it so")
-        sound = len(found) == (1 if kind.strip() == "null" else 2) and None not in found and bool(term.strip())
+        sound = len(found) == (1 if kind.strip() == "null" else 2) and np.isfinite(found).all() and term.strip()
         if not sound:
             problems.append(form)
         elif kind.strip() == "null":
-            nulls[term.strip()] = found[0] or 0.0
-        elif not (found[0] or 0.0) < (found[1] or 0.0):
+            nulls[term.strip()] = found[0]
+        elif not found[0] < found[1]:
             problems.append(Problem(f"{form.what}: the lower bound is not below the upper", where,
                                     form.allowed, "write the smaller number first"))  # fmt: skip
         else:
-            bounds[term.strip()] = (found[0] or 0.0, found[1] or 0.0)
+            bounds[term.strip()] = (found[0], found[1])
     refuse(problems)
     made: dict[str, Function] = {TESTS["null"]: RejectionAt(nulls)} if nulls else {}
     return made | ({TESTS["equivalence"]: Equivalence(bounds)} if bounds else {})
-
-
-def _finite(text: str) -> float | None:
-    """A finite number, None for other text."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if np.isfinite(value) else None
 
 
 def check_terms(functions: Mapping[str, Function], layouts: Mapping[str, Layout]) -> None:

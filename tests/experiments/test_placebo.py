@@ -36,6 +36,7 @@ from sim import Panel, Streams
 from sim.presets import Paper
 from sim.real_panels import Placebo
 from sim.schemes import FORMS, scheme_of
+from sim.world.parts.levels import Effects
 
 
 @pytest.fixture(scope="module")
@@ -659,5 +660,8 @@ def test_what_a_permutation_test_cannot_use(case: str, tmp_path: Path, capsys: p
 def test_effects_that_differ_are_noise_enough_and_python_is_free(tmp_path: Path) -> None:
     text = STUDY.replace('"paper"', '"paper"\nsigma = 0.0\nheterogeneity = 0.5')
     assert not Study.from_toml(study_file(tmp_path, text)).cells[0].design.noiseless
+    parts = replace(Paper(sigma=0.0).parts, redraw=("adoption",))  # other units are treated in each replication
+    for levels in (Effects(), Effects(trends_sd=1.0), Effects(factors=1, unit_sd=1.0)):
+        assert replace(parts, levels=levels).noiseless == (levels == Effects())
     silent = Study("silent", Paper(sigma=0.0), (PermutationTest(),))
     assert Study.from_settings(silent.settings) == silent

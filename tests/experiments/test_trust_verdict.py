@@ -213,7 +213,11 @@ def study(method: str, p: MeasureWithError, rejects: float = 0.051) -> Any:
 def claim_of(estimate: float, *, continuous: bool = False) -> Any:
     """What of a claim the rules look at."""
     return SimpleNamespace(
-        estimate=estimate, text="did", called="did", panel=SimpleNamespace(roles=Roles(continuous=continuous))
+        estimate=estimate,
+        text="did",
+        called="did",
+        panel=SimpleNamespace(roles=Roles(continuous=continuous)),
+        real=SimpleNamespace(called="did"),
     )
 
 

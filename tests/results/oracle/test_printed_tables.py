@@ -361,6 +361,7 @@ def test_the_curve_shows_every_specification_with_its_numbers() -> None:
     for words in ("error type", "other effects", "controls", "left out"):
         assert f">{words}</text>" in figure.svg
     assert "sample (tables" not in figure.svg
+    assert figure.svg.count("stroke-opacity: 0.55") == 3  # intervals, which one of them has not
     assert figure.svg == curve_figure(ways, 0.75, "jobs").svg
 
 
