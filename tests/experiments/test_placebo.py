@@ -472,6 +472,18 @@ def test_a_store_says_in_one_line_which_choice_was_another(
     assert ZarrStore.open(sdm_store).content_hash() == before
 
 
+def test_a_study_does_not_run_into_a_placebo_store(
+    sdm_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.toml").write_text('replications = 64\n[design]\nkind = "paper"\n[[estimators]]\nkind = "did"\n')
+    for dry in ([], ["--dry-run"]):
+        arguments = ["run", str(tmp_path / "s.toml"), "--cluster", "serial", "--store", str(sdm_store), *dry]
+        assert run_command(arguments) == 2
+        said = capsys.readouterr().err
+        assert "holds a placebo test of a panel, not this study" in said
+        assert len(said.splitlines()) == 1
+
+
 BAD = {
     "draws": (["--draws", "98"], "99 or more"),
     "strata of what": (["--scheme", "strata"], "without its attribute; allowed: strata:ATTRIBUTE; name an attribute"),

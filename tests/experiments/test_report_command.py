@@ -223,3 +223,8 @@ def test_tables_follow_the_terminal(width: int, printed_tables: Any, capsys: pyt
 def test_a_verdict_follows_the_terminal(width: int, judged: Any, capsys: pytest.CaptureFixture[str]) -> None:
     pp.show(judged)
     assert misfits(width, capsys.readouterr().out) == []
+
+
+def test_a_report_of_no_store_makes_no_folder_for_its_page(tmp_path: Path) -> None:
+    assert run_command(["report", str(tmp_path / "none.zarr"), "--html", str(tmp_path / "new" / "x.html")]) == 2
+    assert not any(tmp_path.iterdir())
