@@ -1,4 +1,4 @@
-"""Arrays: their types, and standard scores; numbers of texts.
+"""Arrays: their types, and standard scores.
 
 Arrays by what their numbers are, for annotations; docstrings say the shapes.
 """
@@ -14,14 +14,6 @@ from scipy.special import betaincinv, ndtr
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]  # whole numbers that stand for something: places, clusters, groups, paths
 Flags = NDArray[np.bool_]
-
-
-def number_of(text: str) -> float:
-    """The number that a text is; NaN where it is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return np.nan
 
 
 # Bounded variates from normal scores, and scores that last over periods.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import math
 import re
 import struct
 import traceback
@@ -351,3 +352,11 @@ def check_file(path: Path, extensions: tuple[str, ...] = TABLES) -> None:
         raise bad("there is no such file", where=str(path), allowed=allowed, remedy=near_file(path, TABLES, remedy))
     if path.stat().st_size == 0:
         raise bad("is empty", where=path.name, allowed=f"{allowed}, with a header and rows", remedy="save it again")
+
+
+def number_of(text: str) -> float:
+    """The number that a text is; NaN where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

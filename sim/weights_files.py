@@ -16,8 +16,8 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sim.arrays import Floats, number_of
-from sim.errors import UNREADABLE, BadInput, amount, bad, check_file, closest, first_line, listed
+from sim.arrays import Floats
+from sim.errors import UNREADABLE, BadInput, amount, bad, check_file, closest, first_line, listed, number_of
 from sim.panel_files import (
     TablePlace,
     cell_text,

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sim.arrays import number_of
-from sim.errors import bad, closest, one_of
+from sim.errors import bad, closest, number_of, one_of
 from sim.schema import Schema
 
 Family = Literal["regression", "least-squares", "iv", "spatial", "durbin-least-squares", "mediation", "synthetic"]

@@ -57,8 +57,7 @@ from results.store.lock import check_free
 from results.store.merge import LOOK, Crew, Tickets, is_used, take_in
 from results.store.repair import check_repairable, repair
 from results.verdict.verdicts import key_terms
-from sim.arrays import number_of
-from sim.errors import BadInput, Problem, amount, bad, closest, one_of
+from sim.errors import BadInput, Problem, amount, bad, closest, number_of, one_of
 from sim.streams import TILE
 
 LEAST = 512  # replications of the first checkpoint: a Monte Carlo error from fewer is itself a guess

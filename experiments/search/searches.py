@@ -40,8 +40,7 @@ from results.plots.power_plot import FrontierPoint, frontier_svg
 from results.store import Store
 from results.store.disk import check_folder, write_whole
 from results.tables.terminal_tables import NamesConsole
-from sim.arrays import number_of
-from sim.errors import bad, closest, one_of
+from sim.errors import bad, closest, number_of, one_of
 
 # How many replications give a measure a wanted Monte Carlo error, with an interval.
 

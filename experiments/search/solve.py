@@ -25,8 +25,8 @@ from experiments.study import Study
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.store import Store
 from results.verdict.verdicts import key_terms
-from sim.arrays import Floats, number_of
-from sim.errors import BadInput, Problem, all_of, bad, closest, one_of, refuse
+from sim.arrays import Floats
+from sim.errors import BadInput, Problem, all_of, bad, closest, number_of, one_of, refuse
 from sim.streams import TILE
 
 # What a search asks: a measure of one estimator's term, and the level that it is to cross.

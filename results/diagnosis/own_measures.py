@@ -27,8 +27,8 @@ from results.diagnosis import measures
 from results.diagnosis.fits import Reported, clustered, fits_of, placed
 from results.diagnosis.measures import MEANINGS, Measured, RunningMoments
 from results.store.block import Records
-from sim.arrays import Floats, number_of
-from sim.errors import BadInput, Problem, bad, closest, one_of, reason, refuse
+from sim.arrays import Floats
+from sim.errors import BadInput, Problem, bad, closest, number_of, one_of, reason, refuse
 from sim.functions import Function
 
 ARGUMENTS = ("estimate", "se", "dof", "pvalue", "lower", "upper", "truth")

@@ -20,8 +20,7 @@ from results.plots.chart import key_of
 from results.plots.grid import ShownMeasure, Value, dials, lead_terms, subject_of, values_of
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.text import BEGINNINGS, ERRORS, PLAIN_DIALS, dial_names, plain_dial, plain_error
-from sim.arrays import number_of
-from sim.errors import BadInput, Problem, closest, one_of
+from sim.errors import BadInput, Problem, closest, number_of, one_of
 
 ESTIMATOR, TERM, ERROR = "estimator", "term", "error"
 OTHERS = (ESTIMATOR, TERM, ERROR)  # what rows and columns may be besides dials
