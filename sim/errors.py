@@ -354,7 +354,7 @@ def check_file(path: Path, extensions: tuple[str, ...] = TABLES) -> None:
         raise bad("is empty", where=path.name, allowed=f"{allowed}, with a header and rows", remedy="save it again")
 
 
-def number_of(text: str) -> float:
+def number_in(text: str) -> float:
     """The number that a text is; NaN where it is none."""
     try:
         return float(text)

@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sim.arrays import Floats
-from sim.errors import UNREADABLE, BadInput, amount, bad, check_file, closest, first_line, listed, number_of
+from sim.errors import UNREADABLE, BadInput, amount, bad, check_file, closest, first_line, listed, number_in
 from sim.panel_files import (
     TablePlace,
     cell_text,
@@ -390,7 +390,7 @@ def _without_header(path: Path, sheet: str | None) -> pd.DataFrame | None:
 
 
 def _is_number(cell: str) -> bool:
-    return bool(np.isfinite(number_of(cell.strip().strip('"').replace(",", "."))))
+    return bool(np.isfinite(number_in(cell.strip().strip('"').replace(",", "."))))
 
 
 def _named_matrix(table: pd.DataFrame, path: Path) -> Edges | None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sim.errors import bad, closest, number_of, one_of
+from sim.errors import bad, closest, number_in, one_of
 from sim.schema import Schema
 
 Family = Literal["regression", "least-squares", "iv", "spatial", "durbin-least-squares", "mediation", "synthetic"]
@@ -181,7 +181,7 @@ def without_se(error: str) -> bool:
 def distance_of(error: str) -> tuple[float, str] | None:
     """Cutoff in km and kernel of "conley:KM" or "conley:KM:KERNEL"; None when it is neither."""
     distance, _, shape = error.partition(":")[2].partition(":")
-    cutoff, shape = number_of(distance), shape or "uniform"
+    cutoff, shape = number_in(distance), shape or "uniform"
     return (cutoff, shape) if 0 <= cutoff < float("inf") and shape in SHAPES else None
 
 

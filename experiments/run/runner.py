@@ -57,7 +57,7 @@ from results.store.lock import check_free
 from results.store.merge import LOOK, Crew, Tickets, is_used, take_in
 from results.store.repair import check_repairable, repair
 from results.verdict.verdicts import key_terms
-from sim.errors import BadInput, Problem, amount, bad, closest, number_of, one_of
+from sim.errors import BadInput, Problem, amount, bad, closest, number_in, one_of
 from sim.streams import TILE
 
 LEAST = 512  # replications of the first checkpoint: a Monte Carlo error from fewer is itself a guess
@@ -129,7 +129,7 @@ def _problems(text: str, layouts: Mapping[str, Layout], names: tuple[str, ...], 
     elif which and measure in OF_A_TERM and not any(which in layout.terms for layout in layouts.values()):
         yield Problem(f"{measure} has no error types, so {which!r} does not fit", where, f"{measure}:TERM:MCSE",
                       "leave the error type out")  # fmt: skip
-    if not 0 < number_of(middle[-1]) < math.inf:
+    if not 0 < number_in(middle[-1]) < math.inf:
         yield Problem(f"Monte Carlo error {middle[-1]!r}", where, "a number above 0", "correct the number")
 
 

@@ -40,7 +40,7 @@ from results.plots.power_plot import FrontierPoint, frontier_svg
 from results.store import Store
 from results.store.disk import check_folder, write_whole
 from results.tables.terminal_tables import NamesConsole
-from sim.errors import bad, closest, number_of, one_of
+from sim.errors import bad, closest, number_in, one_of
 
 # How many replications give a measure a wanted Monte Carlo error, with an interval.
 
@@ -145,7 +145,7 @@ def solving(study: Study, goal: str, name: str, folder: Path | None, options: Se
     """
     if goal.startswith("mcse:") or name == CALLED:
         measure, _, number = goal.removeprefix("mcse:").partition("=")
-        target = number_of(number)
+        target = number_in(number)
         if not goal.startswith("mcse:") or name != CALLED or not 0 < target < float("inf"):
             raise bad(f"goal {goal!r} --for {name}", where="GOAL",
                       allowed=f'"mcse:MEASURE=ERROR" --for {CALLED}; MEASURE:LEVEL --for {one_of((*NAMED, "a dial"))}',

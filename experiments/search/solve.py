@@ -26,7 +26,7 @@ from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.store import Store
 from results.verdict.verdicts import key_terms
 from sim.arrays import Floats
-from sim.errors import BadInput, Problem, all_of, bad, closest, number_of, one_of, refuse
+from sim.errors import BadInput, Problem, all_of, bad, closest, number_in, one_of, refuse
 from sim.streams import TILE
 
 # What a search asks: a measure of one estimator's term, and the level that it is to cross.
@@ -152,7 +152,7 @@ def question_of(text: str, layouts: Mapping[str, Layout], estimator: str | None,
     if measure not in MEASURES:
         problems.append(Problem(f"measure {measure!r}", where, one_of(MEASURES), closest(measure, MEASURES)))
     share = level.endswith("%")
-    number = number_of(level.removesuffix("%")) / (100 if share else 1)
+    number = number_in(level.removesuffix("%")) / (100 if share else 1)
     if not 0 < number < math.inf or (measure != "bias" and not number < 1):
         allowed = "a number above 0" if measure == "bias" else "a share between 0 and 1"
         problems.append(Problem(f"level {level!r}", where, allowed, 'write for instance "coverage:0.90"'))

@@ -28,7 +28,7 @@ from results.diagnosis.fits import Reported, clustered, fits_of, placed
 from results.diagnosis.measures import MEANINGS, Measured, RunningMoments
 from results.store.block import Records
 from sim.arrays import Floats
-from sim.errors import BadInput, Problem, bad, closest, number_of, one_of, reason, refuse
+from sim.errors import BadInput, Problem, bad, closest, number_in, one_of, reason, refuse
 from sim.functions import Function
 
 ARGUMENTS = ("estimate", "se", "dof", "pvalue", "lower", "upper", "truth")
@@ -111,7 +111,7 @@ def hypothesis_measures(texts: Iterable[str], where: str) -> dict[str, Function]
         kind, _, said = text.partition(":")
         parts = said.rsplit("=", 1) if kind.strip() == "null" else said.split("<")
         term, numbers = (parts[0], parts[1:]) if kind.strip() == "null" else (parts[len(parts) // 2], parts[::2])
-        found = [number_of(number) for number in numbers]
+        found = [number_in(number) for number in numbers]
         form = Problem(f"measure {text!r}", where, FORMS[kind.strip()], "write it so")
         sound = len(found) == (1 if kind.strip() == "null" else 2) and np.isfinite(found).all() and term.strip()
         if not sound:

@@ -20,7 +20,7 @@ from results.plots.chart import key_of
 from results.plots.grid import ShownMeasure, Value, dials, lead_terms, subject_of, values_of
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.text import BEGINNINGS, ERRORS, PLAIN_DIALS, dial_names, plain_dial, plain_error
-from sim.errors import BadInput, Problem, closest, number_of, one_of
+from sim.errors import BadInput, Problem, closest, number_in, one_of
 
 ESTIMATOR, TERM, ERROR = "estimator", "term", "error"
 OTHERS = (ESTIMATOR, TERM, ERROR)  # what rows and columns may be besides dials
@@ -338,7 +338,7 @@ def xlsx_file(tables: Iterable[Pivot]) -> bytes:
         for keys, cells in zip(table.rows, table.cells, strict=True):
             pairs = [(None, None) if one is None else (one.value.value, one.value.mcse) for one in cells]
             numbers = [value for pair in pairs for value in pair]  # empty where there is no Monte Carlo error
-            labels = [text if math.isnan(said := number_of(text)) else said for text in keys]
+            labels = [text if math.isnan(said := number_in(text)) else said for text in keys]
             sheet.append([*labels, *(value if value == value else None for value in numbers)])
         sheet.append([])
         sheet.append([f"Shares between 0 and 1. {table.measure.words}" if table.measure.share else table.measure.words])
