@@ -430,8 +430,7 @@ class SpatialPlan:
     fixed ones and one that is redrawn need for forms by its dates, where these can take the place of its values;
     dated: whether they do in the panel that the plan was made of. labels of the units, attributes (N,) and years, the
     labels of periods, serve clustered errors. useless_lags: what is wrong with fixed WX, which is for models that have
-    them as regressors to
-    raise.
+    them as regressors to raise.
     """
 
     names: tuple[str, ...]

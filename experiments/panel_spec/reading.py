@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, override
@@ -16,7 +15,7 @@ from pydantic import Field
 
 from experiments.settings import Flag, Name, Names, Number, Table, Value, in_toml
 from sim.arrays import Floats
-from sim.errors import BadInput, Problem, amount, bad, closest, listed, one_of, refuse
+from sim.errors import BadInput, Problem, amount, bad, closest, listed, number_in, one_of, refuse
 from sim.panel_files import (
     NOT_AVAILABLE,
     WESTERN,
@@ -641,12 +640,8 @@ def _has_header(frame: pd.DataFrame) -> bool:
 
 def _named_mostly(names: Iterable[object]) -> bool:
     """Whether more than half of the headings, of columns or of a table, are no data: numbers that are no years."""
-    data = []
-    for name in names:
-        data.append(False)
-        with suppress(ValueError):
-            data[-1] = not 1800 <= float(str(name)) < 2200
-    return sum(data) < len(data) / 2
+    values = np.array([number_in(str(name)) for name in names])  # NaN of words
+    return bool(((values < 1800) | (values >= 2200)).sum() < len(values) / 2)
 
 
 def unnamed(name: object) -> bool:

@@ -12,6 +12,7 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
+from ledgers import one, records
 from scipy.stats import chi2, norm
 
 import panelproof as pp
@@ -25,7 +26,7 @@ from experiments.tables.spatial_models import conclusion
 from references import brute_force
 from references.small_panels import small_panel
 from results import text
-from results.tables.records import Document, Record
+from results.tables.records import Document
 from results.tables.typography import decimals
 from sim import BadInput, Panel, Roles
 from sim.weights import band
@@ -38,15 +39,6 @@ def table(real: RealPanel) -> Ledger:
     ledger = Ledger(seed=1)
     spatial_models.add(real, ledger)
     return ledger
-
-
-def records(ledger: Ledger, **fields: object) -> list[Record]:
-    return [record for record in ledger.records if all(getattr(record, key) == value for key, value in fields.items())]
-
-
-def one(ledger: Ledger, **fields: object) -> Record:
-    (found,) = records(ledger, **fields)
-    return found
 
 
 def values(ledger: Ledger, model: str, transform: str | None, weights: str) -> dict[str, float | None]:

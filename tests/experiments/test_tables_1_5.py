@@ -10,6 +10,7 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
+from ledgers import one, records
 from linearmodels.panel import PanelOLS, PooledOLS, RandomEffects
 
 import panelproof as pp
@@ -18,7 +19,7 @@ from estimators.mediation import Mediation, indirect_at
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables import descriptives, mediation_table, regressions
 from experiments.tables.ledger import Ledger
-from results.tables.records import Document, Record
+from results.tables.records import Document
 from sim.presets import Paper
 from sim.schema import Roles
 from sim.streams import Streams
@@ -358,15 +359,6 @@ def table(real: RealPanel) -> Ledger:
     ledger = Ledger(seed=real.spec.inference.seed)
     mediation_table.add(real, ledger)
     return ledger
-
-
-def records(ledger: Ledger, **fields: object) -> list[Record]:
-    return [record for record in ledger.records if all(getattr(record, key) == value for key, value in fields.items())]
-
-
-def one(ledger: Ledger, **fields: object) -> Record:
-    (found,) = records(ledger, **fields)
-    return found
 
 
 def mediation_statistic(ledger: Ledger, name: str, mediator: str, term: str | None = None) -> float:
