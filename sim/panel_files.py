@@ -141,6 +141,16 @@ def read_csv_text(path: Path, place: TablePlace = TablePlace()) -> pd.DataFrame:
     return frame
 
 
+def grouped_problems(frame: pd.DataFrame, told: bool = False) -> list[Problem]:
+    """The problem of a file in which points may part thousands, but where it was told that they do."""
+    if told or not (example := frame.attrs.get("grouped")):
+        return []
+    whole = example.replace(".", "")
+    return [Problem(f'"{example}" beside decimal commas may be {whole} or {example}', str(frame.attrs.get("file")),
+                    'decimal = "," and thousands = true in [read], for '
+                    f"{whole}", "say so, or write all numbers of the file with one decimal mark")]  # fmt: skip
+
+
 def coded(column: pd.Series[Any]) -> bool:
     """Whether a column holds digits alone and some cell begins with a 0 before others, as ids such as 01001 do."""
     texts = column.dropna().astype(str).str.strip()

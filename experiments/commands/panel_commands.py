@@ -123,9 +123,10 @@ def panel_example(folder: Path) -> None:
 @click.option("--sheet", metavar="NAME", help="The sheet of a workbook that holds several tables.")
 def panel_reshape(wide: Path, out: Path, value: str, period: str, sheet: str | None) -> None:
     """Write the long table of WIDE, whose columns are called by a name and a year, such as gdp2006."""
-    from experiments.panel_spec.reading import empty_years, first_read, grouped_problems, to_long
+    from experiments.panel_spec.reading import empty_years, first_read, to_long
     from results.store.disk import check_folder, write_whole
     from sim.errors import amount, bad, refuse
+    from sim.panel_files import grouped_problems
 
     if out.exists():
         raise bad("exists already", where=str(out), allowed="a new file", remedy="choose another --out")

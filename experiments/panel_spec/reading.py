@@ -141,15 +141,6 @@ def as_read(
     return changed
 
 
-def grouped_problems(frame: pd.DataFrame, asked: ReadSection | None = None) -> Iterator[Problem]:
-    """A problem of a file in which points may part thousands, where [read] does not say that they do."""
-    if (example := frame.attrs.get("grouped")) and not (asked and asked.thousands and asked.decimal == ","):
-        whole = example.replace(".", "")
-        yield Problem(f'"{example}" beside decimal commas may be {whole} or {example}', str(frame.attrs.get("file")),
-                      'decimal = "," and thousands = true in [read], for '
-                      f"{whole}", "say so, or write all numbers of the file with one decimal mark")  # fmt: skip
-
-
 def without_rows(frame: pd.DataFrame, exclude: Mapping[str, tuple[Any, ...]], file: str) -> pd.DataFrame:
     """A table without the rows that hold these values; columns whose other cells are all numbers become such.
 

@@ -24,7 +24,7 @@ from experiments.panel_spec.prepared import (
     weight_notes,
     with_index,
 )
-from experiments.panel_spec.reading import as_read, grouped_problems, without_codes
+from experiments.panel_spec.reading import as_read, without_codes
 from experiments.panel_spec.sections import (
     PLACES,
     Balance,
@@ -55,6 +55,7 @@ from sim.panel_files import (
     Rows,
     TreatmentKind,
     check_table,
+    grouped_problems,
     index_as_columns,
     missing_columns,
     number_problems,
@@ -687,7 +688,8 @@ def _check_columns(frame: pd.DataFrame, spec: Spec, made: frozenset[str] = froze
     wanted = dict(parts) | wanted
     problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in spec.made | made})
     problems += column_problems(frame, spec.index, spec.file) if spec.index else []
-    refuse([*problems, *grouped_problems(frame, spec.read)])
+    told = spec.read is not None and spec.read.thousands and spec.read.decimal == ","
+    refuse([*problems, *grouped_problems(frame, told)])
 
 
 def with_weights(panel: Panel, spec: Spec, order: tuple[str, ...]) -> Panel:

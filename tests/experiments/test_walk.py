@@ -8,7 +8,6 @@ import numpy as np
 import walk
 
 from estimators.spatial.spectrum import PiecewiseChebyshev
-from experiments.tables.ledger import layouts
 
 MOST_FILES = 35  # of table 7 alone
 MOST_OF_A_BLOCK = 29, 14  # files and crossings; 30 and 15 are the bars
@@ -16,7 +15,6 @@ MOST_OF_A_BLOCK = 29, 14  # files and crossings; 30 and 15 are the bars
 
 def test_table_7_walks_through_few_files(tmp_path: Path) -> None:
     panel, spec = walk.minimal_panel(tmp_path)
-    layouts()  # tables are found once in a process, by one file more (sim/registry.py)
     found, captions = walk.walked(lambda: walk.table_7(panel, spec))
     assert any(caption.startswith("Table 7a. Spatial models of y") for caption in captions)
     assert len(set(found.files)) == len(found.files)
