@@ -272,7 +272,13 @@ def test_a_client_that_loses_its_connection_gets_another_and_goes_on(machines: C
     try:
         outcomes = pool.run(double_slowly, range(30))
         found = [next(outcomes)]
-        connection = pool.client.scheduler_comm.comm
+        connection, connect = pool.client.scheduler_comm.comm, pool.client._ensure_connected
+
+        async def connect_slowly(**options: Any) -> None:
+            await asyncio.sleep(1.5)  # the run looks at its client once a second
+            await connect(**options)
+
+        pool.client._ensure_connected = connect_slowly
         pool.client.loop.add_callback(connection.abort)
         found += outcomes
         assert connection.closed()
