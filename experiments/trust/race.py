@@ -76,6 +76,11 @@ COST = (
     f"recommended estimator covered the effect in {COVERED:.1%}, those of the best one, fixed beforehand, in "
     f"{FIXED:.1%}."
 )
+IN_THE_SET = (
+    "In the set: the p value that an estimator misses the effect no more than the best one does; below "
+    f"{LEVEL:.2f} it misses more. Not valid: its bias is above half its standard deviation, or its 95% intervals cover "
+    f"less than {LEAST_COVERAGE:.0%}."
+)
 NAME_WIDTH, WIDE = 20, 90  # of an estimator in a table of 80 columns; of a terminal with room between columns
 TOO_FEW = "its samples, placebos or clusters are too few"
 CLEAR = 0.05  # of the root mean squared error, by which another estimator must be smaller
@@ -514,7 +519,9 @@ class Lineup:
             results += with_confidence(of_world, losses, self.claim.real.spec.inference.seed)
         best, agree = chosen(results, self.own)
         fewer = [f"{name} on {count:,}" for name, count in counts.items() if count < max(counts.values())]
-        notes = (*self.notes, f"Slow estimators raced on fewer panels: {joined(fewer)}.") if fewer else self.notes
+        notes = (IN_THE_SET, *self.notes)
+        if fewer:
+            notes += (f"Slow estimators raced on fewer panels: {joined(fewer)}.",)
         judged = {one.estimator for one in results if np.isfinite(one.bias) or one.failures == 1}
         notes += tuple(f"{name} is not judged: where effects differ, what it estimates has no one true value."
                        for name in racing if name not in judged)  # fmt: skip

@@ -15,7 +15,7 @@ from results.page import page
 from results.plots.chart import Axis, Chart, Facet, Point, Series, axis_of, span
 from results.plots.chart import figure as chart_figure
 from results.plots.power_plot import power_figure
-from results.text import plain_error
+from results.text import bracketed, fixed, plain_error
 
 ANSWERS = {"supported": "Supported", "not decided": "Not decided", "contradicted": "Contradicted",
            "no claim": "No claim"}  # fmt: skip
@@ -132,8 +132,14 @@ def race_page(document: Mapping[str, Any], world: str) -> str:
     for name in dict.fromkeys(row["world"] for row in document["worlds"]):
         own = [row for row in document["worlds"] if row["world"] == name]
         own.sort(key=lambda row: (row["rmse"] is None, row["rmse"] or 0.0))  # the best first, without fits last
-        rows = [(row["estimator"], number(row["bias"]), number(row["rmse"]), text.share(row["coverage"]),
-                 text.share(row["power"]), number(row["confidence"], 2)) for row in own]  # fmt: skip
+        rows = []
+        for row in own:
+            known = ((row[key], row[f"{key}_mcse"] or math.nan) for key in ("bias", "rmse"))
+            misses = (number(value) if value is None
+                      else bracketed(value, mcse, fixed([value], mcse)).replace("-", text.MINUS)
+                      for value, mcse in known)  # fmt: skip
+            within = number(row["confidence"], 2) if row["valid"] else "not valid"
+            rows.append((row["estimator"], *misses, text.share(row["coverage"]), text.share(row["power"]), within))
         tables.append((f"In the world {name}, effect {number(document['effect'])}", OF_RACES, rows))
     said = ("estimate", "se", "lower", "upper")
     on_panel = [(row["estimator"], plain_error(row["error"]), *(number(row[key]) for key in said))
