@@ -295,11 +295,10 @@ class EventStudy(AdoptionEffects):
         dummies = np.array([(binned == k) & used for k in events], dtype=np.float64)
         root = weight_root(panel)
         counts = (dummies if root is None else dummies * np.square(root)).sum(axis=(1, 2))
-        fit = DummyRegression.of(
-            panel, np.broadcast_to(used, since.shape), dummies, controls,
-            event_averages(self.terms(), events, counts), used & cohorts.later, root=root,
-        )  # fmt: skip
-        if not fit.sound and not controls:
+        cells, combine = np.broadcast_to(used, since.shape), event_averages(self.terms(), events, counts)
+        compared = used & cohorts.later
+        fit = DummyRegression.of(panel, cells, dummies, controls, combine, compared, root=root)
+        if not (fit.sound or DummyRegression.of(panel, cells, dummies, (), combine, compared, root=root).sound):
             raise bad("event times are collinear with the effects", where=self.name,
                       allowed="never treated units, or a window whose ends hold several event times",
                       remedy="choose a shorter window")  # fmt: skip

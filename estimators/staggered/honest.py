@@ -38,6 +38,7 @@ HALVINGS = 50
 CLOSE, SMALLEST = 1e-11, 1e-14  # a step of a secant whose end is exact to rounding; a bracket that rounding cannot part
 NODES, NODE_WEIGHTS = np.polynomial.legendre.leggauss(200)
 FAR = 10.0  # standard deviations beyond which nothing is integrated
+TIED = 1e-10  # relative difference below which two knots of a path have one penalty
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -355,7 +356,9 @@ def _check_bound(bound: float) -> None:
 def _lasso_path(hessian: Floats, gradient: Floats) -> list[Floats]:
     """Minimisers of u'Hu/2 + g'u + penalty |u| at the knots of the path, from zero to the unpenalised one.
 
-    Homotopy (Osborne, Presnell and Turlach 2000): between knots the minimiser is linear in the penalty.
+    Homotopy (Osborne, Presnell and Turlach 2000): between knots the minimiser is linear in the penalty. What breaks its
+    conditions below some penalty enters or leaves there; of several at one penalty, as under equal variances, the first
+    in order and then the next, which cannot cycle (Murty 1974, Linear Algebra and its Applications 9:19).
     """
     n = len(gradient)
     knots = [np.zeros(n)]
@@ -369,22 +372,22 @@ def _lasso_path(hessian: Floats, gradient: Floats) -> list[Floats]:
         level, slope = -np.linalg.solve(inner, np.column_stack([gradient[active], signs[active]])).T
         constant = gradient + hessian[:, active] @ level
         linear = hessian[:, active] @ slope
-        with np.errstate(divide="ignore", invalid="ignore"):
-            leave = -level / slope
-            enter = np.stack([constant / (1.0 - linear), -constant / (1.0 + linear)])
-        enter[:, active] = np.nan
-        events = np.r_[leave, enter[0], enter[1]]
-        events = np.where((events > 0.0) & (events < penalty * (1.0 - 1e-10)), events, 0.0)
-        penalty = float(events.max())
+        with np.errstate(divide="ignore", invalid="ignore"):  # where a derivative is the penalty, or minus it
+            events = np.stack([constant / (1.0 - linear), -constant / (1.0 + linear), np.zeros(n)])
+            events[:2] = np.where(np.stack([linear, -linear]) < 1.0 - TIED, events[:2], 0.0)
+            events[:2, active] = 0.0
+            falling = signs[active] * slope > TIED * np.abs(slope).max()
+            events[2, active] = np.where(falling, -level / slope, 0.0)
+        penalty = min(penalty, max(float(events.max()), 0.0))
         knot = np.zeros(n)
         knot[active] = level + penalty * slope
-        which = int(events.argmax())
-        if penalty > 0.0 and which < len(active):
-            knot[active.pop(which)] = 0.0
+        which = int((events >= penalty * (1.0 - TIED)).any(axis=0).argmax())
+        if penalty > 0.0 and which in active:
+            active.remove(which)
+            knot[which] = 0.0
         elif penalty > 0.0:
-            new = (which - len(active)) % n
-            signs[new] = -1.0 if which - len(active) < n else 1.0
-            active.append(new)
+            signs[which] = -1.0 if events[0, which] > events[1, which] else 1.0
+            active.append(which)
         knots.append(knot)
     return knots
 

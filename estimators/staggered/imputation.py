@@ -35,7 +35,7 @@ class Imputation(CohortEffects):
     Untreated are never and not yet treated unit-periods. Terms with K >= 0 are weighted means of the imputed effects.
     event(K), K < 0, are coefficients of dummies of K in a regression on untreated observations, against all earlier
     periods and the never treated; where the window holds every period before adoption the earliest is the reference and
-    no term. Units treated from the first period on are left out.
+    no term. One that controls or effects absorb has no estimate. Units treated from the first period on are left out.
 
     Errors are the conservative ones of theorem 3: with v the weights of theta = v'y, the sum over units of
     (sum_t v_it e_it)^2, e the residual where untreated and the imputed effect less a mean of its group where treated;
@@ -85,6 +85,8 @@ class Imputation(CohortEffects):
         kept = [place for place, k in enumerate(events) if k in present and k != present[0]]
         raw = np.array([((since == events[place]) & ever) * 1.0 for place in kept]).reshape(-1, *since.shape)
         x = first_stage.adjusted(raw) * first_stage.seen
+        told = ols.sum_of_squares(x) > ols.ABSORBED * ols.sum_of_squares(raw)  # by what is more than rounding
+        kept, raw, x = [place for place, more in zip(kept, told, strict=True) if more], raw[told], x[told]
         bread, sound = ols.invert(ols.gram((x * np.sqrt(first_stage.mask))[None]))
         if not sound[0]:
             kept, raw, x, bread = [], raw[:0], x[:0], bread[:, :0, :0]

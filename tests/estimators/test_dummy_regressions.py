@@ -286,7 +286,8 @@ def test_an_event_time_that_no_unit_reaches_is_missing() -> None:
 
 def test_collinear_event_times_are_bad_input() -> None:
     panel = staggered_panel(never=0, controls=False)
-    refuses("event times are collinear with the effects", lambda: EventStudy(window=(-9, 9))(panel))
+    for one in (panel, staggered_panel(never=0)):  # whether there are controls or not
+        refuses("event times are collinear with the effects", lambda one=one: EventStudy(window=(-9, 9))(one))
     assert EventStudy(window=(-2, 2))(panel).status[0] == Status.OK
     did = np.ones_like(panel.variables["did"])
     refuses("no unit becomes treated", lambda: EventStudy()(panel.with_variables({"did": did})))
@@ -397,6 +398,21 @@ def test_earliest_event_time_is_the_reference_of_a_window_that_holds_all() -> No
     earliest = [np.isfinite(fit.params[f"event({k})"]) for k in (-6, -5, -4, -1)]
     assert earliest == [False, False, True, True]
     assert np.isfinite(fit.statistics["pretrend"]).all()
+
+
+def test_an_event_time_that_a_control_absorbs_has_no_estimate_and_spoils_no_other() -> None:
+    panel = staggered_panel(controls=False)
+    since = np.array(panel.periods)[:, None] - adoption_of(panel)
+    announced = panel.with_variables({"announced": np.float64(since == -1)[None]})
+    panel = dataclasses.replace(announced, roles=Roles("y", "did", ("announced",)))
+    _, _, z0, frame = dense_first_stage(panel, panel.roles.controls)
+    untreated = (frame["did"] == 0).to_numpy()
+    events = np.column_stack([(frame["since"] == k) & (frame["first"] > 0) for k in (-3, -2)])
+    slopes, scores = dense([events[untreated], z0[untreated]], frame[untreated]["y"], frame[untreated]["unit"])
+    fit = Imputation(window=(-3, 1))(panel)
+    np.testing.assert_allclose(fit.estimate[0, :3], [*slopes[:2], np.nan], atol=1e-9)
+    np.testing.assert_allclose(fit.se[0, 0, :3], [*np.sqrt(np.diag(scores.T @ scores)[:2]), np.nan], atol=1e-9)
+    assert fit.statistics["pretrend"][0] < 100
 
 
 @covered(controls=[False, True], averages=["event", "cohort-period", "treated"])
