@@ -455,25 +455,32 @@ def connected(
     standardize: Standardize,
     name: str,
     strength: Strength | None = None,
+    distances: sp.csr_array | None = None,
 ) -> Weights:
     """Weights from raw ones, (N, N), in which every unit without neighbours gets its nearest under islands = "nearest".
 
-    The link goes from the island to its nearest unit only, with weight 1 or `strength` of the distance in km, and the
-    weights remember it as `attached`. Raises BadInput for islands under islands = "error" and without coordinates.
+    The link goes from the island to its nearest unit only, with weight 1 or `strength` of the distance, and the weights
+    remember it as `attached`. distances: (N, N), 0 where unknown; None = those between the coordinates, in km. Raises
+    BadInput for islands under islands = "error", and for those of which no distance is known.
     """
     raw = sp.csr_array(raw, copy=True)
     raw.eliminate_zeros()
     alone = np.flatnonzero(np.diff(raw.indptr) == 0)
     if islands == "error" or not alone.size:
         return Weights.of(units, raw, standardize, name)
-    if coordinates is None:
-        raise bad(f"units without neighbours: {listed((units[i] for i in alone), 12)}", where=f"weights {name}",
-                  allowed='coordinates, to find the nearest unit (islands = "nearest")',
-                  remedy="name the panel's longitude and latitude columns, or drop those units")  # fmt: skip
-    distances = coordinates.distances() + np.diag(np.full(len(units), np.inf))
-    near = distances[alone].argmin(axis=1)
-    km = distances[alone, near]
-    links = np.ones(alone.size) if strength is None else strength(km)
+    if distances is not None:
+        apart, allowed, remedy = distances.toarray(), "its distance to another unit in the file", "add it"
+        apart[apart == 0.0] = np.inf
+    else:
+        apart, allowed, remedy = np.full(raw.shape, np.inf), "coordinates", "name the panel's longitude and latitude"
+        if coordinates is not None:
+            apart = coordinates.distances() + np.diag(np.full(len(units), np.inf))
+    if (lost := alone[np.isinf(apart[alone].min(axis=1))]).size:
+        raise bad(f"units without neighbours: {listed((units[i] for i in lost), 12)}", where=f"weights {name}",
+                  allowed=f'{allowed}, to find the nearest unit (islands = "nearest")',
+                  remedy=f"{remedy}, or drop those units")  # fmt: skip
+    near = apart[alone].argmin(axis=1)
+    links = np.ones(alone.size) if strength is None else strength(apart[alone, near])
     whole = raw + sp.csr_array((links, (alone, near)), shape=raw.shape)
     attached = tuple((units[i], units[j]) for i, j in zip(alone, near, strict=True))
     return replace(Weights.of(units, whole, standardize, name), attached=attached)
