@@ -270,6 +270,8 @@ CALLED = {
 }  # what a W without a name is called, by the kind of its settings  # fmt: skip
 Islands = Literal["error", "nearest"]
 Strength = Callable[[Floats], Floats]
+TOUCHING = 1e-9  # share of a map's extent up to which a gap between borders is rounding: millimetres on a continent
+CORNER = 100.0  # such gaps along a border that polygons which meet in a corner have within them, at most
 MAPS = (".geojson", ".json", ".shp", ".gpkg", ".zip", ".fgb", ".parquet")
 
 
@@ -385,16 +387,23 @@ def contiguity(
 ) -> Weights:
     """Neighbours share a corner (queen) or an edge (rook) on a map of polygons, whose column `unit` names the units.
 
-    Shared borders must have the same vertices on both sides. Polygons of other units are left aside.
+    Borders touch up to rounding, and may overlap or have other vertices on either side, as in simplified maps; libpysal
+    compares vertices, or leaves out polygons that overlap. Polygons of other units are left aside.
     """
-    from libpysal.graph import Graph
-
     name = name or rule
     shapes = _polygons(Path(path), unit, units)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # geopandas' remarks on invalid rings; what comes of them is checked below
-        graph = Graph.build_contiguity(shapes, rook=rule == "rook")
-    return connected(sp.csr_array(graph.sparse), units, islands, coordinates, standardize, name)
+    west, south, east, north = shapes.total_bounds
+    near = TOUCHING * max(east - west, north - south)
+    first, second = shapes.sindex.query(shapes, predicate="dwithin", distance=near)
+    first, second = first[first != second], second[first != second]
+    if rule == "rook":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # geopandas' remarks on lengths in degrees
+            borders, reached = shapes.boundary.iloc[first], shapes.buffer(near).iloc[second]
+            edge = borders.intersection(reached, align=False).length.to_numpy() > CORNER * near
+        first, second = first[edge], second[edge]
+    raw = sp.csr_array((np.ones(len(first)), (first, second)), shape=(len(units), len(units)))
+    return connected(raw.maximum(raw.T), units, islands, coordinates, standardize, name)
 
 
 def touching_cells(

@@ -117,7 +117,7 @@ class ContiguitySpec(WithIslands):
     """Units that touch on a map.
 
     path: the file of the map, relative to the spec. unit: the map's column of unit names. rule: "queen" counts units
-    that share a corner, "rook" those that share an edge.
+    that share a corner, "rook" those that share an edge; borders may have other vertices on either side, or overlap.
     """
 
     needs_places: ClassVar[bool] = False

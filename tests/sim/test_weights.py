@@ -306,6 +306,26 @@ def test_contiguity_by_queen_and_rook(tmp_path: Path) -> None:
     assert (queen.name, rook.name) == ("queen", "rook")
 
 
+@pytest.mark.parametrize("degrees", [0.0, 52.0])
+def test_borders_may_have_other_vertices_on_either_side_and_overlap(tmp_path: Path, degrees: float) -> None:
+    """d, a, b, c as bricks of a wall; e reaches into b and meets f in a corner. Turned, corners lie beside borders."""
+    from shapely import box
+    from shapely.affinity import rotate
+
+    bricks = [box(0, 0, 1, 2), box(1, 0, 2, 1), box(1, 1, 2, 2), box(-1, 0.5, 0, 1.5), box(1.9, 0.2, 3, 0.7),
+              box(3, 0.7, 4, 2)]  # fmt: skip
+    turned = [rotate(brick, degrees, origin=(0.1, 0.2)) for brick in bricks]
+    geopandas.GeoDataFrame({"name": list("abcdef")}, geometry=turned, crs="EPSG:4326").to_file(tmp_path / "w.geojson")
+    borders = {"ab", "ac", "ad", "bc", "be"}
+    for rule, pairs in (("queen", {*borders, "ef"}), ("rook", borders)):
+        expected = np.array([[a + b in pairs or b + a in pairs for b in "abcdef"] for a in "abcdef"], dtype=float)
+        units = tuple("abcdef"[: 6 if rule == "queen" else 5])  # by edges f has no neighbour
+        found = contiguity(units, tmp_path / "w.geojson", unit="name", rule=rule, standardize="none").dense
+        np.testing.assert_array_equal(found, expected[: len(units), : len(units)])
+    with pytest.raises(BadInput, match="units without neighbours: f"):
+        contiguity(tuple("abcdef"), tmp_path / "w.geojson", unit="name", rule="rook")
+
+
 def test_cells_touch_on_a_plane_whose_degrees_have_one_length() -> None:
     """Rows of a wall from 20 to 60 degrees north: the next two in a row, and two in each row beside it."""
     row, place = (part.ravel() for part in np.indices((5, 5)))
