@@ -227,6 +227,7 @@ def add_product(matrix: sp.csr_array, x: Floats, out: Floats) -> None:
 
 EARTH_RADIUS_KM = 6371.0088  # mean radius, IUGG
 ROUNDED = 1e-13  # share of two levels up to which their gap is that of rounding: means of the same values in any order
+ONE_PLACE = 1e-6  # km below which two places are one, such as those on both ends of the globe, at 180 and -180 degrees
 MARGIN = 1e-9  # relative; two distances that differ by less are equal: degrees carry some 1e-9 of a kilometre
 
 
@@ -304,6 +305,7 @@ class Coordinates:
     def check_apart(self, where: str) -> None:
         """Raise BadInput for units at the same place."""
         distance = self.distances() + np.diag(np.full(len(self.units), np.inf))
+        distance[distance < ONE_PLACE] = 0.0  # 1 over rounding would be a weight
         _check_gaps(self.units, distance, where, "are at the same place", "correct the coordinates")
 
 

@@ -522,6 +522,9 @@ IMPOSSIBLE: dict[str, Callable[[], object]] = {
     "mean is missing for b": lambda: economic(UNITS, np.array([1.0, np.nan, 2.0, 3.0])),
     "a and c are at the same place": lambda: knn(UNITS[:3], **SAME, k=1),
     "a and c are at the same place;": lambda: inverse_distance(UNITS[:3], **SAME),
+    "a and b are at the same place": lambda: inverse_distance(UNITS[:3], np.array([180.0, -180.0, 1.0]), np.ones(3)),
+    "b and c are at the same place":
+        lambda: nested(UNITS[:3], np.array([1.0, 0.3, 0.1 + 0.2]), np.ones(3), np.arange(3.0)),
     r"latitude of 1 unit is not on the globe: b 116\.4.*exchanged":
         lambda: knn(UNITS[:2], np.array([39.9, 39.9]), np.array([39.9, 116.4]), k=1),
     r"longitude of 1 unit is not on the globe: b 180\.5":
