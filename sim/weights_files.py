@@ -40,8 +40,10 @@ LOOSE = (("i", "j"), ("1", "2"), ("o", "d"), ("a", "b"))  # the same, in a table
 DISTANCES = ("distance", "dist", "km", "miles", "meters", "metres", "距离", "公里")
 STRENGTHS = ("weight", "weights", "w", "wij", "value", "权重", *DISTANCES)
 NUMBERED = re.compile(r"[^\d]*(\d+)")
-LINES = {".gal": "names without spaces, and for each unit a line with its number of neighbours and one of their names",
-         ".gwt": "names without spaces, and below the first line a unit, a neighbour and a number in each"}  # fmt: skip
+LINES = {".gal": "UTF-8 without a mark at its start, names without spaces, and for each unit a line with its number of "
+                 "neighbours and one of their names",
+         ".gwt": "UTF-8, names without spaces, and below the first line a unit, a neighbour and a number in "
+                 "each"}  # fmt: skip
 SHAPES = "a square matrix with names in the first row and column, or columns focal, neighbor, weight"
 
 
