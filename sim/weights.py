@@ -227,6 +227,7 @@ def add_product(matrix: sp.csr_array, x: Floats, out: Floats) -> None:
 
 EARTH_RADIUS_KM = 6371.0088  # mean radius, IUGG
 ROUNDED = 1e-13  # share of two levels up to which their gap is that of rounding: means of the same values in any order
+ONE_PLACE = 1e-6  # km below which two places are one, such as those on both ends of the globe, at 180 and -180 degrees
 MARGIN = 1e-9  # relative; two distances that differ by less are equal: degrees carry some 1e-9 of a kilometre
 
 
@@ -270,6 +271,8 @@ CALLED = {
 }  # what a W without a name is called, by the kind of its settings  # fmt: skip
 Islands = Literal["error", "nearest"]
 Strength = Callable[[Floats], Floats]
+TOUCHING = 1e-9  # share of a map's extent up to which a gap between borders is rounding: millimetres on a continent
+CORNER = 100.0  # such gaps along a border that polygons which meet in a corner have within them, at most
 MAPS = (".geojson", ".json", ".shp", ".gpkg", ".zip", ".fgb", ".parquet")
 
 
@@ -302,6 +305,7 @@ class Coordinates:
     def check_apart(self, where: str) -> None:
         """Raise BadInput for units at the same place."""
         distance = self.distances() + np.diag(np.full(len(self.units), np.inf))
+        distance[distance < ONE_PLACE] = 0.0  # 1 over rounding would be a weight
         _check_gaps(self.units, distance, where, "are at the same place", "correct the coordinates")
 
 
@@ -385,16 +389,23 @@ def contiguity(
 ) -> Weights:
     """Neighbours share a corner (queen) or an edge (rook) on a map of polygons, whose column `unit` names the units.
 
-    Shared borders must have the same vertices on both sides. Polygons of other units are left aside.
+    Borders touch up to rounding, and may overlap or have other vertices on either side, as in simplified maps; libpysal
+    compares vertices, or leaves out polygons that overlap. Polygons of other units are left aside.
     """
-    from libpysal.graph import Graph
-
     name = name or rule
     shapes = _polygons(Path(path), unit, units)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # geopandas' remarks on invalid rings; what comes of them is checked below
-        graph = Graph.build_contiguity(shapes, rook=rule == "rook")
-    return connected(sp.csr_array(graph.sparse), units, islands, coordinates, standardize, name)
+    west, south, east, north = shapes.total_bounds
+    near = TOUCHING * max(east - west, north - south)
+    first, second = shapes.sindex.query(shapes, predicate="dwithin", distance=near)
+    first, second = first[first != second], second[first != second]
+    if rule == "rook":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # geopandas' remarks on lengths in degrees
+            borders, reached = shapes.boundary.iloc[first], shapes.buffer(near).iloc[second]
+            edge = borders.intersection(reached, align=False).length.to_numpy() > CORNER * near
+        first, second = first[edge], second[edge]
+    raw = sp.csr_array((np.ones(len(first)), (first, second)), shape=(len(units), len(units)))
+    return connected(raw.maximum(raw.T), units, islands, coordinates, standardize, name)
 
 
 def touching_cells(
@@ -455,25 +466,32 @@ def connected(
     standardize: Standardize,
     name: str,
     strength: Strength | None = None,
+    distances: sp.csr_array | None = None,
 ) -> Weights:
     """Weights from raw ones, (N, N), in which every unit without neighbours gets its nearest under islands = "nearest".
 
-    The link goes from the island to its nearest unit only, with weight 1 or `strength` of the distance in km, and the
-    weights remember it as `attached`. Raises BadInput for islands under islands = "error" and without coordinates.
+    The link goes from the island to its nearest unit only, with weight 1 or `strength` of the distance, and the weights
+    remember it as `attached`. distances: (N, N), 0 where unknown; None = those between the coordinates, in km. Raises
+    BadInput for islands under islands = "error", and for those of which no distance is known.
     """
     raw = sp.csr_array(raw, copy=True)
     raw.eliminate_zeros()
     alone = np.flatnonzero(np.diff(raw.indptr) == 0)
     if islands == "error" or not alone.size:
         return Weights.of(units, raw, standardize, name)
-    if coordinates is None:
-        raise bad(f"units without neighbours: {listed((units[i] for i in alone), 12)}", where=f"weights {name}",
-                  allowed='coordinates, to find the nearest unit (islands = "nearest")',
-                  remedy="name the panel's longitude and latitude columns, or drop those units")  # fmt: skip
-    distances = coordinates.distances() + np.diag(np.full(len(units), np.inf))
-    near = distances[alone].argmin(axis=1)
-    km = distances[alone, near]
-    links = np.ones(alone.size) if strength is None else strength(km)
+    if distances is not None:
+        apart, allowed, remedy = distances.toarray(), "its distance to another unit in the file", "add it"
+        apart[apart == 0.0] = np.inf
+    else:
+        apart, allowed, remedy = np.full(raw.shape, np.inf), "coordinates", "name the panel's longitude and latitude"
+        if coordinates is not None:
+            apart = coordinates.distances() + np.diag(np.full(len(units), np.inf))
+    if (lost := alone[np.isinf(apart[alone].min(axis=1))]).size:
+        raise bad(f"units without neighbours: {listed((units[i] for i in lost), 12)}", where=f"weights {name}",
+                  allowed=f'{allowed}, to find the nearest unit (islands = "nearest")',
+                  remedy=f"{remedy}, or drop those units")  # fmt: skip
+    near = apart[alone].argmin(axis=1)
+    links = np.ones(alone.size) if strength is None else strength(apart[alone, near])
     whole = raw + sp.csr_array((links, (alone, near)), shape=raw.shape)
     attached = tuple((units[i], units[j]) for i, j in zip(alone, near, strict=True))
     return replace(Weights.of(units, whole, standardize, name), attached=attached)

@@ -40,8 +40,10 @@ LOOSE = (("i", "j"), ("1", "2"), ("o", "d"), ("a", "b"))  # the same, in a table
 DISTANCES = ("distance", "dist", "km", "miles", "meters", "metres", "距离", "公里")
 STRENGTHS = ("weight", "weights", "w", "wij", "value", "权重", *DISTANCES)
 NUMBERED = re.compile(r"[^\d]*(\d+)")
-LINES = {".gal": "names without spaces, and for each unit a line with its number of neighbours and one of their names",
-         ".gwt": "names without spaces, and below the first line a unit, a neighbour and a number in each"}  # fmt: skip
+LINES = {".gal": "UTF-8 without a mark at its start, names without spaces, and for each unit a line with its number of "
+                 "neighbours and one of their names",
+         ".gwt": "UTF-8, names without spaces, and below the first line a unit, a neighbour and a number in "
+                 "each"}  # fmt: skip
 SHAPES = "a square matrix with names in the first row and column, or columns focal, neighbor, weight"
 
 
@@ -90,6 +92,7 @@ def from_file(
     coordinates: Coordinates | None = None,
     name: str | None = None,
     of_distance: Strength | None = None,
+    cutoff: float = np.inf,
     meant: bool = False,
     layout: FileLayout | None = None,
 ) -> Weights:
@@ -100,8 +103,9 @@ def from_file(
     says; .gal and .gwt: as libpysal reads them, units named, or numbered from 0 or 1 in the order of `units`; .npy and
     .mtx: N x N in the order of `units`. Raw entries are read for `units` and cut down to `keep` (with its
     `coordinates`) before they are standardised. others: what to do with units of the file that are not in `units`.
-    of_distance: the file holds distances, and this makes weights of them. Raises BadInput, also for links that stand
-    there in one direction alone, and for numbers that look like distances unless they are `meant` as they are.
+    of_distance: the file holds distances, and this makes weights of them, of those up to the cutoff; the nearest unit
+    of an island is then that of the file. Raises BadInput, also for links that stand there in one direction alone, and
+    for numbers that look like distances unless they are `meant` as they are.
     """
     path, layout = Path(path), layout or FileLayout()
     check_file(path, FILES)
@@ -123,14 +127,14 @@ def from_file(
         position = {unit: i for i, unit in enumerate(units)}
         rows = [position[unit] for unit in keep]
         raw = sp.csr_array(raw[rows][:, rows])
-    kept = keep or units
+    kept, distances = keep or units, None
     if of_distance is not None:
-        raw = _from_distances(raw, kept, of_distance, path)
+        distances, raw = raw, _from_distances(raw, kept, lambda d: np.where(d <= cutoff, of_distance(d), 0.0), path)
     elif not meant and (look_like_distances(raw) or (edges is not None and edges.distances)):
         raise bad("farther units weigh more: these look like distances", where=path.name,
                   allowed="weights, of which near units have larger ones",
                   remedy='say kind = "distance", or meant = true if they are weights')  # fmt: skip
-    made = connected(raw, kept, islands, coordinates, standardize, name)
+    made = connected(raw, kept, islands, coordinates, standardize, name, of_distance, distances)
     read = _reading_note(path, content, edges, units, layout)
     if of_distance is None and not meant and (held := _of_geoda(raw, path)):
         read = f"{read} {held}".lstrip()

@@ -58,8 +58,9 @@ class WeightsSection(Table):
 
     @property
     def places(self) -> bool:
-        """Whether coordinates are needed."""
-        return self.needs_places or getattr(self, "islands", "error") == "nearest"
+        """Whether coordinates are needed; a file of distances has its own."""
+        nearest = getattr(self, "islands", "error") == "nearest" and dict(self)["kind"] != "distance"
+        return self.needs_places or nearest
 
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
         """W on the panel's units; `order` holds all units of the panel's file, in its order.
@@ -116,7 +117,7 @@ class ContiguitySpec(WithIslands):
     """Units that touch on a map.
 
     path: the file of the map, relative to the spec. unit: the map's column of unit names. rule: "queen" counts units
-    that share a corner, "rook" those that share an edge.
+    that share a corner, "rook" those that share an edge; borders may have other vertices on either side, or overlap.
     """
 
     needs_places: ClassVar[bool] = False
@@ -226,7 +227,9 @@ class File(OfFile):
 class Distance(OfFile):
     """1/d^power of a file's distances, up to a cutoff.
 
-    power: of the distance. cutoff: the distance beyond which W is 0; without it all units are neighbours.
+    islands: what to do about units without neighbours within the cutoff: "error" refuses them, "nearest" gives each the
+    nearest unit of the file. power: of the distance. cutoff: the distance beyond which W is 0; without it all units are
+    neighbours.
     """
 
     kind: Literal["distance"]
@@ -236,7 +239,7 @@ class Distance(OfFile):
     @override
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
         limit = np.inf if self.cutoff is None else self.cutoff
-        return self._read(panel, order, of_distance=lambda d: np.where(d <= limit, d**-self.power, 0.0))
+        return self._read(panel, order, of_distance=lambda d: d**-self.power, cutoff=limit)
 
 
 AnyWeights = Annotated[

@@ -109,7 +109,7 @@ def _asked(one: FittedColumn) -> tuple[str, Callable[[], ReferenceFit], Estimate
             SpatialPanel(
                 model="sar" | "sem" | "sdm" as model, transform="direct", effects="two-way" | "unit" as effects
             ) as spatial
-        ):
+        ) if model != "sem" or effects == "unit" or one.panel.weights[str(one.fit.weights)].row_stochastic:
             ask = partial(
                 pysal.spatial_panel, one.panel, model, outcome=spatial.outcome, regressors=spatial.regressors,
                 weights=spatial.weights, effects=effects,

@@ -34,6 +34,7 @@ from estimators.spatial.spatial_panel import (
 from estimators.spatial.spectrum import Transform
 from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
+from experiments.study import NAME
 from experiments.tables.ledger import Ledger, clustered_enough, main_cluster, reasons
 from results.tables.journal_table import (
     LIKELIHOOD,
@@ -145,7 +146,7 @@ def _fit_models(spec: Spec, balanced: Panel, ledger: Ledger) -> dict[Fit, Estima
     """All columns that could be fitted; effects whose errors are simulated say so."""
     fits: dict[Estimator, Fit] = {}
     errors = clustered_enough(balanced, error_types(spec))
-    for (name, weights), effects in product(balanced.weights.items(), spec.spatial.effects):
+    for (at, (name, weights)), effects in product(enumerate(balanced.weights.items(), start=1), spec.spatial.effects):
         if not weights.row_stochastic and "period" in TAKEN_OUT[effects]:
             ledger.note(
                 f"Weights {name}: there are no Lee-Yu columns, because the transformation needs rows that sum to one. "
@@ -154,10 +155,11 @@ def _fit_models(spec: Spec, balanced: Panel, ledger: Ledger) -> dict[Fit, Estima
             )
         for transform in transforms_of(weights, effects):
             named = with_effects(transform, effects)
+            ending = f"{named.replace(', ', '-').replace(' ', '-')}-{name if NAME.fullmatch(name) else f'W+{at}'}"
             for model in MODELS:
                 estimator = SpatialPanel(
                     model, transform, weights=name, full_fit=True, errors=errors, effects=effects,
-                    simulate=spec.inference.draws, label=f"{model}-{named.replace(', ', '-').replace(' ', '-')}-{name}",
+                    simulate=spec.inference.draws, label=f"{model}-{ending}",
                 )  # fmt: skip
                 fits[estimator] = Fit(SPATIAL[model], model, named, weights=name)
     before = len(ledger.records)

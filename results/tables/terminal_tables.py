@@ -52,7 +52,8 @@ def print_estimates(
     """The main effect, what must be known of it, the tables that are asked for, then the notes of the document.
 
     errors: the error type of the tables. shown: names of tables (`named_tables`), none = the main ones, or all
-    where none of these is there; tables that are not shown are named in a line.
+    where none of these is there; tables that are not shown are named in a line. One without a name, the agreement with
+    other programs, is there because it was asked for, and is shown.
     """
     lacking = [name for name in shown if not named_tables(tables, [name])]
     shown = shown or (MAIN if named_tables(tables, MAIN) else (EVERY,))
@@ -66,7 +67,8 @@ def print_estimates(
         for sentence in sentences(document.warnings, max(most, LEAST_SHOWN)):
             _say(console, f"- {sentence}", "yellow")
         console.print()
-    chosen = named_tables(tables, shown)
+    named = named_tables(tables, shown)
+    chosen = [table for table in tables if not table.name or table in named]
     for table in chosen:
         print_table(table, console)
     if lacking:

@@ -205,6 +205,25 @@ def test_distances_become_weights_of_them_up_to_the_cutoff(tmp_path: Path) -> No
     np.testing.assert_array_equal(real.panel.weights["w"].dense > 0, whole > 0)
 
 
+def test_an_island_of_distances_weighs_as_the_file_says(tmp_path: Path) -> None:
+    """In units of the file, without coordinates; its nearest unit is that of the file."""
+    metres = 1000 * places()
+    cutoff = np.sort(metres + np.diag(np.full(UNITS, np.inf)), axis=1)[:, 0].max() - 1.0  # one unit has none so near
+    (alone,) = np.flatnonzero((metres + np.diag(np.full(UNITS, np.inf))).min(axis=1) > cutoff)
+    near = int(np.argsort(metres[alone])[1])
+    real = with_w(tmp_path, metres, kind="distance", cutoff=cutoff, islands="nearest", standardize="none")
+    found = real.panel.weights["w"]
+    with np.errstate(divide="ignore"):
+        expected = np.where((metres > 0) & (metres <= cutoff), 1 / metres, 0.0)
+    expected[alone, near] = 1 / metres[alone, near]
+    np.testing.assert_allclose(found.dense, expected, rtol=1e-9)
+    assert found.attached == ((f"c{alone:02d}", f"c{near:02d}"),)
+    path = tmp_path / "links.csv"
+    path.write_text("focal,neighbor,km\na,b,2\nb,a,2\n")
+    with pytest.raises(BadInput, match=r"neighbours: c; .*allowed: its distance to another unit in the file"):
+        from_file(path, tuple("abc"), of_distance=np.reciprocal, islands="nearest")
+
+
 def test_weights_of_many_kinds_do_not_look_like_distances() -> None:
     rng, n = np.random.default_rng(3), UNITS
     level = rng.normal(size=n)

@@ -417,10 +417,10 @@ def test_careless_tables_are_bad_input(spatial: dict[str, Any], message: str) ->
 
 
 def test_slx_and_sdm_of_every_w_stand_beside_the_did() -> None:
-    document = estimate(with_effects({"kind": "inverse-distance"}))
+    names = ("knn-4", "距离 1/km")  # no name of a store's group
+    document = estimate(with_effects({"kind": "inverse-distance", "name": names[1]}))
     (table,) = [table for table in journal_tables(document) if table.title.startswith("One model under every W")]
     heads = [(head.label, head.group) for head in table.columns]
-    names = ("knn-4", "inverse-distance")
     assert heads == [("DID", "no W"), *((model, f"W {name}") for name in names for model in ("SLX", "SDM"))]
     rows = {row.label: row.cells for row in table.rows if row.kind == "value"}
     assert list(rows)[:6] == ["did", "W × did", "ρ", "Direct effect of did", "Indirect effect of did",

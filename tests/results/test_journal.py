@@ -500,9 +500,15 @@ def test_a_terminal_shows_the_effect_then_the_tables_that_are_asked_for() -> Non
     document = replace(known(), notes=("Table 5: of interest.", "For all."))
     text = shown(document, tables_in(PLAIN))
     assert text.startswith("Effect of park on growth: ")
-    there = ("Table 2. Regressions", "Table T.", "more tables: 1, 3, 4, 5, 6a", "For all.")
+    there = (
+        "Table 2. Regressions",
+        "Table T.",
+        "more tables: 1, 3, 4, 5, 6a",
+        "Agreement with other programs",
+        "For all.",
+    )
     assert [words for words in there if words not in text] == []
-    assert [words for words in ("Table 7", "Table 5: of interest.", "Neither panel") if words in text] == []
+    assert [words for words in ("Table 7a", "Table 5: of interest.", "Neither panel", ", ,") if words in text] == []
     text = shown(document, tables_in(PLAIN), ["7", "A1", "9", "11"])
     there = ("Neither panel nor spec gives a table 9, 11.", "Table 7a.", "Table 7h.", "Table A1.")
     assert [words for words in there if words not in text] == []

@@ -306,6 +306,26 @@ def test_contiguity_by_queen_and_rook(tmp_path: Path) -> None:
     assert (queen.name, rook.name) == ("queen", "rook")
 
 
+@pytest.mark.parametrize("degrees", [0.0, 52.0])
+def test_borders_may_have_other_vertices_on_either_side_and_overlap(tmp_path: Path, degrees: float) -> None:
+    """d, a, b, c as bricks of a wall; e reaches into b and meets f in a corner. Turned, corners lie beside borders."""
+    from shapely import box
+    from shapely.affinity import rotate
+
+    bricks = [box(0, 0, 1, 2), box(1, 0, 2, 1), box(1, 1, 2, 2), box(-1, 0.5, 0, 1.5), box(1.9, 0.2, 3, 0.7),
+              box(3, 0.7, 4, 2)]  # fmt: skip
+    turned = [rotate(brick, degrees, origin=(0.1, 0.2)) for brick in bricks]
+    geopandas.GeoDataFrame({"name": list("abcdef")}, geometry=turned, crs="EPSG:4326").to_file(tmp_path / "w.geojson")
+    borders = {"ab", "ac", "ad", "bc", "be"}
+    for rule, pairs in (("queen", {*borders, "ef"}), ("rook", borders)):
+        expected = np.array([[a + b in pairs or b + a in pairs for b in "abcdef"] for a in "abcdef"], dtype=float)
+        units = tuple("abcdef"[: 6 if rule == "queen" else 5])  # by edges f has no neighbour
+        found = contiguity(units, tmp_path / "w.geojson", unit="name", rule=rule, standardize="none").dense
+        np.testing.assert_array_equal(found, expected[: len(units), : len(units)])
+    with pytest.raises(BadInput, match="units without neighbours: f"):
+        contiguity(tuple("abcdef"), tmp_path / "w.geojson", unit="name", rule="rook")
+
+
 def test_cells_touch_on_a_plane_whose_degrees_have_one_length() -> None:
     """Rows of a wall from 20 to 60 degrees north: the next two in a row, and two in each row beside it."""
     row, place = (part.ravel() for part in np.indices((5, 5)))
@@ -464,7 +484,8 @@ WRONG_FILES: dict[str, tuple[str, str, list[str]]] = {
     ),
     "the same with semicolons": ("w.csv", "0;1,5;1\n1;0;1\n1;1;0\n", ["no names in its first row"]),
     "broken gal": ("w.gal", "nothing\n", ["cannot be read as gal"]),
-    "spaces in names of a gal": ("w.gal", "2\nNew York 1\nd\n", ["as gal; allowed: names without spaces"]),
+    "spaces in names of a gal": ("w.gal", "2\nNew York 1\nd\n", ["as gal; allowed: UTF-8", "names without spaces"]),
+    "a mark at the start of a gal": ("w.gal", "\ufeff2\na 1\nb\nb 1\na\n", ["UTF-8 without a mark at its start"]),
     "broken gwt": ("w.gwt", "0 4 x y\n", ["cannot be read as gwt"]),
     "broken mtx": ("w.mtx", "nothing\n", ["cannot be read as mtx"]),
     "broken npy": ("w.npy", "nothing\n", ["cannot be read as npy"]),
@@ -502,6 +523,9 @@ IMPOSSIBLE: dict[str, Callable[[], object]] = {
     "mean is missing for b": lambda: economic(UNITS, np.array([1.0, np.nan, 2.0, 3.0])),
     "a and c are at the same place": lambda: knn(UNITS[:3], **SAME, k=1),
     "a and c are at the same place;": lambda: inverse_distance(UNITS[:3], **SAME),
+    "a and b are at the same place": lambda: inverse_distance(UNITS[:3], np.array([180.0, -180.0, 1.0]), np.ones(3)),
+    "b and c are at the same place":
+        lambda: nested(UNITS[:3], np.array([1.0, 0.3, 0.1 + 0.2]), np.ones(3), np.arange(3.0)),
     r"latitude of 1 unit is not on the globe: b 116\.4.*exchanged":
         lambda: knn(UNITS[:2], np.array([39.9, 39.9]), np.array([39.9, 116.4]), k=1),
     r"longitude of 1 unit is not on the globe: b 180\.5":
