@@ -133,7 +133,8 @@ def race_page(document: Mapping[str, Any], world: str) -> str:
         own = [row for row in document["worlds"] if row["world"] == name]
         own.sort(key=lambda row: (row["rmse"] is None, row["rmse"] or 0.0))  # the best first, without fits last
         rows = [(row["estimator"], number(row["bias"]), number(row["rmse"]), text.share(row["coverage"]),
-                 text.share(row["power"]), number(row["confidence"], 2)) for row in own]  # fmt: skip
+                 text.share(row["power"]), number(row["confidence"], 2) if row["valid"] else "not valid")
+                for row in own]  # fmt: skip
         tables.append((f"In the world {name}, effect {number(document['effect'])}", OF_RACES, rows))
     said = ("estimate", "se", "lower", "upper")
     on_panel = [(row["estimator"], plain_error(row["error"]), *(number(row[key]) for key in said))

@@ -101,10 +101,11 @@ def test_a_feature_stands_as_far_out_as_half_widths_of_its_band() -> None:
 
 def test_estimators_without_fits_stand_last_in_a_race() -> None:
     missing = dict.fromkeys(("bias", "rmse_mcse", "coverage", "power", "confidence"))
-    rows = [missing | {"world": "w", "estimator": name, "rmse": rmse}
+    rows = [missing | {"world": "w", "estimator": name, "rmse": rmse, "valid": name == "z"}
             for name, rmse in (("x", None), ("y", 2.0), ("z", 1.0))]  # fmt: skip
     document = {"worlds": rows, "panel": [], "answer": "", "notes": [], "effect": 1.0, "best": "z"}
     assert re.findall("<t[hd][^>]*>([xyz])</t", race_page(document, "w")) == ["z", "y", "x"]
+    assert race_page(document, "w").count(">not valid</td>") == 2, "in words, as on a terminal"
 
 
 @pytest.mark.parametrize(("estimate", "said"), [(0.5, "80%: 0.8."), (-0.5, "80%: \N{MINUS SIGN}0.8.")])
