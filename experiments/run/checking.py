@@ -97,11 +97,12 @@ def projected(mcse: float, alone: float, n: float, worlds: int, factor: float) -
     """The Monte Carlo error after `factor` times as many replications.
 
     alone: the variance that independent fits would have (NaN where that is not known: the error then falls as the root
-    of the replications). With worlds the excess over it, the design effect 1 + (m - 1) r of m fits a world, gives the
-    correlation r of fits of one world (Kish 1965), and the later number of fits a world the later design effect.
+    of the replications; 0 of a share of none or all, whose error with fewer of them rises as their number falls). With
+    worlds the excess over it, the design effect 1 + (m - 1) r of m fits a world, gives the correlation r of fits of one
+    world (Kish 1965), and the later number of fits a world the later design effect.
     """
     if worlds == 1 or not alone > 0:
-        return mcse / math.sqrt(factor)
+        return mcse / (factor if alone == 0 and factor < 1 else math.sqrt(factor))
     a_world, later = (count / worlds_reached(int(count), worlds) for count in (n, n * factor))
     excess = max(mcse**2 / alone - 1, 0.0)
     correlation = min(excess / max(a_world - 1, 1.0), 1.0)

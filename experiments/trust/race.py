@@ -43,6 +43,7 @@ from results.diagnosis.fits import Fits, fits_of
 from results.store.block import Block
 from results.text import DASH, bracketed, fixed, joined
 from sim.arrays import Floats
+from sim.design import Estimand
 from sim.errors import BadInput, amount, bad, closest, one_of, reason
 from sim.panel import card
 from sim.streams import TILE, Streams
@@ -57,6 +58,7 @@ CONTESTANTS = ("imputation", "two-stage", "callaway-santanna", "sun-abraham", "s
 QUICK = ("imputation", "callaway-santanna", "synthetic-did")  # of which a page of trust has room beside the claim
 OVER_W = "spatial-did"  # where the panel has W
 JACKKNIFE, PLACEBO = "jackknife:unit", "placebo:unit"  # of synthetic estimators
+OTHERS = ("total", "event", "cohort", "calendar")  # effects with those on neighbours, and of one time or cohort
 TRENDS = "unit-trends"  # the two-way regression with a linear trend a unit
 LEVEL, NOMINAL = 0.10, 0.95
 LEAST_COVERAGE = 0.90  # of nominal 95% intervals, below which an estimator is not recommended
@@ -462,7 +464,15 @@ class Lineup:
         effect: float | None = None,
         fitted: Twin | None = None,
     ) -> Lineup:
-        """Of a claim that is an effect; see `race`. fitted: the twin of its sample, where it is there."""
+        """Of a claim that is an effect; see `race`. fitted: the twin of its sample, where it is there.
+
+        Raises BadInput for an effect that is no average over the treated: others would answer another question.
+        """
+        target = Estimand.parse(claim.fitted.estimator.layout(claim.panel.schema).targets[claim.term])
+        if target.kind in OTHERS:
+            raise bad(f"the claim {claim.text!r} is no average effect on the treated, which others estimate",
+                      where="--claim", allowed="did, or another estimate of that average",
+                      remedy="leave --claim out")  # fmt: skip
         begun, size = time.perf_counter(), claim.estimate if effect is None else effect
         field, left_out = contestants(claim, kinds)
         departures, untold = departures_of(claim)

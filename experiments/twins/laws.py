@@ -142,8 +142,10 @@ def few_of(draws: Floats, count: int, low: Floats, high: Floats) -> Floats:
     """The first draws (count, P) of (R, P), moved so that their means and covariances are those of all draws.
 
     Few draws of a fixed seed would have a spread of their own, the same for every panel of a size. With A = C^1/2
-    C_few^-1/2, symmetric roots of covariances: mean + A (draw - mean of the few), within the ranges (P,). Draws that
-    are no more than the parameters stay as they are.
+    C_few^-1/2, symmetric roots of covariances: mean + A (draw - mean of the few), within the ranges (P,). Below half of
+    its mean m a parameter whose range begins above 0, such as a standard deviation, falls in proportion: m e^(2x/m - 1)
+    / 2 in place of x, for a straight line would take it to the end of its range, a world that has next to no errors.
+    Draws that are no more than the parameters stay as they are.
     """
     some = draws[:count]
     if len(some) <= draws.shape[1] + 1:
@@ -152,6 +154,9 @@ def few_of(draws: Floats, count: int, low: Floats, high: Floats) -> Floats:
     every, own = draws / scale, some / scale
     move = _root(np.cov(every, rowvar=False), 0.5) @ _root(np.cov(own, rowvar=False), -0.5)
     found = (every.mean(axis=0) + (own - own.mean(axis=0)) @ move.T) * scale
+    middle = draws.mean(axis=0)
+    falls = np.where(low > 0, 2 * found / np.where(low > 0, middle, 1.0) - 1, 0.0)
+    found = np.where(falls < 0, middle / 2 * np.exp(np.minimum(falls, 0.0)), found)
     return np.where(draws.std(axis=0) > LEAST, np.clip(found, low, high), some)
 
 

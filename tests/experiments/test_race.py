@@ -561,10 +561,14 @@ def test_the_numbers_of_a_race_take_no_other_files_place(
     ({"effect": float("nan")}, "effect nan"),
     ({"kinds": ("synth",)}, "no estimator 'synth'"),
     ({"claim": "indirect:did"}, "effect"),
+    ({"claim": "total:did"}, "the claim 'total:did' is no average effect on the treated, which others estimate"),
+    ({"claim": "S:2:event(1)"}, "the claim 'S:2:event(1)' is no average effect on the treated"),
 ])  # fmt: skip
 def test_what_cannot_race_is_refused_in_one_line(asked: dict[str, Any], said: str) -> None:
+    real = example()
+    staggered = real.spec.robustness.model_copy(update={"staggered": True})
     with pytest.raises(BadInput) as error:
-        race(example(), replications=64, **asked)
+        race(replace(real, spec=real.spec.model_copy(update={"robustness": staggered})), replications=64, **asked)
     assert said in str(error.value)
 
 

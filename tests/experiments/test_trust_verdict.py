@@ -290,6 +290,11 @@ def test_an_effect_beyond_those_simulated_is_not_said_to_be_detected() -> None:
     assert "detects no effect up to 0.4, the largest that was simulated, with a power of 80%" in found.reason
 
 
+def test_a_p_value_just_above_a_level_is_not_told_as_that_level() -> None:
+    assert "(p = 0.1004 with errors" in verdict(trust(p=0.1004, advised=0.2)).reason
+    assert verdict(trust(advised=0.0504)).reason.endswith("p = 0.0504.")
+
+
 @pytest.mark.parametrize("name", ALONE)
 def test_each_rule_alone(name: str) -> None:
     changes, answer, words = ALONE[name]

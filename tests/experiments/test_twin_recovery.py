@@ -263,6 +263,16 @@ def test_few_draws_have_the_means_and_the_covariance_of_all() -> None:
     assert (few_of(draws, 20, low, np.array([np.inf, 0.0, np.inf, np.inf]))[:, 1] <= 0).all()
     np.testing.assert_array_equal(few_of(draws, 4, low, high), draws[:4])
 
+    # a standard deviation stays as it is above half of its mean, and falls in proportion below
+    draws[:, 2] = np.clip(1.0 + draws[:, 2] / draws[:, 2].std(), 1e-3, 10.0)
+    line, middle = few_of(draws, 20, low, high)[:, 2], draws[:, 2].mean()
+    assert line.min() < 0.1 * middle < 0.6 * middle < np.median(line)
+    low[2] = 1e-3
+    sizes = few_of(draws, 20, low, high)[:, 2]
+    falls = np.where(line < middle / 2, middle / 2 * np.exp(2 * line / middle - 1), line)
+    np.testing.assert_allclose(sizes, falls, rtol=1e-12)
+    assert sizes.min() > 0.2 * middle
+
 
 def test_one_newton_step_is_that_of_a_linear_world() -> None:
     """theta + A^-1 (s - mean s) where statistics are A theta; a parameter at its end stays, with its statistic left
@@ -426,6 +436,24 @@ def test_paths_with_signs_have_no_bias_by_symmetry(tmp_path: Path) -> None:
     assert slopes.std() > 0.1
     other = made_twins.drawn_panel(tmp_path, 2, small, NULL_SPEC + 'paths = "resampled"\n')
     assert fit_by("residual", Real.of(other)).errors["draw"] == "resampled"
+
+
+@pytest.mark.parametrize("treated", [1, 2, 3, 4, 27])
+def test_residual_twins_of_few_that_are_treated_otherwise_have_no_vote(tmp_path: Path, treated: int) -> None:
+    """A treated unit's noise is in its effect alone: its path moves no DID. Dates that are redrawn, and paths of other
+    units, need no signs of its own."""
+    dials = {"units": 30, "periods": 8, "weights": {"kind": "none"}, "effect": {"size": 0.0},
+             "adoption": {"kind": "random", "treated": treated}}  # fmt: skip
+    real = Real.of(made_twins.drawn_panel(tmp_path, 3, dials, NULL_SPEC))
+    fit = fit_by("residual", real)
+    assert fit.null == (treated == 4)
+    assert any("units but 3 are treated alike" in note for note in fit.notes) == (treated in (3, 27))
+    d = ~real.policy_off
+    alone = fit.variables["residual.residual"] * d.any(axis=0)
+    own = split(alone[None], [real.policy]).slopes[0, 0]  # type: ignore[list-item]
+    assert abs(own) < 1e-9, "the regression leaves nothing of treated paths that all keep their sign"
+    for changed in ('paths = "resampled"\n', 'keep = ["covariates", "missing"]\n'):
+        assert fit_by("residual", Real.of(made_twins.drawn_panel(tmp_path, 3, dials, NULL_SPEC + changed))).null
 
 
 def test_residual_twins_are_centred_where_neighbours_are_drawn_together(tmp_path: Path) -> None:

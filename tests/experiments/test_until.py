@@ -26,6 +26,7 @@ from experiments.run.runner import Progress, Stopping, Until, checkpoints, run, 
 from results.diagnosis.claims import about, fits_needed
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import bound_factor
+from results.diagnosis.measures import proportion
 from results.store import BlockState, MemoryStore, Store
 from results.store.store import Stopped
 from results.store.zarr_store import ZarrStore
@@ -234,6 +235,10 @@ def test_a_pilot_foretells_bytes_and_monte_carlo_errors(tmp_path: Path) -> None:
 def test_projected_errors_fall_with_replications_and_with_worlds() -> None:
     assert projected(0.1, math.nan, 100, 1, 4) == pytest.approx(0.05)
     assert projected(0.1, 0.01, 256, 1, 4) == pytest.approx(0.05)
+    # of 0 of n fits the error is about 1.39 / n (Agresti and Coull): so it is for fewer, and no less for more
+    none, fewer = (float(proportion(np.zeros(1), np.full(1, n)).mcse[0]) for n in (2048.0, 256.0))
+    assert projected(none, 0.0, 2048, 1, 1 / 8) == pytest.approx(fewer, rel=0.02)
+    assert projected(none, 0.0, 2048, 1, 4) == pytest.approx(none / 2)
     # 8 worlds of 32 fits with correlation .5 against 32 worlds of 32: the same design effect, four times the fits
     alone, effect = 0.01, 1 + 31 * 0.5
     assert projected(math.sqrt(alone * effect), alone, 256, 32, 4) == pytest.approx(math.sqrt(alone * effect / 4))

@@ -21,6 +21,8 @@ KIND = "residual"
 BLOCK = 8  # neighbours that are drawn together where there is a W
 FEWEST_BLOCKS = 12  # whose signs give thousands of different panels
 FEW = "Residual twins have {} block{} of neighbours with a sign each, too few for a null: they have no vote."
+FEWEST_APART = 4  # units treated otherwise than most: the noise of one is in its effect, two have four pairs of signs
+APART = "All units but {} are treated alike, so that few signs move an estimate on residual twins: they have no vote."
 
 
 def fit(real: Real) -> MethodFit:
@@ -31,7 +33,11 @@ def fit(real: Real) -> MethodFit:
     sd = float(root_mean_square(paths[None])[0])
     block = real.section.block or (min(BLOCK, len(paths[0]) // 2) if real.weights is not None else 1)
     blocks = len(paths[0]) // block
-    few = () if blocks >= FEWEST_BLOCKS else (FEW.format(blocks, "" if blocks == 1 else "s"),)
+    few: tuple[str, ...] = () if blocks >= FEWEST_BLOCKS else (FEW.format(blocks, "" if blocks == 1 else "s"),)
+    if real.policy is not None and not real.redraws_adoption and real.section.paths == "flipped":
+        alike = np.unique(real.policy[0], axis=1, return_counts=True)[1]
+        apart = int(alike.sum() - alike.max())
+        few += (APART.format(apart),) if 0 < apart < FEWEST_APART else ()
     errors = {"kind": "residuals", "variable": f"{KIND}.residual", "draw": real.section.paths, "block": block}
     return MethodFit(
         levels=kept_levels(KIND),
