@@ -381,8 +381,7 @@ def test_a_dose_that_no_unit_can_exchange_for_its_gaps_is_refused_with_that_reas
     seen[0, np.arange(6), np.arange(6)] = False
     few = {name: np.where(seen, np.nan_to_num(values[:, :, :6]), np.nan) for name, values in base.variables.items()}
     panel = Panel(base.units[:6], base.periods, few, base.roles, observed=seen)
-    with pytest.raises(BadInput, match="observed in the same periods differ"):
-        scheme_of("space").on(panel)
+    refuses("observed in the same periods differ", lambda: scheme_of("space").on(panel))
 
 
 def test_schemes_of_dates_refuse_what_is_declared_a_dose() -> None:
