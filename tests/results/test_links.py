@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from holders import is_refused
 from numcodecs import Blosc, Zstd
 from numcodecs.checksum32 import CRC32C
 from refusals import refuses
@@ -26,7 +27,7 @@ from refusals import refuses
 from experiments.cli import run_command
 from experiments.run.resume import log_of, logged, read_log
 from experiments.run.runner import run
-from results.store import ZarrStore, files, locked
+from results.store import ZarrStore, files
 from results.store.chunks import shared
 from results.store.disk import LINK, NotPlain
 from results.store.files import META, PROVENANCE, body_without_seal, opened_size, seal
@@ -293,8 +294,7 @@ def test_the_lock_writes_to_a_plain_file_of_its_own_user_alone(
             os.mkfifo(lock)
         else:
             os.link(victim, lock)  # as another user may where the system lets him
-        with pytest.raises(BadInput, match="a run writes into it"), locked(group_folder / "s.zarr"):
-            pass
+        is_refused(group_folder / "s.zarr", "a run writes into it", BadInput)
         refuses("a run writes into it", lambda: check_free(group_folder / "s.zarr"))
         (tmp_path / "s.toml").write_text(STUDY)
         asked = ["run", str(tmp_path / "s.toml"), "--cluster", "serial", "--store", str(group_folder / "s.zarr")]
@@ -347,8 +347,7 @@ def test_token_and_kept_provenance_are_new_files(store: Path, group_folder: Path
 
 def test_a_store_that_was_set_aside_is_no_link(group_folder: Path, made: Path) -> None:
     as_other("ln", "-s", str(made), str(group_folder / ".s.zarr.replaced"))
-    with pytest.raises(BadInput, match="is a link, which is not followed"), locked(group_folder / "s.zarr"):
-        pass
+    is_refused(group_folder / "s.zarr", "is a link, which is not followed", BadInput)
     assert not (group_folder / "s.zarr").exists()
     assert [path.name for path in group_folder.iterdir()] == [".s.zarr.replaced"]
 
