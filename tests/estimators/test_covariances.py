@@ -18,10 +18,11 @@ from estimators.core.estimator import TermCovariance, critical_values
 from estimators.core.hypotheses import HypothesisTest, hypothesis_test, parse_hypothesis
 from estimators.linear import covariances
 from experiments.references.reference import long_frame
+from references.dense import Dense
 from references.pyfixest_reference import K_FIXEF, feols
-from references.regressions import EFFECTS, linearmodels_of, panel_ols
-from references.small_panels import located, small_panel, unseen
-from sim import Panel, Streams
+from references.regressions import EFFECTS, dummies_of, linearmodels_of, panel_ols
+from references.small_panels import bare, located, small_panel, unseen
+from sim import Panel, Roles, Streams
 from sim.panel import seen_part
 from sim.weights import great_circle_km
 
@@ -120,18 +121,15 @@ def test_conley_of_a_panel_reads_its_coordinates(panel: Panel) -> None:
     ours = estimator(panel)
     frame = long_frame(panel, ("y", *NAMES))
     unit, period = frame["unit"].to_numpy(), frame["period"].to_numpy()
-    dummies = np.hstack([np.equal.outer(codes, np.unique(codes)).astype(float) for codes in (unit, period)])
-    x, y = (values - dummies @ np.linalg.lstsq(dummies, values)[0] for values in (frame[list(NAMES)].to_numpy(),
-                                                                                  frame["y"].to_numpy()))  # fmt: skip
-    bread = np.linalg.inv(x.T @ x)
-    scores = x * (y - x @ bread @ x.T @ y)[:, None]
+    slow = Dense(frame["y"], frame[list(NAMES)], dummies_of(frame, PLAIN["two-way"]))
+    parts = slow.parts(np.arange(len(frame)))[:, :3]
     distance = great_circle_km(panel.attributes["longitude"], panel.attributes["latitude"])[np.ix_(unit, unit)]
     lags = np.abs(np.subtract.outer(period, period))
     same = np.equal.outer(unit, unit)
     own = same * np.clip(1 - lags / (covariances.bartlett_lag(8) + 1), 0, None)
     for row, near in enumerate([distance <= 600, np.clip(1 - distance / 600, 0, None)]):
         weights = np.where(lags == 0, np.where(same, 1.0, near), own)
-        matrix = bread @ scores.T @ weights @ scores @ bread * len(y) / ours.dof[0, 2, 0]
+        matrix = parts.T @ weights @ parts * len(frame) / ours.dof[0, 2, 0]
         assert ours.statistics[f"floored:{ours.errors[row]}"][0] == 0
         np.testing.assert_allclose(ours.se[0, row], np.sqrt(np.diag(matrix)), rtol=1e-9)
 
@@ -169,14 +167,10 @@ def test_an_empty_year_within_a_panel_still_parts_its_neighbours() -> None:
     panel = unseen(located(small_panel(40, 8, seed=5)), (3, slice(None)))
     ours = panel_ols(errors=("driscoll-kraay",))(panel)
     frame = long_frame(panel, ("y", *NAMES))
-    unit, years = frame["unit"].to_numpy(), frame["period"].to_numpy()
-    dummies = [np.equal.outer(codes, np.unique(codes)[skip:]) for skip, codes in enumerate((unit, years))]
-    x = np.hstack([frame[list(NAMES)].to_numpy(), *dummies])
-    inverse = np.linalg.pinv(x)
-    u = inverse[:3] * (frame["y"].to_numpy() - x @ (inverse @ frame["y"].to_numpy()))
+    years, slow = frame["period"].to_numpy(), Dense(frame["y"], frame[list(NAMES)], dummies_of(frame, PLAIN["two-way"]))
+    u = slow.parts(np.arange(len(frame))).T[:3]
     near = np.clip(1 - np.abs(np.subtract.outer(years, years)) / (covariances.bartlett_lag(7) + 1), 0, None)
-    n, k = x.shape
-    wanted = np.diag(u @ near @ u.T) * 7 / 6 * (n - 1) / (n - k)
+    wanted = np.diag(u @ near @ u.T) * 7 / 6 * (len(frame) - 1) / (len(frame) - slow.rank)
     np.testing.assert_allclose(ours.se[0, 0, :3] ** 2, wanted, rtol=1e-9)
     assert ours.dof[0, 0, 0] == 6
     without = seen_part(panel, panel.observed[0])
@@ -239,8 +233,7 @@ def test_two_way_clusters_are_the_larger_ones_where_nested_and_take_the_smaller_
 
 def sizes(y: np.ndarray, x: np.ndarray, errors: tuple[str, ...], **attributes: np.ndarray) -> dict[str, float]:
     """How often 5% tests of the slope of x = 0 reject."""
-    units, periods = (tuple(str(i) for i in range(y.shape[2])), tuple(range(y.shape[1])))
-    fit = panel_ols("y", ("x",), errors=errors)(Panel(units, periods, {"y": y, "x": x}, attributes=attributes))
+    fit = panel_ols("y", ("x",), errors=errors)(bare({"y": y, "x": x}, Roles(), attributes=attributes))
     beyond = np.abs(fit.estimate[:, None, 0]) > critical_values(fit.dof[..., 0], 0.05) * fit.se[..., 0]
     return dict(zip(errors, beyond.mean(axis=0), strict=True))
 

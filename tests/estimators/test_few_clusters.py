@@ -23,8 +23,8 @@ from experiments.references.reference import long_frame
 from references.pyfixest_reference import feols
 from references.regressions import EFFECTS as ALL_EFFECTS
 from references.regressions import dummies_of, panel_ols
-from references.small_panels import small_panel
-from sim import BadInput, Panel, Roles, Streams, Wanted
+from references.small_panels import adopting, bare, small_panel
+from sim import Panel, Roles, Streams, Wanted
 from sim.panel import seen_in
 from sim.presets import Clustered
 
@@ -99,10 +99,8 @@ def test_the_jackknife_equals_pyfixest(missing: int) -> None:
 
 def test_two_clusters_by_hand() -> None:
     """Two pairs of units, two periods, one treated unit a pair: each pair alone gives a difference of differences."""
-    y = np.zeros((1, 2, 4))
-    y[0, 1] = [5.0, 1.0, 3.0, 2.0]  # effects 4 and 1, estimate 2.5
-    did = np.array([[[0.0, 0, 0, 0], [1, 0, 1, 0]]])
-    panel = Panel(tuple("abcd"), (1, 2), {"y": y, "did": did}, Roles("y", "did"), {"pair": np.array([0, 0, 1, 1])})
+    values = {"y": np.outer([0, 1], [5.0, 1.0, 3.0, 2.0]), "did": np.outer([0, 1], [1, 0, 1, 0])}  # effects 4 and 1
+    panel = bare(values, attributes={"pair": np.array([0, 0, 1, 1])})
     found = TwoWayDID(errors=("cv3:pair", "cr2:pair"))(panel)
     assert found.estimate[0, 0] == pytest.approx(2.5)
     assert found.se[0, 0, 0] == pytest.approx(1.5)  # sqrt(1/2 (1.5^2 + 1.5^2))
@@ -133,13 +131,6 @@ def test_what_no_cluster_may_miss_has_no_error() -> None:
     assert found.status[0] == 1
 
 
-def test_one_cluster_and_two_groups_are_bad_input() -> None:
-    panel = replace(small_panel(12, 5), attributes={"one": np.zeros(12), "province": np.arange(12) % 3})
-    refuses("cv3:one has 1 cluster; allowed: 2 or more clusters", lambda: TwoWayDID(errors=("cv3:one",))(panel))
-    for error in ("cr2:unit+province", "cv3:period", "cr2", "cv3:longitude"):
-        refuses("unknown error type", lambda error=error: TwoWayDID(errors=(error,))(panel))
-
-
 SIZES = (4, 4, 5, 5, 6, 6, 7, 8, 9, 10)
 THREE, FOUR = (1, 4, 8), (2, 4, 6, 8)
 
@@ -149,9 +140,8 @@ def uneven(replications: int, *, shared: float, seed: int, treated: tuple[int, .
     rng, codes = np.random.default_rng(seed), np.repeat(np.arange(10), SIZES)
     shocks = rng.standard_normal((replications, 8, 10))[:, :, codes]
     noise = np.sqrt(1 - shared) * rng.standard_normal((replications, 8, len(codes))) + np.sqrt(shared) * shocks
-    did = (np.isin(codes, treated) & (np.arange(8)[:, None] >= 4)).astype(float)
-    units = tuple(f"u{i:03d}" for i in range(len(codes)))
-    return Panel(units, tuple(range(8)), {"y": noise, "did": did[None]}, Roles("y", "did"), {"region": codes})
+    did = np.isin(codes, treated) & (np.arange(8)[:, None] >= 4)
+    return bare({"y": noise, "did": did}, attributes={"region": codes})
 
 
 def rejected(found: Estimates, row: int) -> float:
@@ -214,12 +204,6 @@ def test_facts_of_redrawn_treatments_and_missing_cells() -> None:
     assert whole.effective.max() > whole.effective.min()
     gone = replace(panel.replication(0), observed=panel.observed & (panel.attributes["province"] != "p2"))
     assert TwoWayDID().cluster_facts(gone, "province").clusters == 6
-
-
-def test_facts_of_what_the_panel_lacks_are_bad_input() -> None:
-    panel = small_panel(12, 5)
-    refuses("unknown error type 'cv3:nowhere'", lambda: TwoWayDID().cluster_facts(panel, "nowhere"))
-    refuses("the treatment 'did' is no regressor", lambda: TwoWayDID(regressors=("inv",)).cluster_facts(panel, "unit"))
 
 
 DRAWS = 199
@@ -312,8 +296,7 @@ def test_size_and_coverage_with_eight_clusters() -> None:
     streams = Streams(12, "few", 0, rows)
     shocks = streams.normals("shocks", 6, 8)[:, :, group] + 0.5 * streams.normals("own", 6, 40)
     x = np.exp(streams.normals("x", 6, 8)[:, :, group])  # skewed: some clusters weigh more than others
-    panel = Panel(tuple(str(i) for i in range(40)), tuple(range(6)), {"y": 0.3 * x + shocks, "x": x},
-                  attributes={"group": group})  # fmt: skip
+    panel = bare({"y": 0.3 * x + shocks, "x": x}, Roles(), attributes={"group": group})
     got = panel_ols("y", ("x",), errors=("cluster:group", "wild:group"), draws=199, constant=False)(panel, streams)
     critical = critical_values(got.dof[:, 0, 0], 0.05)
     assert (np.abs(got.estimate[:, 0] - 0.3) > critical * got.se[:, 0, 0]).mean() > 0.08
@@ -400,18 +383,9 @@ def placed(
     y: np.ndarray, dates: dict[int, int], size: np.ndarray | None = None, observed: np.ndarray | None = None
 ) -> Panel:
     """Outcomes (R, T, N) with units that are treated from a period (counted from 0) on."""
-    periods, units = y.shape[1:]
-    did = np.zeros((1, periods, units))
-    for unit, date in dates.items():
-        did[0, date:, unit] = 1.0
-    return Panel(
-        units=tuple(f"u{i:03d}" for i in range(units)),
-        periods=tuple(range(periods)),
-        variables={"y": y, "did": did},
-        roles=Roles("y", "did"),
-        attributes={"population": np.ones(units) if size is None else size},
-        observed=observed,
-    )
+    sizes = {"population": np.ones(y.shape[2]) if size is None else size}
+    panel = bare({"y": y, "did": np.zeros(y.shape[1:])}, attributes=sizes, observed=observed)
+    return adopting(panel, *((date, unit) for unit, date in dates.items()))
 
 
 def slow_placebos(panel: Panel, treated: list[int], size: np.ndarray | None) -> tuple[float, np.ndarray]:
@@ -458,11 +432,8 @@ def slow_placebos(panel: Panel, treated: list[int], size: np.ndarray | None) -> 
 @covered(missing=[0, 21], dates=[((2, 4),), ((2, 4), (7, 3))], sized=[None, "alike", "sizes"])
 def test_p_values_and_intervals_equal_those_of_loops(dates: Any, sized: str | None, missing: int) -> None:
     base = small_panel(24, 7, seed=8, missing=missing, sigma=2.0, model="none")
-    did = np.zeros((1, 7, 24))
-    for unit, date in dates:
-        did[0, date:, unit] = 1.0
     size = np.random.default_rng(3).uniform(0.2, 3.0, 24)
-    panel = replace(base.with_variables({"did": did}), attributes={"population": size})
+    panel = replace(adopting(base, *((date, unit) for unit, date in dates)), attributes={"population": size})
     error = {None: "conley-taber", "alike": "ferman-pinto", "sizes": "ferman-pinto:population"}[sized]
     found = TwoWayDID(errors=("iid", error))(panel)
     chosen = {None: None, "alike": np.ones(24), "sizes": size}[sized]
@@ -482,8 +453,7 @@ def test_p_values_and_intervals_equal_those_of_loops(dates: Any, sized: str | No
 
 def test_one_treated_unit_by_hand() -> None:
     """Two periods: changes 10 of the treated unit, 1, 2, 3, 6 of the others; placebos are these less their mean."""
-    y = np.zeros((1, 2, 5))
-    y[0, 1] = [10.0, 1.0, 2.0, 3.0, 6.0]
+    y = np.outer([0, 1], [10.0, 1.0, 2.0, 3.0, 6.0])[None]
     found = TwoWayDID(errors=("conley-taber",))(placed(y, {0: 1}))
     assert found.estimate[0, 0] == pytest.approx(7.0)
     assert found.pvalue[0, 0, 0] == pytest.approx(1 / 5)
@@ -546,11 +516,7 @@ def test_variance_lines() -> None:
     """Exact lines are found; one that falls is its weighted mean, one from below zero goes through the origin."""
     q = np.array([[1.0, 2.0, 4.0, 8.0]])
     usable = np.ones((1, 4), dtype=bool)
-    for squares, constant, slope in (
-        (2.0 + 3.0 * q, 2.0, 3.0),
-        (np.full((1, 4), 5.0), 5.0, 0.0),
-        (10.0 - q, 6.25, 0.0),
-    ):
+    for squares, constant, slope in ((2.0 + 3.0 * q, 2.0, 3.0), (0 * q + 5.0, 5.0, 0.0), (10.0 - q, 6.25, 0.0)):
         a, b = variance_lines(squares[None], q, usable)
         assert a[0, 0] == pytest.approx(constant)
         assert b[0, 0] == pytest.approx(slope, abs=1e-12)
@@ -590,21 +556,13 @@ def test_sizes_bring_the_level_back_where_variances_depend_on_them(own: float) -
     assert abs(rejected(found, 1) - 0.05) <= BAND
 
 
-def short_of_cells(kept: int, units: np.ndarray, seed: int) -> np.ndarray:
-    """Cells (1, 8, 120) with some of four before and of four from adoption on, for some units."""
-    rng = np.random.default_rng(seed)
-    observed = np.ones((1, 8, 120), dtype=bool)
-    for unit in units:
-        for start in (0, 4):
-            observed[0, start + rng.permutation(4)[kept:], unit] = False
-    return observed
-
-
 def test_numbers_of_cells_bring_the_level_back_where_never_treated_units_lack_them() -> None:
     """Two thirds of them have one cell before and one from adoption on: their placebos are twice as large."""
-    rng = np.random.default_rng(32)
-    observed = short_of_cells(1, np.arange(1, 80), 2)
-    panel = placed(rng.standard_normal((4000, 8, 120)), {0: 4}, observed=observed)
+    rng, observed = np.random.default_rng(2), np.ones((1, 8, 120), dtype=bool)
+    for unit, start in product(range(1, 80), (0, 4)):
+        observed[0, start + rng.permutation(4)[1:], unit] = False
+    y = np.random.default_rng(32).standard_normal((4000, 8, 120))
+    panel = placed(y, {0: 4}, observed=observed)
     found = TwoWayDID(errors=("conley-taber", "ferman-pinto"))(panel)
     assert rejected(found, 0) < 0.05 - BAND
     assert abs(rejected(found, 1) - 0.05) <= BAND
@@ -626,27 +584,30 @@ def test_power_and_coverage_with_one_treated_unit() -> None:
     ({"errors": ("conley-taber",), "effects": ("unit",)}, "without a treatment beside unit and period effects"),
     ({"errors": ("conley-taber",), "regressors": ("inv",)}, "without a treatment beside unit and period effects"),
     ({"errors": ("ferman-pinto:province",)}, "'province' is p0 for unit unit 000"),
+    ({"errors": ("cv3:one",)}, "cv3:one has 1 cluster; allowed: 2 or more clusters"),
+    *(({"errors": (error,)}, "unknown error type") for error in ("cr2:unit+province", "cv3:period", "cr2",
+                                                                 "cv3:longitude")),
 ])  # fmt: skip
 def test_what_cannot_be_asked_is_bad_input(settings: dict[str, tuple[str, ...]], said: str) -> None:
     panel = small_panel(12, 5)
-    panel = replace(panel, attributes={**panel.attributes, "longitude": np.zeros(12)})
+    panel = replace(panel, attributes={**panel.attributes, "longitude": np.zeros(12), "one": np.zeros(12)})
     refuses(said, lambda: TwoWayDID(**settings)(panel))
+    refuses("unknown error type 'cv3:nowhere'", TwoWayDID().cluster_facts, panel, "nowhere")
+    refuses("the treatment 'did' is no regressor", TwoWayDID(regressors=("inv",)).cluster_facts, panel, "unit")
 
 
-def test_sizes_are_positive_numbers() -> None:
-    y = np.random.default_rng(1).standard_normal((1, 5, 12))
-    for wrong in (0.0, -1.0, np.nan, np.inf):
-        size = np.ones(12)
-        size[7] = wrong
-        with pytest.raises(BadInput, match=r"ferman-pinto:population; .*for unit u007; allowed: a positive number"):
-            TwoWayDID(errors=("ferman-pinto:population",))(placed(y, {0: 2}, size))
+@pytest.mark.parametrize("wrong", [0.0, -1.0, np.nan, np.inf])
+def test_sizes_are_positive_numbers(wrong: float) -> None:
+    y, size = np.random.default_rng(1).standard_normal((1, 5, 12)), np.where(np.arange(12) == 7, wrong, 1.0)
+    refuses(r"ferman-pinto:population; .*for unit unit 007; allowed: a positive number",
+            TwoWayDID(errors=("ferman-pinto:population",)), placed(y, {0: 2}, size))  # fmt: skip
 
 
 def test_too_few_never_treated_units() -> None:
     y = np.random.default_rng(1).standard_normal((2, 5, 6))
     late = {i: 1 + i % 4 for i in range(5)}
-    with pytest.raises(BadInput, match=r"conley-taber with 1 unit that is never treated; .*2 or more"):
-        TwoWayDID(errors=("conley-taber",))(placed(y, late))
+    refuses(r"conley-taber with 1 unit that is never treated; .*2 or more",
+            TwoWayDID(errors=("conley-taber",)), placed(y, late))  # fmt: skip
     two = TwoWayDID(errors=("conley-taber",))(placed(y, {i: late[i] for i in range(4)}))
     assert np.isfinite(two.pvalue[:, 0, 0]).all()
     assert (two.dof[:, 0, 0] == 1).all()

@@ -14,24 +14,15 @@ from covering import covered
 from refusals import refuses
 from scipy import stats
 
-from estimators import (
-    Ancova,
-    Estimates,
-    Estimator,
-    InteractionTest,
-    Moderation,
-    PostOnly,
-    Status,
-    TripleDifference,
-    TwoWayDID,
-)
+import estimators as est
 from estimators.core.estimator import critical_values
 from experiments.references.reference import long_frame
 from experiments.run.runner import run
 from experiments.study import Study
+from references.dense import Dense
 from references.pyfixest_reference import feols
 from references.regressions import panel_ols
-from references.small_panels import located, small_panel, uneven, unseen
+from references.small_panels import adopting, located, small_panel, uneven, unseen
 from sim import Panel, Streams, Wanted
 from sim.panel import group_labels
 from sim.presets import Paper
@@ -78,7 +69,7 @@ def pyfixest_of(panel: Panel, formula: str, error: str, products: dict[str, np.n
 @pytest.mark.parametrize("panel", PANELS.values(), ids=PANELS)
 def test_moderation_equals_pyfixest(panel: Panel) -> None:
     product = {"did_inv": panel.variables["did"] * (panel.variables["inv"] - mean_of(panel, "inv"))}
-    ours = Moderation("inv", errors=ERRORS)(panel)
+    ours = est.Moderation("inv", errors=ERRORS)(panel)
     assert ours.terms == ("did", "did x inv", "inv", "road")
     for error in ERRORS:
         beta, se = pyfixest_of(panel, "y ~ did + did_inv + inv + road | unit + period", error, product)
@@ -90,7 +81,7 @@ def test_moderation_equals_pyfixest(panel: Panel) -> None:
 def test_a_triple_difference_equals_pyfixest(panel: Panel) -> None:
     """Unit and group-by-period effects number N + 2 T - 2, for the groups share no effect; pyfixest counts one more."""
     product = {"did_dirty": panel.variables["did"] * (panel.attributes["half"] == "dirty")}
-    ours = TripleDifference("half", ("clean", "dirty"), errors=ERRORS)(panel)
+    ours = est.TripleDifference("half", ("clean", "dirty"), errors=ERRORS)(panel)
     assert ours.terms == ("did", "did x dirty", "inv", "road")
     for error in ERRORS:
         beta, se = pyfixest_of(panel, "y ~ did + did_dirty + inv + road | unit + half_period", error, product)
@@ -102,13 +93,13 @@ def test_a_triple_difference_equals_pyfixest(panel: Panel) -> None:
 
 def test_a_triple_difference_is_that_of_two_regressions_without_controls() -> None:
     panel = panel_of(25)
-    ours = TripleDifference("half", ("clean", "dirty"), controls=())(panel)
-    other = TripleDifference("half", ("dirty", "clean"), controls=())(panel)
+    ours = est.TripleDifference("half", ("clean", "dirty"), controls=())(panel)
+    other = est.TripleDifference("half", ("dirty", "clean"), controls=())(panel)
     halves = [of_units(panel, panel.attributes["half"] == value) for value in ("clean", "dirty")]
-    parts = [TwoWayDID(regressors=("did",))(half).estimate[0, 0] for half in halves]
+    parts = [est.TwoWayDID(regressors=("did",))(half).estimate[0, 0] for half in halves]
     np.testing.assert_allclose(ours.estimate[0], [parts[0], parts[1] - parts[0]], rtol=1e-10)
     np.testing.assert_allclose(other.estimate[0], [parts[1], parts[0] - parts[1]], rtol=1e-10)
-    free = InteractionTest("half", ("clean", "dirty"), regressors=("did",))(panel)
+    free = est.InteractionTest("half", ("clean", "dirty"), regressors=("did",))(panel)
     np.testing.assert_allclose(ours.estimate, free.estimate, rtol=1e-10)
     np.testing.assert_allclose(ours.se, free.se, rtol=1e-8)
 
@@ -119,9 +110,9 @@ def test_a_group_may_be_a_variable_and_units_of_other_groups_are_left_out() -> N
     code = np.where(third, 2.0, panel.attributes["half"] == "dirty")
     as_variable = panel.with_variables({"code": np.tile(code, (1, 8, 1))})
     kept = replace(panel, attributes={**panel.attributes, "code": code})
-    ours = TripleDifference("code", ("0", "1"))(as_variable)
-    np.testing.assert_array_equal(ours.estimate, TripleDifference("code", ("0", "1"))(kept).estimate)
-    without = TripleDifference("half", ("clean", "dirty"))(of_units(panel, ~third))
+    ours = est.TripleDifference("code", ("0", "1"))(as_variable)
+    np.testing.assert_array_equal(ours.estimate, est.TripleDifference("code", ("0", "1"))(kept).estimate)
+    without = est.TripleDifference("half", ("clean", "dirty"))(of_units(panel, ~third))
     np.testing.assert_allclose(ours.estimate, without.estimate, rtol=1e-12)
 
 
@@ -134,30 +125,22 @@ def test_they_are_weighted_least_squares_on_dummies(kind: str) -> None:
     dirty = panel.attributes["half"][unit] == "dirty"
     units, periods = np.equal.outer(unit, np.arange(42)), np.equal.outer(period, np.arange(1, 8))
     if kind == "moderation":
-        ours = Moderation("inv", errors=ERRORS[:3], cluster_k="all")(panel)
+        ours = est.Moderation("inv", errors=ERRORS[:3], cluster_k="all")(panel)
         columns = [did, did * (inv - mean_of(panel, "inv")), inv, road, units, periods]
     else:
-        ours = TripleDifference("half", ("clean", "dirty"), errors=ERRORS[:3], cluster_k="all")(panel)
+        ours = est.TripleDifference("half", ("clean", "dirty"), errors=ERRORS[:3], cluster_k="all")(panel)
         columns = [did, did * dirty, inv, road, units, periods & dirty[:, None], periods & ~dirty[:, None]]
-    root = np.sqrt(pop / pop.mean())
-    x, ry = np.column_stack(columns) * root[:, None], y * root
-    bread = np.linalg.inv(x.T @ x)
-    beta, n, k = bread @ x.T @ ry, len(y), x.shape[1]
-    e = ry - x @ beta
-    scores = x * e[:, None]
-    sums = np.equal.outer(np.arange(42), unit) @ scores
-    meats = [x.T @ x * (e @ e) / (n - k), scores.T @ scores * n / (n - k),
-             sums.T @ sums * 42 / 41 * (n - 1) / (n - k)]  # fmt: skip
-    np.testing.assert_allclose(ours.estimate[0], beta[:4], rtol=1e-8)
-    for own, meat in zip(ours.se[0], meats, strict=True):
-        np.testing.assert_allclose(own, np.sqrt(np.diagonal(bread @ meat @ bread)[:4]), rtol=1e-8)
-    assert ours.statistics["sigma2"][0] == pytest.approx(e @ e / (n - k), rel=1e-8)
+    slow = Dense(y, *columns, weights=pop)
+    np.testing.assert_allclose(ours.estimate[0], slow.slopes[:4], rtol=1e-8)
+    for own, error in zip(ours.se[0], ERRORS, strict=False):
+        np.testing.assert_allclose(own, slow.errors(error, unit)[:4], rtol=1e-8)
+    assert ours.statistics["sigma2"][0] == pytest.approx(slow.e @ slow.e / (len(y) - slow.rank), rel=1e-8)
 
 
 @pytest.mark.parametrize("error", ["iid", "hc1", "cluster:unit", "cluster:province", "driscoll-kraay", "cv3:unit"])
 def test_the_effect_at_another_value_is_a_combination_of_terms(error: str) -> None:
     panel = panel_of(20)
-    whole = Moderation("inv", errors=(error,))
+    whole = est.Moderation("inv", errors=(error,))
     first, covariance = whole(panel), whole.covariance(panel, error)
     mean = float(panel.variables["inv"][panel.observed].mean())
     np.testing.assert_allclose(np.sqrt(np.diagonal(covariance.matrix[0])), first.se[0, 0], rtol=1e-10)
@@ -171,8 +154,8 @@ def test_the_effect_at_another_value_is_a_combination_of_terms(error: str) -> No
 
 def test_a_shifted_or_scaled_moderator_changes_what_it_must() -> None:
     panel = panel_of()
-    ours = Moderation("inv")(panel)
-    moved = Moderation("inv")(panel.with_variables({"inv": 5.0 + 10 * panel.variables["inv"]}))
+    ours = est.Moderation("inv")(panel)
+    moved = est.Moderation("inv")(panel.with_variables({"inv": 5.0 + 10 * panel.variables["inv"]}))
     np.testing.assert_allclose(moved.estimate[0], ours.estimate[0] / [1, 10, 10, 1], rtol=1e-8)
     np.testing.assert_allclose(moved.se[0], ours.se[0] / [1, 10, 10, 1], rtol=1e-8)
 
@@ -188,8 +171,8 @@ def world(**changes: object) -> PanelDesign:
 
 
 MODERATED = {"effect": Effect(size=0.5), "mediators": (Linear("m", a=0.0, b=0.4, sd=1.0, interaction=0.3),)}
-DDD = TripleDifference("dirt", ("0", "1"), controls=())
-BY_M = Moderation("m", controls=())
+DDD = est.TripleDifference("dirt", ("0", "1"), controls=())
+BY_M = est.Moderation("m", controls=())
 
 
 EXACT = {"errors": Process(scale=0.0)}
@@ -200,7 +183,7 @@ DOSES = {**EXACT, "adoption": Dose(share=0.7, mean=3.0)}
     (world(**EXACT), DDD), (world(**EXACT, **MODERATED), BY_M), (world(**DOSES), DDD),
     (world(**DOSES, **MODERATED), BY_M),
 ], ids=["triple difference", "moderation", "triple difference of doses", "moderation of doses"])  # fmt: skip
-def test_without_errors_every_draw_gives_its_truth(design: PanelDesign, estimator: Estimator) -> None:
+def test_without_errors_every_draw_gives_its_truth(design: PanelDesign, estimator: est.Estimator) -> None:
     targets = estimator.layout(design.schema).targets
     terms = [term for term in targets if term.startswith("did")]
     rows = Streams(4).tile(0, 16)
@@ -214,14 +197,14 @@ def test_without_errors_every_draw_gives_its_truth(design: PanelDesign, estimato
 
 @pytest.mark.parametrize(("design", "estimator"), [(world(), DDD), (world(**MODERATED), BY_M)],
                          ids=["triple difference", "moderation"])  # fmt: skip
-def test_2000_intervals_cover_the_truth(design: PanelDesign, estimator: Estimator) -> None:
+def test_2000_intervals_cover_the_truth(design: PanelDesign, estimator: est.Estimator) -> None:
     targets = [target for term, target in estimator.layout(design.schema).targets.items() if "did" in term]
     streams, found = Streams(5, "coverage"), []
     wanted = Wanted(frozenset(design.schema.variables), tuple(targets))
     for start in range(0, 2000, 100):
         draw = design.settle(streams.within(f"world {start}")).draw(streams.tile(start, start + 100), wanted)
         got = estimator(draw.panel)
-        assert (got.status == Status.OK).all()
+        assert (got.status == est.Status.OK).all()
         own = got.estimate[:, :2] - np.stack([draw.truth[target] for target in targets], axis=1)
         found.append(np.stack([own, critical_values(got.dof, 0.05)[:, -1, :2] * got.se[:, -1, :2]]))
     errors, margins = np.concatenate(found, axis=1)
@@ -231,22 +214,22 @@ def test_2000_intervals_cover_the_truth(design: PanelDesign, estimator: Estimato
 
 
 @pytest.mark.parametrize(("estimator", "said"), [
-    (Moderation("y"), "the moderator 'y' is the outcome"),
-    (Moderation("did"), "the moderator 'did' is the treatment"),
-    (Moderation("nope"), "no variable 'nope' in the panel"),
-    (Moderation("inv", errors=("conley-taber",)), "conley-taber of a treatment beside its products"),
-    (Moderation("inv", main=False, terms=("inv",)), "no term 'inv'"),
-    (Moderation("still"), "variable 'still' is absorbed by the unit and time effects"),
-    (Moderation("one", main=False), "'did x one' is constant|'did x one' is collinear"),
-    (TripleDifference("nope", ("0", "1")), "group is 'nope'"),
-    (TripleDifference("half", ("clean",)), "values = \\['clean'\\]; allowed: two distinct values"),
-    (TripleDifference("half", ("clean", "clean")), "two distinct values"),
-    (TripleDifference("half", ("clean", "dusty")), "no unit has half = dusty; allowed: clean, dirty"),
-    (TripleDifference("inv", ("0", "1")), "the group 'inv' varies within units"),
-    (TripleDifference("ever", ("0", "1")), "the treatment does not differ within ever = 0"),
-    (TripleDifference("half", ("clean", "dirty"), errors=("ferman-pinto",)), "ferman-pinto of a treatment"),
+    (est.Moderation("y"), "the moderator 'y' is the outcome"),
+    (est.Moderation("did"), "the moderator 'did' is the treatment"),
+    (est.Moderation("nope"), "no variable 'nope' in the panel"),
+    (est.Moderation("inv", errors=("conley-taber",)), "conley-taber of a treatment beside its products"),
+    (est.Moderation("inv", main=False, terms=("inv",)), "no term 'inv'"),
+    (est.Moderation("still"), "variable 'still' is absorbed by the unit and time effects"),
+    (est.Moderation("one", main=False), "'did x one' is constant|'did x one' is collinear"),
+    (est.TripleDifference("nope", ("0", "1")), "group is 'nope'"),
+    (est.TripleDifference("half", ("clean",)), "values = \\['clean'\\]; allowed: two distinct values"),
+    (est.TripleDifference("half", ("clean", "clean")), "two distinct values"),
+    (est.TripleDifference("half", ("clean", "dusty")), "no unit has half = dusty; allowed: clean, dirty"),
+    (est.TripleDifference("inv", ("0", "1")), "the group 'inv' varies within units"),
+    (est.TripleDifference("ever", ("0", "1")), "the treatment does not differ within ever = 0"),
+    (est.TripleDifference("half", ("clean", "dirty"), errors=("ferman-pinto",)), "ferman-pinto of a treatment"),
 ])  # fmt: skip
-def test_mistakes_are_one_line(estimator: Estimator, said: str) -> None:
+def test_mistakes_are_one_line(estimator: est.Estimator, said: str) -> None:
     panel = panel_of()
     still = np.tile(np.arange(42.0), (1, 8, 1))
     panel = panel.with_variables({"still": still, "one": np.where(still > -1, 1.0, 0.0)})
@@ -256,11 +239,11 @@ def test_mistakes_are_one_line(estimator: Estimator, said: str) -> None:
 
     panel = small_panel(20, 5, replications=2, redrawn=True)
     drawn = panel.with_variables({"code": np.random.default_rng(1).integers(0, 2, (2, 5, 20)).astype(float)})
-    refuses("varies within units", lambda: TripleDifference("code", ("0", "1"))(drawn))
+    refuses("varies within units", lambda: est.TripleDifference("code", ("0", "1"))(drawn))
 
 
 VALUES = ("a", "b", "c")
-TEST = InteractionTest("zone", VALUES, errors=("iid", "hc1", "cluster:province", "cluster:unit"))
+TEST = est.InteractionTest("zone", VALUES, errors=("iid", "hc1", "cluster:province", "cluster:unit"))
 
 
 def grouped(n: int = 48, t: int = 6, *, missing: int = 0, seed: int = 3, replications: int = 1) -> Panel:
@@ -278,33 +261,19 @@ def test_dummies_give_the_same_numbers(missing: int) -> None:
     slopes = np.concatenate([frame[[name]].to_numpy() * in_zone for name in ("did", "inv", "road")], axis=1)
     cells = (frame["zone"] + frame["period"].astype(str)).to_numpy()
     dummies = [(codes[:, None] == np.unique(codes)).astype(float) for codes in (frame["unit"].to_numpy(), cells)]
-    x = np.concatenate([slopes, *dummies], axis=1)
-    y = frame["y"].to_numpy()
-    bread = np.linalg.pinv(x.T @ x, rcond=1e-12, hermitian=True)
-    beta = bread @ x.T @ y
-    e = y - x @ beta
-    rank, n = int(np.linalg.matrix_rank(x)), len(y)
-    contrast = np.zeros((3, x.shape[1]))
+    slow = Dense(frame["y"], slopes, *dummies)
+    contrast = np.zeros((3, len(slow.slopes)))
     contrast[[0, 1, 2, 1, 2], [0, 1, 2, 0, 0]] = [1, 1, 1, -1, -1]
     found = TEST(panel)
-    np.testing.assert_allclose(found.estimate[0], contrast @ beta, rtol=1e-10)
-    counted = rank - 47  # not the effects of 48 units, but the constant
-    for e_index, error in enumerate(TEST.errors):
-        if error == "iid":
-            meat = e @ e / (n - rank) * x.T @ x
-        elif error == "hc1":
-            meat = n / (n - rank) * (x * e[:, None] ** 2).T @ x
-        else:
-            codes = frame[error.removeprefix("cluster:")].to_numpy()
-            scores = (codes == np.unique(codes)[:, None]).astype(float) @ (x * e[:, None])
-            g = len(scores)
-            meat = g / (g - 1) * (n - 1) / (n - counted) * scores.T @ scores
-        covariance = contrast @ bread @ meat @ bread @ contrast.T
-        np.testing.assert_allclose(found.se[0, e_index], np.sqrt(np.diag(covariance)), rtol=1e-9, err_msg=error)
-    d = (contrast @ beta)[1:]
+    np.testing.assert_allclose(found.estimate[0], contrast @ slow.slopes, rtol=1e-10)
+    for row, error in enumerate(TEST.errors):  # clusters: not the effects of 48 units, but the constant
+        codes = frame[error.removeprefix("cluster:")] if "cluster" in error else None
+        covariance = contrast @ slow.covariance(error, codes, slow.rank - 47) @ contrast.T
+        np.testing.assert_allclose(found.se[0, row], np.sqrt(np.diag(covariance)), rtol=1e-9, err_msg=error)
+    d = (contrast @ slow.slopes)[1:]
     wald = d @ np.linalg.solve(covariance[1:, 1:], d)
     np.testing.assert_allclose(found.statistics["wald"], wald, rtol=1e-9)
-    np.testing.assert_allclose(found.statistics["wald_p"], stats.f.sf(wald / 2, 2, g - 1), rtol=1e-9)
+    np.testing.assert_allclose(found.statistics["wald_p"], stats.f.sf(wald / 2, 2, 48 - 1), rtol=1e-9)
 
 
 def test_pyfixest_agrees() -> None:
@@ -352,7 +321,7 @@ def test_singletons_are_left_out_as_in_the_regression_with_all_interactions() ->
     names = panel.roles.regressors
     b = (kept.attributes["zone"] == "b") * 1.0
     whole = kept.with_variables({f"b_{name}": kept.variables[name] * b for name in names})
-    wide = TwoWayDID(regressors=(*names, *(f"b_{name}" for name in names)), errors=("cluster:unit",),
+    wide = est.TwoWayDID(regressors=(*names, *(f"b_{name}" for name in names)), errors=("cluster:unit",),
                      effects=("unit", "zone-by-period"))(whole)  # fmt: skip
     at = wide.terms.index(f"b_{panel.roles.treatment}")
     assert found.estimate[0, 1] == pytest.approx(wide.estimate[0, at], rel=1e-8)
@@ -393,14 +362,14 @@ def test_the_permutation_p_value_one_assignment_at_a_time(missing: int) -> None:
 def test_a_group_without_treated_units_is_singular() -> None:
     panel = grouped()
     did = np.where(panel.attributes["zone"] == "b", 0.0, panel.variables["did"])
-    assert TEST(panel.with_variables({"did": did})).status[0] == Status.SINGULAR
+    assert TEST(panel.with_variables({"did": did})).status[0] == est.Status.SINGULAR
 
 
 def test_a_group_whose_period_effects_absorb_a_control_is_singular() -> None:
     panel = grouped()
     paths = np.arange(6.0)[:, None] + 1e-6 * np.random.default_rng(2).standard_normal((6, 48))  # 1e-13 of it is left
     control = np.where(panel.attributes["zone"] == "b", paths, panel.variables["inv"])
-    assert TEST(panel.with_variables({"inv": control})).status[0] == Status.SINGULAR
+    assert TEST(panel.with_variables({"inv": control})).status[0] == est.Status.SINGULAR
 
 
 def test_two_units_have_no_clustered_variance() -> None:
@@ -411,17 +380,15 @@ def test_two_units_have_no_clustered_variance() -> None:
     panel = replace(panel, attributes={"zone": zone})
     found = replace(TEST, values=("a", "c"), errors=("iid",), draws=19)(panel)
     assert np.isfinite(found.estimate).all()
-    assert found.status[0] == Status.SINGULAR
+    assert found.status[0] == est.Status.SINGULAR
     assert np.isnan(found.statistics["permutation_p"][0])
 
 
 def test_assignments_without_a_statistic_count_as_large() -> None:
     """Zone c has the one of its treated units that adopts later; six of eight that may take its place always were."""
-    panel, did = grouped(), np.zeros((1, 6, 48))
-    a, c = (np.flatnonzero(panel.attributes["zone"] == name) for name in ("a", "c"))
-    did[:, :, a[:6]] = 1.0
-    did[:, 3:, [a[6], c[0]]] = 1.0
-    found = replace(TEST, values=("a", "c"), errors=("iid",), draws=199)(panel.with_variables({"did": did}), Streams(4))
+    a, c = (np.flatnonzero(grouped().attributes["zone"] == name) for name in ("a", "c"))
+    panel = adopting(grouped(), (0, a[:6]), (3, [a[6], c[0]]))
+    found = replace(TEST, values=("a", "c"), errors=("iid",), draws=199)(panel, Streams(4))
     assert found.statistics["permutation_p"][0] > 0.6
 
 
@@ -468,15 +435,12 @@ def test_size_when_groups_differ_in_variance() -> None:
 
 def one_date(missing: int = 0, first: int = 3) -> Panel:
     """Half of 40 units treated in the same period."""
-    panel = small_panel(40, 8, seed=6, missing=missing)
-    did = np.zeros((1, 8, 40))
-    did[:, first:, ::2] = 1.0
-    return panel.with_variables({"did": did})
+    return adopting(small_panel(40, 8, seed=6, missing=missing), (first, slice(None, None, 2)))
 
 
-@covered(by=[False, True], missing=[0, 40], controls=[(), ("inv", "road")], cls=[Ancova, PostOnly])
+@covered(by=[False, True], missing=[0, 40], controls=[(), ("inv", "road")], cls=[est.Ancova, est.PostOnly])
 def test_they_equal_statsmodels_on_means(
-    cls: type[Ancova | PostOnly], controls: tuple[str, ...], missing: int, by: bool
+    cls: type[est.Ancova | est.PostOnly], controls: tuple[str, ...], missing: int, by: bool
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -488,7 +452,7 @@ def test_they_equal_statsmodels_on_means(
         seen = [t for t in range(8) if panel.observed is None or panel.observed[0, t, i]]
         values = {name: panel.variables[name][0, :, i] for name in ("y", "did", "inv", "road")}
         before, after = [t for t in seen if t < 3], [t for t in seen if t >= 3]
-        if after and (before or (cls is PostOnly and not controls)):
+        if after and (before or (cls is est.PostOnly and not controls)):
             own = {name: np.average(values[name][before], weights=pop[before, i]) if before else np.nan
                    for name in ("y", "inv", "road")}  # fmt: skip
             rows.append({
@@ -496,7 +460,7 @@ def test_they_equal_statsmodels_on_means(
                 "did": float(i % 2 == 0), "before": own["y"], "inv": own["inv"], "road": own["road"], "constant": 1.0,
             })  # fmt: skip
     frame = pd.DataFrame(rows)
-    terms = ["did", *(["before"] if cls is Ancova else []), *controls, "constant"]
+    terms = ["did", *(["before"] if cls is est.Ancova else []), *controls, "constant"]
     ours = cls(controls=controls)(panel)
     assert ours.terms == tuple(terms)
     for e, kind in enumerate(("nonrobust", "HC1")):
@@ -512,14 +476,14 @@ def test_weights_of_post_only_are_those_of_the_rows_after_the_date() -> None:
     panel = uneven(one_date())
     y, did, pop = (panel.variables[name][0, 3:].ravel() for name in ("y", "did", "pop"))
     wanted = [np.average(y[did == value], weights=pop[did == value]) for value in (0, 1)]
-    found = PostOnly()(panel)
+    found = est.PostOnly()(panel)
     np.testing.assert_allclose(found.estimate[0], [wanted[1] - wanted[0], wanted[0]], rtol=1e-10)
     ahead = panel.with_variables({"pop": np.where(np.arange(8)[:, None] < 3, 9.0, 1.0) * panel.variables["pop"]})
-    np.testing.assert_allclose(PostOnly()(ahead).estimate, found.estimate, rtol=1e-12)  # those before do not count
+    np.testing.assert_allclose(est.PostOnly()(ahead).estimate, found.estimate, rtol=1e-12)  # those before do not count
 
 
-@pytest.mark.parametrize("cls", [Ancova, PostOnly])
-def test_the_weight_may_be_a_control_as_well(cls: type[Ancova | PostOnly]) -> None:
+@pytest.mark.parametrize("cls", [est.Ancova, est.PostOnly])
+def test_the_weight_may_be_a_control_as_well(cls: type[est.Ancova | est.PostOnly]) -> None:
     panel = uneven(one_date(40))
     copied = panel.with_variables({"people": panel.variables["pop"]})
     ours, twin = cls(controls=("pop",))(panel), cls(controls=("people",))(copied)
@@ -532,12 +496,16 @@ def test_2000_draws_are_unbiased_covered_and_as_precise_as_the_literature_says()
         units=60, periods=8, levels=Effects(unit_sd=1.0), errors=Process(sd=1.0), adoption=Random(treated=30, date=5),
         effect=Effect(size=0.4), first_period=1, redraw=("adoption",),
     )  # fmt: skip
-    estimators, streams, found = (Ancova(), PostOnly(), TwoWayDID(regressors=("did",))), Streams(8, "ancova"), []
+    estimators, streams, found = (
+        (est.Ancova(), est.PostOnly(), est.TwoWayDID(regressors=("did",))),
+        Streams(8, "ancova"),
+        [],
+    )
     for start in range(0, 2000, 10):  # each in a world of its own
         rows = streams.tile(start, start + 10)
         made = design.settle(streams.within(f"world {start}")).draw(rows, Wanted(frozenset(("y", "did")), ("att",)))
         got = [one(made.panel) for one in estimators]
-        assert all((one.status == Status.OK).all() for one in got)
+        assert all((one.status == est.Status.OK).all() for one in got)
         own = [one.estimate[:, 0] - made.truth["att"] for one in got]
         widths = [critical_values(one.dof, 0.05)[:, -1, 0] * one.se[:, -1, 0] for one in got]
         found.append(np.stack([np.stack(own, 1), np.stack(widths, 1)]))
@@ -554,37 +522,35 @@ def test_2000_draws_are_unbiased_covered_and_as_precise_as_the_literature_says()
 
 
 @pytest.mark.parametrize(("panel", "estimator", "said"), [
-    (small_panel(30, 6), Ancova(), "the treatment is not that of one date: units begin in"),
-    (one_date(first=0), Ancova(), "the first period"),
-    (one_date(first=0), PostOnly(), "one period before it, or more"),
-    (one_date(), Ancova(errors=("driscoll-kraay",)), "driscoll-kraay with 1 period"),
-    (one_date(), Ancova(controls=("did",)), "a variable is used twice"),
-    (one_date(), Ancova(controls=("gdp",)), "no variable 'gdp'"),
-    (one_date().with_variables({"did": np.ones((1, 8, 40))}), PostOnly(), "the first period"),
-    (one_date().with_variables({"did": np.eye(8, 40)[None]}), PostOnly(), "units begin in"),
-    (one_date().with_variables({"did": 0.5 * one_date().variables["did"]}), PostOnly(), "other than 0 and 1"),
-    (one_date().with_variables({"did": np.zeros((1, 8, 40))}), PostOnly(), "'did' is constant"),
+    (small_panel(30, 6), est.Ancova(), "the treatment is not that of one date: units begin in"),
+    (Paper().draw(Streams(1)).panel, est.Ancova(), "choose an estimator of staggered adoption"),
+    (one_date(first=0), est.Ancova(), "the first period"),
+    (one_date(first=0), est.PostOnly(), "one period before it, or more"),
+    (one_date(), est.Ancova(errors=("driscoll-kraay",)), "driscoll-kraay with 1 period"),
+    (one_date(), est.Ancova(controls=("did",)), "a variable is used twice"),
+    (one_date(), est.Ancova(controls=("gdp",)), "no variable 'gdp'"),
+    (one_date().with_variables({"did": np.ones((1, 8, 40))}), est.PostOnly(), "the first period"),
+    (one_date().with_variables({"did": np.eye(8, 40)[None]}), est.PostOnly(), "units begin in"),
+    (one_date().with_variables({"did": 0.5 * one_date().variables["did"]}), est.PostOnly(), "other than 0 and 1"),
+    (one_date().with_variables({"did": np.zeros((1, 8, 40))}), est.PostOnly(), "'did' is constant"),
 ])  # fmt: skip
-def test_what_they_cannot_serve_is_one_line(panel: Panel, estimator: Estimator, said: str) -> None:
+def test_what_they_cannot_serve_is_one_line(panel: Panel, estimator: est.Estimator, said: str) -> None:
     refuses(said, lambda: estimator(panel))
 
 
-def test_staggered_adoption_is_refused_as_the_paper_has_it() -> None:
-    panel = Paper().draw(Streams(1)).panel
-    refuses("choose an estimator of staggered adoption", lambda: Ancova()(panel))
-
-
-@covered(cls=[Ancova, PostOnly], pattern=["entry", "dropout"])
-def test_units_that_one_date_leaves_out_are_there_under_another(cls: type[Ancova | PostOnly], pattern: Any) -> None:
+@covered(cls=[est.Ancova, est.PostOnly], pattern=["entry", "dropout"])
+def test_units_that_one_date_leaves_out_are_there_under_another(
+    cls: type[est.Ancova | est.PostOnly], pattern: Any
+) -> None:
     design = PanelDesign(units=30, periods=8, adoption=Random(dates=(2003, 2007)), redraw=("adoption",),
                          missing=Pattern(share=0.3, pattern=pattern))  # fmt: skip
     estimator = cls(errors=("hc1",))
     drawn = design.draw(Streams(4).tile(0, 8)).panel
-    alone = Estimates.join([estimator(drawn.replication(row)) for row in range(8)])
+    alone = est.Estimates.join([estimator(drawn.replication(row)) for row in range(8)])
     np.testing.assert_array_equal(estimator(drawn).estimate, alone.estimate)
     np.testing.assert_array_equal(estimator(drawn).se, alone.se)
     nobs = alone.statistics["nobs"]
-    assert len(np.unique(nobs)) > (cls is Ancova or pattern == "dropout")
+    assert len(np.unique(nobs)) > (cls is est.Ancova or pattern == "dropout")
     np.testing.assert_array_equal(estimator(drawn).statistics["nobs"], nobs)
     study = Study(name="dates", design=design, estimators=(estimator,), replications=8, block=64, seed=4, worlds=1)
     cell = study.cells[0]
@@ -594,21 +560,21 @@ def test_units_that_one_date_leaves_out_are_there_under_another(cls: type[Ancova
     np.testing.assert_allclose(block.estimates[estimator.name].estimate, wanted, rtol=1e-12)
 
 
-@pytest.mark.parametrize("cls", [Ancova, PostOnly])
+@pytest.mark.parametrize("cls", [est.Ancova, est.PostOnly])
 def test_replications_of_other_dates_have_their_own_weights_and_one_without_treated_rows_spoils_no_other(
-    cls: type[Ancova | PostOnly],
+    cls: type[est.Ancova | est.PostOnly],
 ) -> None:
     design = PanelDesign(units=30, periods=8, adoption=Random(dates=(2003, 2007), treated=2), redraw=("adoption",))
     drawn = design.draw(Streams(4).tile(0, 6)).panel
     w = np.random.default_rng(1).uniform(0.5, 2.0, (1, 8, 30))
     drawn = replace(drawn.with_variables({"w": w}), roles=replace(drawn.roles, weight="w"))
-    alone = Estimates.join([cls()(drawn.replication(row)) for row in range(6)])
+    alone = est.Estimates.join([cls()(drawn.replication(row)) for row in range(6)])
     np.testing.assert_array_equal(cls()(drawn).estimate, alone.estimate)
     seen = np.ones((1, 8, 30), dtype=bool)
     seen[0, 1:, drawn.variables["did"][2].any(axis=0)] = False
     found = cls()(replace(drawn, observed=seen))
-    assert found.status[2] == Status.REFUSED
-    assert (found.status[[0, 1, 3]] == Status.OK).all()
+    assert found.status[2] == est.Status.REFUSED
+    assert (found.status[[0, 1, 3]] == est.Status.OK).all()
     late = drawn.variables["did"] * (np.arange(30) % 2 * np.arange(8)[:, None] != 7)
     refuses("not that of one date", lambda: cls()(replace(drawn.with_variables({"did": late}), observed=seen)))
 
@@ -618,13 +584,13 @@ def test_errors_by_draws_of_such_replications_are_refused() -> None:
                          missing=Pattern(share=0.3, pattern="entry"))  # fmt: skip
     drawn = design.draw(Streams(4).tile(0, 8)).panel
     refuses("wild:group of replications that differ in the units that they can use",
-            lambda: Ancova(errors=("wild:group",))(drawn))  # fmt: skip
-    refuses("replications differ in the units that have periods before and after", lambda: Ancova().used(drawn))
+            lambda: est.Ancova(errors=("wild:group",))(drawn))  # fmt: skip
+    refuses("replications differ in the units that have periods before and after", lambda: est.Ancova().used(drawn))
 
 
 def test_a_unit_without_rows_before_is_left_out_of_ancova_alone() -> None:
     panel = one_date()
     gaps = unseen(panel, (slice(3), 5))
-    assert Ancova()(gaps).statistics["nobs"][0] == 39
-    assert PostOnly()(gaps).statistics["nobs"][0] == 40
-    assert Ancova().used(gaps).nobs == 39
+    assert est.Ancova()(gaps).statistics["nobs"][0] == 39
+    assert est.PostOnly()(gaps).statistics["nobs"][0] == 40
+    assert est.Ancova().used(gaps).nobs == 39

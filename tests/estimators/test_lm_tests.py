@@ -302,17 +302,6 @@ def test_definitions_by_sums_over_pairs() -> None:
     np.testing.assert_allclose(ac.both_indices(y, w)[1], 11 * gaps / (2 * s0 * (z @ z)), rtol=1e-12)
 
 
-def test_invariances() -> None:
-    w, y = small_weights(25, "knn"), values(25)
-    both = ac.both_indices(y, w)
-    np.testing.assert_allclose(ac.both_indices(7.0 - 3e3 * y, w), both, rtol=1e-9)
-    np.testing.assert_allclose(ac.both_indices(y, Weights.of(w.units, 5.0 * w.dense, "none")), both, rtol=1e-12)
-    order = np.random.default_rng(1).permutation(25)
-    moved = w.reordered(tuple(w.units[i] for i in order))
-    np.testing.assert_allclose(ac.both_indices(y[order], moved), both, rtol=1e-12)
-    np.testing.assert_allclose(ac.local_moran(y[order], moved), ac.local_moran(y, w)[order], rtol=1e-11)
-
-
 def test_a_constant_cross_section_has_no_index() -> None:
     w, y = small_weights(25, "knn"), values(2, 25)
     y[1] = 0.1

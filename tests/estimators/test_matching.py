@@ -16,7 +16,7 @@ from scipy.special import expit
 from estimators import Estimates, Status, TwoWayDID, matching
 from estimators.core.regression import logit
 from references.regressions import panel_ols
-from references.small_panels import names, small_panel, unseen
+from references.small_panels import bare, small_panel, unseen
 from sim import Panel, Roles
 
 Floats = NDArray[np.float64]
@@ -188,8 +188,10 @@ def selected_panel(n: int = 300, replications: int = 1, seed: int = 1) -> Panel:
     z = rng.standard_normal((1, t, n))
     y = did + trend + 0.3 * z + rng.standard_normal((replications, t, n)) + 3 * rng.standard_normal(n)
     size = np.broadcast_to(x, (1, t, n)).copy()
-    return Panel(names(n), tuple(range(2001, 2001 + t)), {"y": y, "did": did, "z": z, "size": size},
-                 Roles("y", "did", ("z",)), {"province": np.array([f"p{i % 20}" for i in range(n)])})  # fmt: skip
+    province = np.array([f"p{i % 20}" for i in range(n)])
+    return bare(
+        {"y": y, "did": did, "z": z, "size": size}, Roles("y", "did", ("z",)), attributes={"province": province}
+    )
 
 
 @pytest.mark.parametrize("method", ["nearest", "radius", "kernel"])
@@ -297,11 +299,9 @@ def test_a_regressor_absorbed_in_the_matched_sample_is_singular() -> None:
     """z is common to all matched units of a year: their effects absorb it, those of all units do not."""
     rng = np.random.default_rng(3)
     n, t = 30, 6
-    did = np.zeros((1, t, n))
-    did[:, 3:, :10] = 1.0
-    common = np.repeat(rng.standard_normal((1, t, 1)), n, axis=2)
-    variables = {"y": rng.standard_normal((2, t, n)), "did": did, "x": rng.standard_normal((1, t, n)), "z": common}
-    panel = Panel(tuple(f"u{i:02d}" for i in range(n)), tuple(range(t)), variables, Roles("y", "did", ("x",)))
+    did, common = np.outer(np.arange(t) >= 3, np.arange(n) < 10), np.repeat(rng.standard_normal((1, t, 1)), n, axis=2)
+    values = {"y": rng.standard_normal((2, t, n)), "did": did, "x": rng.standard_normal((1, t, n)), "z": common}
+    panel = bare(values, Roles("y", "did", ("x",)))
     model = matching.PsmDID(covariates=("x",), regressors=("did", "x", "z"))
     left_out = ~model.match(panel).units
     assert left_out.any()
@@ -316,11 +316,8 @@ def test_a_regressor_absorbed_in_the_matched_sample_is_singular() -> None:
 def test_a_matched_sample_as_large_as_its_parameters_is_singular(neighbours: int) -> None:
     """One treated and one to two matched units of two periods beside a control: nothing is left for errors."""
     rng = np.random.default_rng(0)
-    did = np.zeros((1, 2, 6))
-    did[0, 1, 0] = 1.0
-    values = {"did": did, "x": rng.standard_normal((1, 2, 6)), "y": rng.standard_normal((1, 2, 6))}
-    panel = Panel(names(6), (1, 2), values, Roles("y", "did", ("x",)))
-    found = matching.PsmDID(caliper=np.inf, neighbours=neighbours)(panel)
+    values = {"did": np.outer([0, 1], np.eye(6)[0]), "x": rng.standard_normal((2, 6)), "y": rng.standard_normal((2, 6))}
+    found = matching.PsmDID(caliper=np.inf, neighbours=neighbours)(bare(values, Roles("y", "did", ("x",))))
     assert found.status[0] != Status.OK
 
 

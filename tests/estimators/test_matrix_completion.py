@@ -17,13 +17,8 @@ from estimators import Imputation, InteractiveEffects, MatrixCompletion, Status,
 from estimators.core.estimator import Estimator
 from estimators.synthetic import imputed_effects as imputed
 from estimators.synthetic import interactive_effects as interactive
-from references.completion_programs import (
-    factor_panel,
-    plain_generalised_synthetic,
-    plain_interactive,
-    plain_matrix_completion,
-)
-from references.small_panels import changed, unseen
+from references import completion_programs as slow
+from references.small_panels import bare, changed, unseen
 from references.staggered_panels import staggered_panel
 from sim import Panel, Roles, Streams
 
@@ -33,12 +28,14 @@ FAST = MatrixCompletion(errors=("jackknife:unit",), folds=2, penalties=8)
 
 @pytest.mark.parametrize(("staggered", "tolerance"), [(False, 1e-5), (True, 1e-3)])
 def test_it_is_the_slow_program(staggered: bool, tolerance: float) -> None:
-    panel = factor_panel(replications=3, units=13, periods=11, treated=3, last=3, staggered=staggered)
+    panel = slow.factor_panel(replications=3, units=13, periods=11, treated=3, last=3, staggered=staggered)
     streams = Streams(4).tile(0, 3)
     got = MatrixCompletion(folds=3, tolerance=tolerance)(panel, streams)
     folds = [generator.random((3, 11, 13)) < 0.8 for generator in streams.each("folds")]
     for row, kept in enumerate(folds):
-        effect, penalty = plain_matrix_completion(panel.variables["y"][row], panel.variables["did"][0], kept, tolerance)
+        effect, penalty = slow.plain_matrix_completion(
+            panel.variables["y"][row], panel.variables["did"][0], kept, tolerance
+        )
         assert got.estimate[row, 0] == pytest.approx(effect, abs=1e-9)
         assert got.statistics["penalty"][row] == pytest.approx(penalty, rel=1e-9)
 
@@ -68,7 +65,7 @@ def test_slopes_are_those_of_the_regression_on_untreated_cells() -> None:
 
 
 def test_covariates_are_taken_out() -> None:
-    panel = factor_panel(replications=2, covariate=0.8, units=16, periods=12, treated=4, last=3)
+    panel = slow.factor_panel(replications=2, covariate=0.8, units=16, periods=12, treated=4, last=3)
     did = panel.variables["did"][0]
     first = np.broadcast_to(np.where(did.any(axis=0), did.argmax(axis=0), 12), (2, 16))
     panels = imputed.UnitPanels(panel.variables["y"], panel.variables["x"][:, None], first)
@@ -86,8 +83,7 @@ def test_levels_do_not_choose_the_penalty_where_a_fold_holds_out_all_cells_of_a_
     first = np.where(np.arange(24) < 6, 2, np.where(np.arange(24) < 10, 4, 99))
     y = rng.standard_normal((8, 1)) @ rng.standard_normal((1, 24)) + rng.standard_normal((8, 24))
     did = (np.arange(8)[:, None] >= first) * 1.0
-    panel = Panel(tuple(f"{k:02d}" for k in range(24)), tuple(range(8)), {"y": y[None], "did": did[None]},
-                  Roles("y", "did", ()))  # fmt: skip
+    panel = bare({"y": y, "did": did})
     drawn = [generator.random((4, 8, 24)) < 0.8 for generator in Streams(0).tile(0, 1).each("folds")]
     assert any((kept & (did == 0)).sum(axis=1).min() == 0 for kept in drawn)
     plain, moved = (replace(FAST, folds=4)(panel.with_variables({"y": y[None] + level})) for level in (0.0, 1000.0))
@@ -101,7 +97,7 @@ BOTH = pytest.mark.parametrize("estimator", [replace(FAST, penalty=0.05), *(Inte
 
 @BOTH
 def test_units_that_are_treated_all_the_time_take_no_part(estimator: Estimator) -> None:
-    panel = factor_panel(units=16, periods=12, treated=4, last=3, covariate=0.5)
+    panel = slow.factor_panel(units=16, periods=12, treated=4, last=3, covariate=0.5)
     never = int(np.flatnonzero(~panel.variables["did"][0].any(axis=0))[0])
     whole = changed(panel, "did", np.s_[:, :, never], 1.0)
     without = of_units(whole, np.arange(16) != never)
@@ -109,7 +105,7 @@ def test_units_that_are_treated_all_the_time_take_no_part(estimator: Estimator) 
 
 
 def test_replications_stand_alone_bit_for_bit() -> None:
-    panel = factor_panel(replications=3, units=14, periods=11, treated=3, last=3, covariate=0.5)
+    panel = slow.factor_panel(replications=3, units=14, periods=11, treated=3, last=3, covariate=0.5)
     estimator = replace(FAST, errors=("placebo:unit", "bootstrap:unit", "jackknife:unit"), draws=20, reselect=True)
     whole = estimator(panel, Streams(1).tile(5, 8))
     for row in range(3):
@@ -121,7 +117,7 @@ def test_replications_stand_alone_bit_for_bit() -> None:
 
 def test_the_jackknife_holds_the_penalty_of_each_panel() -> None:
     """A loop that leaves out a unit and fits with the penalty that the whole panel chose."""
-    panel = factor_panel(replications=2, units=10, periods=9, treated=3, last=3)
+    panel = slow.factor_panel(replications=2, units=10, periods=9, treated=3, last=3)
     whole = FAST(panel)
     for row in range(2):
         held = MatrixCompletion(penalty=float(whole.statistics["penalty"][row]), penalties=8)
@@ -133,7 +129,7 @@ def test_the_jackknife_holds_the_penalty_of_each_panel() -> None:
 
 
 def test_samples_may_choose_their_own_penalty() -> None:
-    panel = factor_panel(replications=1, units=14, periods=11, treated=3, last=3)
+    panel = slow.factor_panel(replications=1, units=14, periods=11, treated=3, last=3)
     held = replace(FAST, errors=("placebo:unit",), draws=20)(panel)
     own = replace(FAST, errors=("placebo:unit",), draws=20, reselect=True)(panel)
     assert own.estimate == held.estimate
@@ -141,12 +137,12 @@ def test_samples_may_choose_their_own_penalty() -> None:
 
 
 def test_sweeps_that_do_not_end_are_said() -> None:
-    panel = factor_panel(units=14, periods=11, treated=3, last=3)
+    panel = slow.factor_panel(units=14, periods=11, treated=3, last=3)
     assert MatrixCompletion(penalty=1e-4, tolerance=1e-12, sweeps=2)(panel).status.tolist() == [Status.NOT_CONVERGED]
 
 
 def test_the_completed_panel_is_what_the_effect_is_measured_from() -> None:
-    panel = factor_panel(replications=2, units=16, periods=12, treated=4, last=3)
+    panel = slow.factor_panel(replications=2, units=16, periods=12, treated=4, last=3)
     completed = FAST.completed(panel)
     did = panel.variables["did"]
     gap = (did * (panel.variables["y"] - completed)).sum(axis=(1, 2)) / did.sum()
@@ -166,7 +162,7 @@ def test_settings_that_cannot_be(settings: dict[str, float], text: str) -> None:
 
 
 def test_panels_that_cannot_serve() -> None:
-    panel = factor_panel(units=10, periods=8, treated=3, last=3)
+    panel = slow.factor_panel(units=10, periods=8, treated=3, last=3)
     holed = unseen(panel, (0, 0))
     refuses("1 unit-periods are missing", lambda: FAST(holed))
     everybody = changed(panel, "did", np.s_[:, -1], 1.0)
@@ -188,7 +184,7 @@ def test_california(shared_data: Path) -> None:
 
 def test_covers_the_truth_where_factors_are_weak() -> None:
     """Bias and coverage of jackknife errors on 200 panels of two-way effects, within 4 Monte Carlo errors."""
-    panel = factor_panel(seed=8, replications=200, units=20, periods=10, treated=7, last=4, strength=0.0)
+    panel = slow.factor_panel(seed=8, replications=200, units=20, periods=10, treated=7, last=4, strength=0.0)
     found = FAST(panel)
     miss = found.estimate[:, 0] - 1.0
     assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(200)
@@ -202,22 +198,22 @@ def regressors(panel: Panel, row: int) -> list[np.ndarray]:
 
 @covered(covariate=[None, 0.8], staggered=[False, True], rank=[0, 1, 2])
 def test_imputation_is_the_slow_program(covariate: float | None, staggered: bool, rank: int) -> None:
-    panel = factor_panel(replications=2, covariate=covariate, staggered=staggered, units=18, periods=14, treated=5)
+    panel = slow.factor_panel(replications=2, covariate=covariate, staggered=staggered, units=18, periods=14, treated=5)
     got = InteractiveEffects(factors=rank)(panel)
     for row in range(2):
         y, did = panel.variables["y"][row], panel.variables["did"][0]
-        wanted = plain_generalised_synthetic(y, did, regressors(panel, row), rank)
+        wanted = slow.plain_generalised_synthetic(y, did, regressors(panel, row), rank)
         assert got.estimate[row, 0] == pytest.approx(wanted, abs=1e-7)
     np.testing.assert_array_equal(got.statistics["factors"], rank)
 
 
 @covered(rank=[0, 1, 2], covariate=[None, 0.8])
 def test_regression_is_the_slow_program(covariate: float | None, rank: int) -> None:
-    panel = factor_panel(replications=2, covariate=covariate, staggered=True, units=18, periods=14, treated=5)
+    panel = slow.factor_panel(replications=2, covariate=covariate, staggered=True, units=18, periods=14, treated=5)
     got = InteractiveEffects(form="regression", factors=rank)(panel)
     for row in range(2):
         x = [panel.variables["did"][0], *regressors(panel, row)]
-        b, _, _ = plain_interactive(panel.variables["y"][row], x, rank)
+        b, _, _ = slow.plain_interactive(panel.variables["y"][row], x, rank)
         assert got.estimate[row, 0] == pytest.approx(b[0], abs=1e-7)
 
 
@@ -248,22 +244,14 @@ def test_a_jackknife_without_enough_units_has_no_error() -> None:
     d = (np.arange(7)[:, None] >= first) * 1.0
     x = rng.normal(size=(7, 6))
     y = 0.5 * rng.normal(size=(7, 6)) + rng.normal(size=(7, 1)) @ rng.normal(size=(1, 6)) + d + x
-    panel = Panel(tuple("abcdef"), tuple(range(7)), {"y": y[None], "did": d[None], "x": x[None]},
-                  roles=Roles("y", "did", ("x",)))  # fmt: skip
+    panel = bare({"y": y, "did": d, "x": x}, Roles("y", "did", ("x",)))
     found = InteractiveEffects(factors=1, errors=("jackknife:unit",))(panel)
     assert np.isfinite(found.estimate[0, 0])
     assert np.isnan(found.se).all()
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_without_factors_it_is_two_way_did(form: interactive.FactorForm) -> None:
-    panel = factor_panel(replications=3)
-    got = InteractiveEffects(form=form, factors=0)(panel)
-    np.testing.assert_allclose(got.estimate, TwoWayDID()(panel).estimate, rtol=1e-9)
-
-
 def test_factors_without_noise_are_found_exactly() -> None:
-    panel = factor_panel(noise=0.0, effect=0.7, staggered=True, covariate=0.4)
+    panel = slow.factor_panel(noise=0.0, effect=0.7, staggered=True, covariate=0.4)
     for form in FORMS:
         found = InteractiveEffects(form=form, factors=2)(panel)
         assert found.estimate[0, 0] == pytest.approx(0.7, abs=1e-8)
@@ -284,7 +272,7 @@ def test_numbers_of_factors_in_the_worlds_of_bai_and_ng(units: int, periods: int
 
 def test_criteria_by_hand() -> None:
     """Scores of each number of factors from a decomposition of the demeaned panel, with a covariate taken out."""
-    panel = factor_panel(replications=3, covariate=0.5, units=26, periods=15, strength=0.6)
+    panel = slow.factor_panel(replications=3, covariate=0.5, units=26, periods=15, strength=0.6)
     y, x = panel.variables["y"], panel.variables["x"][0]
     variables = np.stack([y, np.broadcast_to(x, y.shape)], axis=1)
     moments = interactive.PeriodMoments.of(variables, np.ones((3, 26), dtype=bool))
@@ -294,7 +282,7 @@ def test_criteria_by_hand() -> None:
     for row in range(3):
         left = []
         for k in range(4):
-            b, _, common = plain_interactive(y[row], [x], k)
+            b, _, common = slow.plain_interactive(y[row], [x], k)
             rest = y[row] - b[0] * x
             rest = rest - rest.mean(axis=0) - rest.mean(axis=1, keepdims=True) + rest.mean()
             left.append(np.log(np.square(rest - common).mean()))
@@ -324,7 +312,7 @@ def test_factors_are_no_more_than_the_eigenvalues_above_their_mean() -> None:
 
 def test_numbers_of_factors_leave_room_for_loadings() -> None:
     """With three periods before adoption one factor of two is tried: a unit effect and a loading leave one."""
-    panel = factor_panel(units=40, periods=20, last=17, treated=6, noise=0.01, strength=4.0)
+    panel = slow.factor_panel(units=40, periods=20, last=17, treated=6, noise=0.01, strength=4.0)
     assert InteractiveEffects(most_factors=8)(panel).statistics["factors"][0] == 1
     assert InteractiveEffects(most_factors=8, form="regression")(panel).statistics["factors"][0] == 2
     assert InteractiveEffects(most_factors=1)(panel).statistics["factors"][0] == 1
@@ -343,7 +331,9 @@ def test_first_vectors_are_orthonormal_and_signed() -> None:
 
 def strong_factors(replications: int) -> Panel:
     """Two strong factors, adoption by loadings: two-way DID is biased."""
-    return factor_panel(seed=12, replications=replications, units=80, periods=20, treated=20, last=6, strength=12.0)
+    return slow.factor_panel(
+        seed=12, replications=replications, units=80, periods=20, treated=20, last=6, strength=12.0
+    )
 
 
 def test_it_is_unbiased_under_factors_where_two_way_did_is_not() -> None:
@@ -371,7 +361,7 @@ def test_its_errors_cover(form: interactive.FactorForm) -> None:
 
 def test_completed_outcomes_of_never_treated_units_are_their_fit() -> None:
     """What is left of them is orthogonal to the factors, and the effect is measured from what is completed."""
-    panel = factor_panel(replications=2)
+    panel = slow.factor_panel(replications=2)
     estimator = InteractiveEffects(factors=2)
     did = panel.variables["did"]
     rest = panel.variables["y"] - estimator.completed(panel)
@@ -379,12 +369,12 @@ def test_completed_outcomes_of_never_treated_units_are_their_fit() -> None:
     np.testing.assert_allclose(gap, estimator(panel).estimate[:, 0], rtol=1e-12)
     never = ~did[0].any(axis=0)
     for row in range(2):
-        _, factors, _ = plain_interactive(panel.variables["y"][row][:, never], [], 2)
+        _, factors, _ = slow.plain_interactive(panel.variables["y"][row][:, never], [], 2)
         np.testing.assert_allclose(factors.T @ rest[row][:, never], 0, atol=1e-8)
 
 
 def test_panels_that_interactive_effects_cannot_serve() -> None:
-    panel = factor_panel(units=10, periods=8, treated=3, last=6)
+    panel = slow.factor_panel(units=10, periods=8, treated=3, last=6)
     refuses("after too few periods for 2 factors; allowed: 3 or more periods",
             lambda: InteractiveEffects(factors=2)(panel))  # fmt: skip
     nearly = changed(panel, "did", np.s_[:, -1, :-1], 1.0)
@@ -397,7 +387,7 @@ def test_panels_that_interactive_effects_cannot_serve() -> None:
 
 
 def test_a_redrawn_calendar_with_too_few_periods_is_singular() -> None:
-    panel = factor_panel(replications=2, units=14, periods=10, treated=3, last=4)
+    panel = slow.factor_panel(replications=2, units=14, periods=10, treated=3, last=4)
     did = np.repeat(panel.variables["did"], 2, axis=0)
     did[1, 1:, int(did[1, -1].argmax())] = 1.0  # one unit adopts in the second period
     found = InteractiveEffects(factors=2)(panel.with_variables({"did": did}))

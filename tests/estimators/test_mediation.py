@@ -142,20 +142,6 @@ def test_sensitivity_errors_are_the_infinitesimal_jackknife(rho: float) -> None:
     np.testing.assert_allclose(effect[:, 0], expected, rtol=1e-11)
 
 
-def test_units_of_measurement_and_effects_do_not_matter() -> None:
-    panel = panel_of()
-    rng = np.random.default_rng(4)
-    effects = 9 * rng.standard_normal((1, 1, 24)) + 5 * rng.standard_normal((1, 6, 1))
-    m, y = panel.variables["m"], panel.variables["y"]
-    other = panel.with_variables({"m": 1e3 * m - effects, "y": 1e-4 * y + 2 * effects})
-    one, two = (Mediation(errors=ALL)(each, Streams(1)) for each in (panel, other))
-    scale = np.array([1e3, 1e-7, 1e-4, 1e-4, 1e-4, 1.0])
-    np.testing.assert_allclose(two.estimate, one.estimate * scale, rtol=1e-8)
-    np.testing.assert_allclose(two.se, one.se * scale, rtol=1e-7)
-    for name in ("rho_at_zero", "r2_product_at_zero", "r2_total_product_at_zero", "corr_ab"):
-        np.testing.assert_allclose(two.statistics[name], one.statistics[name], rtol=1e-8)
-
-
 def test_units_that_are_never_observed_count_for_nothing() -> None:
     panel = panel_of(24, 6)
     few, gone = of_units(panel, np.arange(24) < 20), unseen(panel, (slice(None), slice(20, None)))
@@ -191,7 +177,8 @@ def test_settings_that_cannot_serve_are_one_line(settings: dict[str, object], me
     refuses(message, lambda: Mediation(**settings)(panel_of()))
 
 
-def test_panels_that_cannot_serve_are_one_line() -> None:
+def test_panels_that_cannot_serve_are_one_line(instrumented: Panel) -> None:
+    refuses("has instruments", by_instruments().sensitivity, instrumented, np.zeros(1))
     panel = panel_of()
     none_named, untreated = (replace(panel, roles=replace(panel.roles, **roles))
                              for roles in ({"mediators": ()}, {"treatment": None}))  # fmt: skip
@@ -287,12 +274,9 @@ def test_draws_of_zero_count_on_both_sides() -> None:
     got = MediatedEffects.from_draws(np.stack([np.zeros((1, 199)), np.ones((1, 199)), np.ones((1, 199))], axis=2))
     assert got.pvalue[0, TERMS.index("nie")] == 1.0
     assert got.pvalue[0, TERMS.index("nde")] == 0.01
-
-
-def test_without_draws_there_is_no_interval() -> None:
     with np.errstate(invalid="ignore", divide="ignore"):
-        got = MediatedEffects.from_draws(np.full((2, 99, 3), np.nan))
-    assert np.isnan([got.se, got.lower, got.upper, got.pvalue]).all()
+        none = MediatedEffects.from_draws(np.full((2, 99, 3), np.nan))
+    assert np.isnan([none.se, none.lower, none.upper, none.pvalue]).all()
 
 
 def test_monte_carlo_draws_have_the_covariance_asked_for() -> None:
@@ -476,7 +460,3 @@ def test_careless_uses_are_one_line(settings: dict[str, Any], words: str) -> Non
         by_instruments(**settings)(instrumented)
     assert len(caught.value.problems) == 1
     assert words in caught.value.problems[0].what
-
-
-def test_sensitivity_to_confounding_is_of_least_squares_alone(instrumented: Panel) -> None:
-    refuses("has instruments", lambda: by_instruments().sensitivity(instrumented, np.zeros(1)))

@@ -19,8 +19,8 @@ from experiments.references import linearmodels as linearmodels_reference
 from experiments.references.reference import long_frame
 from references.iv_twin import INSTRUMENTS, DummyIV, made_panel
 from references.pyfixest_reference import feols
-from references.small_panels import uneven
-from sim import BadInput, Panel, Streams, Wanted
+from references.small_panels import bare, uneven
+from sim import BadInput, Panel, Roles, Streams, Wanted
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import InstrumentedDose
 from sim.world.parts.covariates import Normal
@@ -360,13 +360,8 @@ def test_a_panel_without_treatment_or_instruments_says_so() -> None:
     refuses("the panel has no treatment", lambda: PanelIV()(without))
     refuses("there is no instrument", lambda: PanelIV()(replace(panel, roles=replace(panel.roles, instruments=()))))
     assert PanelIV()(panel).terms == ("d", *CONTROLS)
-
-
-def test_too_few_observations_are_one_line() -> None:
-    panel = made_panel(6, 2)
-    refuses("12 observations for 12 parameters", lambda: iv()(panel))
-    few = made_panel(5, 2)  # two beside the controls: d, its residual
-    refuses("10 observations for 10 parameters", lambda: iv(instruments=("z1",))(few))
+    refuses("12 observations for 12 parameters", iv(), made_panel(6, 2))
+    refuses("10 observations for 10 parameters", iv(instruments=("z1",)), made_panel(5, 2))  # d and its residual
 
 
 def test_an_instrument_that_moves_nothing_is_singular() -> None:
@@ -403,8 +398,7 @@ def test_a_set_of_fewer_clusters_than_instruments_is_unknown_and_not_empty() -> 
     z, u = rng.standard_normal((3, 1, 6, 24)), rng.standard_normal((1, 6, 24))
     d = z.sum(axis=0) + u + rng.standard_normal((1, 6, 24))
     variables = {"y": d / 2 + u, "d": d, **dict(zip("abc", z, strict=True))}
-    panel = Panel(tuple(f"u{i}" for i in range(24)), tuple(range(6)), variables,
-                  attributes={"three": np.arange(24) % 3})  # fmt: skip
+    panel = bare(variables, Roles(), attributes={"three": np.arange(24) % 3})
     estimator = PanelIV("y", (), ("d",), tuple("abc"), ("iid", "anderson-rubin"), test="cluster:three")
     found = estimator(panel)
     assert np.isnan([found.statistics[f"ar_{name}"][0] for name in ("p", "shape", "lower", "upper")]).all()

@@ -6,16 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import closed_forms as closed
 import numpy as np
 import pandas as pd
 import pytest
-from closed_forms import (
-    Covariances,
-    did_variance,
-    exposure_of_random_adopters,
-    minimum_detectable_effect,
-    spillover_bias,
-)
 from published_panels import grunfeld
 from refusals import refuses
 
@@ -24,8 +18,9 @@ from experiments.references.reference import long_frame
 from experiments.run.runner import run
 from experiments.study import Study
 from references import pyfixest_reference
+from references.dense import Dense
 from references.regressions import EFFECTS, dummies_of, linearmodels_of, panel_ols
-from references.small_panels import small_panel
+from references.small_panels import adopting, small_panel
 from results.diagnosis.diagnose import diagnose
 from sim import BadInput, Panel, Roles, Streams, Wanted
 from sim.presets import Paper
@@ -52,25 +47,12 @@ def test_it_equals_a_regression_with_dummies(panel: Panel, effects: tuple[str, .
     panel = replace(panel, periods=(2001, 2002, 2003, 2005, 2006, 2008, 2009, 2014))  # trends are lines in years
     ours = panel_ols(effects=effects, cluster_k="all")(panel)
     frame = long_frame(panel, ("y", *NAMES))
-    x = np.hstack([frame[list(NAMES)].to_numpy(), dummies_of(frame, effects)])
-    y = frame["y"].to_numpy()
-    coefficients, _, rank, _ = np.linalg.lstsq(x, y)
-    e = y - x @ coefficients
-    free, n = len(y) - rank, len(y)
-    bread = np.linalg.pinv(x.T @ x, hermitian=True)[:3]
-    scores = x * e[:, None]
-    by_unit = np.zeros((40, x.shape[1]))
-    np.add.at(by_unit, frame["unit"].to_numpy(), scores)
-    meats = {
-        "iid": x.T @ x * (e @ e) / free,
-        "hc1": scores.T @ scores * n / free,
-        "cluster:unit": by_unit.T @ by_unit * 40 / 39 * (n - 1) / free,
-    }
+    slow, y = Dense(frame["y"], frame[list(NAMES)], dummies_of(frame, effects)), frame["y"].to_numpy()
+    coefficients, e, n, free = slow.slopes, slow.e, len(y), len(y) - slow.rank
     np.testing.assert_allclose(ours.estimate[0, :3], coefficients[:3], rtol=1e-9)
     assert ours.dof[0, 0, 0] == free
-    for row, meat in enumerate(meats.values()):
-        se = np.sqrt(np.diag(bread @ meat @ bread.T))
-        np.testing.assert_allclose(ours.se[0, row, :3], se, rtol=1e-8, err_msg=ours.errors[row])
+    for row, error in enumerate(ours.errors):
+        np.testing.assert_allclose(ours.se[0, row, :3], slow.errors(error, frame["unit"])[:3], rtol=1e-8, err_msg=error)
     r2 = 1 - e @ e / np.square(y - y.mean()).sum()
     assert ours.statistics["r2"][0] == pytest.approx(r2, abs=1e-12)
     assert ours.statistics["r2_adjusted"][0] == pytest.approx(1 - (1 - r2) * (n - 1) / free, abs=1e-12)
@@ -192,18 +174,13 @@ def test_did_equals_pyfixest(compared: Panel, cluster_k: str) -> None:
 
 def test_effects_of_disconnected_groups_are_counted_once_each() -> None:
     """Two sets of units seen in different years have a free level each, so one dummy fewer than usual is free."""
-    whole = small_panel(12, 8, seed=4)
-    seen = np.zeros((1, 8, 12), dtype=bool)
-    seen[0, :4, :6] = seen[0, 4:, 6:] = True
-    did = np.zeros((1, 8, 12))
-    did[0, 2:, :3] = did[0, 6:, 6:9] = 1.0
-    compared = Panel(whole.units, whole.periods, {**whole.variables, "did": did}, whole.roles, observed=seen)
+    seen = np.kron(np.eye(2), np.ones((4, 6))).astype(bool)[None]
+    whole = adopting(small_panel(12, 8, seed=4), (2, slice(3)), (6, slice(6, 9)))
+    compared = replace(whole, observed=seen, weights={})
     ours, frame = TwoWayDID(errors=("iid",))(compared), long_frame(compared, ("y", *NAMES))
-    x = np.hstack([frame[list(NAMES)].to_numpy(), dummies_of(frame, EFFECTS["two-way"])])
-    slopes, _, rank, _ = np.linalg.lstsq(x, frame["y"])
-    sigma2 = np.square(frame["y"] - x @ slopes).sum() / (48 - rank)
-    np.testing.assert_allclose(ours.estimate[0], slopes[:3], rtol=1e-10)
-    np.testing.assert_allclose(ours.se[0, 0] ** 2, sigma2 * np.diag(np.linalg.pinv(x.T @ x))[:3], rtol=2e-10)
+    slow = Dense(frame["y"], frame[list(NAMES)], dummies_of(frame, EFFECTS["two-way"]))
+    np.testing.assert_allclose(ours.estimate[0], slow.slopes[:3], rtol=1e-10)
+    np.testing.assert_allclose(ours.se[0, 0] ** 2, slow.errors("iid")[:3] ** 2, rtol=2e-10)
     assert ours.dof[0, 0, 0] == 48 - 3 - (12 + 8 - 2)
 
 
@@ -250,7 +227,7 @@ def test_the_variance_is_exact_for_any_covariance_matrix() -> None:
     root = np.random.default_rng(3).standard_normal((9, 9))
     matrix = root @ root.T
     weights = np.concatenate([np.full(6, -1 / 6), np.full(3, 1 / 3)])
-    found = did_variance(3, 4, 6, 3, Covariances.of(matrix, 6))
+    found = closed.did_variance(3, 4, 6, 3, closed.Covariances.of(matrix, 6))
     assert found == pytest.approx(weights @ matrix @ weights * (1 / 3 + 1 / 4), rel=1e-12)
 
 
@@ -259,7 +236,9 @@ def test_standard_errors_are_those_of_burlig_preonas_and_woerman(serial: float) 
     """Equation 2 with serial correlation, McKenzie's formula without; iid errors are right in the second case alone."""
     errors = Process(sd=1.3, serial=serial)
     found = measures(did_study(0.0, errors, (TwoWayDID(errors=("iid", "cluster:unit")),)))
-    variance = did_variance(TREATED, UNITS - TREATED, PRE, POST, Covariances.autoregressive(1.69, serial, PRE, POST))
+    variance = closed.did_variance(
+        TREATED, UNITS - TREATED, PRE, POST, closed.Covariances.autoregressive(1.69, serial, PRE, POST)
+    )
     value, mcse = found["did", "empirical_se", ""]
     assert abs(value - np.sqrt(variance)) < 4 * mcse
     n, k, controls = UNITS * (PRE + POST), PRE + POST + 1, UNITS - TREATED
@@ -276,8 +255,10 @@ def test_standard_errors_are_those_of_burlig_preonas_and_woerman(serial: float) 
 
 @pytest.mark.parametrize(("serial", "power"), [(0.0, 0.5), (0.6, 0.8)])
 def test_an_effect_of_the_size_of_the_mde_is_found_that_often(serial: float, power: float) -> None:
-    variance = did_variance(TREATED, UNITS - TREATED, PRE, POST, Covariances.autoregressive(1.0, serial, PRE, POST))
-    effect = minimum_detectable_effect(variance, power=power, dof=UNITS - 1)
+    variance = closed.did_variance(
+        TREATED, UNITS - TREATED, PRE, POST, closed.Covariances.autoregressive(1.0, serial, PRE, POST)
+    )
+    effect = closed.minimum_detectable_effect(variance, power=power, dof=UNITS - 1)
     found = measures(did_study(effect, Process(serial=serial), (TwoWayDID(errors=("cluster:unit",)),)))
     value, mcse = found["did", "rejection", "cluster:unit"]
     assert abs(value - power) < 4 * mcse
@@ -292,8 +273,8 @@ def test_bias_under_spillovers_is_that_of_butts(on: Any) -> None:
     """Proposition 2.1, with the total and with the own effect as the estimand."""
     size = 3.0  # of a neighbourhood that is treated as a whole
     study = did_study(0.5, Process(), (held_to("att"), held_to("att_own")), spillover=Neighbours(w_effect=size, on=on))
-    treated, controls = exposure_of_random_adopters(UNITS, TREATED)
-    bias = spillover_bias(size * treated * (on != "controls"), size * controls * (on != "treated"))
+    treated, controls = closed.exposure_of_random_adopters(UNITS, TREATED)
+    bias = closed.spillover_bias(size * treated * (on != "controls"), size * controls * (on != "treated"))
     found = measures(study)
     for target, wanted in (("att", bias.total), ("att_own", bias.own)):
         value, mcse = found[target, "bias", ""]

@@ -25,7 +25,8 @@ from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.dummy_regression import SunAbraham
 from experiments.run.runner import run
 from experiments.study import Study
-from references.small_panels import CONTROLS, Kind, changed, small_panel
+from references.dense import Dense
+from references.small_panels import CONTROLS, Kind, adopting, changed, small_panel
 from results.diagnosis.diagnose import diagnose
 from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
 from sim.presets import Paper
@@ -38,25 +39,16 @@ DID = TwoWayDID(errors=("cluster:unit",))
 def eight_units(seed: int = 1, replications: int = 1, controls: tuple[str, ...] = CONTROLS) -> Panel:
     """8 units x 5 periods, three treated at two dates: 168 distinct assignments."""
     base = small_panel(8, 5, seed=seed, replications=replications, model="none")
-    did = np.zeros((1, 5, 8))
-    did[0, 2:, :2] = 1.0
-    did[0, 3:, 5] = 1.0
-    roles = Roles("y", "did", controls)
-    return replace(base, roles=roles).with_variables({"did": did})
+    return adopting(replace(base, roles=Roles("y", "did", controls)), (2, slice(2)), (3, 5))
 
 
 def dummies(panel: Panel, y: Floats, did: Floats) -> tuple[float, float]:
     """Coefficient of D and its clustered standard error without factor, by least squares with all dummies."""
     t, n = did.shape
-    columns = [did.ravel(), *(panel.variables[name][0].ravel() for name in panel.roles.controls)]
-    columns += [np.tile(np.eye(n)[i], t) for i in range(n)]
-    columns += [np.repeat(np.eye(t)[s], n) for s in range(1, t)]
-    x = np.column_stack(columns)
-    beta = np.linalg.lstsq(x, y.ravel(), rcond=None)[0]
-    bread = np.linalg.pinv(x.T @ x)
-    e = y.ravel() - x @ beta
-    scores = np.stack([(x * e[:, None])[np.arange(t * n) % n == i].sum(axis=0) for i in range(n)])
-    return float(beta[0]), float(np.sqrt((bread @ scores.T @ scores @ bread)[0, 0]))
+    controls = [panel.variables[name][0].ravel() for name in panel.roles.controls]
+    fit = Dense(y.ravel(), did.ravel(), *controls, np.tile(np.eye(n), (t, 1)), np.repeat(np.eye(t)[:, 1:], n, axis=0))
+    parts = fit.parts(np.arange(t * n) % n)[:, 0]
+    return float(fit.slopes[0]), float(np.sqrt(parts @ parts))
 
 
 def assignments(panel: Panel) -> list[Floats]:
@@ -64,10 +56,7 @@ def assignments(panel: Panel) -> list[Floats]:
     found = []
     for pair in itertools.combinations(range(8), 2):
         for single in set(range(8)) - set(pair):
-            did = np.zeros((5, 8))
-            did[2:, list(pair)] = 1.0
-            did[3:, single] = 1.0
-            found.append(did)
+            found.append(adopting(panel, (2, list(pair)), (3, single)).variables["did"][0])
     real = panel.variables["did"][0]
     return [real, *(did for did in found if (did != real).any())]
 
@@ -109,11 +98,8 @@ def test_scipy_gives_the_same_p_for_two_periods() -> None:
     rng = np.random.default_rng(4)
     for _ in range(5):
         base = small_panel(9, 2, seed=int(rng.integers(1000)), model="none")
-        did = np.zeros((1, 2, 9))
-        did[0, 1, [0, 3, 4, 7]] = 1.0
-        panel = replace(base, roles=Roles("y", "did")).with_variables({"did": did})
-        change = np.diff(panel.variables["y"][0], axis=0)[0]
-        treated = did[0, 1] > 0
+        panel = adopting(replace(base, roles=Roles("y", "did")), (1, [0, 3, 4, 7]))
+        change, treated = np.diff(panel.variables["y"][0], axis=0)[0], panel.variables["did"][0, 1] > 0
         other = permutation_test(
             (change[treated], change[~treated]), lambda a, b, axis: np.abs(a.mean(axis=axis) - b.mean(axis=axis)),
             vectorized=True, n_resamples=np.inf, alternative="greater",
@@ -158,27 +144,18 @@ def test_any_term_of_any_estimator() -> None:
     assert relabelled.layout(panel.schema).terms == ("w_did", "w_inv", "w_road", "rho")
 
 
-UNTESTED = {
-    "control under space": ("space", "did", "inv"),
-    "rho under space": ("space", "sdm", "rho"),
-    "lag of a control under mixed": ("mixed", "sdm", "w_inv"),
-    "variance under mixed": ("mixed", "sdm", "sigma2"),
-    "treatment under relabel": ("relabel", "sdm", "did"),
-    "total effect under relabel": ("relabel", "sdm", "total:did"),
-    "treatment under mediator": ("mediator:inv", "did", "did"),
-    "constant": ("space", "pooled", "constant"),
-}
-
-
-@pytest.mark.parametrize("case", UNTESTED)
-def test_terms_that_the_scheme_does_not_test_are_refused(case: str) -> None:
-    scheme, kind, term = UNTESTED[case]
-    settings: dict[str, tuple[tuple[str, Any], ...]] = {
-        "sdm": (("model", "sdm"), ("transform", "direct")), "pooled": (("effects", ()), ("constant", True))
+@pytest.mark.parametrize(("scheme", "kind", "term"), [
+    ("space", "did", "inv"), ("space", "sdm", "rho"), ("mixed", "sdm", "w_inv"), ("mixed", "sdm", "sigma2"),
+    ("relabel", "sdm", "did"), ("relabel", "sdm", "total:did"), ("mediator:inv", "did", "did"),
+    ("space", "pooled", "constant"),
+])  # fmt: skip
+def test_terms_that_the_scheme_does_not_test_are_refused(scheme: str, kind: str, term: str) -> None:
+    settings: dict[str, tuple[str, tuple[tuple[str, Any], ...]]] = {
+        "did": ("did", ()), "sdm": ("spatial", (("model", "sdm"), ("transform", "direct"))),
+        "pooled": ("did", (("effects", ()), ("constant", True))),
     }  # fmt: skip
-    kinds = {"sdm": "spatial", "pooled": "did"}
-    test = PermutationTest(kinds.get(kind, kind), settings.get(kind, ()), scheme, terms=(term,))
-    refuses(f"does not test {term}; allowed: ", lambda: test.layout(small_panel(10, 4).schema))
+    test = PermutationTest(*settings[kind], scheme, terms=(term,))
+    refuses(f"does not test {term}; allowed: ", test.layout, small_panel(10, 4).schema)
 
 
 def test_terms_that_a_scheme_tests() -> None:
@@ -239,21 +216,14 @@ def test_a_failed_real_fit_is_no_test() -> None:
     assert np.isfinite(got.pvalue[[0, 2], 0, 0]).all()
 
 
-BAD = {
-    "draws": ({"draws": 98}, "99 or more"),
-    "scheme": ({"scheme": "spaces"}, "did you mean 'space'"),
-    "term": ({"terms": ("dit",)}, "did you mean 'did'"),
-    "nothing": ({"scheme": "relabel"}, "nothing that relabel assigns"),
-    "weights": ({"scheme": "blocks:queen"}, "no weights 'queen' in the panel"),
-    "attribute": ({"scheme": "strata:queen"}, "no attribute 'queen' in the panel"),
-    "estimator": ({"estimator": "did2"}, "unknown kind"),
-    "setting": ({"settings": (("error", ("iid",)),)}, "did you mean 'errors'"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_settings_are_bad_input(case: str) -> None:
-    settings, message = BAD[case]
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"draws": 98}, "99 or more"), ({"scheme": "spaces"}, "did you mean 'space'"),
+    ({"terms": ("dit",)}, "did you mean 'did'"), ({"scheme": "relabel"}, "nothing that relabel assigns"),
+    ({"scheme": "blocks:queen"}, "no weights 'queen' in the panel"),
+    ({"scheme": "strata:queen"}, "no attribute 'queen' in the panel"), ({"estimator": "did2"}, "unknown kind"),
+    ({"settings": (("error", ("iid",)),)}, "did you mean 'errors'"),
+])  # fmt: skip
+def test_bad_settings_are_bad_input(settings: dict[str, Any], message: str) -> None:
     refuses(message, lambda: PermutationTest(**settings)(small_panel(10, 4)))
 
 
@@ -288,13 +258,6 @@ def test_numbers_are_those_of_the_estimator(panel: Panel) -> None:
         np.testing.assert_array_equal(some.se[:, :, k], whole.se[:, :, whole.terms.index(term)])
 
 
-def test_the_estimator_itself_is_inside_under_its_own_name() -> None:
-    some = SomeTerms.of(replace(UNIVERSAL, label="mine"), ("overall",))
-    assert some.inner == replace(UNIVERSAL, label="mine")
-    assert some.name == "mine"
-    assert outside(*inside(UNIVERSAL), "a test") == UNIVERSAL
-
-
 def test_a_study_runs_and_comes_back_from_its_settings() -> None:
     some = SomeTerms.of(UNIVERSAL, ("event(2)",))
     study = Study("terms", Paper(), (some,), replications=64, block=64, seed=2)
@@ -314,6 +277,9 @@ def test_a_term_without_an_estimate_is_no_success(panel: Panel) -> None:
 
 
 def test_targets_and_variables_are_the_estimators(panel: Panel) -> None:
+    mine = replace(UNIVERSAL, label="mine")
+    some = SomeTerms.of(mine, ("overall",))
+    assert (some.inner, some.name, outside(*inside(UNIVERSAL), "a test")) == (mine, "mine", UNIVERSAL)
     some = SomeTerms.of(SunAbraham(), ("event(-2)", "event(3)"))
     assert some.layout(panel.schema).targets == {"event(3)": "event(3)"}
     assert some.variables(panel.schema) == SunAbraham().variables(panel.schema)
@@ -347,6 +313,12 @@ def sdm_kernel(panel: Panel, weights: str | None = None, transform: Transform = 
     kernel = sdm.treatment_kernel(panel, ("did",), errors=True)
     assert kernel is not None
     return kernel
+
+
+def assert_same_rows(found: TreatmentFits, wanted: TreatmentFits, rows: Any, draws: Any = slice(None)) -> None:
+    """Bit for bit."""
+    for name in ("estimate", "se"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name)[rows, draws])
 
 
 def did_placebo(panel: Panel, given: NDArray[Any], **settings: Any) -> TreatmentFits:
@@ -433,12 +405,8 @@ def test_bits_do_not_depend_on_the_batch() -> None:
     for fit in (did_placebo, sdm_placebo):
         whole = fit(panel, first)
         for start, stop in ((0, 1), (1, 3), (3, 70), (70, 333), (333, 600)):
-            part = fit(panel, first[start:stop])
-            np.testing.assert_array_equal(part.estimate, whole.estimate[:, start:stop])
-            np.testing.assert_array_equal(part.se, whole.se[:, start:stop])
-        alone = fit(panel.replication(2), first)
-        np.testing.assert_array_equal(alone.estimate[0], whole.estimate[2])
-        np.testing.assert_array_equal(alone.se[0], whole.se[2])
+            assert_same_rows(fit(panel, first[start:stop]), whole, slice(None), slice(start, stop))
+        assert_same_rows(fit(panel.replication(2), first), whole, [2])
 
 
 def test_draws_without_an_answer_are_nan_and_leave_the_others_alone() -> None:
@@ -526,8 +494,7 @@ def test_bad_input_is_one_clear_line() -> None:
         (np.where(paths(first) > 0, np.nan, 0.0), "finite numbers"),
     ):
         for fit in (did_placebo, sdm_placebo):
-            with pytest.raises(BadInput, match=words):
-                fit(panel, given)
+            refuses(words, fit, panel, given)
     for error in ("hc1", "iid", "cluster:period"):
         assert TwoWayDID(errors=(error,)).treatment_kernel(panel, ("did",), errors=True) is None
     refuses("no variable 'rain'", lambda: did_placebo(panel, first, controls=("rain",)))
@@ -557,19 +524,18 @@ def test_placebo_tests_have_their_size_under_the_sharp_null() -> None:
         assert abs(pvalue.mean() - 0.5) < 3.5 * np.sqrt(1 / 12 / outcomes) + 0.5 / count
 
 
-SCHEMES = ["space", "strata:province", "blocks", "blocks:knn:3", "mixed", "mixed:restricted"]
+def assert_kernel_is_every_fit(panel: Panel, **settings: Any) -> None:
+    """The p values, and of raw statistics the intervals, of the quick way and of a fit of every draw."""
+    fast, slow = (PermutationTest.of(DID, draws=99, fit_every_draw=how, **settings)(panel) for how in (False, True))
+    for name in ("pvalue", "lower", "upper") if settings["statistic"] == "raw" else ("pvalue",):
+        np.testing.assert_allclose(getattr(fast, name)[:, 0, 0], getattr(slow, name)[:, 0, 0], rtol=1e-9, err_msg=name)
 
 
-@covered(statistic=["raw", "studentised"], scheme=SCHEMES)
+@covered(statistic=["raw", "studentised"],
+         scheme=["space", "strata:province", "blocks", "blocks:knn:3", "mixed", "mixed:restricted"])  # fmt: skip
 def test_the_kernel_agrees_with_fitting_every_draw(scheme: str, statistic: Any) -> None:
     panel = small_panel(30, 6, seed=2, replications=3, model="none", sigma=3.0)
-    settings: dict[str, Any] = {"scheme": scheme, "draws": 99, "statistic": statistic}
-    fast = PermutationTest.of(DID, **settings)(panel)
-    slow = PermutationTest.of(DID, fit_every_draw=True, **settings)(panel)
-    names = ("pvalue", "lower", "upper") if statistic == "raw" else ("pvalue",)
-    for name in names:
-        one, other = getattr(fast, name)[:, 0, 0], getattr(slow, name)[:, 0, 0]
-        np.testing.assert_allclose(one, other, rtol=1e-9, err_msg=name)
+    assert_kernel_is_every_fit(panel, scheme=scheme, statistic=statistic)
 
 
 @covered(statistic=["raw", "studentised"], kind=["switching", "dose"])
@@ -577,11 +543,7 @@ def test_the_kernel_takes_any_treatment(kind: str, statistic: Any) -> None:
     rng = np.random.default_rng(3)
     base = small_panel(24, 6, seed=2, replications=2, model="none", sigma=3.0)
     did = rng.standard_normal((1, 6, 24)) if kind == "dose" else (rng.random((1, 6, 24)) < 0.3).astype(float)
-    panel = base.with_variables({"did": did})
-    fast = PermutationTest.of(DID, draws=99, statistic=statistic)(panel)
-    slow = PermutationTest.of(DID, draws=99, statistic=statistic, fit_every_draw=True)(panel)
-    for name in ("pvalue", "lower", "upper") if statistic == "raw" else ("pvalue",):
-        np.testing.assert_allclose(getattr(fast, name)[:, 0, 0], getattr(slow, name)[:, 0, 0], rtol=1e-9, err_msg=name)
+    assert_kernel_is_every_fit(base.with_variables({"did": did}), statistic=statistic)
 
 
 @pytest.mark.parametrize("statistic", ["raw", "studentised"])

@@ -16,7 +16,7 @@ from estimators.linear.random_effects import ErrorComponents, RandomEffects
 from experiments.references.reference import long_frame
 from references.pyfixest_reference import feols
 from references.regressions import panel_ols
-from references.small_panels import small_panel, unseen
+from references.small_panels import adopting, bare, small_panel, unseen
 from sim import Panel, Streams, Wanted
 
 
@@ -36,16 +36,8 @@ def few(units: int = 2, *, periods: int = 10, replications: int = 1, redrawn: bo
     whole = small_panel(12, periods, seed=3, replications=replications, redrawn=redrawn)
     kept = [0, 11, 5][:units]
     variables = {name: values[:, :, kept].copy() for name, values in whole.variables.items()}
-    did = np.zeros((1, periods, units))
-    did[:, periods // 2 :, 0] = 1.0
-    variables["did"] = did
-    return Panel(
-        tuple(whole.units[i] for i in kept),
-        whole.periods,
-        variables,
-        whole.roles,
-        attributes={"half": np.arange(units)},
-    )
+    panel = bare(variables, whole.roles, attributes={"half": np.arange(units)})
+    return adopting(panel, (periods // 2, 0))
 
 
 def with_a_loner(panel: Panel) -> Panel:

@@ -13,31 +13,25 @@ from numpy.typing import NDArray
 from published_panels import california_packs
 from refusals import refuses
 
-from estimators import (
-    DemeanedSyntheticControl,
-    EquallyWeightedDID,
-    PermutationTest,
-    Status,
-    SyntheticControl,
-    SyntheticDID,
-)
+import estimators as est
 from estimators.core.tile import dates_of
 from estimators.synthetic import simplex
 from estimators.synthetic.left_out import fit_samples
 from estimators.synthetic.simplex import simplex_least_squares
 from estimators.synthetic.synthetic_did import SyntheticEstimator
 from references import synthetic_twin as twin
+from references.small_panels import adopting, bare
 from references.synthetic_twin import simplex_by_nnls
-from sim import Panel, Roles, Streams
+from sim import Panel, Streams
 
 Floats = NDArray[np.float64]
 ESTIMATORS: dict[str, SyntheticEstimator] = {
-    "equally-weighted-did": EquallyWeightedDID(),
-    "synthetic-control": SyntheticControl(),
-    "synthetic-did": SyntheticDID(),
-    "demeaned-synthetic-control": DemeanedSyntheticControl(),
-    "synthetic-control-reg": SyntheticControl(regularised=True),
-    "demeaned-synthetic-control-reg": DemeanedSyntheticControl(regularised=True),
+    "equally-weighted-did": est.EquallyWeightedDID(),
+    "synthetic-control": est.SyntheticControl(),
+    "synthetic-did": est.SyntheticDID(),
+    "demeaned-synthetic-control": est.DemeanedSyntheticControl(),
+    "synthetic-control-reg": est.SyntheticControl(regularised=True),
+    "demeaned-synthetic-control-reg": est.DemeanedSyntheticControl(regularised=True),
 }
 DATES = {"one date": {14: 7, 15: 7, 16: 7}, "three dates": {13: 5, 14: 7, 15: 7, 16: 9}}
 
@@ -47,11 +41,7 @@ def made(dates: dict[int, int], replications: int = 3, *, units: int = 17, perio
     rng = np.random.default_rng(seed)
     loadings, paths = rng.standard_normal((units, 2)), np.cumsum(rng.standard_normal((periods, 2)), axis=0)
     y = 5 + paths @ loadings.T + rng.standard_normal(units) + 0.7 * rng.standard_normal((replications, periods, units))
-    did = np.zeros((1, periods, units))
-    for unit, date in dates.items():
-        did[0, date:, unit] = 1.0
-    names = tuple(f"u{i:02d}" for i in range(units))
-    return Panel(names, tuple(range(2001, 2001 + periods)), {"y": y, "did": did}, Roles("y", "did"))
+    return adopting(bare({"y": y, "did": 0 * y[:1]}), *((date, unit) for unit, date in dates.items()))
 
 
 def units_first(panel: Panel, row: int) -> tuple[Floats, NDArray[np.intp]]:
@@ -63,7 +53,7 @@ def units_first(panel: Panel, row: int) -> tuple[Floats, NDArray[np.intp]]:
 def test_estimates_and_jackknife_are_those_of_the_slow_program(kind: str, dates: str) -> None:
     panel = made(DATES[dates])
     found = ESTIMATORS[kind](panel)
-    assert (found.status == Status.OK).all()
+    assert (found.status == est.Status.OK).all()
     for row in range(3):
         y, first = units_first(panel, row)
         assert found.estimate[row, 0] == pytest.approx(twin.staggered(y, first, twin.KINDS[kind]), abs=2e-6)
@@ -77,7 +67,7 @@ def test_few_controls_and_many_periods(controls: int, treated: int, before: int,
     shortest: in the whole, and without each unit."""
     dates = dict.fromkeys(range(controls, controls + treated), before)
     panel = made(dates, 1, units=controls + treated, periods=before + 4, seed=seed)
-    found, (y, first) = SyntheticDID()(panel), units_first(panel, 0)
+    found, (y, first) = est.SyntheticDID()(panel), units_first(panel, 0)
     assert found.estimate[0, 0] == pytest.approx(twin.staggered(y, first, twin.KINDS["synthetic-did"]), abs=2e-6)
     assert found.se[0, 0, 0] == pytest.approx(twin.jackknife_error(y, first, twin.KINDS["synthetic-did"]), rel=1e-5)
 
@@ -135,17 +125,9 @@ def test_california_has_the_published_placebo_errors(california: Panel, kind: st
     """Within three Monte Carlo errors of 200 published placebos, each one of 38 states: the exact standard deviation
     over states, and the error of one that is estimated from 200 draws, sd sqrt((kurtosis - 1)/(4 B))."""
     estimator, taus = ESTIMATORS[kind], []
-    law = california.variables["did"]
-    for state in range(39):
-        if law[0, -1, state]:
-            continue
-        moved = np.zeros_like(law)
-        moved[0, 19:, state] = 1.0
-        others = [i for i in range(39) if not law[0, -1, i]]
-        alone = Panel(tuple(california.units[i] for i in others), california.periods,
-                      {"y": california.variables["y"][:, :, others], "did": moved[:, :, others]},
-                      california.roles)  # fmt: skip
-        taus.append(estimator(alone).estimate[0, 0])
+    others = of_units(california, california.variables["did"][0, -1] == 0)
+    for state in range(38):
+        taus.append(estimator(adopting(others, (19, state))).estimate[0, 0])
     around = np.array(taus) - np.mean(taus)
     sd = np.sqrt(np.square(around).mean())
     error = sd * np.sqrt((np.mean(around**4) / sd**4 - 1) / (4 * 200))
@@ -165,7 +147,7 @@ def test_weights_and_paths_are_those_of_the_slow_program() -> None:
         np.testing.assert_array_equal(path.periods[7:], 0.0)
         np.testing.assert_allclose(path.observed, y[16])
         np.testing.assert_allclose(path.synthetic, path.units[:16] @ y[:16])
-        assert (path.adopted, path.treated, path.treated_cells) == (2008, ("u16",), 5)
+        assert (path.adopted, path.treated, path.treated_cells) == (2008, ("unit 016",), 5)
         assert path.gap[7:].mean() - path.shift == pytest.approx(path.estimate)
         assert path.estimate == pytest.approx(tau, abs=1e-5)
         assert path.estimate == pytest.approx(estimator(panel).estimate[0, 0], rel=1e-12)
@@ -282,7 +264,7 @@ def test_covariates_are_taken_out_with_slopes_of_untreated_cells() -> None:
             less = panel.with_variables({"y": (y - slope * x[0])[None]})
             assert got.estimate[row, 0] == pytest.approx(ESTIMATORS[kind](less).estimate[0, 0], rel=1e-7)
     redrawn = controlled.with_variables({"x": np.repeat(x, 3, axis=0), "did": np.repeat(did[None], 3, axis=0)})
-    np.testing.assert_allclose(SyntheticDID()(redrawn).estimate, SyntheticDID()(controlled).estimate, rtol=1e-9)
+    np.testing.assert_allclose(est.SyntheticDID()(redrawn).estimate, est.SyntheticDID()(controlled).estimate, rtol=1e-9)
 
 
 def test_samples_keep_the_penalties_of_the_panel() -> None:
@@ -297,14 +279,14 @@ def test_samples_keep_the_penalties_of_the_panel() -> None:
         orders = np.argsort(generator.random((20, len(never))), axis=1)
         dated = np.r_[own, np.full(len(never) - len(own), periods)]
         taus = [twin.staggered(y[never[order]], dated, kind, zetas) for order in orders]
-        found = SyntheticDID(errors=("placebo:unit",), draws=20)(panel, streams).se[0, 0, 0]
+        found = est.SyntheticDID(errors=("placebo:unit",), draws=20)(panel, streams).se[0, 0, 0]
         assert found == pytest.approx(np.std(taus), rel=1e-5)
 
 
 @pytest.mark.parametrize("error", ["jackknife:unit", "bootstrap:unit", "placebo:unit"])
 def test_a_replication_has_its_own_draws_whatever_its_block(error: str) -> None:
     panel = made(DATES["three dates"], 70)
-    estimator = SyntheticDID(errors=(error,), draws=20)
+    estimator = est.SyntheticDID(errors=(error,), draws=20)
     whole = estimator(panel, Streams(3, "cell", 0, 70))
     for row in (0, 66):
         alone = estimator(panel.replication(row), Streams(3, "cell").tile(row, row + 1))
@@ -315,11 +297,11 @@ def test_a_replication_has_its_own_draws_whatever_its_block(error: str) -> None:
 
 def test_one_treated_unit_has_no_jackknife_and_few_controls_no_placebo() -> None:
     errors = ("jackknife:unit", "bootstrap:unit", "placebo:unit")
-    one = SyntheticDID(errors=errors, draws=20)(made({16: 7}, 1), Streams(1))
+    one = est.SyntheticDID(errors=errors, draws=20)(made({16: 7}, 1), Streams(1))
     assert np.isnan(one.se[0, 0, 0])
     assert one.se[0, 2, 0] > 0
-    assert one.status[0] == Status.OK
-    many = SyntheticDID(errors=errors, draws=20)(made(dict.fromkeys(range(8, 17), 7), 1), Streams(1))
+    assert one.status[0] == est.Status.OK
+    many = est.SyntheticDID(errors=errors, draws=20)(made(dict.fromkeys(range(8, 17), 7), 1), Streams(1))
     assert np.isnan(many.se[0, 2, 0])
     assert (many.se[0, :2, 0] > 0).all()
 
@@ -327,12 +309,8 @@ def test_one_treated_unit_has_no_jackknife_and_few_controls_no_placebo() -> None
 def test_permutation_tests_take_it() -> None:
     """The exact p value of one treated unit among seventeen: its place among the placebos of all."""
     panel = made({16: 7}, 1)
-    found = PermutationTest.of(SyntheticControl(), scheme="space", draws=99)(panel, Streams(1))
-    taus = []
-    for unit in range(17):
-        did = np.zeros_like(panel.variables["did"])
-        did[0, 7:, unit] = 1.0
-        taus.append(SyntheticControl()(panel.with_variables({"did": did})).estimate[0, 0])
+    found = est.PermutationTest.of(est.SyntheticControl(), scheme="space", draws=99)(panel, Streams(1))
+    taus = [est.SyntheticControl()(adopting(panel, (7, unit))).estimate[0, 0] for unit in range(17)]
     assert found.statistics["exact"][0] == 1
     assert found.pvalue[0, 0, 0] == pytest.approx(np.mean(np.abs(taus) >= abs(taus[16]) - 1e-12))
 
@@ -353,8 +331,8 @@ def test_bad_input_is_one_clear_line() -> None:
         ("has any strength", replace(panel, roles=replace(panel.roles, continuous=True)), {}),
         ("used twice", panel, {"controls": ("did",)}),
     ):
-        refuses(words, lambda other=other, settings=settings: SyntheticDID(**settings)(other))
-    assert SyntheticDID()(made({15: 2, 16: 7}, 1)).status[0] == Status.OK
+        refuses(words, lambda other=other, settings=settings: est.SyntheticDID(**settings)(other))
+    assert est.SyntheticDID()(made({15: 2, 16: 7}, 1)).status[0] == est.Status.OK
 
 
 def test_a_draw_that_cannot_serve_is_refused_alone() -> None:
@@ -363,10 +341,10 @@ def test_a_draw_that_cannot_serve_is_refused_alone() -> None:
     did[1] = 0.0  # nobody
     did[2, 1:, 3] = 1.0  # one period before
     did[3, 5, 2] = 1.0  # not absorbing
-    found = SyntheticDID()(panel.with_variables({"did": did}))
-    assert found.status.tolist() == [Status.OK, *[Status.REFUSED] * 3]
+    found = est.SyntheticDID()(panel.with_variables({"did": did}))
+    assert found.status.tolist() == [est.Status.OK, *[est.Status.REFUSED] * 3]
     assert np.isnan(found.estimate[1:]).all()
-    np.testing.assert_array_equal(found.estimate[0], SyntheticDID()(panel).estimate[0])
+    np.testing.assert_array_equal(found.estimate[0], est.SyntheticDID()(panel).estimate[0])
 
 
 def test_units_treated_from_the_start_take_no_part() -> None:

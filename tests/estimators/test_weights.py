@@ -24,7 +24,7 @@ from experiments.references.reference import long_frame
 from references.cohort_effects_twin import Twin
 from references.pyfixest_reference import feols
 from references.regressions import EFFECTS, dummies_of, panel_ols
-from references.small_panels import small_panel, uneven, weighted
+from references.small_panels import adopting, changed, small_panel, uneven, weighted
 from references.staggered_panels import adoption_of, staggered_panel
 from sim import BadInput, Panel, Roles, Streams
 from sim.panel_sidecars import panel_from, panel_text
@@ -165,11 +165,9 @@ def test_staggered_estimators_are_those_of_copies(estimator: Any) -> None:
 
 def one_date(missing: int = 0) -> Panel:
     """Half of 24 units treated from the fourth of 8 periods on, with a region and each unit as an attribute."""
-    panel = small_panel(24, 8, seed=6, missing=missing)
-    did = np.zeros((1, 8, 24))
-    did[:, 3:, ::2] = 1.0
+    panel = adopting(small_panel(24, 8, seed=6, missing=missing), (3, slice(None, None, 2)))
     attributes = {"own": np.arange(24), "region": np.array(["a", "a", "b", "b"] * 6)}
-    return replace(panel.with_variables({"did": did}), attributes=attributes, weights={})
+    return replace(panel, attributes=attributes, weights={})
 
 
 LINEAR = (
@@ -384,16 +382,10 @@ def test_placebos_of_few_treated_units_refuse_weights(error: str) -> None:
     refuses(f"{error} cannot take weights", lambda: est.TwoWayDID(errors=(error,))(uneven(small_panel())))
 
 
-@pytest.mark.parametrize("value", [0.0, -2.0])
-def test_weights_that_are_not_positive_are_bad_input(value: float) -> None:
-    panel = uneven(small_panel())
-    pop = panel.variables["pop"].copy()
-    pop[0, 2, 3] = value
-    refuses(f"the weight 'pop' is {value:g} for unit unit 003 in 2003",
-            lambda: est.TwoWayDID()(panel.with_variables({"pop": pop})))  # fmt: skip
-
-
-def test_weights_that_are_missing_or_differ_between_replications_are_bad_input() -> None:
+def test_weights_that_are_missing_not_positive_or_differ_between_replications_are_bad_input() -> None:
+    for value in (0.0, -2.0):
+        other = changed(uneven(small_panel()), "pop", (0, 2, 3), value)
+        refuses(f"the weight 'pop' is {value:g} for unit unit 003 in 2003", est.TwoWayDID(), other)
     panel = uneven(small_panel(replications=2))
     other = replace(panel, roles=replace(panel.roles, weight="people"))
     redrawn = panel.with_variables({"pop": panel.variables["pop"] + np.arange(2.0)[:, None, None]})

@@ -19,13 +19,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from holders import is_refused
 from numcodecs import Blosc, Zstd
 from numcodecs.checksum32 import CRC32C
+from refusals import refuses
 
 from experiments.cli import run_command
 from experiments.run.resume import log_of, logged, read_log
 from experiments.run.runner import run
-from results.store import ZarrStore, files, locked
+from results.store import ZarrStore, files
 from results.store.chunks import shared
 from results.store.disk import LINK, NotPlain
 from results.store.files import META, PROVENANCE, body_without_seal, opened_size, seal
@@ -126,8 +128,7 @@ def test_a_zip_with_links_or_names_outside_is_not_opened(store: Path, tmp_path: 
     entry.external_attr = (0o120777 if name == "link" else 0o100644) << 16
     with zipfile.ZipFile(packed, "a", zipfile.ZIP_STORED) as archive:
         archive.writestr(entry, "../secret")
-    with pytest.raises(BadInput, match="is a link, or no name of a file of a store"):
-        ZarrStore.open(packed)
+    refuses("is a link, or no name of a file of a store", lambda: ZarrStore.open(packed))
 
 
 def edit(store: Path, **changes: object) -> None:
@@ -293,10 +294,8 @@ def test_the_lock_writes_to_a_plain_file_of_its_own_user_alone(
             os.mkfifo(lock)
         else:
             os.link(victim, lock)  # as another user may where the system lets him
-        with pytest.raises(BadInput, match="a run writes into it"), locked(group_folder / "s.zarr"):
-            pass
-        with pytest.raises(BadInput, match="a run writes into it"):
-            check_free(group_folder / "s.zarr")
+        is_refused(group_folder / "s.zarr", "a run writes into it", BadInput)
+        refuses("a run writes into it", lambda: check_free(group_folder / "s.zarr"))
         (tmp_path / "s.toml").write_text(STUDY)
         asked = ["run", str(tmp_path / "s.toml"), "--cluster", "serial", "--store", str(group_folder / "s.zarr")]
         for words in (["--dry-run"], []):
@@ -348,8 +347,7 @@ def test_token_and_kept_provenance_are_new_files(store: Path, group_folder: Path
 
 def test_a_store_that_was_set_aside_is_no_link(group_folder: Path, made: Path) -> None:
     as_other("ln", "-s", str(made), str(group_folder / ".s.zarr.replaced"))
-    with pytest.raises(BadInput, match="is a link, which is not followed"), locked(group_folder / "s.zarr"):
-        pass
+    is_refused(group_folder / "s.zarr", "is a link, which is not followed", BadInput)
     assert not (group_folder / "s.zarr").exists()
     assert [path.name for path in group_folder.iterdir()] == [".s.zarr.replaced"]
 
@@ -435,8 +433,7 @@ def test_other_codecs_are_refused_before_zarr_sees_them(
     file = store / (META if "consolidated_metadata" in changes else f"did/inference/{META}")
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
     monkeypatch.setattr("zarr.open_group", lambda *_, **__: pytest.fail("zarr opened it"))
-    with pytest.raises(BadInput, match=said):
-        ZarrStore.open(store)
+    refuses(said, lambda: ZarrStore.open(store))
 
 
 @pytest.mark.parametrize("place", ["estimators", "design"])
@@ -491,8 +488,7 @@ def test_addresses_are_refused_and_no_folder_is_made(
         if "no such store" not in said:
             assert f"{scheme}:// is no place for a store" in said, command
         assert said.count("\n") == 1
-    with pytest.raises(BadInput, match="is no place for a store"):
-        run(quick_study(64), store=address)
+    refuses("is no place for a store", lambda: run(quick_study(64), store=address))
     assert [path.name for path in tmp_path.iterdir()] == ["s.toml"]
 
 

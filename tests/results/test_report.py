@@ -29,24 +29,15 @@ from results.diagnosis.claims import Claim, terms_of
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.plots.chart import Axis, Chart, Facet, Point, Series, text_chart
 from results.plots.grid import MEASURES, measure_chart
-from results.report.grids import (
-    NOT_JUDGED,
-    ReportFacts,
-    glances,
-    lead_of,
-    opened_by,
-    passing_fits,
-    short_table,
-    side_tests,
-)
+from results.report import grids
 from results.report.html import first_picture, html_report
 from results.report.terminal import MOST_SAID, print_bias_table
 from results.verdict import verdicts
 from results.verdict.answer import ClaimAnswer, answer
 from results.verdict.verdicts import Grade, Judged, Screened, Verdict, bias_table, in_order, is_off, key_terms
 
-TOY = ReportFacts("toy", "Does it hold?", seed=42)
-FACTS = ReportFacts("bias <study>", "Is it & does it?", "A test.", 7, "abc123", provenance={"numpy": "2.x"},
+TOY = grids.ReportFacts("toy", "Does it hold?", seed=42)
+FACTS = grids.ReportFacts("bias <study>", "Is it & does it?", "A test.", 7, "abc123", provenance={"numpy": "2.x"},
                     toml='[design]\nkind = "<x>"')  # fmt: skip
 
 
@@ -63,7 +54,7 @@ def test_nothing_usable_nothing_finished_and_an_incomplete_store() -> None:
     assert "0/400" in printed(toy(np.full(400, Status.REFUSED)))
     empty = Sample(np.empty((0, 1)), np.empty((0, 1)), np.empty((0, 1, 1)))
     assert "no replications" in printed(diagnose(made_up([({}, {"ols": empty})])))
-    lines = printed(toy(), 120, ReportFacts("toy", done=8, blocks=50), full=False).splitlines()
+    lines = printed(toy(), 120, grids.ReportFacts("toy", done=8, blocks=50), full=False).splitlines()
     assert lines[2] == "incomplete: 8 of 50 blocks are finished; the same run command resumes the study"
     assert "incomplete" not in printed(toy())
 
@@ -147,7 +138,7 @@ def test_a_long_answer_is_told_in_brief_on_the_first_screen_alone() -> None:
     samples = {f"estimator-{name}": Sample(theta, theta + shift + rng.standard_normal((400, 3)), se)
                for name, shift in off.items()}  # fmt: skip
     diagnosis = diagnose(made_up([({}, samples)]))
-    facts = ReportFacts("toy", "Does it hold?", expected="All that is off by nothing is right.")
+    facts = grids.ReportFacts("toy", "Does it hold?", expected="All that is off by nothing is right.")
     answer = printed(diagnosis, 80, facts, full=False).split("\n\n")[0]
     assert len(answer.splitlines()) <= 2 + MOST_SAID
     said = " ".join(answer.split())
@@ -177,7 +168,7 @@ def sized() -> Any:
 
 def test_chips_say_who_holds_who_fails_and_who_cannot_be_told(sized: Any) -> None:
     """Without letters by marks of ASCII, and the page as the terminal."""
-    (item,) = glances(answer(sized), sized.cells, 0.05)
+    (item,) = grids.glances(answer(sized), sized.cells, 0.05)
     ((_, chips),) = item.rows
     assert [(chip.name, chip.grade) for chip in chips] == [
         ("one", Grade.HOLDS), ("two", Grade.OPEN), ("three", Grade.FAILS)]  # fmt: skip
@@ -194,7 +185,7 @@ def test_chips_say_who_holds_who_fails_and_who_cannot_be_told(sized: Any) -> Non
         assert words in said  # fmt: skip
     held = io.BytesIO()
     console = Console(file=io.TextIOWrapper(held, encoding="ascii", write_through=True), width=80)
-    print_bias_table(sized, console, ReportFacts("toy"))
+    print_bias_table(sized, console, grids.ReportFacts("toy"))
     print_chart(sized, console)
     text = held.getvalue().decode("ascii")
     assert "one ok | two ? | three !" in text
@@ -218,12 +209,12 @@ def test_the_page_opens_with_the_picture_of_what_fails() -> None:
     diagnosis = diagnose(replace(made_up(cells), claims=claims))
     found = answer(diagnosis)
     assert [part.grade for part in found.claims] == [Grade.HOLDS, Grade.FAILS]
-    assert lead_of(diagnosis)[0].name == "bias"
-    assert opened_by(diagnosis, found)[0].name == "coverage"
+    assert grids.lead_of(diagnosis)[0].name == "bias"
+    assert grids.opened_by(diagnosis, found)[0].name == "coverage"
     page = html_report(diagnosis, TOY)
     assert page.index("<h3>Coverage for t0") < page.index("Bias in standard errors")
     held = diagnose(replace(made_up(cells), claims=claims[:1]))
-    assert opened_by(held, answer(held))[0].name == "bias"
+    assert grids.opened_by(held, answer(held))[0].name == "bias"
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -322,7 +313,7 @@ def test_a_page_without_truth_or_fits() -> None:
         "unknown": Sample(nothing, np.linspace(-1, 1, 20)[:, None], ones),
         "refuses": Sample(ones[:, 0], nothing, ones, status=np.full(20, Status.REFUSED)),
     }
-    text = html_report(diagnose(made_up([({}, samples)])), ReportFacts("empty", synthetic=False))
+    text = html_report(diagnose(made_up([({}, samples)])), grids.ReportFacts("empty", synthetic=False))
     assert "re-randomised from a real panel" in text
     assert Status.REFUSED.meaning in text
     assert "No truth in this design: t0 of unknown." in text
@@ -333,7 +324,7 @@ def test_few_fits_have_no_mark() -> None:
     theta = np.zeros((29, 1))
     estimate = theta + 1.0 + 0.001 * np.random.default_rng(3).standard_normal((29, 1))
     diagnosis = diagnose(made_up([({}, {"ols": Sample(theta, estimate, np.full((29, 1, 1), 0.01))})]))
-    text = html_report(diagnosis, ReportFacts("few", done=1, blocks=3))
+    text = html_report(diagnosis, grids.ReportFacts("few", done=1, blocks=3))
     assert "Too few replications to judge: at most 29 usable fits per cell; a verdict needs 30." in text
     assert "Too few replications to judge where there are fewer than 30 usable fits" in printed(diagnosis)
     assert "incomplete: 1 of 3 blocks is finished; the same run command resumes the study" in text
@@ -370,31 +361,31 @@ def test_bias_of_fits_that_pass_is_in_standard_errors_of_all_fits() -> None:
 def test_tests_beside_the_terms_and_fits_that_pass_are_reported() -> None:
     """Of b the test is no screen: nothing is said of fits that pass."""
     diagnosis = screened(1, screens="a")
-    (_, name, sentence), *more = passing_fits(diagnosis)
+    (_, name, sentence), *more = grids.passing_fits(diagnosis)
     assert (name, more) == ("a", [])
     assert set(diagnosis.frame[diagnosis.frame["sample"] == "passing"]["estimator"]) == {"a"}
-    assert [(name, test) for _, name, test, _ in side_tests(diagnosis)] == [("a", "pre"), ("b", "pre")]
-    text, page = printed(diagnosis), html_report(diagnosis, ReportFacts("beside"))
+    assert [(name, test) for _, name, test, _ in grids.side_tests(diagnosis)] == [("a", "pre"), ("b", "pre")]
+    text, page = printed(diagnosis), html_report(diagnosis, grids.ReportFacts("beside"))
     assert f"a: {sentence}" in text
     assert "a: rejects % (MCSE) by pre " in text
     assert "Tests beside the terms" in page
     assert "Fits that pass" in page
-    assert NOT_JUDGED in text
-    assert NOT_JUDGED in page
+    assert grids.NOT_JUDGED in text
+    assert grids.NOT_JUDGED in page
 
 
 def test_rows_of_a_table_name_the_dials_that_vary_among_the_cells_judged() -> None:
     grid = [dict(zip(("effect", "k", "n"), at, strict=True)) for at in itertools.product((0, 1), (1, 2), (1, 2, 3))]
     cells = tuple(Judged(cell, 0.05, 0.01, 0.04, 0.06, Grade.HOLDS, {}) for cell in range(6))  # without an effect
     size = Verdict(Claim("size"), "a", "did", "iid", 0.05, 0.025, cells)
-    table = short_table(ClaimAnswer(size.claim, "", (size,)), grid)
+    table = grids.short_table(ClaimAnswer(size.claim, "", (size,)), grid)
     assert (table.dial, [names for names, _ in table.rows]) == ("n", [("k = 1",), ("k = 2",)])
 
 
 def test_screens_are_listed_by_the_bias_of_what_passes_whatever_its_sign() -> None:
     found = [Screened(0, "", name, "did", "pre", 0.1, 0.01, 0.08, 0.12, 0.0, passing)
              for name, passing in (("a", 0.5), ("b", -2.0), ("c", math.nan))]  # fmt: skip
-    table = short_table(ClaimAnswer(Claim("screen"), "", screens=tuple(found)), [{}])
+    table = grids.short_table(ClaimAnswer(Claim("screen"), "", screens=tuple(found)), [{}])
     assert [names[0] for names, _ in table.rows] == ["b", "a", "c"]
 
 
@@ -424,7 +415,7 @@ def calls(work: Callable[[], object]) -> int:
 
 
 def as_html(diagnosis: Diagnosis) -> object:
-    return html_report(diagnosis, ReportFacts("work"))
+    return html_report(diagnosis, grids.ReportFacts("work"))
 
 
 @pytest.mark.parametrize("report", [printed, as_html])
@@ -455,6 +446,6 @@ def test_200_cells_and_10_estimators_are_judged_in_half_the_time_of_their_diagno
     diagnosis, table = found["diagnosis"], verdicts.bias_table(found["diagnosis"])
     assert min(seconds("answer", lambda: answer(diagnosis, table)) for _ in range(2)) < diagnosing / 2
     as_html(screened(2))  # what is made once, such as a template, is made here
-    assert seconds("page", lambda: html_report(diagnosis, ReportFacts("work"))) < 10
+    assert seconds("page", lambda: html_report(diagnosis, grids.ReportFacts("work"))) < 10
     assert len(found["page"].encode()) < 5e6
     assert found["page"].count("estimator 9") > 200

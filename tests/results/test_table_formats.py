@@ -17,6 +17,7 @@ import numpy as np
 import openpyxl
 import pytest
 from documents import FACTS, full_document
+from refusals import refuses
 from reports import outline
 from rich.cells import cell_len
 from rich.console import Console
@@ -32,7 +33,6 @@ from results.tables.records import Check, Document, Record, Style
 from results.tables.sheets import csv_tables, xlsx_tables
 from results.tables.terminal_tables import print_estimates, print_table
 from results.tables.word import word_tables
-from sim.errors import BadInput
 
 CHINESE = {**FACTS, "outcome": "产业链韧性"}
 
@@ -197,14 +197,11 @@ def test_all_files_or_none(tmp_path: Path) -> None:
     assert (out / "lines.png").read_bytes()[:4] == b"\x89PNG"
     assert (out / "lines.pdf").read_bytes()[:4] == b"%PDF"
     (tmp_path / "file").write_text("here first")
-    with pytest.raises(BadInput, match="cannot be written"):
-        write_files(document, tmp_path / "file", ("json",))
+    refuses("cannot be written", lambda: write_files(document, tmp_path / "file", ("json",)))
     (tmp_path / "taken" / "tables.tex").mkdir(parents=True)
-    with pytest.raises(BadInput, match="cannot be written"):
-        write_files(document, tmp_path / "taken", ("json", "tex"))
+    refuses("cannot be written", lambda: write_files(document, tmp_path / "taken", ("json", "tex")))
     assert [path.name for path in (tmp_path / "taken").iterdir()] == ["tables.tex"]
-    with pytest.raises(BadInput, match="hc9"):
-        write_files(document, tmp_path / "none", ("json",), "hc9")
+    refuses("hc9", lambda: write_files(document, tmp_path / "none", ("json",), "hc9"))
     assert not (tmp_path / "none").exists()
 
 
@@ -289,11 +286,9 @@ def test_formats_are_checked_before_any_work(monkeypatch: pytest.MonkeyPatch, tm
     assert check_formats("HTML", tmp_path) == ("json", "html")
     assert check_formats("xlsx,csv,rtf,pdf,png", tmp_path) == ("json", "xlsx", "csv", "rtf", "pdf", "png")
     for text, words in (("odt", "odt.*json"), ("", "format"), ("html", "--out")):
-        with pytest.raises(BadInput, match=words):
-            check_formats(text)
+        refuses(words, check_formats, text)
     monkeypatch.setattr("results.tables.word.find_spec", lambda name: None)
-    with pytest.raises(BadInput, match=r"python-docx.*panelproof\[tables\]"):
-        check_formats("docx", tmp_path)
+    refuses(r"python-docx.*panelproof\[tables\]", lambda: check_formats("docx", tmp_path))
 
 
 def test_a_label_that_begins_as_a_formula_is_a_text() -> None:

@@ -6,65 +6,56 @@ import re
 
 import pytest
 
+from results import text
 from results.report.panel_pages import ANSWERS, MARKS, claim_chart, fidelity_chart, figure, marked, number, race_page
-from results.text import (
-    bracketed,
-    error_words,
-    fixed,
-    in_columns,
-    interval,
-    joined,
-    p_value,
-    probability,
-    region,
-    rounded,
-    share,
-    share_text,
-)
 from results.text import number as significant
 
 
 def test_numbers_in_tables() -> None:
     """In sentences too; with as many digits as their error has; an interval needs both ends."""
     nan, minus = float("nan"), "\N{MINUS SIGN}"
-    assert [p_value(x) for x in (0.0004, 0.001, 0.0349, 1.0)] == ["p < 0.001", "p = 0.001", "p = 0.035", "p = 1.000"]
+    assert [text.p_value(x) for x in (0.0004, 0.001, 0.0349, 1.0)] == [
+        "p < 0.001",
+        "p = 0.001",
+        "p = 0.035",
+        "p = 1.000",
+    ]
     assert [number(x) for x in (-0.12345, 1234.5, 0.0, None)] == [f"{minus}0.123", "1.23e+03", "0", "–"]
-    assert [share(x) for x in (0.0512, 1.0, None)] == ["5.1%", "100.0%", "–"]
-    assert [probability(x) for x in (0.0009, 0.001, None)] == ["<0.001", "0.001", "–"]
-    assert [rounded(x) for x in (1234.4, 99.7, 99.4, 0.123)] == ["1234", "100", "99", "0.12"]
-    assert interval(0.01, 0.053, share) == "1.0% to 5.3%"
-    assert interval(None, 0.05, share) == interval(0.05, None, share) == "–"
-    assert [fixed([value], mcse) for value, mcse in ((0.0157, 0.00007), (12.0, 0.3), (8e-4, 5e-7), (0.0157, nan))] == [
-        ".5f", ".1f", ".1e", ".4f"
-    ]  # fmt: skip
-    assert bracketed(-0.000001, 0.0005, ".4f") == "0.0000 (0.0005)"
-    assert (bracketed(nan, 1.0, ".4f"), bracketed(1.0, nan, ".1f")) == ("-", "1.0")
+    assert [text.share(x) for x in (0.0512, 1.0, None)] == ["5.1%", "100.0%", "–"]
+    assert [text.probability(x) for x in (0.0009, 0.001, None)] == ["<0.001", "0.001", "–"]
+    assert [text.rounded(x) for x in (1234.4, 99.7, 99.4, 0.123)] == ["1234", "100", "99", "0.12"]
+    assert text.interval(0.01, 0.053, text.share) == "1.0% to 5.3%"
+    assert text.interval(None, 0.05, text.share) == text.interval(0.05, None, text.share) == "–"
+    pairs = ((0.0157, 0.00007), (12.0, 0.3), (8e-4, 5e-7), (0.0157, nan))
+    assert [text.fixed([value], mcse) for value, mcse in pairs] == [".5f", ".1f", ".1e", ".4f"]
+    assert text.bracketed(-0.000001, 0.0005, ".4f") == "0.0000 (0.0005)"
+    assert (text.bracketed(nan, 1.0, ".4f"), text.bracketed(1.0, nan, ".1f")) == ("-", "1.0")
     assert significant(-0.5) == f"{minus}0.5"
-    assert share_text(0.0, 0.0, 0.0, 0.00038) == "0.0 (<0.04)"
-    assert share_text(1.0, 0.0, 0.99962, 1.0) == "100.0 (>99.96)"
-    assert (share_text(0.5, 0.01, 0.48, 0.52), share_text(nan, nan, nan, nan)) == ("50.0 (1.0)", "-")
+    assert text.share_text(0.0, 0.0, 0.0, 0.00038) == "0.0 (<0.04)"
+    assert text.share_text(1.0, 0.0, 0.99962, 1.0) == "100.0 (>99.96)"
+    assert (text.share_text(0.5, 0.01, 0.48, 0.52), text.share_text(nan, nan, nan, nan)) == ("50.0 (1.0)", "-")
 
 
 def test_regions() -> None:
     """And lists, which count what is too much."""
-    assert [joined(["a", "b", "c", "d"][:count]) for count in range(4)] == ["", "a", "a and b", "a, b and c"]
-    assert joined(["a", "b", "c", "d"], 3) == "a, b and 2 more"
+    assert [text.joined(["a", "b", "c", "d"][:count]) for count in range(4)] == ["", "a", "a and b", "a, b and c"]
+    assert text.joined(["a", "b", "c", "d"], 3) == "a, b and 2 more"
     dials, every = [{"a": a, "b": b} for a in (0.0, 0.4, 0.8) for b in ("x", "y")], range(6)
     for chosen, said in (([2, 4, 3, 5], "a from 0.4"), ([0, 2, 1, 3], "a up to 0.4"), ([1, 3, 5], "b = y"),
                          ([3, 5], "a from 0.4, b = y"), ([0, 3], "")):  # fmt: skip
-        assert region(chosen, every, dials) == said
-    assert region([1], range(2), [{"kind": "knn", "k": 6}, {"kind": "band"}]) == ""  # a band has no k
+        assert text.region(chosen, every, dials) == said
+    assert text.region([1], range(2), [{"kind": "knn", "k": 6}, {"kind": "band"}]) == ""  # a band has no k
 
 
 def test_chinese_lines_are_as_wide_as_asked_with_their_indent() -> None:
-    assert in_columns("产业链韧性高", 10, rest="    ") == ["产业链", "    韧性高"]
+    assert text.in_columns("产业链韧性高", 10, rest="    ") == ["产业链", "    韧性高"]
 
 
 def test_error_types_and_answers_in_words_and_marks() -> None:
     for error, said in (("cluster:province", "errors clustered by province"), ("mine", "mine errors"),
                         ("cluster:unit+period", "errors clustered by unit and period"),
                         ("wild:province", "the wild bootstrap by province")):  # fmt: skip
-        assert error_words(error) == said
+        assert text.error_words(error) == said
     assert set(MARKS) == set(ANSWERS) | {"consistent", "differs", "cannot tell", "contradicts"}
     asked = ("supported", "contradicted", "consistent", "contradicts")
     assert [MARKS[name] for name in asked] == ["holds", "departs", "holds", "departs"]

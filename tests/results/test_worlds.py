@@ -18,15 +18,6 @@ from estimators.core.estimator import Status
 from results.diagnosis import fits
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import diagnose
-from results.diagnosis.fits import (
-    between_worlds,
-    bound_factor,
-    clustered,
-    spread_over_worlds,
-    variance_inflation,
-    variance_over_worlds,
-    widened,
-)
 from results.diagnosis.measures import Grouping, Measured, RunningMoments, Tally, interval, wilson
 from results.diagnosis.power import Exceedances, UpperTail, adjusted
 from results.report.html import ReportFacts, html_report
@@ -157,17 +148,17 @@ def test_errors_among_significant_fits_are_clustered_too() -> None:
 def test_the_formula_by_hand() -> None:
     """Three worlds with sums 1, -3, 2 over 2, 1 and 3 fits: sqrt(3/2 (1 + 9 + 4)) / 6."""
     sums, counts = np.array([[1.0], [-3.0], [2.0]]), np.array([[2.0], [1.0], [3.0]])
-    assert clustered(sums, counts)[0] == pytest.approx(np.sqrt(1.5 * 14) / 6)
-    assert np.isnan(clustered(sums[:1], counts[:1])[0])
+    assert fits.clustered(sums, counts)[0] == pytest.approx(np.sqrt(1.5 * 14) / 6)
+    assert np.isnan(fits.clustered(sums[:1], counts[:1])[0])
     empty = np.vstack([sums, np.zeros((5, 1))]), np.vstack([counts, np.zeros((5, 1))])
-    assert clustered(*empty)[0] == pytest.approx(np.sqrt(1.5 * 14) / 6)  # worlds without a fit count for nothing
+    assert fits.clustered(*empty)[0] == pytest.approx(np.sqrt(1.5 * 14) / 6)  # worlds without a fit count for nothing
 
 
 def test_an_error_below_that_of_independent_fits_is_noise() -> None:
     independent = Measured(np.zeros(4), np.array([0.1, 0.1, 0.0, np.nan]), np.full(4, 50.0))
-    wide = widened(independent, np.array([0.05, 0.3, 0.2, 0.2])).mcse
+    wide = fits.widened(independent, np.array([0.05, 0.3, 0.2, 0.2])).mcse
     np.testing.assert_array_equal(wide, [0.1, 0.3, 0.0, np.nan])
-    np.testing.assert_array_equal(widened(independent, np.full(4, np.nan)).mcse, independent.mcse)
+    np.testing.assert_array_equal(fits.widened(independent, np.full(4, np.nan)).mcse, independent.mcse)
 
 
 SIMULATED = ("truth", "bias", "relative_bias_ratio", "empirical_se", "mse", "rmse", "mean_se", "model_se", "se_error",
@@ -179,7 +170,7 @@ STUDIES, REPLICATIONS, MANY = 1500, 1280, 20
 def outer() -> tuple[dict[str, Measured], dict[str, np.ndarray]]:
     """Measures of 1,500 studies of 1,280 replications in 20 worlds, a study a term, and their clustered errors."""
     second = two_passes(draw(np.random.default_rng(20250311), REPLICATIONS, STUDIES, MANY, share=0.2), 2.0, MANY)
-    return measured(second), {name: clustered(*second.by_world[name]).reshape(-1) for name in SIMULATED}
+    return measured(second), {name: fits.clustered(*second.by_world[name]).reshape(-1) for name in SIMULATED}
 
 
 @pytest.mark.parametrize("name", SIMULATED)
@@ -206,7 +197,7 @@ def test_the_share_between_worlds_is_that_of_an_analysis_of_variance() -> None:
     x = x + np.sqrt(1 - share) * rng.standard_normal((len(world), columns))
     moments = RunningMoments((columns,), worlds=worlds)
     moments.add(x, np.ones(x.shape, dtype=bool), Grouping.of(world))
-    found = between_worlds(moments)
+    found = fits.between_worlds(moments)
     means = x.reshape(worlds, each, columns).mean(axis=1)
     msb, msw = each * means.var(axis=0, ddof=1), x.reshape(worlds, each, columns).var(axis=1, ddof=1).mean(axis=0)
     expected = np.clip((msb - msw) / (msb + (each - 1) * msw), 0, 1)
@@ -284,7 +275,7 @@ def test_size_adjusted_power_has_the_worlds_of_both_cells_in_its_error() -> None
     for values in (null, cell):
         hits = Tally((1, pairs), worlds)
         hits.add(values >= critical, np.ones(values.shape, dtype=bool), Grouping.of(world))
-        inflations.append(variance_inflation(hits))
+        inflations.append(fits.variance_inflation(hits))
     power, plain = adjusted(tail, above, 0.05, *inflations), adjusted(tail, above, 0.05)
     np.testing.assert_array_equal(power.value, plain.value)
     assert to_the_spread(power.value, power.mcse)[0] == pytest.approx(1.0, abs=0.15)
@@ -314,7 +305,7 @@ def test_a_diagnosis_takes_worlds_into_size_adjusted_power() -> None:
     for values in (null, cell):
         hits = Tally((1, 1), WORLDS)
         hits.add(values >= tail.critical(0.05), np.ones(values.shape, dtype=bool), Grouping.of(x["world"]))
-        inflations.append(variance_inflation(hits))
+        inflations.append(fits.variance_inflation(hits))
     assert min(float(inflation[0, 0]) for inflation in inflations) > 1.5
     assert many["mcse"] == pytest.approx(float(adjusted(tail, above, 0.05, *inflations).mcse[0, 0]), rel=1e-9)
 
@@ -414,9 +405,9 @@ def test_the_spread_over_worlds_by_hand() -> None:
     """Worlds {0, 2}, {4, 6}, {8, 10}: MSB = 2 * 32 / 2 = 32, MSW = 2, n_0 = 2: variance 17 / 1, of 14 in the sample."""
     x, world = np.array([0.0, 2.0, 4.0, 6.0, 8.0, 10.0]), np.array([0, 0, 1, 1, 2, 2])
     moments = moments_of(x[:, None], world, 3)
-    assert variance_over_worlds(moments)[0] == pytest.approx(32 / 2 + (1 - 1 / 2) * 2)
+    assert fits.variance_over_worlds(moments)[0] == pytest.approx(32 / 2 + (1 - 1 / 2) * 2)
     assert moments.variance[0] == pytest.approx(14.0)
-    found = spread_over_worlds(moments)
+    found = fits.spread_over_worlds(moments)
     assert found.value[0] == pytest.approx(math.sqrt(17.0))
     normal = math.sqrt(2 * ((32 / 2) ** 2 / (2 + 2) + ((1 - 1 / 2) * 2) ** 2 / (3 + 2))) / (2 * math.sqrt(17.0))
     assert found.mcse[0] == pytest.approx(normal)
@@ -425,7 +416,7 @@ def test_the_spread_over_worlds_by_hand() -> None:
 def test_the_spread_of_worlds_of_different_sizes() -> None:
     x = [1.0, 2.5, -0.5, 4.0, 4.5, 3.0, 6.5, -2.0, -1.0]
     world = [0, 0, 0, 1, 1, 1, 1, 4, 4]
-    found = variance_over_worlds(moments_of(np.array(x)[:, None], np.array(world), 6))
+    found = fits.variance_over_worlds(moments_of(np.array(x)[:, None], np.array(world), 6))
     msb, msw, _, _, size = components(x, world)
     assert found[0] == pytest.approx(msw + (msb - msw) / size)
 
@@ -438,13 +429,13 @@ def test_the_spread_over_few_worlds_is_unbiased_and_its_error_right(worlds: int)
     x = math.sqrt(share) * rng.standard_normal((worlds, studies))[world]
     x += math.sqrt(1 - share) * rng.standard_normal((len(world), studies))
     moments = moments_of(x, world, worlds)
-    found = variance_over_worlds(moments)
+    found = fits.variance_over_worlds(moments)
     assert found.mean() == pytest.approx(1.0, abs=4 * found.std(ddof=1) / math.sqrt(studies))
     assert moments.variance.mean() == pytest.approx(1 - share / worlds, abs=0.03)
-    spread = spread_over_worlds(moments)
+    spread = fits.spread_over_worlds(moments)
     total = moments.squares - moments.counts * (moments.second / moments.n)
-    sandwich = clustered(total / (2 * np.sqrt(moments.second / moments.n)), moments.counts)
-    assert to_the_spread(spread.value, widened(spread, sandwich).mcse)[0] == pytest.approx(1.0, abs=0.12)
+    sandwich = fits.clustered(total / (2 * np.sqrt(moments.second / moments.n)), moments.counts)
+    assert to_the_spread(spread.value, fits.widened(spread, sandwich).mcse)[0] == pytest.approx(1.0, abs=0.12)
     assert worlds == 12 or to_the_spread(spread.value, sandwich)[0] < 0.9
 
 
@@ -472,10 +463,10 @@ def test_measures_of_a_store_take_the_spread_over_worlds() -> None:
 
 def test_the_bound_of_a_clustered_error() -> None:
     """3 (s / sigma)^2 is chi-squared with 3 degrees of freedom: below its 2.5% point .2158 in 2.5% of studies."""
-    assert bound_factor(np.array([4.0]))[0] == pytest.approx(math.sqrt(3 / stats.chi2.ppf(0.025, 3)))
-    assert bound_factor(np.array([1, 1])).tolist() == [1.0, 1.0]
+    assert fits.bound_factor(np.array([4.0]))[0] == pytest.approx(math.sqrt(3 / stats.chi2.ppf(0.025, 3)))
+    assert fits.bound_factor(np.array([1, 1])).tolist() == [1.0, 1.0]
     means = np.random.default_rng(8).standard_normal((20_000, 6))
-    bounds = means.std(axis=1, ddof=1) / math.sqrt(6) * bound_factor(np.array(6))
+    bounds = means.std(axis=1, ddof=1) / math.sqrt(6) * fits.bound_factor(np.array(6))
     assert (bounds < 1 / math.sqrt(6)).mean() == pytest.approx(0.025, abs=4 * math.sqrt(0.025 * 0.975 / 20_000))
 
 

@@ -96,8 +96,7 @@ def test_a_second_class_of_a_kind_is_refused_naming_both_files(folder: Path) -> 
 
 def test_a_class_that_inherits_its_kind_is_a_second_one(folder: Path) -> None:
     (folder / "draft.py").write_text(SOUND.replace('    kind: ClassVar[str] = "draft"\n', ""))
-    with pytest.raises(BadInput, match=r"kind 'bdm' is given to 2 classes"):
-        find_design("bdm")
+    refuses(r"kind 'bdm' is given to 2 classes", lambda: find_design("bdm"))
 
 
 @pytest.fixture
@@ -139,8 +138,7 @@ def test_a_wrong_module_beside_the_study_file_is_named_in_one_line(
 
 def test_a_file_named_like_a_room_takes_nobodys_place(beside: Path) -> None:
     (beside / "sim.py").write_text(SOUND)
-    with pytest.raises(BadInput, match=r"sim\.py has the name of another module .* rename sim\.py"):
-        find_design("sim:Draft")
+    refuses(r"sim\.py has the name of another module .* rename sim\.py", lambda: find_design("sim:Draft"))
     assert "bdm" in designs()
 
 
@@ -157,8 +155,7 @@ def test_two_folders_may_not_share_the_name_of_a_module(beside: Path, tmp_path: 
     other.mkdir()
     (other / "my_twice.py").write_text(SOUND.replace('"draft"', '"other"'))
     join_search(other)
-    with pytest.raises(BadInput, match=r"my_twice\.py has the name of another module"):
-        find_design("my_twice:Draft")
+    refuses(r"my_twice\.py has the name of another module", lambda: find_design("my_twice:Draft"))
 
 
 SUGGESTED = {

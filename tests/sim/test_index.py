@@ -160,8 +160,7 @@ def test_an_index_of_a_panels_variables() -> None:
     assert index.observations.tolist() == [157]
     scored = panel.with_variables({"icr": index.score})
     np.testing.assert_array_equal(scored.replication(1).variables["icr"][0], index.score[1])
-    with pytest.raises(BadInput, match="did you mean 'road'"):
-        panel_index(panel, ("y", "raod"))
+    refuses("did you mean 'road'", lambda: panel_index(panel, ("y", "raod")))
 
 
 def test_diversification_by_hand_and_with_missing_or_impossible_shares() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from refusals import refuses
 from scipy.special import expit
 
 from experiments.settings import build
@@ -92,8 +93,7 @@ def test_a_row_twice_does_not_make_up_for_one_that_lacks(tmp_path: Path) -> None
     write_beside(held(), tmp_path / "p.parquet")
     table = pd.read_parquet(tmp_path / "p.parquet")
     pd.concat([table.iloc[:-1], table.iloc[:1]]).to_parquet(tmp_path / "p.parquet", index=False)
-    with pytest.raises(BadInput, match="is not balanced"):
-        read_beside(tmp_path / "p.parquet", "here")
+    refuses("is not balanced", lambda: read_beside(tmp_path / "p.parquet", "here"))
 
 
 def test_what_is_kept_is_the_same_in_every_draw() -> None:
@@ -158,8 +158,7 @@ def test_what_is_wrong_with_dials_is_one_line(parts: dict[str, Any], words: str)
     ],
 )
 def test_what_a_panel_lacks_is_named(parts: dict[str, Any], words: str) -> None:
-    with pytest.raises(BadInput, match=words):
-        settled(design(**parts))
+    refuses(words, lambda: settled(design(**parts)))
 
 
 def context(unit: np.ndarray, loadings: np.ndarray) -> WorldContext:

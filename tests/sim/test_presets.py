@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from covering import Row, covering_rows
+from refusals import refuses
 from scipy.signal import lfilter
 
 from estimators import TwoWayDID
 from references.regressions import panel_ols
-from sim import BadInput, Design, Draw, Streams, Wanted
+from sim import Design, Draw, Streams, Wanted
 from sim.design import Estimand
 from sim.presets import COHORTS, PUBLISHED_DRAWS, PUBLISHED_SIZES, BertrandDufloMullainathan, Clustered, Paper
 from sim.world.draw import DrawnAdoption
@@ -103,8 +104,7 @@ def test_levels_are_clustered_in_space() -> None:
     ],
 )
 def test_impossible_dials_are_refused(dials: dict[str, object], message: str) -> None:
-    with pytest.raises(BadInput, match=message):
-        Paper(**dials)  # type: ignore[arg-type]
+    refuses(message, Paper, **dials)
 
 
 NOWHERE = (
@@ -218,11 +218,9 @@ def test_half_of_the_units_get_the_law_in_one_year_from_1985_to_1995() -> None:
 
 
 def test_bad_dials_are_bad_input() -> None:
-    with pytest.raises(BadInput, match="serial = 1"):
-        BertrandDufloMullainathan(serial=1.0)
+    refuses("serial = 1", lambda: BertrandDufloMullainathan(serial=1.0))
     for faulty in ({"groups": 1}, {"size": 0}, {"effect": np.inf}):
-        with pytest.raises(BadInput, match=next(iter(faulty))):
-            Clustered(**faulty)
+        refuses(next(iter(faulty)), Clustered, **faulty)
 
 
 def rejection(serial: float, error: str, critical: float, replications: int = 2000, tile: int = 200) -> float:

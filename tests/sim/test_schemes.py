@@ -13,19 +13,9 @@ from scipy.stats import chi2
 
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
+from sim import schemes as sch
 from sim.panel_sidecars import panel_text
 from sim.real_panels import Placebo, panel_of
-from sim.schemes import (
-    Randomisation,
-    adoption,
-    arrangements,
-    compact_blocks,
-    connected_groups,
-    exchanges,
-    grown_groups,
-    permutations,
-    scheme_of,
-)
 
 SCHEMES = ("space", "strata:province", "blocks", "blocks:ring", "blocks:ring:3", "mixed", "mixed:restricted", "time",
            "relabel", "relabel:ring", "mediator", "mediator:inv")  # fmt: skip
@@ -48,8 +38,8 @@ def with_ring(base: Panel) -> Panel:
     return dataclasses.replace(base, weights={"ring": ring}, roles=roles).with_variables({"m": mediator})
 
 
-def drawn(of: Panel, scheme: str, draws: int = DRAWS) -> tuple[Randomisation, NDArray[np.intp]]:
-    found = scheme_of(scheme).on(of)
+def drawn(of: Panel, scheme: str, draws: int = DRAWS) -> tuple[sch.Randomisation, NDArray[np.intp]]:
+    found = sch.scheme_of(scheme).on(of)
     return found, np.array([found.draw(rng) for rng in Streams(5).tile(0, draws).each("test")])
 
 
@@ -62,9 +52,9 @@ def dates(of: Panel, scheme: str, draws: int = DRAWS) -> NDArray[np.intp]:
 
 @pytest.mark.parametrize("text", SCHEMES)
 def test_names_are_found_again_and_draws_vary(text: str) -> None:
-    scheme = scheme_of(text)
+    scheme = sch.scheme_of(text)
     assert scheme.text == text
-    assert scheme_of(scheme.text) == scheme
+    assert sch.scheme_of(scheme.text) == scheme
     found, codes = drawn(panel(), text)
     assert codes.shape == (DRAWS, 24)
     assert len(np.unique(codes, axis=0)) > DRAWS / 2
@@ -76,7 +66,7 @@ def test_names_are_found_again_and_draws_vary(text: str) -> None:
 def test_cohorts_are_kept_within_each_stratum(text: str) -> None:
     """That every unit has its turn is told of their enumerations below."""
     of = panel()
-    real, first, strata = adoption(of, ""), dates(of, text), of.attributes["province"]
+    real, first, strata = sch.adoption(of, ""), dates(of, text), of.attributes["province"]
     for value in np.unique(strata) if text != "space" else [None]:
         inside = np.ones(24, dtype=bool) if value is None else strata == value
         np.testing.assert_array_equal(np.sort(first[:, inside], axis=1), np.tile(np.sort(real[inside]), (DRAWS, 1)))
@@ -85,15 +75,15 @@ def test_cohorts_are_kept_within_each_stratum(text: str) -> None:
 def test_grown_blocks_are_connected_with_the_same_sizes_and_dates() -> None:
     of = panel()
     links = of.weights["ring"].dense > 0
-    real = adoption(of, "")
+    real = sch.adoption(of, "")
     first = dates(of, "blocks")
     np.testing.assert_array_equal(np.sort(first, axis=1), np.tile(np.sort(real), (DRAWS, 1)))
-    sizes = [len(group) for group in connected_groups(links, np.flatnonzero(real < 7))]
+    sizes = [len(group) for group in sch.connected_groups(links, np.flatnonzero(real < 7))]
     for rng in Streams(1).tile(0, 50).each("x"):
-        groups = grown_groups(links, sizes, rng)
+        groups = sch.grown_groups(links, sizes, rng)
         assert [len(group) for group in groups] == sizes
         assert len(np.unique(np.concatenate(groups))) == sum(sizes)
-        assert all(len(connected_groups(links, group)) == 1 for group in groups)
+        assert all(len(sch.connected_groups(links, group)) == 1 for group in groups)
 
 
 def test_groups_grow_along_links_of_either_direction_and_dates_fall_anywhere_in_them() -> None:
@@ -107,17 +97,17 @@ def test_groups_grow_along_links_of_either_direction_and_dates_fall_anywhere_in_
     assert set(found[:, 0]) == {3, 4, 5}
     assert (found[:, 1] == 7).any()
     ring = base.weights["ring"].dense > 0
-    assert [len(group) for group in connected_groups(ring, np.array([0, 3, 4, 9, 10, 11]))] == [3, 2, 1]
+    assert [len(group) for group in sch.connected_groups(ring, np.array([0, 3, 4, 9, 10, 11]))] == [3, 2, 1]
 
 
 def test_fixed_blocks_move_as_wholes() -> None:
     of = panel()
     links = of.weights["ring"].dense > 0
-    blocks = compact_blocks(links, 3)
+    blocks = sch.compact_blocks(links, 3)
     assert sorted(np.concatenate(blocks).tolist()) == list(range(24))
-    assert all(len(connected_groups(links, block)) == 1 for block in blocks)
+    assert all(len(sch.connected_groups(links, block)) == 1 for block in blocks)
     assert [len(block) for block in blocks] == [3] * 8
-    real = adoption(of, "")
+    real = sch.adoption(of, "")
     contents = sorted(tuple(real[block]) for block in blocks)
     for first in dates(of, "blocks:ring:3", 30):
         assert sorted(tuple(first[block]) for block in blocks) == contents
@@ -138,20 +128,20 @@ def test_the_order_of_units_decides_nothing(scheme: str) -> None:
     )
 
     def assignments(of: Panel) -> set[tuple[int, ...]]:
-        found = scheme_of(scheme).on(of)
+        found = sch.scheme_of(scheme).on(of)
         assert found.every is not None
         place = np.argsort(of.units)
         return {tuple(found.paths["did"][codes[place]].sum(axis=1).astype(int).tolist()) for codes in found.every()}
 
-    assert len(assignments(of)) == scheme_of(scheme).on(of).count
+    assert len(assignments(of)) == sch.scheme_of(scheme).on(of).count
     assert assignments(of) == assignments(shuffled)
 
 
 def test_blocks_that_are_alone_in_their_size_stay() -> None:
     of = panel()
     links = of.weights["ring"].dense > 0
-    found = scheme_of("blocks:ring:5").on(of)
-    sizes = [len(block) for block in compact_blocks(links, 5)]
+    found = sch.scheme_of("blocks:ring:5").on(of)
+    sizes = [len(block) for block in sch.compact_blocks(links, 5)]
     assert found.still is not None
     assert found.still.sum() >= sum(size for size in sizes if sizes.count(size) == 1) > 0
     rng = np.random.default_rng(3)
@@ -160,7 +150,7 @@ def test_blocks_that_are_alone_in_their_size_stay() -> None:
 
 
 def test_a_place_that_all_blocks_fill_alike_stands_still() -> None:
-    found = exchanges({}, np.array([0, 1, 0, 2, 3]), [np.array([[0, 1], [2, 3]]), np.array([[4]])])
+    found = sch.exchanges({}, np.array([0, 1, 0, 2, 3]), [np.array([[0, 1], [2, 3]]), np.array([[4]])])
     assert found.still is not None
     assert found.still.tolist() == [True, False, True, False, True]
     assert found.every is not None
@@ -169,7 +159,7 @@ def test_a_place_that_all_blocks_fill_alike_stands_still() -> None:
 
 def test_mixed_draws_units_and_dates() -> None:
     of = panel()
-    real = adoption(of, "")
+    real = sch.adoption(of, "")
     free, restricted = dates(of, "mixed"), dates(of, "mixed:restricted")
     for first in (free, restricted):
         assert ((first < 7).sum(axis=1) == (real < 7).sum()).all()
@@ -184,18 +174,18 @@ def test_mixed_assignments_are_not_counted_where_the_real_one_is_none_of_them() 
     did = of.variables["did"].copy()
     did[0, :, 0] = 1.0  # from the first period on
     always = of.with_variables({"did": did})
-    found, restricted = (scheme_of(text).on(always) for text in ("mixed", "mixed:restricted"))
+    found, restricted = (sch.scheme_of(text).on(always) for text in ("mixed", "mixed:restricted"))
     assert (found.count, found.every) == (None, None)
     assert restricted.count is not None
 
 
 def test_time_moves_dates_back_and_leaves_the_treated_cells_out() -> None:
     of = panel()
-    real, first = adoption(of, ""), dates(of, "time")
+    real, first = sch.adoption(of, ""), dates(of, "time")
     movable = (real > 1) & (real < 7)
     assert ((first[:, movable] >= 1) & (first[:, movable] < real[movable])).all()
     assert (first[:, ~movable] == 7).all()
-    sample = scheme_of("time").on(of).sample(of)
+    sample = sch.scheme_of("time").on(of).sample(of)
     assert sample.observed is not None
     np.testing.assert_array_equal(sample.observed[0], of.variables["did"][0] == 0)
 
@@ -213,7 +203,7 @@ def test_relabelled_variables_move_together() -> None:
 def test_enumerations_hold_every_assignment_once(text: str) -> None:
     of = with_ring(small_panel(6, 4, seed=5, model="none"))
     of = dataclasses.replace(of, attributes={"province": np.array(list("aaabbb"))})
-    found = scheme_of(text).on(of)
+    found = sch.scheme_of(text).on(of)
     assert found.count is not None
     assert found.every is not None
     every = np.array(list(found.every()))
@@ -228,8 +218,8 @@ def test_enumerations_hold_every_assignment_once(text: str) -> None:
 
 def test_permutations_of_a_multiset() -> None:
     codes = np.array([2, 0, 0, 1, 2, 2])
-    found = [tuple(row) for row in permutations(codes)]
-    assert len(found) == len(set(found)) == arrangements(codes) == math.factorial(6) // (2 * 6)
+    found = [tuple(row) for row in sch.permutations(codes)]
+    assert len(found) == len(set(found)) == sch.arrangements(codes) == math.factorial(6) // (2 * 6)
     assert found == sorted(found)
 
 
@@ -240,8 +230,8 @@ def test_gaps_of_an_unbalanced_panel_do_not_wander() -> None:
     found, codes = drawn(spoilt, "space", 20)
     assert np.isin(found.variables(codes)["did"], (0.0, 1.0)).all()
     np.testing.assert_array_equal(found.variables(found.real[None])["did"][0][mask], of.variables["did"][0][mask])
-    assert found.count == arrangements(adoption(of, "space"))  # whatever their gaps, units exchange dates
-    did, kept = of.variables["did"][0], scheme_of("time").on(of).sample(of).observed
+    assert found.count == sch.arrangements(sch.adoption(of, "space"))  # whatever their gaps, units exchange dates
+    did, kept = of.variables["did"][0], sch.scheme_of("time").on(of).sample(of).observed
     np.testing.assert_array_equal(kept, [mask & (np.cumsum(did, axis=0) == 0)])
 
 
@@ -281,7 +271,7 @@ BAD = {
 def test_what_cannot_be_drawn_is_bad_input_in_one_line(case: str) -> None:
     make, text, message = BAD[case]
     with pytest.raises(BadInput, match=message) as caught:
-        scheme_of(text).on(make())
+        sch.scheme_of(text).on(make())
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -327,7 +317,7 @@ def test_exact_placebos_are_each_assignment_once(scheme: str) -> None:
     did = np.zeros((1, 5, 6))
     did[0, 4:, 1], did[0, 3:, 3] = 1.0, 1.0
     panel = panel.with_variables({"did": did})
-    found = scheme_of(scheme).on(panel)
+    found = sch.scheme_of(scheme).on(panel)
     assert found.every is not None
     assert found.count == len(list(found.every()))
     drawn = Placebo.of(panel, scheme, exact=True).draw(Streams(3).tile(0, 64), Wanted(frozenset({"did"}), ()))
@@ -381,20 +371,19 @@ def test_a_dose_that_no_unit_can_exchange_for_its_gaps_is_refused_with_that_reas
     seen[0, np.arange(6), np.arange(6)] = False
     few = {name: np.where(seen, np.nan_to_num(values[:, :, :6]), np.nan) for name, values in base.variables.items()}
     panel = Panel(base.units[:6], base.periods, few, base.roles, observed=seen)
-    with pytest.raises(BadInput, match="observed in the same periods differ"):
-        scheme_of("space").on(panel)
+    refuses("observed in the same periods differ", lambda: sch.scheme_of("space").on(panel))
 
 
 def test_schemes_of_dates_refuse_what_is_declared_a_dose() -> None:
     base = panel()
     declared = dataclasses.replace(base, roles=dataclasses.replace(base.roles, continuous=True))
     for scheme in ("time", "mixed", "blocks"):
-        refuses("declared to be a dose or to switch", lambda scheme=scheme: scheme_of(scheme).on(declared))
-    assert scheme_of("space").on(declared).count == scheme_of("space").on(base).count
+        refuses("declared to be a dose or to switch", lambda scheme=scheme: sch.scheme_of(scheme).on(declared))
+    assert sch.scheme_of("space").on(declared).count == sch.scheme_of("space").on(base).count
 
 
 @pytest.mark.parametrize("text", ["mixed", "time"])
 def test_nobody_can_change_the_paths_that_all_draws_share(text: str) -> None:
-    paths = next(iter(scheme_of(text).on(panel()).paths.values()))
+    paths = next(iter(sch.scheme_of(text).on(panel()).paths.values()))
     with pytest.raises(ValueError, match="read-only"):
         paths[0, 0] = 99.0

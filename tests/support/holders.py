@@ -1,4 +1,4 @@
-"""Threads that take a lock again and again."""
+"""Who holds a lock: threads that take it again and again, and one that is refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from results.store.lock import StoreLocked
+import pytest
+
+from results.store.bucket import StorePath
+from results.store.lock import StoreLocked, locked
 
 
 def most_at_once(lock: Callable[[], AbstractContextManager[object]], threads: int, tries: int) -> tuple[int, int]:
@@ -30,3 +33,10 @@ def most_at_once(lock: Callable[[], AbstractContextManager[object]], threads: in
     for thread in all_threads:
         thread.join()
     return most[0], entered[0]
+
+
+def is_refused(store: StorePath, words: str = "in use", error: type[Exception] = StoreLocked) -> str:
+    """What is said to one who asks for the lock of a store in vain: these words, a pattern."""
+    with pytest.raises(error, match=words) as caught, locked(store):
+        pass
+    return str(caught.value)

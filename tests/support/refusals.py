@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from sim import BadInput
 
 
-def refuses(words: str, call: Callable[[], object]) -> None:
+def refuses(words: str, call: Callable[..., object], *given: Any, **named: Any) -> None:
     """The call is bad input with these words, a pattern, and says each problem in one line."""
     with pytest.raises(BadInput, match=words) as caught:
-        call()
+        call(*given, **named)
     assert len(str(caught.value).splitlines()) == len(caught.value.problems)

@@ -23,19 +23,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import table_parsers as parsers
 from known_tables import ASKED, UNBALANCED, known_document
 from rich.console import Console
-from table_parsers import (
-    Line,
-    Printed,
-    from_html,
-    from_latex,
-    from_rtf,
-    from_terminal,
-    from_word,
-    joined,
-    plain,
-)
 
 from experiments.estimation import warnings_text
 from experiments.tables.ledger import journal_tables, layouts
@@ -81,7 +71,7 @@ def texts_of(asked: str) -> list[str]:
 
 
 @cache
-def approved(asked: str) -> tuple[tuple[str, Printed], ...]:
+def approved(asked: str) -> tuple[tuple[str, parsers.Printed], ...]:
     """The approved tables in order, each with its layout: of another way of asking those of the usual one as well."""
     found = {} if asked == "usual" else {table.caption: (name, table) for name, table in approved("usual")}
     for block in filter(None, (APPROVED / f"{asked}.txt").read_text(encoding="utf-8").strip("\n").split("\n\n")):
@@ -90,15 +80,17 @@ def approved(asked: str) -> tuple[tuple[str, Printed], ...]:
             found[caption] = name[2:], replace(found[caption][1], notes=last.removeprefix("Notes: "))
             continue
         heads, rows = rest[:3], rest[3:]
-        lines: list[Line] = [(row[2:], None) if row.startswith("= ") else (row.split("\t")[0], (*row.split("\t")[1:],))
-                             for row in rows]  # fmt: skip
+        split = [(row, tuple(row.split("\t"))) for row in rows]
+        lines: list[parsers.Line] = [
+            (row[2:], None) if row.startswith("= ") else (own[0], own[1:]) for row, own in split
+        ]
         columns = tuple(zip(*(line.split("\t")[1:] for line in heads), strict=True))
-        found[caption] = name[2:], Printed(caption, columns, tuple(lines), last.removeprefix("Notes: "))
+        found[caption] = name[2:], parsers.Printed(caption, columns, tuple(lines), last.removeprefix("Notes: "))
     return tuple(found.values())
 
 
 @cache
-def printed(kind: str, asked: str) -> tuple[Printed, ...]:
+def printed(kind: str, asked: str) -> tuple[parsers.Printed, ...]:
     document, tables = made(asked)
     if kind in WIDTHS:
         raw = io.BytesIO()
@@ -108,22 +100,22 @@ def printed(kind: str, asked: str) -> tuple[Printed, ...]:
         file.flush()
         text = raw.getvalue().decode()
         assert all(note in text for note in NOTES)
-        return tuple(from_terminal(text))
+        return tuple(parsers.from_terminal(text))
     if kind == "html":
-        return tuple(from_html(html_tables(document, tables)))
+        return tuple(parsers.from_html(html_tables(document, tables)))
     if kind == "latex":
-        return tuple(from_latex(latex_tables(document, tables)))
+        return tuple(parsers.from_latex(latex_tables(document, tables)))
     if kind == "rtf":
-        return tuple(from_rtf(rtf_tables(document, tables)))
-    return tuple(from_word(word_tables(document, tables)))
+        return tuple(parsers.from_rtf(rtf_tables(document, tables)))
+    return tuple(parsers.from_word(word_tables(document, tables)))
 
 
-def check(table: Printed, parts: list[Printed], widest_label: int | None) -> None:
+def check(table: parsers.Printed, parts: list[parsers.Printed], widest_label: int | None) -> None:
     """Assert that the parts of a table together hold its heads, every cell of it, and its notes.
 
     widest_label: letters after which the format cuts labels of rows off, with an ellipsis in the last place.
     """
-    first, blocks = 0, joined(parts)
+    first, blocks = 0, parsers.joined(parts)
     for block in blocks:
         columns = range(first, first + len(block.heads))
         assert block.heads == table.heads[columns.start : columns.stop]
@@ -131,10 +123,10 @@ def check(table: Printed, parts: list[Printed], widest_label: int | None) -> Non
         assert block.lines == tuple((cut(label, widest_label if cells else None), cells) for label, cells in lines)
         first = columns.stop
     assert first == len(table.heads)
-    assert blocks[-1].notes == plain(table.notes)
+    assert blocks[-1].notes == parsers.plain(table.notes)
 
 
-def selected(lines: tuple[Line, ...], columns: range) -> list[Line]:
+def selected(lines: tuple[parsers.Line, ...], columns: range) -> list[parsers.Line]:
     """Lines of some columns, without those of which all cells are empty and headings that nothing stands under."""
     kept = [(label, None if cells is None else tuple(cells[j] for j in columns)) for label, cells in lines]
     kept = [(label, cells) for label, cells in kept if cells is None or any(cells)]
@@ -144,7 +136,7 @@ def selected(lines: tuple[Line, ...], columns: range) -> list[Line]:
 
 def cut(label: str, widest: int | None) -> str:
     label = label.rstrip()
-    return plain(label if widest is None or len(label) <= widest else f"{label[: widest - 1]}…")
+    return parsers.plain(label if widest is None or len(label) <= widest else f"{label[: widest - 1]}…")
 
 
 def in_terminal(caption: str) -> bool:

@@ -24,8 +24,9 @@ from typing import Any
 import pytest
 import xarray as xr
 import zarr
-from holders import most_at_once
+from holders import is_refused, most_at_once
 from other_host import PAUSED, Host, host
+from refusals import refuses
 
 from experiments.run.resume import Resume, read_log
 from experiments.run.runner import Progress, run
@@ -119,8 +120,7 @@ def test_the_copy_of_a_store_in_use_is_not_in_use(
         run(quick_study(192), store=copy, tell=said.append)
         assert ["is watched for 1 s" in line for line in said] == [True]
         elsewhere()
-        with pytest.raises(StoreLocked, match="in use"), locked(store):
-            pass
+        is_refused(store, "in use")
         hold.check()
     assert verified(copy).sound
     assert verified(store).sound
@@ -168,11 +168,7 @@ def test_one_that_is_renewed_while_it_is_watched_is_in_use(store: Path) -> None:
     renewing = threading.Thread(target=renew)
     renewing.start()
     try:
-        with (
-            pytest.raises(StoreLocked, match=r"\(process 7 on elsewhere, .*which renews .*block_mark/lease"),
-            locked(store),
-        ):
-            pass
+        is_refused(store, r"\(process 7 on elsewhere, .*which renews .*block_mark/lease")
     finally:
         ended.set()
         renewing.join()
@@ -192,26 +188,20 @@ def test_it_is_renewed(store: Path, short: None, elsewhere: Callable[[], None]) 
         elsewhere()
         for _ in range(4):
             time.sleep(0.5)
-            with pytest.raises(StoreLocked, match="in use by another run"), locked(store):
-                pass
+            is_refused(store, "in use by another run")
             hold.check()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}', "\xff", "[" * 4000, '{"expires": "soon", "pid": -1}'])
 def test_one_that_does_not_say_who_holds_it_holds_all_the_same(store: Path, text: str) -> None:
     left_by(store, age=30.0, text=text)
-    with (
-        pytest.raises(StoreLocked, match=r"in use by another run \(process .* on .*takes over in [23]\d seconds"),
-        locked(store),
-    ):
-        pass
+    is_refused(store, r"in use by another run \(process .* on .*takes over in [23]\d seconds")
 
 
 @pytest.mark.parametrize("pid", [-1, 0, 2**70, True, "1", None])
 def test_a_strange_process_is_not_looked_for(store: Path, pid: object) -> None:
     left_by(store, age=0.0, pid=pid, machine=lease._machine())
-    with pytest.raises(StoreLocked, match="in use"), locked(store):
-        pass
+    is_refused(store, "in use")
 
 
 @pytest.mark.parametrize("how", ["link", "pipe", "folder"])
@@ -220,8 +210,7 @@ def test_what_is_no_file_is_refused_and_left_alone(store: Path, tmp_path: Path, 
     victim.write_text("mine")
     {"link": lambda: file.symlink_to(victim), "pipe": lambda: os.mkfifo(file), "folder": file.mkdir}[how]()
     for attempt in (lambda: run(quick_study(192), store=store), lambda: check_free(store)):
-        with pytest.raises(BadInput, match=f"{file}; .*a run writes into it|a run writes into it.*{file}"):
-            attempt()
+        refuses(f"{file}; .*a run writes into it|a run writes into it.*{file}", attempt)
     assert victim.read_text() == "mine"
 
 
@@ -356,8 +345,7 @@ def test_a_file_system_without_locks_is_used_with_the_lease_alone(store: Path, m
         assert line.startswith(f"the file system of {store.parent} has no locks")
         assert "\n" not in line
     monkeypatch.setattr(lock.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "Input/output error")))
-    with pytest.raises(BadInput, match="cannot be written: Input/output error"), locked(store):
-        pass
+    is_refused(store, "cannot be written: Input/output error", BadInput)
 
 
 # A machine that lost power
@@ -470,8 +458,7 @@ def test_a_new_store_is_held_before_it_takes_its_place(
             there.setattr(os, "rename", real)
             there.setattr(socket, "gethostname", lambda: "elsewhere")
             there.setattr(lock, "_flock", lambda *_: None)
-            with pytest.raises(StoreLocked, match="in use by another run"), locked(store):
-                pass
+            is_refused(store, "in use by another run")
         tried.append(str(source))
 
     monkeypatch.setattr(os, "rename", watched)
@@ -502,8 +489,7 @@ def test_a_store_that_was_set_aside_is_taken_back_by_who_holds_its_lease(store: 
     aside = store.with_name(".x.zarr.replaced")
     store.rename(aside)
     left_by(aside, age=0.0)
-    with pytest.raises(StoreLocked, match="in use by another run"), locked(store):
-        pass
+    is_refused(store, "in use by another run")
     assert not store.exists()
     os.utime(aside / "block_mark" / "lease", (1.0, 1.0))
     left_by(aside, expires=0.3)
@@ -527,8 +513,7 @@ def test_what_another_run_makes_beside_is_swept_by_the_holder_alone(store: Path,
         (tmp_path / name).mkdir()
     left_by(store, age=0.0)
     (tmp_path / ".x.zarr.token").write_text("of its workers")
-    with pytest.raises(StoreLocked), locked(store):
-        pass
+    is_refused(store)
     with locked(tmp_path / "y.zarr"):
         pass
     assert (tmp_path / ".x.zarr.1.partial").exists()
@@ -613,8 +598,7 @@ def test_another_process_holds_it_until_it_dies(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLD, str(tmp_path / "x.zarr")]
     holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(StoreLocked, match="in use"), locked(tmp_path / "x.zarr"):
-        pass
+    is_refused(tmp_path / "x.zarr", "in use")
     holder.kill()
     holder.communicate()
     assert list(tmp_path.iterdir()), "a killed holder leaves its file, and nobody minds"
@@ -636,8 +620,7 @@ def test_it_says_who_holds_it_and_how_to_take_over(tmp_path: Path) -> None:
 def test_a_lock_that_does_not_say_who_holds_it_holds_all_the_same(tmp_path: Path, text: str) -> None:
     with locked(tmp_path / "x.zarr"):
         (tmp_path / "x.zarr.lock").write_text(text, encoding="latin-1")
-        with pytest.raises(StoreLocked, match="in use by another run; wait"), locked(tmp_path / "x.zarr"):
-            pass
+        is_refused(tmp_path / "x.zarr", "in use by another run; wait")
 
 
 def test_taking_over_is_removing_the_file(tmp_path: Path) -> None:
@@ -661,8 +644,7 @@ def test_a_lock_whose_file_was_removed_meanwhile_is_no_lock(tmp_path: Path, monk
         real(descriptor, how)
 
     monkeypatch.setattr(lock.fcntl, "flock", slow)
-    with pytest.raises(StoreLocked, match="in use"), locked(tmp_path / "x.zarr"):
-        pass
+    is_refused(tmp_path / "x.zarr", "in use")
     os.close(others[0])
 
 

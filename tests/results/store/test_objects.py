@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from holders import most_at_once
+from holders import is_refused, most_at_once
 from object_server import BUCKET, KEY, SECRET, demand_credentials, served
+from refusals import refuses
 
 import panelproof as pp
 from cluster import Executor, open_executor
@@ -194,8 +195,7 @@ def held_by(place: ObjectPath, **changes: Any) -> None:
 
 def test_a_lock_that_was_not_renewed_is_taken_over(place: ObjectPath) -> None:
     held_by(place, expires=2.0)
-    with pytest.raises(StoreLocked, match=r"takes over in [12] seconds"), locked(place):
-        pass
+    is_refused(place, r"takes over in [12] seconds")
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         try:
@@ -215,8 +215,7 @@ def test_a_lock_that_is_renewed_is_not_taken_over(place: ObjectPath, monkeypatch
     with locked(place) as hold:
         for _ in range(5):
             time.sleep(0.5)
-            with pytest.raises(StoreLocked, match="in use"), locked(place):
-                pass
+            is_refused(place, "in use")
             hold.check()
         assert json.loads(lock_of(place).read_text())["count"] > 5
 
@@ -224,8 +223,7 @@ def test_a_lock_that_is_renewed_is_not_taken_over(place: ObjectPath, monkeypatch
 @pytest.mark.parametrize("machine", ["elsewhere 1 2", None])
 def test_a_process_of_another_machine_is_not_looked_for_here(place: ObjectPath, machine: str | None) -> None:
     held_by(place, pid=2**22 + 1, machine=machine)  # no process has this number
-    with pytest.raises(StoreLocked, match="in use"), locked(place):
-        pass
+    is_refused(place, "in use")
 
 
 def test_who_lost_its_lock_writes_no_further_block(place: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,8 +258,7 @@ def test_an_answer_that_was_lost_is_no_loss_of_the_lock(place: ObjectPath, monke
 def test_an_object_store_without_conditions_is_refused(place: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
     real = ObjectPath.write_bytes
     monkeypatch.setattr(ObjectPath, "write_bytes", lambda self, data, mode="overwrite": real(self, data))
-    with pytest.raises(BadInput, match="does not support conditional writes"), locked(place):
-        pass
+    is_refused(place, "does not support conditional writes", BadInput)
     assert names_of(place) == []
 
 
@@ -411,8 +408,7 @@ def test_a_creation_that_was_killed_is_done_anew(
             ZarrStore.create(place, schema)
         assert len(Objects(place).files()) == killed_after
         assert not place.exists()
-        with pytest.raises(BadInput, match="no such store"):
-            ZarrStore.open(place)
+        refuses("no such store", lambda: ZarrStore.open(place))
     limit[0] = 1000
     place.with_name("x.zarr/left/behind").write_text("by another version")
     run(STUDY, store=place)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +104,21 @@ def unseen(panel: Panel, *cells: tuple[object, object]) -> Panel:
     for periods, units in cells:
         seen[0, periods, units] = False
     return replace(panel, observed=seen)
+
+
+def adopting(panel: Panel, *starts: tuple[int, object]) -> Panel:
+    """The panel with a treatment that begins at a place of its periods for some units, and for no other."""
+    did = np.zeros((1, len(panel.periods), len(panel.units)))
+    for first, units in starts:
+        did[0][first:, units] = 1.0
+    return panel.with_variables({"did": did})
+
+
+def bare(values: Mapping[str, Floats], roles: Roles | None = None, **more: Any) -> Panel:
+    """A panel of arrays, (R, T, N) or (T, N) each, of an outcome y and a treatment did unless roles are given."""
+    arrays = {name: np.array(array, dtype=np.float64, ndmin=3) for name, array in values.items()}
+    t, n = next(iter(arrays.values())).shape[1:]
+    return Panel(names(n), tuple(range(2001, 2001 + t)), arrays, roles or Roles("y", "did"), **more)
 
 
 def changed(panel: Panel, name: str, at: object, value: object) -> Panel:
