@@ -45,8 +45,7 @@ HERE = Environment("3.13.1", "x86_64", (("numpy", "2.3.0"),), ("openblas 0.3 Has
 )  # fmt: skip
 def test_each_difference_is_said_in_words(change: dict[str, object], words: str) -> None:
     other = replace(HERE, **change)  # type: ignore[arg-type]
-    assert HERE.differences(other) == (words,)
-    assert HERE.differs_in_code_alone(other) == (words == "other code of sim")
+    assert (HERE.differences(other), HERE.differs_in_code_alone(other)) == ((words,), words == "other code of sim")
 
 
 def test_equal_environments_have_no_differences_and_survive_json() -> None:

@@ -566,8 +566,7 @@ def test_a_job_is_given_up_when_its_batch_system_no_longer_lists_it(
 
 def test_jobs_that_end_without_a_worker_are_asked_for_less_and_less_often() -> None:
     cluster, _ = looked(["", ""], [[]] * 2)
-    assert cluster.ended["w"] == 1
-    assert cluster.hopeless() == ""
+    assert (cluster.ended["w"], cluster.hopeless()) == (1, "")
     job = SimpleNamespace(job_id=None)  # it could not even be submitted
     job.close = lambda: asyncio.sleep(0)
     needed = []

@@ -72,8 +72,7 @@ def values(table: pd.DataFrame, name: str) -> Floats:
 def test_a_sample_is_what_the_file_says(real: RealPanel, text: str) -> None:
     rows, controls = SAMPLES[text]
     wanted, panel = rows(CITIES), claim_of(real, text).sample.panel
-    assert panel.units == tuple(dict.fromkeys(wanted["city"]))
-    assert panel.periods == tuple(sorted(set(wanted["year"])))
+    assert (panel.units, panel.periods) == (tuple(dict.fromkeys(wanted["city"])), tuple(sorted(set(wanted["year"]))))
     assert panel.roles.controls == controls
     np.testing.assert_allclose(panel.variables[str(panel.roles.outcome)][0], values(wanted, "y"))
     for name, column in zip((str(panel.roles.treatment), *controls), ("d", *controls), strict=True):
@@ -236,8 +235,7 @@ def test_effects_of_table_s_are_claims_with_the_numbers_of_the_table(
     assert (record.model, own.model) == (STAGGERED[text], STAGGERED[text])
     assert (own.estimate, own.se) == pytest.approx((record.estimate, record.se), rel=1e-12)
     assert own.pvalue == pytest.approx(record.pvalue, rel=1e-9)
-    assert claim.printed == "cluster:unit"
-    assert claim.dial == "effect.size"
+    assert (claim.printed, claim.dial) == ("cluster:unit", "effect.size")
     fitted = next(one.estimator for one in table_s.fitted if one.fit.place == place)
     assert isinstance(claim.estimator, SomeTerms)
     assert getattr(claim.estimator.inner, "band", "") == ""  # drawn, and beside the claim

@@ -79,8 +79,7 @@ class Example(Base):
 def test_dials_are_read_from_types_and_docstrings() -> None:
     dials = {dial.name: dial for dial in dials_of(Example)}
     assert list(dials) == ["size", "label", "first", "second", "mode", "pair"]
-    assert dials["size"].meaning == "of the thing; more is larger."
-    assert dials["label"].meaning == "of the example."
+    assert (dials["size"].meaning, dials["label"].meaning) == ("of the thing; more is larger.", "of the example.")
     assert dials["first"].meaning == dials["second"].meaning == "both of them, as in size: this is no head."
     assert dials["mode"].meaning == "slow (the default) | fast. - an item that belongs to mode."
     assert dials["pair"].meaning == ""
@@ -195,8 +194,7 @@ def test_a_value_of_a_dial_finds_what_has_the_dial(capsys: pytest.CaptureFixture
 def test_ranges_of_numbers_and_kinds_of_parts_are_allowed_values(capsys: pytest.CaptureFixture[str]) -> None:
     (entry,) = kinds_of("errors.process", capsys)["parts"]
     dials = {dial["name"]: dial for dial in entry["dials"]}  # type: ignore[attr-defined]
-    assert dials["group_share"]["allowed"] == ["0 to 1"]
-    assert dials["spatial_kind"]["allowed"] == ["ar", "ma"]
+    assert (dials["group_share"]["allowed"], dials["spatial_kind"]["allowed"]) == (["0 to 1"], ["ar", "ma"])
     assert dials["serial"]["type"] == "number or list of number"
     (panel,) = kinds_of("panel", capsys)["designs"]
     slots = {dial["name"]: dial for dial in panel["dials"]}  # type: ignore[attr-defined]

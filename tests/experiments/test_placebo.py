@@ -102,8 +102,7 @@ def test_every_scheme_answers_and_says_which_units_keep_their_treatment(real: Re
     stay = (drawn == found.randomisation.real).all(axis=0)
     if scheme in ("space", "blocks:7"):
         ever = ask.panel.variables["did"][0].any(axis=0)
-        assert found.staying == (stay.sum(), (stay & ever).sum())
-        assert found.document["units_that_stay"] == stay.sum()
+        assert (found.staying, found.document["units_that_stay"]) == ((stay.sum(), (stay & ever).sum()), stay.sum())
         assert any("in every placebo" in note for note in found.notes) == bool(stay.any()) == (scheme == "blocks:7")
 
 
@@ -190,8 +189,7 @@ def test_few_assignments_are_gone_through(few: tuple[str, str]) -> None:
     panel = ask.panel.with_variables({"y": np.repeat(y, 30, axis=0), "did": did})
     every = TwoWayDID()(panel).estimate[:, 0]
     np.testing.assert_allclose(np.sort(found.placebos), np.sort(np.delete(every, 7)), rtol=1e-9)
-    assert found.permutation_p == (np.abs(every) >= np.abs(every[7])).sum() / 30
-    assert found.mcse == 0.0
+    assert (found.permutation_p, found.mcse) == ((np.abs(every) >= np.abs(every[7])).sum() / 30, 0.0)
     assert found.document["exact"] is True
     assert any(note.startswith("The 29 placebos are all assignments") for note in found.notes)
     assert found.lower < found.estimate < found.upper
@@ -314,9 +312,7 @@ def test_placebos_that_failed_count_as_extreme(
     store.write(*key, replace(block, estimates={**block.estimates, ask.estimator.name: failed}))
     found = answer(ask, store)
     assert found.permutation_p == pytest.approx(share(values) + 12 / (DRAWS + 1), abs=1e-12)
-    assert found.usable.size == DRAWS - 12
-    assert found.document["failed"] == 12
-    assert found.document["draws"] == DRAWS
+    assert (found.usable.size, found.document["failed"], found.document["draws"]) == (DRAWS - 12, 12, DRAWS)
     lines = printed(found).splitlines()
     assert lines[1] == found.notes[0] == "12 placebos could not be fitted; they count as extreme."
     assert "\n".join(lines).count("could not be fitted") == 1

@@ -130,8 +130,7 @@ def test_make_demo_ends_with_answer_picture_and_page(
     assert answered < pictured
     assert "cannot be told" in out[answered + 1]  # 64 replications tell nothing, and the answer says so
     assert "replications" in " ".join(out[answered + 1 : answered + 3])
-    assert out[pictured + 15].strip() == "autocorrelation of errors"
-    assert out[-1] == "report  runs/size.html"
+    assert (out[pictured + 15].strip(), out[-1]) == ("autocorrelation of errors", "report  runs/size.html")
     assert (tmp_path / "runs" / "size.html").is_file()
 
 

@@ -151,8 +151,7 @@ def test_sizes_and_notes(tmp_path: Path) -> None:
     lag, short = effect(ledger, "treatment and controls lagged by 2 periods"), effect(ledger, "2004-2010")
     assert (lag.nobs, lag.units, lag.periods) == (480, 60, 8)
     assert (short.nobs, short.units, short.periods) == (420, 60, 7)
-    assert effect(ledger, "without region 1, 3").units == 30
-    assert effect(ledger, "outcome second").nobs == 597
+    assert (effect(ledger, "without region 1, 3").units, effect(ledger, "outcome second").nobs) == (30, 597)
     notes = "\n".join(ledger.notes)
     assert "lagged by 2 periods): 2003, 2004 are left out" in notes
     assert "3 rows with a missing value are left out" in notes

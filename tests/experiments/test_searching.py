@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import pytest
+from refusals import refuses
 from scipy.stats import norm, t
 
 from cluster import Serial
@@ -270,8 +271,7 @@ def test_dials_by_their_short_names(file: Path) -> None:
                      "errors.serial": "errors.serial"}  # fmt: skip
     paper = Study.from_settings({"design": {"kind": "paper"}, "estimators": [{"kind": "did"}]})
     assert dial_of(paper, "effect", "--for") == "effect"
-    with pytest.raises(BadInput, match="no dial 'units'"):
-        dial_of(paper, "units", "--for")
+    refuses("no dial 'units'", lambda: dial_of(paper, "units", "--for"))
 
 
 def test_points_of_different_values_are_drawn_independently() -> None:
@@ -536,8 +536,7 @@ def test_what_names_and_settings_say_is_refused_before_the_first_draw(
 
 def test_a_measure_without_a_truth_is_refused_before_a_cluster_starts() -> None:
     study = replace(known.study(1, 0.5), replications=64)
-    with pytest.raises(BadInput, match=r"the truth of did is 0\.5"):
-        solving(study, "mcse:size=0.01", "replications", None, Search())
+    refuses(r"the truth of did is 0\.5", lambda: solving(study, "mcse:size=0.01", "replications", None, Search()))
 
 
 def test_a_truth_is_drawn_without_preparing_the_estimators_that_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

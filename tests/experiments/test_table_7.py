@@ -395,8 +395,7 @@ def test_titles_and_notes_name_the_effects(effects: tuple[Panel, Document]) -> N
 
 def test_the_first_effects_are_those_of_placebos() -> None:
     real = with_effects(effects="unit")
-    assert estimator_called("sdm", real).effects == "unit"
-    assert estimator_called("sdm", real).transform == "lee-yu"
+    assert (estimator_called("sdm", real).effects, estimator_called("sdm", real).transform) == ("unit", "lee-yu")
     assert estimator_called("sar", with_effects(effects="none")).transform == "direct"
 
 

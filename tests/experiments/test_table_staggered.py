@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from refusals import refuses
 
 import panelproof as pp
 from estimators.core.estimator import Estimates, Status
@@ -23,7 +24,6 @@ from experiments.tables import robustness_table, staggered_table
 from experiments.tables.adoption_checks import _add_power
 from experiments.tables.ledger import Ledger, known_terms
 from results.tables.records import Record
-from sim.errors import BadInput
 
 DATES = {2004: 8, 2006: 6, 2008: 4, 0: 22}  # units by first treated year, 0 = never
 
@@ -160,8 +160,7 @@ def test_table_s3_and_power_are_of_the_clustered_covariance(usual: tuple[RealPan
     real, ledger = usual
     column = found(ledger, "callaway-santanna", "never")
     path = EventTimes.of(CallawaySantAnna(base="universal"), real.panel)
-    assert path.events.tolist() == [-5, -4, -3, -2, 0, 1, 2, 3, 4, 5]
-    assert path.fewest == 18
+    assert (path.events.tolist(), path.fewest) == ([-5, -4, -3, -2, 0, 1, 2, 3, 4, 5], 18)
     for place, event in enumerate(path.events):
         assert path.estimate[place] == column[f"event({event})"].estimate
         assert np.sqrt(path.covariance[place, place]) == pytest.approx(column[f"event({event})"].se, abs=1e-14)
@@ -251,8 +250,7 @@ def test_without_never_treated_units_the_periods_before_the_last_adoption_serve(
 
 def test_what_is_treated_throughout_is_counted_apart() -> None:
     ledger = fitted(real_panel(frame({2001: 5, 2006: 10, 0: 15})))
-    assert found(ledger, "did")["did"].units == 30
-    assert found(ledger, "imputation")["overall"].units == 25
+    assert (found(ledger, "did")["did"].units, found(ledger, "imputation")["overall"].units) == (30, 25)
     assert said(ledger, "imputation")["treated_units"] == 10
     assert said(ledger, "goodman-bacon", "treated v always")["comparisons"] == 1
 
@@ -311,10 +309,8 @@ def test_unbalanced_panels_are_cut_or_refused_in_words() -> None:
 def test_off_by_default_and_wrong_keys() -> None:
     ledger = fitted(real_panel(frame(), staggered=False))
     assert (ledger.records, ledger.statistics, ledger.notes, ledger.figures) == ([], [], [], [])
-    with pytest.raises(BadInput, match=r"honest without staggered.*staggered = true"):
-        real_panel(frame(), staggered=False, honest=True)
-    with pytest.raises(BadInput, match="staggered: there is no treatment"):
-        real_panel(frame(), ["x"], treatment=None)
+    refuses(r"honest without staggered.*staggered = true", lambda: real_panel(frame(), staggered=False, honest=True))
+    refuses("staggered: there is no treatment", lambda: real_panel(frame(), ["x"], treatment=None))
 
 
 def test_local_spillovers_by_weights_and_by_distance() -> None:
@@ -372,8 +368,7 @@ def test_a_cohort_without_clean_controls_is_named_and_not_counted() -> None:
 def test_what_stacks_hold(complete: bool) -> None:
     real = real_panel(frame({2004: 8, 2008: 6, 0: 12}, 16))
     sample = Stacked(complete=complete).sample(real.panel)
-    assert sample.cohorts == ((2008,) if complete else (2004, 2008))
-    assert sample.cut == (2004,)
+    assert (sample.cohorts, sample.cut) == ((2008,) if complete else (2004, 2008), (2004,))
     assert (int(sample.units.sum()), sample.treated) == ((18, 6) if complete else (26, 14))
     early = 9 * (8 + 12)
     assert sample.rows == 11 * (6 + 12) + (0 if complete else early)

@@ -15,6 +15,7 @@ import made_twins
 import numpy as np
 import pytest
 from made_twins import ALONE, SERIAL
+from refusals import refuses
 from scipy import stats
 
 from estimators.core.estimator import Estimates
@@ -42,7 +43,6 @@ from results.diagnosis.power import Detectable, detectable, fitted_curve, power
 from results.store import Store
 from results.tables.records import Check
 from sim.arrays import Floats
-from sim.errors import BadInput
 from sim.presets import Paper
 from studies import quick_study
 
@@ -80,8 +80,7 @@ def test_budgets_are_times(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["0", "0s", "-3s", "soon", "", "5d"])
 def test_other_budgets_are_refused(text: str) -> None:
-    with pytest.raises(BadInput, match="budget"):
-        evidence.seconds_of(text)
+    refuses("budget", lambda: evidence.seconds_of(text))
 
 
 def test_a_budget_is_shared_out_within_its_bounds() -> None:
@@ -137,8 +136,7 @@ def test_fits_of_a_store_by_hand() -> None:
               for one in rows]  # fmt: skip
     store = cast(Store, SimpleNamespace(blocks=lambda cell: blocks if cell == 4 else []))
     own = evidence.fits_of(store, 4, "did", "did", "hc1")
-    assert own.estimate[:2].tolist() == [2.0, -1.0]
-    assert own.se[:2].tolist() == [1.0, 1.0]
+    assert (own.estimate[:2].tolist(), own.se[:2].tolist()) == ([2.0, -1.0], [1.0, 1.0])
     assert own.pvalue[:2] == pytest.approx([2 * stats.t.sf(2.0, 4), 2 * stats.t.sf(1.0, 4)])
     drawn = evidence.fits_of(store, 4, "did", "did", "permutation")
     assert drawn.pvalue[:2].tolist() == [0.2, 0.4]
@@ -480,8 +478,7 @@ def test_a_breakdown_value_beside_that_of_sound_panels() -> None:
     bounds = Check("honest-breakdown:first", "It is 0.30.", "cannot tell", numbers={"breakdown": 0.3})
     drawn = [0.1, 0.3, 0.5, 0.7, 0.9]
     found = benchmarks(first=drawn).rated(bounds)
-    assert found.benchmark == 0.5
-    assert found.answer == "consistent"
+    assert (found.benchmark, found.answer) == (0.5, "consistent")
     assert found.numbers["share_of_twins"] == pytest.approx(0.4)
     assert "40% show as little" in found.sentence
     rare = benchmarks(first=[0.5] * 96 + [0.2] * 4).rated(bounds)
@@ -516,8 +513,7 @@ def test_benchmarks_are_of_fits_that_ended_well_where_most_did() -> None:
     kept = Benchmarks.of({"path": store([1, 3, 1, 3])}).values["pre-trend"]
     assert kept.tolist() == [0.0, 2.0]
     lost = Benchmarks.of({"path": store([1, 3, 3, 3])})
-    assert lost.values == {}
-    assert lost.notes == ("What path shows on sound panels is not known: 3 of 4 fits failed.",)
+    assert (lost.values, lost.notes) == ({}, ("What path shows on sound panels is not known: 3 of 4 fits failed.",))
 
 
 def test_breakdown_values_of_a_study_are_benchmarks_and_the_longer_study_tells_of_the_test() -> None:
@@ -532,8 +528,7 @@ def test_breakdown_values_of_a_study_are_benchmarks_and_the_longer_study_tells_o
         "pre-trend": 9, "breakdown:first": 3, "breakdown:mean": 3}  # fmt: skip
     check = Check("honest-breakdown", "It is 0.0.", numbers={"breakdown": -1.0})
     rated = found.rated(check)
-    assert rated.answer == "cannot tell"
-    assert rated.benchmark == np.median(found.values["breakdown:mean"])
+    assert (rated.answer, rated.benchmark) == ("cannot tell", np.median(found.values["breakdown:mean"]))
 
 
 def test_the_trend_before_adoption_is_that_of_the_test_whose_p_value_is_printed() -> None:

@@ -334,8 +334,7 @@ def test_the_first_rule_that_applies_answers_and_the_others_are_said() -> None:
 def test_two_stages_that_disagree_are_said_first_and_decide_nothing() -> None:
     apart = Check.fact(DISAGREE, WEAKENS, "OLS and 2SLS disagree: so they say.")
     found = verdict(trust(checks=(moved("consistent"), apart)))
-    assert found.answer == "supported"
-    assert found.sentences[0] == apart.sentence
+    assert (found.answer, found.sentences[0]) == ("supported", apart.sentence)
     assert "none of 1 other estimates contradicts it; 2SLS with the spec's instruments, which disagrees" in found.reason
     agreeing = Check.fact(DISAGREE, SILENT, "OLS and 2SLS disagree: so they say.", "They agree.")
     assert "2SLS" not in " ".join((lambda one: (one.reason, *one.sentences))(verdict(trust(checks=(agreeing,)))))

@@ -147,9 +147,7 @@ def test_a_store_says_which_cells_stopped() -> None:
 
 
 def test_every_world_is_reached_before_a_cell_is_judged() -> None:
-    assert checkpoints(100, 64, 32)[0] == 16
-    assert checkpoints(100, 64, 64)[0] == 32
-    assert checkpoints(10, 64, 64) == (10,)
+    assert (checkpoints(100, 64, 32)[0], checkpoints(100, 64, 64)[0], checkpoints(10, 64, 64)) == (16, 32, (10,))
     assert checkpoints(1, 2048, 1) == (1,)
     marks = checkpoints(100_000, 64, 1)
     assert all(later <= 1.5 * now + 1 for now, later in itertools.pairwise(marks))

@@ -440,8 +440,7 @@ def test_pairs_that_are_named_once(tmp_path: Path, committed: Document) -> None:
     once = edges[edges["focal"] < edges["neighbor"]]
     last = pd.DataFrame([("C36", "C01", 1.0)], columns=["focal", "neighbor", "weight"])  # else an island
     found = links(tmp_path, pd.concat([once, last]), "symmetric = false")
-    assert found.name == "pairs-once:w"
-    assert found.severity == OVERTURNS
+    assert (found.name, found.severity) == ("pairs-once:w", OVERTURNS)
     count = len(once) + 1
     assert f"gives {count / 36:.1f} neighbours a unit instead of {2 * count / 36:.1f}" in found.sentence
     assert of(committed, "links:w").severity == SILENT
