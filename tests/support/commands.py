@@ -61,10 +61,8 @@ def here(*arguments: object, code: int = 0) -> Said:
 
 
 def refusal(*arguments: object) -> str:
-    """The line by which a command says that its input is bad; it prints nothing else."""
-    out, err = here(*arguments, code=2)
-    (line,) = err.splitlines()
-    assert not out
+    """The one line by which a command says that its input is bad."""
+    (line,) = here(*arguments, code=2).err.splitlines()
     return line
 
 
