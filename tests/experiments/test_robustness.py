@@ -218,19 +218,16 @@ def test_units_without_covariates_are_left_out_by_name(tmp_path: Path) -> None:
     assert "PSM leaves out units without covariates in the years of matching: c07." in ledger.notes
 
 
-@pytest.mark.parametrize(
-    ("menu", "edit", "words"),
-    [
-        ('covariates = ["size"]\ncaliper = 1e-9\nmethods = ["nearest", "radius"]\n', {},
-         ["no treated unit has a control within the caliper", "PSM, radius 1e-09"]),
-        ('covariates = ["apart"]\n', {"apart": lambda f: f["code"] % 2 + 0.001 * f["code"]},
-         ["the propensity score cannot be estimated"]),
-        ('covariates = ["ahead"]\nmethods = ["nearest"]\n',
-         {"ahead": lambda f: np.where(f["code"] % 2, 0.1, 1.0) * (f["code"] % 4 - 1.4)},
-         ["column 2 (PSM, 1 nearest neighbour, caliper 0.05) is empty: there is no common support", "other cov"]),
-        ('neighbours = 31\nmethods = ["nearest"]\n', {}, ["there are 30 control units; ask for 1 to 30"]),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("menu", "edit", "words"), [
+    ('covariates = ["size"]\ncaliper = 1e-9\nmethods = ["nearest", "radius"]\n', {},
+     ["no treated unit has a control within the caliper", "PSM, radius 1e-09"]),
+    ('covariates = ["apart"]\n', {"apart": lambda f: f["code"] % 2 + 0.001 * f["code"]},
+     ["the propensity score cannot be estimated"]),
+    ('covariates = ["ahead"]\nmethods = ["nearest"]\n',
+     {"ahead": lambda f: np.where(f["code"] % 2, 0.1, 1.0) * (f["code"] % 4 - 1.4)},
+     ["column 2 (PSM, 1 nearest neighbour, caliper 0.05) is empty: there is no common support", "other cov"]),
+    ('neighbours = 31\nmethods = ["nearest"]\n', {}, ["there are 30 control units; ask for 1 to 30"]),
+])  # fmt: skip
 def test_no_matched_sample_is_a_note(tmp_path: Path, menu: str, edit: dict[str, object], words: list[str]) -> None:
     real = real_panel(tmp_path, table().assign(**edit), "[robustness]\nlag = 1\n[robustness.psm]\n" + menu)
     ledger = fitted(real)

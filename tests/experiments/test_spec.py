@@ -57,16 +57,13 @@ def test_a_single_weights_table_and_a_file_beside_the_spec(tmp_path: Path) -> No
     assert panel.roles.controls == ()
 
 
-@pytest.mark.parametrize(
-    ("table", "name"),
-    [
-        ('kind = "knn"\nk = 3', "knn-3"),
-        ('kind = "inverse-distance"\npower = 2', "inverse-distance"),
-        ('kind = "band"\nkm = 150.5', "band-150.5"),
-        ('kind = "economic"\nvariable = "gdp"', "economic"),
-        ('kind = "nested"\nvariable = "gdp"\nname = "both"', "both"),
-    ],
-)
+@pytest.mark.parametrize(("table", "name"), [
+    ('kind = "knn"\nk = 3', "knn-3"),
+    ('kind = "inverse-distance"\npower = 2', "inverse-distance"),
+    ('kind = "band"\nkm = 150.5', "band-150.5"),
+    ('kind = "economic"\nvariable = "gdp"', "economic"),
+    ('kind = "nested"\nvariable = "gdp"\nname = "both"', "both"),
+])  # fmt: skip
 def test_kinds_of_weights(tmp_path: Path, table: str, name: str) -> None:
     text = PANEL + f'longitude = "lon"\nlatitude = "lat"\n[[weights]]\n{table}\n'
     panel = load_panel(panel_file(tmp_path), spec_of(tmp_path, text))

@@ -175,23 +175,20 @@ def lm(lag: float, error: float, robust_lag: float, robust_error: float) -> dict
 LAG, ERROR, NEITHER = lm(20, 15, 9, 1), lm(15, 20, 1, 9), lm(1, 1, 1, 1)
 
 
-@pytest.mark.parametrize(
-    ("sar_p", "sem_p", "lagrange", "chosen"),
-    [
-        (0.01, 0.01, LAG, "reject SAR (9.00, p = .010) and SEM (9.00, p = .010): they choose the SDM."),
-        (0.01, 0.01, NEITHER, "choose the SDM."),
-        (0.30, 0.01, LAG, "do not reject SAR (9.00, p = .300) and reject SEM (9.00, p = .010), and the LM tests "
-                          "point to SAR: they choose the SAR."),
-        (0.30, 0.01, ERROR, "but the LM tests point to SEM: they choose the SDM, which nests both."),
-        (0.01, 0.30, ERROR, "point to SEM: they choose the SEM."),
-        (0.30, 0.30, LAG, "do not reject SAR (9.00, p = .300) and SEM (9.00, p = .300), and the LM tests point to "
-                          "SAR: they choose the SAR."),
-        (0.30, 0.30, ERROR, "they choose the SEM."),
-        (0.30, 0.30, NEITHER, "and the LM tests find no spatial dependence: they choose the model without spatial "
-                              "terms."),
-        (0.30, 0.01, NEITHER, "but the LM tests find no spatial dependence: they choose the SDM, which nests both."),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("sar_p", "sem_p", "lagrange", "chosen"), [
+    (0.01, 0.01, LAG, "reject SAR (9.00, p = .010) and SEM (9.00, p = .010): they choose the SDM."),
+    (0.01, 0.01, NEITHER, "choose the SDM."),
+    (0.30, 0.01, LAG, "do not reject SAR (9.00, p = .300) and reject SEM (9.00, p = .010), and the LM tests "
+                      "point to SAR: they choose the SAR."),
+    (0.30, 0.01, ERROR, "but the LM tests point to SEM: they choose the SDM, which nests both."),
+    (0.01, 0.30, ERROR, "point to SEM: they choose the SEM."),
+    (0.30, 0.30, LAG, "do not reject SAR (9.00, p = .300) and SEM (9.00, p = .300), and the LM tests point to "
+                      "SAR: they choose the SAR."),
+    (0.30, 0.30, ERROR, "they choose the SEM."),
+    (0.30, 0.30, NEITHER, "and the LM tests find no spatial dependence: they choose the model without spatial "
+                          "terms."),
+    (0.30, 0.01, NEITHER, "but the LM tests find no spatial dependence: they choose the SDM, which nests both."),
+])  # fmt: skip
 def test_conclusion(sar_p: float, sem_p: float, lagrange: dict[str, float], chosen: str) -> None:
     ratios = {"lr_sar": 9.0, "lr_sar_p": sar_p, "lr_sem": 9.0, "lr_sem_p": sem_p}
     assert conclusion(ratios, lagrange).endswith(chosen)

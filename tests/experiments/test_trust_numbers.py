@@ -434,18 +434,15 @@ NINETEEN = [0.1 * k * (-1) ** k for k in range(1, 20)]  # |t| of .1, .2, ... 1.9
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-@pytest.mark.parametrize(
-    ("own", "left", "pvalue", "explains"),
-    [
-        (-5.0, 1.0, 1 / 40, True),  # beyond all 19: (1 + 0) / (2 x 20)
-        (-1.65, 1.0, 4 / 40, True),  # 1.7, 1.8 and 1.9 are as large: 10%
-        (-1.55, 1.0, 5 / 40, False),  # 12.5%
-        (-5.0, 2.0, 1 / 40, True),  # 2.0 lies within t(.975; 30) = 2.04
-        (-5.0, 2.1, 1 / 40, False),
-        (-5.0, -9.0, 1 / 40, True),  # beyond zero
-        (5.0, -9.0, 1.0, False),  # the trend leans the other way
-    ],
-)
+@pytest.mark.parametrize(("own", "left", "pvalue", "explains"), [
+    (-5.0, 1.0, 1 / 40, True),  # beyond all 19: (1 + 0) / (2 x 20)
+    (-1.65, 1.0, 4 / 40, True),  # 1.7, 1.8 and 1.9 are as large: 10%
+    (-1.55, 1.0, 5 / 40, False),  # 12.5%
+    (-5.0, 2.0, 1 / 40, True),  # 2.0 lies within t(.975; 30) = 2.04
+    (-5.0, 2.1, 1 / 40, False),
+    (-5.0, -9.0, 1 / 40, True),  # beyond zero
+    (5.0, -9.0, 1.0, False),  # the trend leans the other way
+])  # fmt: skip
 def test_the_lean_of_trends_by_hand(own: float, left: float, pvalue: float, explains: bool, sign: float) -> None:
     """own: t of the trend's difference on the panel; left: what it leaves of the claim, with an error of 1."""
     values, errors = (each[:19] for each in made(10))
