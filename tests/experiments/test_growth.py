@@ -136,7 +136,7 @@ def test_what_is_no_executor_is_said_in_one_line(client: Client) -> None:
         ({"client": closed}, "a running Dask Client"),
         ({"client": client, "executor": Serial()}, "leave one out"),
     ):
-        refuses(message, lambda given=given: run(small_study(), **given))
+        refuses(message, lambda given=given: run(small_study(), **given), count=1)
 
 
 SMALL = Study("grows", Paper(), (TwoWayDID(errors=("iid",)),), grid=(("effect", (0.0, 0.02)),), replications=160,

@@ -292,7 +292,7 @@ def test_our_own_kind_comes_first(site: Path) -> None:
 def test_what_two_packages_offer_is_asked_for_by_its_place(site: Path) -> None:
     install(site, "others", {"halves": "others:halves"})
     said = "kind 'halves' is offered by 2 packages: others:halves (others 1.5) and theirs:halves (theirs 1.5)"
-    refuses(re.escape(said), lambda: in_full("halves", "kind"))
+    refuses(re.escape(said), lambda: in_full("halves", "kind"), count=1)
     assert find_estimator("theirs:halves").__name__ == "halves"
 
 
@@ -303,7 +303,7 @@ def test_what_two_packages_offer_is_asked_for_by_its_place(site: Path) -> None:
 ])  # fmt: skip
 def test_a_place_without_such_a_class_is_one_line(site: Path, place: str, said: str) -> None:
     install(site, "others", {"odd": place})
-    refuses(said, lambda: find_estimator(in_full("odd", "kind")))
+    refuses(said, lambda: find_estimator(in_full("odd", "kind")), count=1)
 
 
 def test_an_offered_name_is_meant_by_a_near_one(site: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from ledgers import by_term, facts
 from refusals import refuses
 
 import panelproof as pp
@@ -70,20 +71,12 @@ def fitted(real: RealPanel) -> Ledger:
 
 def found(ledger: Ledger, model: str, transform: str | None = None, table: str = "S") -> dict[str, Record]:
     """Records of a column by term."""
-    return {
-        record.term: record
-        for record in ledger.records
-        if (record.table, record.model, record.transform) == (table, model, transform)
-    }
+    return by_term(ledger, table=table, model=model, transform=transform)
 
 
-def said(ledger: Ledger, model: str, term: str | None = None, **wanted: object) -> dict[str, float | None]:
+def said(ledger: Ledger, model: str, term: str | None = None, **wanted: object) -> dict[str, Any]:
     """Statistics of a fit, or of one of its terms."""
-    return {
-        one.name: one.value
-        for one in ledger.statistics
-        if one.model == model and one.term == term and all(getattr(one, key) == value for key, value in wanted.items())
-    }
+    return facts(ledger, model=model, term=term, **wanted)
 
 
 def two_way(table: pd.DataFrame, regressors: Sequence[str]) -> float:
@@ -195,32 +188,22 @@ def test_published_numbers_of_the_minimum_wage_panel(shared_data: Path) -> None:
 EDGES: Mapping[str, tuple[Mapping[int, int], Sequence[str], Sequence[str]]] = {
     "nobody never treated": (
         {2003: 5, 2004: 12, 2007: 12},
-        [
-            "All units become treated",
-            "Imputation: periods from 2007 on, in which all",
-            "than coefficients (not yet treated: 11; not yet treated, doubly robust: 10).",
-        ],
-        ["not-yet"],
-    ),
+        ["All units become treated", "Imputation: periods from 2007 on, in which all",
+         "than coefficients (not yet treated: 11; not yet treated, doubly robust: 10)."],
+        ["not-yet"]),
     "one date": (
         {2005: 15, 0: 21},
         ["adoption is not staggered", "(never treated, doubly robust: 19; not yet treated, doubly robust: 19)."],
-        ["never", "not-yet"],
-    ),
+        ["never", "not-yet"]),
     "everybody at once": ({2005: 20}, ["No table S: all units become treated in 2005"], []),
     "one period before": (
         {2002: 15, 0: 15},
-        ["Only one period lies before adoption", "No power of the pre-trend test and no bounds"],
-        ["never"],
-    ),
+        ["Only one period lies before adoption", "No power of the pre-trend test and no bounds"], ["never"]),
     "some treated throughout": (
-        {2001: 5, 2006: 10, 0: 15},
-        ["5 units are treated from the first period on"],
-        ["never"],
-    ),
+        {2001: 5, 2006: 10, 0: 15}, ["5 units are treated from the first period on"], ["never"]),
     "one treated unit": ({2006: 1, 0: 15}, ["No power of the pre-trend test"], []),
     "nobody treated within": ({2001: 8, 0: 8}, ["No table S: no unit becomes treated"], []),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", list(EDGES))
@@ -261,8 +244,7 @@ def test_an_effect_seen_in_one_unit_has_no_error() -> None:
         column = found(ledger, "callaway-santanna", variant)
         assert column["event(4)"].se is None
         assert column["event(3)"].se
-    later = said(ledger, "roth")
-    assert later["after"] == 4
+    assert said(ledger, "roth")["after"] == 4
     assert found(ledger, "sun-abraham")["event(4)"].se is None
     (note,) = (note for note in ledger.notes if note.startswith("Table S, column 7 (all) has no cluster:unit error of"))
     assert "event(4)" in note
