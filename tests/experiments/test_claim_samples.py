@@ -238,17 +238,8 @@ def test_effects_of_table_s_are_claims_with_the_numbers_of_the_table(
     fitted = next(item.estimator for item in table_s.fitted if item.fit.place == place)
     assert isinstance(claim.estimator, SomeTerms)
     assert getattr(claim.estimator.inner, "band", "") == ""  # drawn, and beside the claim
-    for name in (
-        "kind",
-        "method",
-        "controls",
-        "covariates",
-        "base",
-        "window",
-        "averages",
-        "complete",
-        "estimated_shares",
-    ):
+    same = "kind method controls covariates base window averages complete estimated_shares"
+    for name in same.split():
         assert getattr(claim.estimator.inner, name, None) == getattr(fitted, name, None)
 
 

@@ -242,10 +242,9 @@ def test_numbers_of_individuals_are_no_control(name: str) -> None:
         assert "[collapse]" in text or frame is alone
 
 
-@pytest.mark.parametrize(
-    ("first", "period", "asked"),
-    [(1001, "yr", False), (1001, "when", False), (1810, "jahr", False), (1810, "when", True), (1001, "t", False)],
-)
+@pytest.mark.parametrize(("first", "period", "asked"), [
+    (1001, "yr", False), (1001, "when", False), (1810, "jahr", False), (1810, "when", True), (1001, "t", False),
+])  # fmt: skip
 def test_numbers_of_units_that_look_like_years_are_no_periods(first: int, period: str, asked: bool) -> None:
     frame = made_cities.frame().drop(columns=["city", "province", "region"])
     frame["code"] += first - 1001
@@ -257,9 +256,7 @@ def test_numbers_of_units_that_look_like_years_are_no_periods(first: int, period
     assert (question in text) is asked
 
 
-@pytest.mark.parametrize(
-    ("slip", "said"), [(2, "the treatment is 2 (column"), (0, "the treatment of 1 unit switches off")]
-)
+@pytest.mark.parametrize(("slip", "said"), [(2, "the treatment is 2 (column"), (0, "the treatment of 1 unit switches")])
 def test_a_treatment_with_one_slip_is_no_control(slip: int, said: str) -> None:
     """Beside dates alone, and beside a clean treatment too, whatever it is called."""
     frame = made_cities.frame().rename(columns={"d": "zone", "first_year": "began"})
@@ -412,9 +409,7 @@ def test_the_index_is_the_outcome(tmp_path: Path, outcome: str, name: str, expec
 
 
 def test_diversification_and_transforms_make_indicators(tmp_path: Path) -> None:
-    text = (
-        PANEL
-        + """
+    text = PANEL + """
         controls = ["ln_x"]
         [transform]
         ln_x = { log = "x" }
@@ -424,8 +419,7 @@ def test_diversification_and_transforms_make_indicators(tmp_path: Path) -> None:
         [index]
         positive = ["div", "third", "of_lags"]
         diversification = { div = ["s1", "s2", "s3"], other = ["s1", "s2"], of_lags = ["l1", "l2"] }
-    """
-    )
+    """  # fmt: skip
     real, shares = read(tmp_path, text), frame().query("year > 2005")[["s1", "s2", "s3"]].to_numpy()
     assert tuple(real.panel.variables) == ("index", "ln_x", "div", "third", "of_lags")
     assert real.panel.periods == (2006, 2007, 2008, 2009)  # a diversification of lags has no first period
@@ -532,9 +526,7 @@ def test_a_wrong_index_is_refused_in_the_users_words(tmp_path: Path, case: str) 
 
 def test_the_committed_cities_from_file_to_estimates(tmp_path: Path) -> None:
     """Weights, scores and dimensions by arithmetic on the file's columns, one of them falling; table 2 by dummies."""
-    text = (
-        made_cities.PANEL.replace('outcome = "y"\n', "").replace('"road", "book"', '"ln_gdp"')
-        + """
+    text = made_cities.PANEL.replace('outcome = "y"\n', "").replace('"road", "book"', '"ln_gdp"') + """
         [transform]
         ln_gdp = { log = "gdp" }
         [index]
@@ -544,8 +536,7 @@ def test_the_committed_cities_from_file_to_estimates(tmp_path: Path) -> None:
         [index.dimensions]
         growth = ["income", "output"]
         burden = ["debt"]
-    """
-    )
+    """  # fmt: skip
     real = made_cities.real_panel(tmp_path, text)
     said = estimate(real)
     assert (len(real.panel.units), said.panel["outcome"], said.panel["index"]["nobs"]) == (36, "icr", 324)

@@ -190,19 +190,8 @@ def asked(*arguments: object, code: int = 0) -> commands.Said:
 
 def test_solve_prints_and_keeps_its_answer(file: Path) -> None:
     out = file.parent / "out"
-    command = [
-        "solve",
-        "power:0.8",
-        file,
-        "--for",
-        "effect",
-        "--error",
-        "cluster:unit",
-        "--out",
-        out,
-        "--precision",
-        0.1,
-    ]
+    command = ["solve", "power:0.8", file, "--for", "effect", "--error", "cluster:unit", "--out", out]
+    command += ["--precision", 0.1]
     printed = asked(*command).out
     kept = json.loads((out / "answer.json").read_text(encoding="utf-8"))
     (answer,) = kept["answers"]

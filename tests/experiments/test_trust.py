@@ -48,15 +48,8 @@ draws = 100
 ONE = SPEC.replace("rank = 2\n", 'rank = 2\nmethod = "parametric"\n')  # for tests that read nothing of other twins
 KEYS = {"claim", "verdict", "errors", "calibrated", "power", "mde", "diagnostics", "placebos", "checks", "fidelity",
         "fidelity_joint", "held_fixed"}  # fmt: skip
-FIXED = {
-    "1",
-    "5%",
-    "95%",
-    "10%",
-    "80%",
-    "2019",
-    "0.001",
-}  # levels, citations and counts that sentences state themselves
+# levels, citations and counts that sentences state themselves
+FIXED = {"1", "5%", "95%", "10%", "80%", "2019", "0.001"}
 
 
 @pytest.fixture(scope="module")
