@@ -19,6 +19,7 @@ from typing import Any
 import batch_system
 import psutil
 import pytest
+from commands import refusal
 from real_parts import ENVIRONMENT, PARTS, PATH, ROOT, Cluster, NotHere, made_batch_system, marked, wait_until
 from slow_jobs import double, double_slowly
 
@@ -29,7 +30,6 @@ from cluster.backends.pbs import Pbs
 from cluster.backends.sge import Sge
 from cluster.backends.slurm import Slurm
 from cluster.dask_cluster import Certificates, starting, written
-from experiments.cli import run_command
 
 queued = pytest.importorskip("cluster.queued", reason="JOBS ARE NOT TESTED HERE: dask-jobqueue is not installed")
 
@@ -145,15 +145,12 @@ def test_a_job_of_several_workers_asks_for_its_cores_and_each_worker_has_one_thr
     assert "/dev/null" not in script
 
 
-@pytest.mark.parametrize(
-    ("kind", "three"),
-    [
-        ("slurm", "--cpus-per-task=3"),
-        ("pbs", "-l select=1:ncpus=3:mem=1908MB"),
-        ("sge", "-pe smp 3"),
-        ("lsf", "-n 3"),
-    ],
-)
+@pytest.mark.parametrize(("kind", "three"), [
+    ("slurm", "--cpus-per-task=3"),
+    ("pbs", "-l select=1:ncpus=3:mem=1908MB"),
+    ("sge", "-pe smp 3"),
+    ("lsf", "-n 3"),
+])  # fmt: skip
 def test_a_job_that_names_no_cores_asks_for_one_a_worker(
     kind: str, three: str, tmp_path: Path, monkeypatch: Any
 ) -> None:
@@ -274,34 +271,31 @@ def submitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("submitting")
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    ("options", "what", "allowed"),
-    [
-        ({"walltime": "2 hours"}, "walltime = '2 hours'", "02:00:00"),
-        ({"walltime": "00:00:00"}, "walltime = '00:00:00'", "a second or more"),
-        ({"memory": "4"}, "memory = '4'", "a size such as 4GB"),
-        ({"memory": 4}, "memory = 4", "a text in quotes"),
-        ({"memory": "4MB"}, "memory = '4MB' for 1 of processes", "100MB or more"),
-        ({"memory": "200MB", "processes": 4, "pe": "smp"}, "memory = '200MB' for 4 of processes", "100MB or more"),
-        ({"processes": 0}, "processes = 0", "1 or more"),
-        ({"cores": 0}, "cores = 0", "1 or more"),
-        ({"processes": 4, "cores": 2, "pe": "smp"}, "cores = 2 for processes = 4", "as many cores as processes"),
-        ({"workers": 0}, "workers = 0", "1 or more"),
-        ({"workers": "-1"}, "workers = -1", "1 or more"),
-        ({"least": -1}, "least = -1", "0 or more"),
-        ({"wait": "soon"}, "wait = 'soon'", "a number"),
-        ({"wait": True}, "wait = True", "a number"),
-        ({"wait": float("inf")}, "wait = inf", "1 or more"),
-        ({"wait": "nan"}, "wait = nan", "1 or more"),
-        ({"lines": ["#SBATCH --nice"]}, "'#SBATCH --nice' for the head of a job", "what stands after"),
-        ({"lines": ["  #SBATCH --nice"]}, "'  #SBATCH --nice' for the head of a job", "what stands after"),
-        ({"lines": ["--nice\nrm -rf x"]}, "for the head of a job", "one line each"),
-        ({"interface": "ib0; reboot"}, "interface = 'ib0; reboot'", "without spaces"),
-        ({"log": "my logs"}, "log = 'my logs'", "without spaces"),
-        ({"host": "$(reboot)"}, "host = '$(reboot)'", "without spaces"),
-        ({"proceses": 2}, "unknown option 'proceses'", "processes"),
-    ],
-)
+@pytest.mark.parametrize(("options", "what", "allowed"), [
+    ({"walltime": "2 hours"}, "walltime = '2 hours'", "02:00:00"),
+    ({"walltime": "00:00:00"}, "walltime = '00:00:00'", "a second or more"),
+    ({"memory": "4"}, "memory = '4'", "a size such as 4GB"),
+    ({"memory": 4}, "memory = 4", "a text in quotes"),
+    ({"memory": "4MB"}, "memory = '4MB' for 1 of processes", "100MB or more"),
+    ({"memory": "200MB", "processes": 4, "pe": "smp"}, "memory = '200MB' for 4 of processes", "100MB or more"),
+    ({"processes": 0}, "processes = 0", "1 or more"),
+    ({"cores": 0}, "cores = 0", "1 or more"),
+    ({"processes": 4, "cores": 2, "pe": "smp"}, "cores = 2 for processes = 4", "as many cores as processes"),
+    ({"workers": 0}, "workers = 0", "1 or more"),
+    ({"workers": "-1"}, "workers = -1", "1 or more"),
+    ({"least": -1}, "least = -1", "0 or more"),
+    ({"wait": "soon"}, "wait = 'soon'", "a number"),
+    ({"wait": True}, "wait = True", "a number"),
+    ({"wait": float("inf")}, "wait = inf", "1 or more"),
+    ({"wait": "nan"}, "wait = nan", "1 or more"),
+    ({"lines": ["#SBATCH --nice"]}, "'#SBATCH --nice' for the head of a job", "what stands after"),
+    ({"lines": ["  #SBATCH --nice"]}, "'  #SBATCH --nice' for the head of a job", "what stands after"),
+    ({"lines": ["--nice\nrm -rf x"]}, "for the head of a job", "one line each"),
+    ({"interface": "ib0; reboot"}, "interface = 'ib0; reboot'", "without spaces"),
+    ({"log": "my logs"}, "log = 'my logs'", "without spaces"),
+    ({"host": "$(reboot)"}, "host = '$(reboot)'", "without spaces"),
+    ({"proceses": 2}, "unknown option 'proceses'", "processes"),
+])  # fmt: skip
 def test_a_careless_option_is_one_clear_line(kind: str, options: dict[str, Any], what: str, allowed: str) -> None:
     given = {name: value for name, value in options.items() if name != "pe" or kind == "sge"}
     with pytest.raises(Refused) as refused:
@@ -313,18 +307,15 @@ def test_a_careless_option_is_one_clear_line(kind: str, options: dict[str, Any],
 
 
 @pytest.mark.usefixtures("submitting")
-@pytest.mark.parametrize(
-    ("kind", "options", "what"),
-    [
-        ("pbs", {"walltime": "90"}, "walltime = '90'"),  # seconds to PBS, minutes to Slurm
-        ("lsf", {"walltime": "02:00"}, "walltime = '02:00'"),  # hours to LSF, minutes to Slurm
-        ("sge", {"processes": 2}, "2 cores without a parallel environment"),
-        ("slurm", {"queue": "short"}, "unknown option 'queue'"),
-        ("pbs", {"queue": "short\nreboot"}, "queue = 'short\\nreboot'"),
-        ("pbs", {"resource_spec": "nodes=1\nreboot"}, "'nodes=1\\nreboot' for the head of a job"),
-        ("lsf", {"project": 'a"b'}, "project = 'a\"b'"),
-    ],
-)
+@pytest.mark.parametrize(("kind", "options", "what"), [
+    ("pbs", {"walltime": "90"}, "walltime = '90'"),  # seconds to PBS, minutes to Slurm
+    ("lsf", {"walltime": "02:00"}, "walltime = '02:00'"),  # hours to LSF, minutes to Slurm
+    ("sge", {"processes": 2}, "2 cores without a parallel environment"),
+    ("slurm", {"queue": "short"}, "unknown option 'queue'"),
+    ("pbs", {"queue": "short\nreboot"}, "queue = 'short\\nreboot'"),
+    ("pbs", {"resource_spec": "nodes=1\nreboot"}, "'nodes=1\\nreboot' for the head of a job"),
+    ("lsf", {"project": 'a"b'}, "project = 'a\"b'"),
+])  # fmt: skip
 def test_what_means_another_thing_elsewhere_is_refused(kind: str, options: dict[str, Any], what: str) -> None:
     with pytest.raises(Refused) as refused:
         back_end(kind, options)
@@ -334,11 +325,10 @@ def test_what_means_another_thing_elsewhere_is_refused(kind: str, options: dict[
 
 @pytest.mark.parametrize(("kind", "command"), [("slurm", "sbatch"), ("pbs", "qsub"), ("sge", "qsub"), ("lsf", "bsub")])
 def test_without_its_command_a_batch_system_is_one_line(
-    kind: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert run_command(["cluster", "check", kind]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
+    line = refusal("cluster", "check", kind)
     assert f"there is no command {command} on this machine" in line
     assert "run this on a login node" in line
 
@@ -542,20 +532,17 @@ def looked(listed: list[str | None], workers: list[list[str]], *, processes: int
     return cluster, closed
 
 
-@pytest.mark.parametrize(
-    ("listed", "workers", "given_up"),
-    [
-        (["7\n"] * 5, [[]] * 5, False),  # it waits
-        (["17\n77\n"] * 2, [[]] * 2, True),  # others of the same digits
-        ([""], [[]], False),  # a list may lag
-        (["", "7.head\n", ""], [[]] * 3, False),
-        ([None] * 5, [[]] * 5, False),  # the batch system is silent
-        (["job-ID prior\n------\n 7 0.5 x\n"] * 3, [[]] * 3, False),
-        ([""] * 3, [["w"]] * 3, False),
-        ([""] * 3, [["w-1"]] * 3, False),  # one of several workers is there
-        (["", ""], [["w1-0"], ["w1-0"]], True),  # of another job
-    ],
-)
+@pytest.mark.parametrize(("listed", "workers", "given_up"), [
+    (["7\n"] * 5, [[]] * 5, False),  # it waits
+    (["17\n77\n"] * 2, [[]] * 2, True),  # others of the same digits
+    ([""], [[]], False),  # a list may lag
+    (["", "7.head\n", ""], [[]] * 3, False),
+    ([None] * 5, [[]] * 5, False),  # the batch system is silent
+    (["job-ID prior\n------\n 7 0.5 x\n"] * 3, [[]] * 3, False),
+    ([""] * 3, [["w"]] * 3, False),
+    ([""] * 3, [["w-1"]] * 3, False),  # one of several workers is there
+    (["", ""], [["w1-0"], ["w1-0"]], True),  # of another job
+])  # fmt: skip
 def test_a_job_is_given_up_when_its_batch_system_no_longer_lists_it(
     listed: list[str | None], workers: list[list[str]], given_up: bool
 ) -> None:
@@ -566,8 +553,7 @@ def test_a_job_is_given_up_when_its_batch_system_no_longer_lists_it(
 
 def test_jobs_that_end_without_a_worker_are_asked_for_less_and_less_often() -> None:
     cluster, _ = looked(["", ""], [[]] * 2)
-    assert cluster.ended["w"] == 1
-    assert cluster.hopeless() == ""
+    assert (cluster.ended["w"], cluster.hopeless()) == (1, "")
     job = SimpleNamespace(job_id=None)  # it could not even be submitted
     job.close = lambda: asyncio.sleep(0)
     needed = []

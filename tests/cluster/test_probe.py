@@ -135,15 +135,12 @@ def fresh() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("fresh")
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [
-        ("_flags", lambda: {*FEATURES, *numbers.FLAGS_V3} - {"fma", "movbe"}, "below x86-64-v3: it lacks fma, movbe"),
-        ("platform.machine", lambda: "aarch64", "this is linux on aarch64"),
-        ("os.confstr", lambda _: "musl 1.2", "the C library is not glibc"),
-        ("_beyond_v3", lambda _: ["X86_V4"], "numpy was built with X86_V4"),
-    ],
-)
+@pytest.mark.parametrize(("name", "value", "words"), [
+    ("_flags", lambda: {*FEATURES, *numbers.FLAGS_V3} - {"fma", "movbe"}, "below x86-64-v3: it lacks fma, movbe"),
+    ("platform.machine", lambda: "aarch64", "this is linux on aarch64"),
+    ("os.confstr", lambda _: "musl 1.2", "the C library is not glibc"),
+    ("_beyond_v3", lambda _: ["X86_V4"], "numpy was built with X86_V4"),
+])  # fmt: skip
 @V3
 def test_a_machine_that_cannot_is_refused_in_one_line(
     name: str, value: object, words: str, monkeypatch: pytest.MonkeyPatch

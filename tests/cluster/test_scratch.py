@@ -259,20 +259,17 @@ def test_the_next_start_removes_what_a_killed_one_has_left(place: Path, changes:
     assert Path(made).exists(), "its process runs"
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
-        None,
-        "",
-        "[]",
-        "{",
-        "null",
-        '{"pid": 1}',
-        *(json.dumps({"pid": 4_000_000, "began": "1", "boot": boot(), "host": host(), "space": space()} | changes)
-          for changes in ({"host": "another"}, {"boot": ""}, {"began": ""}, {"space": "pid:[1]"}, {"pid": "x"},
-                          {"host": "another", "boot": "another start"})),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("record", [
+    None,
+    "",
+    "[]",
+    "{",
+    "null",
+    '{"pid": 1}',
+    *(json.dumps({"pid": 4_000_000, "began": "1", "boot": boot(), "host": host(), "space": space()} | changes)
+      for changes in ({"host": "another"}, {"boot": ""}, {"began": ""}, {"space": "pid:[1]"}, {"pid": "x"},
+                      {"host": "another", "boot": "another start"})),
+])  # fmt: skip
 def test_a_folder_whose_owner_may_live_stays(place: Path, record: str | None) -> None:
     """Of another machine or container, or without a record that says whose it is."""
     folder = left(place, record)

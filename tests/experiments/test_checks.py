@@ -404,8 +404,7 @@ def test_a_spatial_claim_is_held_to_another_w(case: Case, tmp_path: Path) -> Non
     spatial = spatial_case(tmp_path)
     assert spatial.family is None
     (found,) = another_w.check(spatial)
-    assert found.numbers["tried"] == 1.0
-    assert found.alternative == "with W knn-5"
+    assert (found.numbers["tried"], found.alternative) == (1.0, "with W knn-5")
     other = next(r for r in spatial.ledger.records if r.term == "did" and (r.model, r.transform, r.weights)
                  == ("sdm", "direct", "knn-5"))  # fmt: skip
     assert found.numbers["estimate"] == pytest.approx(other.estimate, rel=1e-6)

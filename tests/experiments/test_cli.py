@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import resource
@@ -25,7 +23,9 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from commands import here
 from real_parts import ENVIRONMENT
+from refusals import refuses
 
 import panelproof as pp
 from estimators import TwoWayDID
@@ -35,7 +35,6 @@ from experiments.commands.study_commands import SHELLS
 from experiments.run import reporting
 from results.store import ZarrStore, locked
 from results.store.disk import write_whole
-from sim.errors import BadInput
 from studies import SHORT
 
 STUDY = 'question = "Does it run?"\n' + SHORT.replace("128", "150")
@@ -59,56 +58,56 @@ def test_pressed_twice_while_workers_start_it_says_so_and_ends(tmp_path: Path) -
     assert any(line.startswith("panelproof: interrupted") for line in said.decode().splitlines())
 
 
+RUN = ("run", "study.toml", "--cluster", "serial", "--store", "x.zarr")
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a study file, from which commands are given."""
+    (tmp_path / "study.toml").write_text(STUDY)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ran")
     (folder / "study.toml").write_text(STUDY)
-    arguments = ["run", str(folder / "study.toml"), "--cluster", "serial", "--store", str(folder / "x.zarr")]
-    assert run_command([*arguments, "--html", str(folder / "x.html")]) == 0
+    here("run", folder / "study.toml", "--cluster", "serial", "--store", folder / "x.zarr", "--html", folder / "x.html")
     return folder
 
 
-def test_run_prints_the_table_and_where_things_are(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["run", str(ran / "study.toml"), "--cluster", "serial", "--store", str(ran / "x.zarr")]
-    assert run_command(arguments) == 0
-    printed = capsys.readouterr().out
-    assert "300 of 300 panels" in printed
-    assert "Bias in standard errors, by effect" in printed
+def test_run_prints_the_table_and_where_things_are(ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ran)
+    printed = here(*RUN).out
+    for words in ("300 of 300 panels", "Bias in standard errors, by effect", "x.zarr"):
+        assert words in printed
     assert "bias (MCSE)" not in printed
-    assert run_command([*arguments, "--full"]) == 0
-    assert "bias (MCSE)" in capsys.readouterr().out
-    assert "x.zarr" in printed
+    assert "bias (MCSE)" in here(*RUN, "--full").out
     assert "<svg" in (ran / "x.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 @pytest.mark.parametrize(("options", "words"), [
-    (["--html", "{folder}/file.txt/a.html"], "choose another --html"),
-    (["--html", "{folder}/a.txt"], "add .html"),
-    (["--store", "{folder}/file.txt/x.zarr"], "choose another --store"),
-    (["--store", "{folder}"], "is no store, and not empty"),
+    (["--html", "file.txt/a.html"], "choose another --html"),
+    (["--html", "a.txt"], "add .html"),
+    (["--store", "file.txt/x.zarr"], "choose another --store"),
+    (["--store", "."], "is no store, and not empty"),
     (["--store", "{ran}/x.zarr", "--seed", "77"], "seed was 5, is now 77"),
 ])  # fmt: skip
 def test_a_dry_run_refuses_what_the_run_refuses(
-    dry: list[str], options: list[str], words: str, ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    dry: list[str], options: list[str], words: str, ran: Path, asked: Path
 ) -> None:
-    (tmp_path / "study.toml").write_text(STUDY)
-    (tmp_path / "file.txt").write_text("a file")
-    given = [option.format(folder=tmp_path, ran=ran) for option in options]
-    own = [] if "--store" in options else ["--store", str(tmp_path / "y.zarr")]
-    assert run_command(["run", str(tmp_path / "study.toml"), "--cluster", "serial", *own, *given, *dry]) == 2
-    said = capsys.readouterr()
-    assert words in said.err
-    assert not said.out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.txt", "study.toml"]
+    (asked / "file.txt").write_text("a file")
+    out, err = here(*RUN, *(option.format(ran=ran) for option in options), *dry, code=2)
+    assert words in err
+    assert not out
+    assert sorted(path.name for path in asked.iterdir()) == ["file.txt", "study.toml"]
 
 
-def test_a_dry_run_says_that_a_store_is_in_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "study.toml").write_text(STUDY)
-    store = tmp_path / "x.zarr"
-    with locked(store):
-        assert run_command(["run", str(tmp_path / "study.toml"), "--store", str(store), "--dry-run"]) == 75
-    assert "in use by another run" in capsys.readouterr().err
+def test_a_dry_run_says_that_a_store_is_in_use(asked: Path) -> None:
+    with locked(asked / "x.zarr"):
+        assert "in use by another run" in here(*RUN, "--dry-run", code=75).err
 
 
 def test_replay_of_a_run_in_memory_finds_the_same_numbers() -> None:
@@ -117,19 +116,17 @@ def test_replay_of_a_run_in_memory_finds_the_same_numbers() -> None:
     (kept,) = store.blocks(0)
     assert again.panel.replications == 1
     np.testing.assert_array_equal(again.block.estimates["did"].estimate[0], kept.estimates["did"].estimate[7])
-    with pytest.raises(BadInput, match="the run in memory; no replication 64; allowed: 0 to 63"):
-        pp.replay(store, 0, 64)
+    refuses("the run in memory; no replication 64; allowed: 0 to 63", lambda: pp.replay(store, 0, 64))
 
 
-def test_a_replay_is_compared_term_by_term(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_replay_is_compared_term_by_term(tmp_path: Path) -> None:
     """A cell without controls has the constant second; the store has it last, as cells with controls do."""
     study = pp.Study("terms", pp.Paper(), (TwoWayDID(constant=True),), {"controls": ["paper", "none"]},
                      replications=64, block=64)  # fmt: skip
     store = pp.run(study, store=tmp_path / "x.zarr")
     assert store.layouts["did"].terms.index("constant") > 1
     for cell, terms in ((0, len(store.layouts["did"].terms)), (1, 2)):
-        assert run_command(["replay", str(tmp_path / "x.zarr"), str(cell), "5"]) == 0
-        said = capsys.readouterr().out
+        said = here("replay", tmp_path / "x.zarr", cell, 5).out
         assert (said.count(" same\n"), said.count("differs")) == (terms, 0)
 
 
@@ -147,28 +144,24 @@ def test_a_replay_has_the_tracebacks_of_its_own_fit_alone() -> None:
         assert list(pp.replay(store, 0, at).block.tracebacks) == [(at, "moody")]
 
 
-def test_replay_finds_the_same_numbers_and_saves_the_panel(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["replay", str(ran / "x.zarr"), "1", "149", "--save", str(ran / "panel.csv")]) == 0
-    assert "same" in capsys.readouterr().out
+def test_replay_finds_the_same_numbers_and_saves_the_panel(ran: Path) -> None:
+    assert "same" in here("replay", ran / "x.zarr", 1, 149, "--save", ran / "panel.csv").out
     panel = pd.read_csv(ran / "panel.csv")
-    assert len(panel) == 285 * 18
-    assert panel["did"].sum() == 396
+    assert (len(panel), panel["did"].sum()) == (285 * 18, 396)
 
 
-def test_a_damaged_store_is_refused_in_one_line(ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_store_is_refused_in_one_line(ran: Path, tmp_path: Path) -> None:
     """`store info` first says what it knows."""
-    for name in ("verify", "hash", "info"):
-        assert run_command(["store", name, str(ran / "x.zarr")]) == 0
-    said = capsys.readouterr().out
+    said = "".join(here("store", name, ran / "x.zarr").out for name in ("verify", "hash", "info"))
     assert ZarrStore.open(ran / "x.zarr").content_hash() in said
     assert "Does it run?" in said
     damaged = Path(shutil.copytree(ran / "x.zarr", tmp_path / "x.zarr"))
     (damaged / "did" / "fit" / "c.0.1.0").write_bytes(b"xx")
     for command in (["report"], ["report", "--json"], ["store", "hash"], ["store", "info"]):
-        assert run_command([*command, str(damaged)]) == 2
-        printed = capsys.readouterr()
-        assert "is damaged" in printed.err
-        assert ("Does it run?" in printed.out) == (command == ["store", "info"])
+        out, err = here(*command, damaged, code=2)
+        assert "is damaged" in err
+        assert ("Does it run?" in out) == (command == ["store", "info"])
+    here("store", "verify", damaged, code=1)
     assert run_command(["store", "verify", str(damaged)]) == 1
 
 
@@ -178,14 +171,13 @@ def test_a_damaged_store_is_refused_in_one_line(ran: Path, tmp_path: Path, capsy
     (["trust", "panel.csv", "--spec", "spec.toml", "--out", "t"], f"; {KEPT}"),
 ])  # fmt: skip
 def test_only_a_run_says_that_it_can_be_resumed(
-    arguments: list[str], more: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], more: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for stop, word, code in ((KeyboardInterrupt, "interrupted", 130), (Terminated, "terminated", 143)):
         for name in ("experiments.panel_spec.spec.read_real_panel", "experiments.run.launch.run"):
             monkeypatch.setattr(name, Mock(side_effect=stop))
-        assert run_command(arguments) == code
-        assert capsys.readouterr().err.splitlines()[-1] == f"panelproof: {word}{more}"
+        assert here(*arguments, code=code).err.splitlines()[-1] == f"panelproof: {word}{more}"
 
 
 @pytest.mark.long
@@ -212,16 +204,14 @@ def test_an_interrupted_run_says_so_and_resumes(tmp_path: Path, sent: signal.Sig
 def estimated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example panel, its spec, and in `out` all files of `estimate`; what it printed is in `printed`."""
     folder = tmp_path_factory.mktemp("estimated")
-    assert run_command(["panel", "example", str(folder)]) == 0
+    here("panel", "example", folder)
     panel, spec, out = folder / "panel.csv", folder / "spec.toml", folder / "out"
-    assert run_command(["panel", "check", str(panel), "--spec", str(spec)]) == 0
-    arguments = ["estimate", str(panel), "--spec", str(spec), "--out", str(out), "--format", "json,html,tex,docx"]
+    here("panel", "check", panel, "--spec", spec)
     out.mkdir()
-    (out / "table-S.csv").touch()
-    (out / "notes.txt").touch()
-    with contextlib.redirect_stdout(io.StringIO()) as said:
-        assert run_command(arguments) == 0
-    (folder / "printed").write_text(said.getvalue(), encoding="utf-8")
+    for name in ("table-S.csv", "notes.txt"):
+        (out / name).touch()
+    said = here("estimate", panel, "--spec", spec, "--out", out, "--format", "json,html,tex,docx").out
+    (folder / "printed").write_text(said, encoding="utf-8")
     return folder
 
 
@@ -233,14 +223,8 @@ def test_estimate_shows_the_same_numbers_in_every_format(estimated: Path) -> Non
     estimate, se = f"{shown['estimate']:.4f}", f"{shown['se']:.4f}"
     printed = (estimated / "printed").read_text(encoding="utf-8")
     assert max(len(line) for line in printed.splitlines() if not line.startswith("next: ")) <= 80
-    for words in (
-        f"{estimate}***",
-        f"({se})",
-        "Effect of eip on icr: ",
-        "Table 2. Regressions of icr on eip",
-        "wrote ",
-        "left from an earlier run: table-S.csv\n",
-    ):
+    for words in (f"{estimate}***", f"({se})", "Effect of eip on icr: ", "Table 2. Regressions of icr on eip", "wrote ",
+                  "left from an earlier run: table-S.csv\n"):  # fmt: skip
         assert words in printed
     page = (estimated / "out" / "tables.html").read_text(encoding="utf-8")
     assert f'{estimate}<span class="stars">***</span>' in page
@@ -255,23 +239,20 @@ def test_estimate_shows_the_same_numbers_in_every_format(estimated: Path) -> Non
     assert not [name for name in names if name.endswith(".partial")]
 
 
-def test_a_fit_that_fails_costs_its_own_column_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fit_that_fails_costs_its_own_column_alone(tmp_path: Path) -> None:
     """With all other cities as neighbours, Lee and Yu's likelihood has no barrier at 1 and rises to the edge."""
-    spec = f'{made_cities.PANEL}{made_cities.PLACES}[[weights]]\nkind = "knn"\nk = 35\n'
-    made_cities.real_panel(tmp_path, spec)
-    files = [str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml"), "--out", str(tmp_path / "out")]
-    assert run_command(["estimate", *files]) == 3
-    assert "No column" in capsys.readouterr().out
-    document = json.loads((tmp_path / "out" / "estimates.json").read_text(encoding="utf-8"))
+    made_cities.real_panel(tmp_path, f'{made_cities.PANEL}{made_cities.PLACES}[[weights]]\nkind = "knn"\nk = 35\n')
+    out = tmp_path / "out"
+    said = here("estimate", tmp_path / "panel.csv", "--spec", tmp_path / "spec.toml", "--out", out, code=3).out
+    assert "No column" in said
+    document = json.loads((out / "estimates.json").read_text(encoding="utf-8"))
     assert any(r["model"] == "did" for r in document["records"])
     assert any("edge of the interval" in note for note in document["notes"])
 
 
 @pytest.mark.parametrize(("lost", "balance", "next_step"), [(0, "error", True), (5, "error", False),
                                                             (5, "drop-units", True)])  # fmt: skip
-def test_trust_is_the_next_step_where_it_runs(
-    lost: int, balance: str, next_step: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_trust_is_the_next_step_where_it_runs(lost: int, balance: str, next_step: bool, tmp_path: Path) -> None:
     """Twins need a balanced panel: with gaps it would refuse what `estimate` had just recommended."""
     rng = np.random.default_rng(3)
     city, year = (part.ravel() for part in np.meshgrid(np.arange(20), np.arange(8), indexing="ij"))
@@ -279,14 +260,13 @@ def test_trust_is_the_next_step_where_it_runs(
     table.drop(index=range(0, 40 * (lost > 0), 8)).to_csv(tmp_path / "panel.csv", index=False)
     spec = '[panel]\nunit = "city"\nperiod = "year"\noutcome = "y"\ntreatment = "d"\n'
     (tmp_path / "spec.toml").write_text(f'{spec}balance = "{balance}"\n', encoding="utf-8")
-    assert run_command(["estimate", str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml")]) == 0
-    assert ("next: panelproof trust" in capsys.readouterr().out) == next_step
+    said = here("estimate", tmp_path / "panel.csv", "--spec", tmp_path / "spec.toml").out
+    assert ("next: panelproof trust" in said) == next_step
 
 
 @pytest.mark.parametrize("group", ["panel", "store", "cluster"])
-def test_a_list_of_commands_is_not_cut_short(group: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command([group, "--help"]) == 0
-    listed = capsys.readouterr().out.partition("Commands:")[2]
+def test_a_list_of_commands_is_not_cut_short(group: str) -> None:
+    listed = here(group, "--help").out.partition("Commands:")[2]
     assert listed.count("\n  ") >= 3
     assert "..." not in listed
 
@@ -316,24 +296,16 @@ def test_every_command_can_be_quiet_and_prints_what_it_finds_as_json(name: str) 
     assert ("as_json" in options) == (name not in WITHOUT_JSON)
 
 
-def test_quiet_prints_nothing_but_errors_and_a_document(estimated: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    check = ["panel", "check", str(estimated / "panel.csv"), "--spec", str(estimated / "spec.toml")]
-    for arguments, key in ((["studies", "size"], "seed"), (["kinds", "did"], "estimators"), (check, "units")):
-        printed = {}
-        for options in ("-q", "--json", "--json -q"):
-            assert run_command([*arguments, *options.split()]) == 0
-            printed[options] = capsys.readouterr()
-        assert (printed["-q"].out, printed["-q"].err) == ("", "")
-        assert printed["--json"].out == printed["--json -q"].out
-        document = json.loads(printed["--json"].out)
+def test_quiet_prints_nothing_but_errors_and_a_document(estimated: Path) -> None:
+    check = ("panel", "check", estimated / "panel.csv", "--spec", estimated / "spec.toml")
+    for arguments, key in ((("studies", "size"), "seed"), (("kinds", "did"), "estimators"), (check, "units")):
+        assert here(*arguments, "-q") == ("", "")
+        printed = here(*arguments, "--json").out
+        assert printed == here(*arguments, "--json", "-q").out
+        document = json.loads(printed)
         assert key in (document[0] if isinstance(document, list) else document)
-    assert run_command(["studies", "sise", "--quiet"]) == 2
-    assert "size" in capsys.readouterr().err
-
-    run_command([*check, "--json"])
-    found = json.loads(capsys.readouterr().out)
-    run_command(check)
-    text = capsys.readouterr().out
+    assert "size" in here("studies", "sise", "--quiet", code=2).err
+    found, text = json.loads(here(*check, "--json").out), here(*check).out
     assert text.startswith(f"{found['units']} units x {len(found['periods'])} periods")
     for row in found["variables"]:
         (line,) = [line.split() for line in text.splitlines() if line.split()[:1] == [row["variable"]]]
@@ -342,9 +314,8 @@ def test_quiet_prints_nothing_but_errors_and_a_document(estimated: Path, capsys:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_completion_scripts_are_those_of_the_shells(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["completion", shell]) == 0
-    script = capsys.readouterr().out
+def test_completion_scripts_are_those_of_the_shells(shell: str) -> None:
+    script = here("completion", shell).out
     assert "_PANELPROOF_COMPLETE" in script
     assert "panelproof" in script
     if program := shutil.which(shell):
@@ -358,15 +329,13 @@ def test_words_are_completed() -> None:
     assert {"studies", "store"} <= {line.partition(",")[2] for line in found.stdout.splitlines()}, found.stderr
 
 
-def test_options_of_clusters_are_explained_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_of_clusters_are_explained_once() -> None:
     for name in ("trust", "placebo", "solve", "breakdown", "replicate"):
         assert set(CLUSTER_OPTIONS) <= {item.name for item in LEAVES[name].params}
-        run_command([name, "--help"])
-        told = " ".join(capsys.readouterr().out.split())
+        told = commands.words(here(name, "--help").out)
         assert "for this and its further options see `panelproof run --help`" in told
         assert "--workers" not in told
-    run_command(["run", "--help"])
-    usual, _, advanced = capsys.readouterr().out.partition("\nAdvanced:\n")
+    usual, _, advanced = here("run", "--help").out.partition("\nAdvanced:\n")
     assert all(f"--{name.replace('_', '-')} " in advanced and f"--{name} " not in usual for name in ADVANCED)
     assert "--workers" in usual
 
@@ -404,10 +373,9 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Path:
-    path = tmp_path / "study.toml"
-    path.write_text(f'{SHORT}[[estimators]]\nkind = "did"\n')
-    return path
+def study(asked: Path) -> Path:
+    (asked / "study.toml").write_text(f'{SHORT}[[estimators]]\nkind = "did"\n')
+    return asked
 
 
 @pytest.fixture
@@ -431,28 +399,24 @@ def is_whole(store: Path) -> bool:
 
 @pytest.mark.parametrize(("unread", "more"), [(("stdout",), ()), (("stdout", "stderr"), ("--json",))])
 def test_a_run_whose_output_nobody_reads_writes_its_store(
-    unread: tuple[str, ...], more: tuple[str, ...], study: Path, tmp_path: Path, closed: int
+    unread: tuple[str, ...], more: tuple[str, ...], study: Path, closed: int
 ) -> None:
     """Nor its progress, which `--json` sends to the errors."""
-    words = ("run", study, "--cluster", "serial", "--store", "x.zarr", *more)
-    code, said = with_streams(tmp_path, *words, **dict.fromkeys(unread, closed))
-    assert is_whole(tmp_path / "x.zarr")
-    assert code == 0
-    assert not [line for line in said if "rror" in line]
+    code, said = with_streams(study, *RUN, *more, **dict.fromkeys(unread, closed))
+    assert is_whole(study / "x.zarr")
+    assert (code, [line for line in said if "rror" in line]) == (0, [])
 
 
 @needs_full
-def test_a_full_disk_under_standard_output_is_one_line_and_no_success(study: Path, tmp_path: Path) -> None:
-    with FULL.open("w") as full:
-        words = ("run", study, "--cluster", "serial", "--store", "x.zarr")
-        code, (line,) = with_streams(tmp_path, *words, stdout=full.fileno())
-    assert is_whole(tmp_path / "x.zarr")
-    assert code == 3
-    assert "standard output: No space left on device; not all was printed: what was computed is kept" in line
-    with FULL.open("w") as full:
-        code, (line,) = with_streams(tmp_path, "studies", stdout=full.fileno())
-    assert code == 3
-    assert "not all was printed: print it elsewhere" in line
+def test_a_full_disk_under_standard_output_is_one_line_and_no_success(study: Path) -> None:
+    for words, line in (
+        (RUN, "standard output: No space left on device; not all was printed: what was computed is kept"),
+        (("studies",), "not all was printed: print it elsewhere"),
+    ):
+        with FULL.open("w") as full:
+            code, (said,) = with_streams(study, *words, stdout=full.fileno())
+        assert is_whole(study / "x.zarr")
+        assert (code, line in said) == (3, True), said
 
 
 def test_a_closed_stream_gets_a_number_of_its_own(tmp_path: Path) -> None:
@@ -499,33 +463,28 @@ def test_a_fit_that_prints_onto_a_full_disk_does_not_fail() -> None:
         assert subprocess.run([sys.executable, "-c", CHATTY], env=ENVIRONMENT, stdout=full, stderr=full).returncode == 0
 
 
-def test_a_quiet_run_reads_no_more_than_what_it_needs(
-    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ["run", str(study), "--cluster", "serial", "--store", str(tmp_path / "x.zarr"), "--replications", "640"]
-    assert run_command([*words, "--quiet"]) == 0
-    (tmp_path / "x.zarr" / "block_mark" / "c.0.3.0").unlink()
+def test_a_quiet_run_reads_no_more_than_what_it_needs(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = (*RUN, "--replications", 640, "--quiet")
+    here(*words)
+    (study / "x.zarr" / "block_mark" / "c.0.3.0").unlink()
     read = []
     for owner, name in ((reporting, "read_diagnosis"), (ZarrStore, "statuses"), (ZarrStore, "sound")):
         read.append(create_autospec(real := getattr(owner, name), side_effect=real))
         monkeypatch.setattr(owner, name, read[-1])
-    assert run_command([*words, "--quiet"]) == 0
+    here(*words)
     assert [one.call_count for one in read] == [0, 1, 0], "one block says that the estimator could be fitted"
-    assert len(ZarrStore.open(tmp_path / "x.zarr").done()) == 10
-    assert run_command([*words, "--quiet", "--html", str(tmp_path / "x.html")]) == 0
+    assert len(ZarrStore.open(study / "x.zarr").done()) == 10
+    here(*words, "--html", "x.html")
     assert read[0].call_count == 1
-    assert (tmp_path / "x.html").is_file()
+    assert (study / "x.html").is_file()
 
 
-def test_a_quiet_run_has_the_exit_code_of_a_loud_one(
-    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_quiet_run_has_the_exit_code_of_a_loud_one(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("solve", "__call__"):
         monkeypatch.setattr(TwoWayDID, name, Mock(side_effect=ValueError("no fit")))
-    words = ["run", str(study), "--cluster", "serial", "--store", str(tmp_path / "x.zarr")]
-    codes = [run_command([*words, *quiet]) for quiet in (["-q"], [])]
-    assert codes == [3, 3], capsys.readouterr().err
-    assert ZarrStore.open(tmp_path / "x.zarr").never_fitted() == ["did"]
+    for quiet in (["-q"], []):
+        here(*RUN, *quiet, code=3)
+    assert ZarrStore.open(study / "x.zarr").never_fitted() == ["did"]
 
 
 @contextmanager
@@ -539,24 +498,22 @@ def at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_command_leaves_nothing_half(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_leaves_nothing_half(tmp_path: Path) -> None:
     """A file that is cut short would be taken for a whole one, and the same command would refuse to replace it."""
     folder, long, wide = tmp_path / "example", tmp_path / "long.csv", tmp_path / "wide.csv"
-    table = {"city": [f"city {number}" for number in range(40)]} | dict.fromkeys(
-        map("gdp{}".format, range(2001, 2013)), 1
-    )
+    table = {"city": [f"city {number}" for number in range(40)]} | {f"gdp{year}": 1 for year in range(2001, 2013)}
     pd.DataFrame(table).to_csv(wide, index=False)
     for arguments, file in (
-        (["panel", "example", str(folder)], folder / "panel.csv"),
-        (["panel", "reshape", str(wide), "--out", str(long)], long),
-        (["init", str(folder / "panel.csv"), "--out", str(folder / "SPEC.toml")], folder / "SPEC.toml"),
+        (("panel", "example", folder), folder / "panel.csv"),
+        (("panel", "reshape", wide, "--out", long), long),
+        (("init", folder / "panel.csv", "--out", folder / "SPEC.toml"), folder / "SPEC.toml"),
     ):
         before = {path for path in tmp_path.rglob("*") if path.is_file()}
         with at_most(2000):
-            assert run_command(arguments) != 0
-        assert f"panelproof: {file}: File too large" in capsys.readouterr().err
+            said = here(*arguments, code=2).err
+        assert f"panelproof: {file}: File too large" in said
         assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
-        assert run_command(arguments) == 0
+        here(*arguments)
 
 
 def test_of_several_files_all_are_written_or_none(tmp_path: Path) -> None:

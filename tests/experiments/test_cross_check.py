@@ -16,6 +16,7 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
+from commands import here
 
 from experiments.cli import run_command
 from experiments.panel_spec.spec import read_spec
@@ -39,20 +40,19 @@ def table(cities: int = 12, level: float = 0.0, unit: float = 1.0) -> pd.DataFra
     return pd.DataFrame({"city": [f"c{i:02d}" for i in own], "year": year, "y": y, "did": did, "x": level + unit * x})
 
 
-Ask = Callable[..., tuple[int, dict[str, Any], str]]
+Ask = Callable[..., tuple[dict[str, Any], str]]
 
 
 @pytest.fixture
-def estimated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ask:
-    """`panelproof estimate --cross-check` of a table: exit code, document, and what went to stderr."""
+def estimated(tmp_path: Path) -> Ask:
+    """`panelproof estimate --cross-check` of a table, which ends with a code: document, and what went to stderr."""
 
-    def ask(frame: pd.DataFrame, keys: str = "") -> tuple[int, dict[str, Any], str]:
+    def ask(frame: pd.DataFrame, keys: str = "", code: int = 0) -> tuple[dict[str, Any], str]:
         panel, spec = tmp_path / "panel.csv", tmp_path / "spec.toml"
         frame.to_csv(panel, index=False)
         spec.write_text(SPEC + keys, encoding="utf-8")
-        code = run_command(["estimate", str(panel), "--spec", str(spec), "--cross-check", "--json"])
-        said = capsys.readouterr()
-        return code, json.loads(said.out), said.err
+        out, err = here("estimate", panel, "--spec", spec, "--cross-check", "--json", code=code)
+        return json.loads(out), err
 
     return ask
 
@@ -65,8 +65,8 @@ def moved(panel: Panel, level: float, unit: float) -> Panel:
 
 @pytest.mark.parametrize(("level", "unit"), [(3e14, 4e13), (1e8, 1.0), (0.0, 1e-12)])
 def test_controls_in_any_unit_are_recomputed(estimated: Ask, level: float, unit: float) -> None:
-    code, document, said = estimated(table(level=level, unit=unit))
-    assert (code, said) == (0, "")
+    document, said = estimated(table(level=level, unit=unit))
+    assert said == ""
     found = {item["what"]: item for item in document["cross_check"]}
     assert set(found) == {"estimates", "errors iid", "errors hc1", "errors cluster:unit"}
     assert found["estimates"]["compared"] == 19  # all columns, random effects among them
@@ -118,8 +118,8 @@ def test_what_cannot_be_recomputed_is_said_by_column(estimated: Ask, monkeypatch
         raise ZeroDivisionError("no full rank. Set check_rank=False.\nMore.")
 
     monkeypatch.setattr(linearmodels, "random_effects", refuse)
-    code, document, said = estimated(table())
-    assert (code, said) == (0, "")
+    document, said = estimated(table())
+    assert said == ""
     lost = [item for item in document["cross_check"] if not item["compared"]]
     assert [item["what"] for item in lost] == [
         f"column {column} could not be recomputed: no full rank" for column in (1, 2)
@@ -141,15 +141,14 @@ def with_errors(change: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Ref
 
 def test_numbers_that_are_none_are_not_compared(estimated: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linearmodels, "least_squares", with_errors(lambda se: se * np.nan))
-    code, document, _ = estimated(table())
-    assert code == 0
+    document, _ = estimated(table())
     lost = [item["what"] for item in document["cross_check"] if not item["compared"]]
     assert "column 5 could not be recomputed: errors cluster:unit are not finite there" in lost
 
 
 def test_two_units_have_no_clustered_errors_beside_period_effects(estimated: Ask) -> None:
-    code, document, said = estimated(table(2))
-    assert (code, said) == (0, "")
+    document, said = estimated(table(2))
+    assert said == ""
     assert max(item["largest"] for item in document["cross_check"]) < 1e-6
     assert min(item["compared"] for item in document["cross_check"]) == 14
     found = {(r["column"], r["term"]): r for r in document["records"] if r["se_type"] == "cluster:unit"}
@@ -164,15 +163,14 @@ def test_two_units_have_no_clustered_errors_beside_period_effects(estimated: Ask
 
 def test_an_error_that_only_we_lack_is_a_difference(estimated: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linearmodels, "least_squares", with_errors(lambda se: np.where(se < 1e-9, 0.3, se)))
-    code, document, _ = estimated(table(2))
-    assert code == 1
+    document, _ = estimated(table(2), code=1)
     assert max(item["largest"] for item in document["cross_check"] if item["what"] == "errors cluster:unit") > 0.01
 
 
 def test_a_part_of_two_units_says_what_has_no_error(estimated: Ask) -> None:
     frame = table(9)
     frame["zone"] = np.where(frame["city"].isin(["c02", "c03"]), "east", "west")
-    _, document, _ = estimated(frame, 'groups = ["zone"]\n')
+    document, _ = estimated(frame, 'groups = ["zone"]\n')
     (note,) = (note for note in document["notes"] if "has no cluster:unit error" in note)
     where = "Table 4, column 1 (zone = east)"
     assert note == f"{where} has no cluster:unit error of did, x, constant: it is zero up to rounding."
@@ -191,8 +189,8 @@ def test_everything_that_other_programs_can_do_is_compared_and_counted(estimated
     own = np.repeat(np.arange(14), YEARS)
     frame["lon"], frame["lat"] = rng.uniform(100, 120, 14)[own], rng.uniform(25, 40, 14)[own]
     uneven = '[[weights]]\nkind = "inverse-distance"\nstandardize = "spectral"\n'
-    code, document, said = estimated(frame, f'{PLACES}{uneven}[spatial]\neffects = ["two-way", "unit"]\n')
-    assert (code, said) == (0, "")
+    document, said = estimated(frame, f'{PLACES}{uneven}[spatial]\neffects = ["two-way", "unit"]\n')
+    assert said == ""
     found = {(item["table"], item["program"], item["what"]): item["compared"] for item in document["cross_check"]}
     everything = sum(TERMS_OF_2.values())
     least_squares = everything - TERMS_OF_2["1 random"] - TERMS_OF_2["2 random"]

@@ -12,6 +12,7 @@ import full_sizes
 import numpy as np
 import pytest
 from closed_forms import Covariances, did_variance, minimum_detectable_effect, power_at
+from commands import here, words
 from made_cities import WHOLE, real_panel
 from reports import printed
 from scipy import stats
@@ -28,7 +29,6 @@ from estimators import (
 )
 from estimators.core.estimator import Estimator
 from estimators.synthetic.imputed_effects import FEWEST_DRAWS
-from experiments.cli import run_command
 from experiments.estimation import estimate
 from experiments.run.runner import run
 from experiments.study import Study, builtin_names, builtin_study
@@ -57,19 +57,16 @@ def measured(study: Study, replications: int) -> Found:
 
 
 @pytest.mark.parametrize("name", builtin_names())
-def test_a_study_says_what_it_asks_what_it_expects_and_how_long_it_takes(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_says_what_it_asks_what_it_expects_and_how_long_it_takes(name: str) -> None:
     study = builtin_study(name)
     assert study.question.endswith("?")
     assert study.expected.endswith(".")
     amount, unit = study.cost.split()
     assert float(amount) > 0
     assert unit in {"s", "min"}
-    assert run_command(["studies", name]) == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    for words in (study.question, f"Expected: {study.expected}", f"{study.cost} on two cores"):
-        assert " ".join(words.split()) in shown
+    shown = words(here("studies", name).out)
+    for said in (study.question, f"Expected: {study.expected}", f"{study.cost} on two cores"):
+        assert words(said) in shown
 
 
 def test_power_and_mde_are_those_of_the_closed_form() -> None:
@@ -492,7 +489,7 @@ def test_claims_are_no_part_of_a_fingerprint_and_stay_with_the_store(tmp_path: P
     assert [[one.measure for one in claims] for claims in judged[1:]] == [["coverage"], []]
 
 
-@pytest.mark.parametrize(("table", "words"), [
+@pytest.mark.parametrize(("table", "said"), [
     ('measure = "bais"', "measure = 'bais'"),
     ('term = "did"', "measure is missing"),
     ('measure = "bias"\nterms = ["dd"]', "no term 'dd'"),
@@ -504,12 +501,12 @@ def test_claims_are_no_part_of_a_fingerprint_and_stay_with_the_store(tmp_path: P
     ('measure = "size"\nmargin = 0.02', "unknown key 'margin'"),
     ('measure = "screen"', "no estimator has a screen"),
 ])  # fmt: skip
-def test_a_wrong_claim_is_one_line(table: str, words: str, tmp_path: Path) -> None:
+def test_a_wrong_claim_is_one_line(table: str, said: str, tmp_path: Path) -> None:
     file = tmp_path / "x.toml"
     file.write_text(f"{TEXT}[[claims]]\n{table}\n")
     with pytest.raises(BadInput) as caught:
         Study.from_toml(file)
-    assert words in str(caught.value)
+    assert said in str(caught.value)
     assert "[[claims]] 1" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 

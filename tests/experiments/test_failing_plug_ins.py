@@ -18,6 +18,7 @@ import pytest
 from commands import words
 from failing_plug_ins import FAILURES, MODULE, harmed, left, lost_fits, run_with, sound_numbers
 from harmful_fits import HOW
+from refusals import refuses
 
 from cluster import JobDied
 from estimators import TwoWayDID
@@ -141,18 +142,13 @@ def test_the_sound_design_and_estimator_run() -> None:
     assert records.noted("tracebacks", {}) == {}
     truth = np.array([0.0, np.nan, 0.0, 0.0])  # a mean over a window may be of no cells in some draws
     check_truths(BertrandDufloMullainathan(), {"att(1990,1991)": truth, "rho": np.full(4, np.nan)}, 4)
-    with pytest.raises(BadInput, match="truth of rho"):
-        check_truths(BertrandDufloMullainathan(), {"rho": truth}, 4)
+    refuses("truth of rho", lambda: check_truths(BertrandDufloMullainathan(), {"rho": truth}, 4))
 
 
 @pytest.mark.parametrize("fault", DESIGNS)
 def test_a_wrong_design_is_one_line_in_preflight(fault: str) -> None:
-    with pytest.raises(BadInput) as caught:
-        preflight(study(Plain(fault)))
-    line = str(caught.value)
-    assert "\n" not in line
-    assert "design 'plain' (Plain); " in line
-    assert DESIGNS[fault][1] in line
+    said = f"(?=.*design 'plain' \\(Plain\\); ).*{re.escape(DESIGNS[fault][1])}"
+    refuses(said, lambda: preflight(study(Plain(fault))), count=1)
 
 
 def test_a_design_that_raises_within_a_run_poisons_its_block_alone() -> None:
@@ -304,10 +300,8 @@ def test_an_estimator_that_never_fits_is_said_and_corrected_and_retried(folder: 
     (folder / "failing_plug_in.py").write_text(MODULE.replace("[BODY]", CORRECT))
     corrected = run_study(folder, "--retry", "failed")
     assert corrected.returncode == 0
-    assert (
-        "2 blocks with failed fits to compute again; what has changed since then: other code of failing_plug_in"
-        in words(corrected.stdout)
-    )
+    said = "2 blocks with failed fits to compute again; what has changed since then: other code of failing_plug_in"
+    assert said in words(corrected.stdout)
     store = ZarrStore.open(folder / "x.zarr")
     assert store.tracebacks == {}
     assert [set(counts) for counts in store.status_counts().values()] == [{Status.OK}, {Status.OK}]
@@ -328,10 +322,10 @@ def test_only_blocks_with_failed_fits_are_computed_again(folder: Path) -> None:
     assert retried.returncode == 0
     kept = "reasons kept; `panelproof store info x.zarr` shows each)."
     assert f"Of mine most often: ArithmeticError: no such root (5 of 5 {kept}" in words(some.stdout)
-    assert "1 block with failed fits to compute again; what has changed since then: other code" in words(retried.stdout)
-    assert "1 block was computed in another environment; what differs now: other code of failing_plug_in" in words(
-        retried.stdout
-    )
+    code = "other code of failing_plug_in"
+    for said in (f"1 block with failed fits to compute again; what has changed since then: {code}",
+                 f"1 block was computed in another environment; what differs now: {code}"):  # fmt: skip
+        assert said in words(retried.stdout)
     assert [origin.blocks for origin in ZarrStore.open(folder / "x.zarr").environments] == [1, 1]
     assert commands.run(folder, "store", "verify", "x.zarr").returncode == 0
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,11 +16,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from commands import here, words
 from distributed import Client, LocalCluster
+from refusals import refuses
 
 from cluster import Executor, Serial
 from estimators import Mediation, SpatialPanel, TwoWayDID
-from experiments.cli import run_command
 from experiments.run import tasks
 from experiments.run.blocks import CellRunner
 from experiments.run.runner import run, schema_of
@@ -61,13 +61,8 @@ def test_order_workers_and_threads_do_not_matter(
 def start_run(store: Path, workers: int, **environment: str) -> subprocess.Popen[bytes]:
     """The study in a process of its own, slow enough to be killed in the middle."""
     script = Path(__file__).resolve().parent.parent / "support" / "run_small_study.py"
-    return subprocess.Popen(
-        [sys.executable, str(script), str(store), str(workers)],
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    return subprocess.Popen([sys.executable, script, store, str(workers)], env={**os.environ, **environment},
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
 
 
 def wait_for_blocks(store: Path, count: int, process: subprocess.Popen[bytes]) -> int:
@@ -127,24 +122,21 @@ def client() -> Iterator[Client]:
 
 def test_a_running_client_is_used_and_left_open(client: Client, serial: str, tmp_path: Path) -> None:
     run(small_study(), store=tmp_path / "x.zarr", client=client)
-    assert client.status == "running"
-    assert client.submit(sum, [1, 2]).result() == 3
+    assert (client.status, client.submit(sum, [1, 2]).result()) == ("running", 3)
     assert hash_of(tmp_path / "x.zarr") == serial
 
 
 def test_what_is_no_executor_is_said_in_one_line(client: Client) -> None:
     closed = Client(client.scheduler.address)
     closed.close()
-    for given, words in (
+    for given, message in (
         ({"executor": client}, "executor is a Client; .*pass a Dask Client as client="),
         ({"executor": "local"}, "executor is a str; allowed: what cluster.open_executor returns"),
         ({"client": Serial()}, "client is a Serial that cannot be used; allowed: a running Dask Client"),
         ({"client": closed}, "a running Dask Client"),
         ({"client": client, "executor": Serial()}, "leave one out"),
     ):
-        with pytest.raises(BadInput, match=words) as error:
-            run(small_study(), **given)  # type: ignore[arg-type]
-        assert len(str(error.value).splitlines()) == 1
+        refuses(message, lambda given=given: run(small_study(), **given), count=1)
 
 
 SMALL = Study("grows", Paper(), (TwoWayDID(errors=("iid",)),), grid=(("effect", (0.0, 0.02)),), replications=160,
@@ -157,12 +149,10 @@ LARGE = replace(
 )
 STEPS: dict[str, Callable[[Study], Study]] = {
     "estimator": lambda study: replace(study, estimators=(SpatialPanel("sar"), *study.estimators)),
-    "errors": lambda study: replace(
-        study, estimators=(*study.estimators[:-1], TwoWayDID(errors=("iid", "hc1")))
-    ),
+    "errors": lambda study: replace(study, estimators=(*study.estimators[:-1], TwoWayDID(errors=("iid", "hc1")))),
     "cell": lambda study: replace(study, grid=LARGE.grid),
     "replications": lambda study: study.resized(replications=LARGE.replications),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -247,22 +237,19 @@ def fitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
 
 
 def test_only_what_is_new_is_computed(store: Path, fitted: list[tuple[int, str]]) -> None:
-    run(STEPS["estimator"](SMALL), store=store)
-    assert sorted(set(fitted)) == [(0, "sar-direct"), (1, "sar-direct")]
-    assert len(fitted) == 6
-    fitted.clear()
-    run(STEPS["cell"](STEPS["estimator"](SMALL)), store=store)
-    assert sorted(set(fitted)) == [(0, "did"), (0, "sar-direct")]
-    fitted.clear()
-    run(STEPS["errors"](STEPS["cell"](STEPS["estimator"](SMALL))), store=store)
-    assert sorted(set(fitted)) == [(0, "did"), (1, "did"), (2, "did")]
-    fitted.clear()
+    study, blocks = SMALL, 3  # of each cell
+    for step, new in (("estimator", [(0, "sar-direct"), (1, "sar-direct")]), ("cell", [(0, "did"), (0, "sar-direct")]),
+                      ("errors", [(0, "did"), (1, "did"), (2, "did")])):  # fmt: skip
+        study = STEPS[step](study)
+        run(study, store=store)
+        assert sorted(fitted) == sorted(new * blocks)
+        fitted.clear()
     before, held = hash_of(store), ZarrStore.open(store).read(0, 1).estimates["did"].se
-    with pytest.raises(BadInput, match="estimators of the store would be lost: sar-direct"):
-        run(replace(SMALL, grid=LARGE.grid), store=store)
+    refuses(
+        "estimators of the store would be lost: sar-direct", lambda: run(replace(SMALL, grid=LARGE.grid), store=store)
+    )
     assert hash_of(store) == before
-    turned = replace(STEPS["errors"](STEPS["estimator"](SMALL)), grid=(("effect", (0.02, 0.0, -0.01)),))
-    run(turned, store=store)  # another order alone computes nothing
+    run(replace(study, grid=(("effect", (0.02, 0.0, -0.01)),)), store=store)  # another order alone computes nothing
     assert fitted == []
     np.testing.assert_array_equal(ZarrStore.open(store).sound(2, 1).estimates["did"].se, held)
 
@@ -287,8 +274,7 @@ def test_a_damaged_block_is_computed_whole_and_the_rest_reused(
     chunk = store / "did" / "inference" / "c.1.2.0.0.0"
     chunk.write_bytes(chunk.read_bytes()[:-2])
     run(STEPS["estimator"](SMALL), store=store)
-    assert fitted.count((1, "did")) == 1
-    assert fitted.count((0, "did")) == 0
+    assert (fitted.count((1, "did")), fitted.count((0, "did"))) == (1, 0)
     run(LARGE, store=store)
     assert hash_of(store) == reference
 
@@ -389,25 +375,20 @@ def test_a_kill_between_the_two_stores_puts_the_old_one_back(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.zarr", "x.zarr.log.jsonl"]
 
 
-def test_the_command_says_what_is_reused_and_what_is_computed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_says_what_is_reused_and_what_is_computed(tmp_path: Path) -> None:
+    file, store = tmp_path / "s.toml", tmp_path / "x.zarr"
     study = f'{SHORT}[[estimators]]\nkind = "did"\nerrors = ["iid"]\n'
-    (tmp_path / "s.toml").write_text(study)
-    command = ["run", str(tmp_path / "s.toml"), "--cluster", "serial", "--store", str(tmp_path / "x.zarr")]
-    assert run_command(command) == 0
-    before = hash_of(tmp_path / "x.zarr")
-    larger = study.replace('["iid"]', '["iid", "hc1"]') + '[[estimators]]\nkind = "spatial"\nmodel = "sar"\n'
-    (tmp_path / "s.toml").write_text(larger)
-    capsys.readouterr()
-    assert run_command([*command, "--dry-run"]) == 0
-    said = re.sub(r"\s+", " ", capsys.readouterr().out)
+    file.write_text(study)
+    command = ("run", file, "--cluster", "serial", "--store", store)
+    here(*command)
+    before = hash_of(store)
+    file.write_text(study.replace('["iid"]', '["iid", "hc1"]') + '[[estimators]]\nkind = "spatial"\nmodel = "sar"\n')
     assert ("the store grows; reused: nothing; computed: sar-direct (new), did (again: its error types or terms "
-            "changed)") in said  # fmt: skip
-    assert hash_of(tmp_path / "x.zarr") == before
-    assert run_command(command) == 0
-    assert list(ZarrStore.open(tmp_path / "x.zarr").layouts) == ["did", "sar-direct"]
-    assert run_command(["store", "verify", str(tmp_path / "x.zarr")]) == 0
+            "changed)") in words(here(*command, "--dry-run").out)  # fmt: skip
+    assert hash_of(store) == before
+    here(*command)
+    assert list(ZarrStore.open(store).layouts) == ["did", "sar-direct"]
+    here("store", "verify", store)
 
 
 def test_an_estimator_that_asks_for_more_variables_finds_the_same_panels(tmp_path: Path) -> None:

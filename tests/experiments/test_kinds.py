@@ -11,16 +11,17 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import commands
 import numpy as np
 import pytest
+from commands import here, refusal
+from refusals import refuses
 
 import panelproof as pp
 from estimators import EventStudy, SpatialPanel, TwoWayDID, estimators, find_estimator
 from experiments import listing
-from experiments.cli import run_command
 from experiments.estimation import estimator_called
 from experiments.kinds import REQUIRED, catalogue, dials_of, document, entries_called, summary_of
 from experiments.listing import ClassSources, in_full, kind_rows, offered, offered_rows
@@ -34,7 +35,7 @@ from experiments.trust.race import contestants, race
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.measures import MEANINGS
 from results.store import ZarrStore
-from sim import BadInput, Panel
+from sim import Panel
 from sim.design import designs
 from sim.schemes import SCHEMES
 from sim.world.context import slots_of
@@ -79,8 +80,7 @@ class Example(Base):
 def test_dials_are_read_from_types_and_docstrings() -> None:
     dials = {dial.name: dial for dial in dials_of(Example)}
     assert list(dials) == ["size", "label", "first", "second", "mode", "pair"]
-    assert dials["size"].meaning == "of the thing; more is larger."
-    assert dials["label"].meaning == "of the example."
+    assert (dials["size"].meaning, dials["label"].meaning) == ("of the thing; more is larger.", "of the example.")
     assert dials["first"].meaning == dials["second"].meaning == "both of them, as in size: this is no head."
     assert dials["mode"].meaning == "slow (the default) | fast. - an item that belongs to mode."
     assert dials["pair"].meaning == ""
@@ -103,9 +103,7 @@ def test_every_kind_has_a_summary_and_every_dial_a_meaning(name: str) -> None:
 
 
 @pytest.mark.parametrize("draft", ["class A(:", "class A(Estimator):\n    kind: ClassVar[str] = 'a'"])
-def test_a_draft_is_left_to_who_imports_it(
-    draft: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_draft_is_left_to_who_imports_it(draft: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "estimators").mkdir()
     (tmp_path / "estimators" / "draft.py").write_text(f"from typing import ClassVar\n{draft}\n")
     with pytest.raises((SyntaxError, LookupError)):
@@ -113,63 +111,48 @@ def test_a_draft_is_left_to_who_imports_it(
     monkeypatch.setattr(listing, "ROOT", tmp_path)
     with pytest.raises((SyntaxError, LookupError)):
         kind_rows()
-    assert run_command(["kinds"]) == 0
-    assert "callaway-santanna" in capsys.readouterr().out
+    assert "callaway-santanna" in here("kinds").out
 
 
-def test_the_list_names_every_kind_and_that_of_sources_is_that_of_classes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_names_every_kind_and_that_of_sources_is_that_of_classes() -> None:
     imported = {group: [(entry.kind, entry.summary) for entry in found] for group, found in catalogue().items()}
     assert kind_rows() == imported
-    assert run_command(["kinds"]) == 0
-    printed = capsys.readouterr().out
+    printed = here("kinds").out
     for group, entries in catalogue().items():
         assert group.replace("_", " ") in printed
         assert len(entries) > 4, group
         assert all(entry.kind in printed and entry.summary for entry in entries)
-    assert "assignments drawn anew; --estimator does not take it." in " ".join(printed.split())
-    assert run_command(["kinds", "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert set(document) == {*catalogue(), "problems"}
-    assert document["problems"] == []
+    assert "assignments drawn anew; --estimator does not take it." in commands.words(printed)
+    document = json.loads(here("kinds", "--json").out)
+    assert (set(document), document["problems"]) == ({*catalogue(), "problems"}, [])
 
 
-def test_one_kind_shows_every_dial(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["kinds", "paper", "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert set(document) == {"designs", "problems"}
-    (entry,) = document["designs"]
-    assert entry["source"] == "sim.presets:Paper"
-    dials = {dial["name"]: dial for dial in entry["dials"]}
-    assert dials["spillover"]["allowed"] == ["none", "paper", "lag", "error"]
-    assert dials["sigma"] == {"name": "sigma", "type": "number", "default": "0.029", "allowed": [],
-                              "meaning": "sd of the errors."}  # fmt: skip
-    assert run_command(["kinds", "paper"]) == 0
-    printed = capsys.readouterr().out
-    assert all(name in printed for name in dials)
-    assert dials_of(designs()["observed"])[0].default == REQUIRED
-
-
-def kinds_of(name: str, capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, object]]]:
+def kinds_of(name: str) -> dict[str, list[dict[str, Any]]]:
     """The entries that `kinds NAME` finds, by group."""
-    assert run_command(["kinds", name, "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
+    document = json.loads(here("kinds", name, "--json").out)
     assert document.pop("problems") == []
     return dict(document)
 
 
-def test_parts_are_found_by_slot_by_kind_and_by_both(capsys: pytest.CaptureFixture[str]) -> None:
-    for name, slot in SLOTS.items():
-        assert [entry["kind"] for entry in kinds_of(name, capsys)["parts"]] == [
-            f"{name}: {k}" for k in sorted(slot.kinds)
-        ]
-    assert [entry["kind"] for entry in kinds_of("bounded", capsys)["parts"]] == [
-        "levels: bounded",
-        "covariates: bounded",
-    ]
-    (entry,) = kinds_of("levels.bounded", capsys)["parts"]
+def test_one_kind_shows_every_dial() -> None:
+    found = kinds_of("paper")
+    (entry,) = found.pop("designs")
+    assert (found, entry["source"]) == ({}, "sim.presets:Paper")
+    dials = {dial["name"]: dial for dial in entry["dials"]}
+    assert dials["spillover"]["allowed"] == ["none", "paper", "lag", "error"]
+    assert dials["sigma"] == {"name": "sigma", "type": "number", "default": "0.029", "allowed": [],
+                              "meaning": "sd of the errors."}  # fmt: skip
+    printed = here("kinds", "paper").out
+    assert all(name in printed for name in dials)
+    assert dials_of(designs()["observed"])[0].default == REQUIRED
+
+
+def test_parts_are_found_by_slot_by_kind_and_by_both() -> None:
+    wanted = {name: [f"{name}: {kind}" for kind in sorted(slot.kinds)] for name, slot in SLOTS.items()}
+    wanted |= {"bounded": ["levels: bounded", "covariates: bounded"]}
+    assert {name: [entry["kind"] for entry in kinds_of(name)["parts"]] for name in wanted} == wanted
+    (entry,) = kinds_of("levels.bounded")["parts"]
     assert entry["source"] == "sim.world.parts.levels:BoundedLevels"
-    assert run_command(["kinds", "adoption.randm"]) == 2
-    assert "did you mean 'adoption.random'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("written", "group", "kind"), [
@@ -178,39 +161,36 @@ def test_parts_are_found_by_slot_by_kind_and_by_both(capsys: pytest.CaptureFixtu
     ("strata:region", "schemes", "strata"),
     ("adoption:random", "parts", "adoption: random"),
 ])  # fmt: skip
-def test_a_kind_is_found_as_it_is_written_in_a_spec(
-    written: str, group: str, kind: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert [entry["kind"] for entry in kinds_of(written, capsys)[group]] == [kind]
+def test_a_kind_is_found_as_it_is_written_in_a_spec(written: str, group: str, kind: str) -> None:
+    assert [entry["kind"] for entry in kinds_of(written)[group]] == [kind]
 
 
-def test_a_value_of_a_dial_finds_what_has_the_dial(capsys: pytest.CaptureFixture[str]) -> None:
-    first, *_ = kinds_of("sdm", capsys)["estimators"]
+def test_a_value_of_a_dial_finds_what_has_the_dial() -> None:
+    first, *_ = kinds_of("sdm")["estimators"]
     assert first["kind"] == "spatial"
     assert str(first["summary"]).startswith('sdm is model = "sdm" of it. SAR, SEM, SDM')
-    assert run_command(["kinds", "nowhere:unit"]) == 2
-    assert "cannot load 'nowhere:unit'" in capsys.readouterr().err
 
 
-def test_ranges_of_numbers_and_kinds_of_parts_are_allowed_values(capsys: pytest.CaptureFixture[str]) -> None:
-    (entry,) = kinds_of("errors.process", capsys)["parts"]
-    dials = {dial["name"]: dial for dial in entry["dials"]}  # type: ignore[attr-defined]
-    assert dials["group_share"]["allowed"] == ["0 to 1"]
-    assert dials["spatial_kind"]["allowed"] == ["ar", "ma"]
+def test_ranges_of_numbers_and_kinds_of_parts_are_allowed_values() -> None:
+    (entry,) = kinds_of("errors.process")["parts"]
+    dials = {dial["name"]: dial for dial in entry["dials"]}
+    assert (dials["group_share"]["allowed"], dials["spatial_kind"]["allowed"]) == (["0 to 1"], ["ar", "ma"])
     assert dials["serial"]["type"] == "number or list of number"
-    (panel,) = kinds_of("panel", capsys)["designs"]
-    slots = {dial["name"]: dial for dial in panel["dials"]}  # type: ignore[attr-defined]
-    assert [slots["adoption"][key] for key in ("type", "default")] == ["part", "random"]
+    (panel,) = kinds_of("panel")["designs"]
+    slots = {dial["name"]: dial for dial in panel["dials"]}
+    assert {name: (slots[name]["type"], slots[name]["default"]) for name in ("adoption", "covariates")} == {
+        "adoption": ("part", "random"), "covariates": ("list of part", "[]")}  # fmt: skip
     assert {"random", "calendar", "never"} <= set(slots["adoption"]["allowed"])
-    assert [slots["covariates"][key] for key in ("type", "default")] == ["list of part", "[]"]
     assert slots["other_weights"]["allowed"] == slots["weights"]["allowed"]
 
 
-@pytest.mark.parametrize(("name", "kind"), [("csdid", "callaway-santanna"), ("TwoWayDID", "did"), ("bais", "bias")])
-def test_an_unknown_kind_gets_a_suggestion(name: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["kinds", name]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert f"did you mean '{kind}'?" in line
+@pytest.mark.parametrize(("name", "said"), [
+    ("csdid", "did you mean 'callaway-santanna'?"), ("TwoWayDID", "did you mean 'did'?"),
+    ("bais", "did you mean 'bias'?"), ("adoption.randm", "did you mean 'adoption.random'?"),
+    ("nowhere:unit", "cannot load 'nowhere:unit'"),
+])  # fmt: skip
+def test_an_unknown_kind_gets_a_suggestion(name: str, said: str) -> None:
+    assert said in refusal("kinds", name)
 
 
 def test_measures_are_those_of_a_diagnosis() -> None:
@@ -287,11 +267,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_name_that_a_package_offers_is_its_class(site: Path) -> None:
-    assert "theirs" not in sys.modules
     assert offered_rows() == [("halves", "theirs:halves, of theirs 1.5")]
-    assert "theirs" not in sys.modules, "nothing is imported before it is asked for"
     assert in_full("halves", "kind") == "theirs:halves"
-    assert "theirs" not in sys.modules
+    assert "theirs" not in sys.modules, "nothing is imported before it is asked for"
     made = find_estimator("theirs:halves")
     assert kind_of(made(), "estimators") == "theirs:halves"
     (entry,) = entries_called("halves")["estimators"]
@@ -313,13 +291,8 @@ def test_our_own_kind_comes_first(site: Path) -> None:
 
 def test_what_two_packages_offer_is_asked_for_by_its_place(site: Path) -> None:
     install(site, "others", {"halves": "others:halves"})
-    with pytest.raises(BadInput) as caught:
-        in_full("halves", "kind")
-    (problem,) = caught.value.problems
-    assert (
-        problem.what
-        == "kind 'halves' is offered by 2 packages: others:halves (others 1.5) and theirs:halves (theirs 1.5)"
-    )
+    said = "kind 'halves' is offered by 2 packages: others:halves (others 1.5) and theirs:halves (theirs 1.5)"
+    refuses(re.escape(said), lambda: in_full("halves", "kind"), count=1)
     assert find_estimator("theirs:halves").__name__ == "halves"
 
 
@@ -330,10 +303,7 @@ def test_what_two_packages_offer_is_asked_for_by_its_place(site: Path) -> None:
 ])  # fmt: skip
 def test_a_place_without_such_a_class_is_one_line(site: Path, place: str, said: str) -> None:
     install(site, "others", {"odd": place})
-    with pytest.raises(BadInput) as caught:
-        find_estimator(in_full("odd", "kind"))
-    assert len(caught.value.problems) == 1
-    assert said in str(caught.value)
+    refuses(said, lambda: find_estimator(in_full("odd", "kind")), count=1)
 
 
 def test_an_offered_name_is_meant_by_a_near_one(site: Path) -> None:
@@ -343,10 +313,9 @@ def test_an_offered_name_is_meant_by_a_near_one(site: Path) -> None:
         lambda: estimator_called("halve", real),
         lambda: entries_called("halve"),
     ):
-        with pytest.raises(BadInput, match="did you mean 'halves'"):
-            say()
-    with pytest.raises(BadInput, match="unknown kind 'halves'"):  # of a store, which takes "module:Object" alone
-        find_estimator("halves")
+        refuses("did you mean 'halves'", say)
+    # of a store, which takes "module:Object" alone
+    refuses("unknown kind 'halves'", lambda: find_estimator("halves"))
 
 
 @pytest.mark.long
@@ -453,8 +422,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_no_estimator_does_not_race(case: str) -> None:
     kinds, said = WRONG[case]
-    with pytest.raises(BadInput, match=re.escape(said)):
-        race(pp.example_panel(30), kinds=kinds, replications=64)  # type: ignore[arg-type]
+    refuses(re.escape(said), lambda: race(pp.example_panel(30), kinds=kinds, replications=64))
 
 
 @pp.estimator

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import made_cities
 import numpy as np
 import pytest
+from commands import here, refusal, words
 from placebo_files import SPEC, command, write
 from rich.console import Console
 from scipy import stats
@@ -22,7 +23,6 @@ from estimators import Estimates, Layout, SpatialPanel, Status, TwoWayDID
 from estimators.core.hypotheses import permutation_p_values
 from estimators.permutation import PermutationTest
 from experiments import placebo
-from experiments.cli import run_command
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.placebo import PlaceboAnswer, PlaceboQuestion, answer, centre_notes, question
 from experiments.run.reporting import facts_of
@@ -49,14 +49,12 @@ def real(files: tuple[str, str]) -> RealPanel:
     return read_real_panel(files[0], read_spec(files[1]))
 
 
-def test_the_command_prints_writes_and_keeps(
-    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_prints_writes_and_keeps(files: tuple[str, str], tmp_path: Path) -> None:
     store, out = tmp_path / "x.zarr", tmp_path / "out"
-    assert run_command(command(files, "--draws", "199", "--store", str(store), "--out", str(out))) == 0
-    text = capsys.readouterr().out
-    for words in ("real estimate", "permutation p", "Monte Carlo error", "95% interval", "97.5% quantile"):
-        assert words in text
+    asked = command(files, "--draws", 199, "--store", store)
+    text = here(*asked, "--out", out).out
+    for name in ("real estimate", "permutation p", "Monte Carlo error", "95% interval", "97.5% quantile"):
+        assert name in text
     document = json.loads((out / "placebo.json").read_text(encoding="utf-8"))
     assert document["draws"] == 199
     assert document["lower"] < document["estimate"] < document["upper"]
@@ -65,10 +63,8 @@ def test_the_command_prints_writes_and_keeps(
     assert f"Permutation p {document['permutation_pvalue']:.4f}" in page
     assert page.count("<svg") == 2
     assert not re.search(r"https?://(?!www.w3.org)", page)
-    assert run_command(command(files, "--draws", "199", "--store", str(store), "--json")) == 0
-    assert json.loads(capsys.readouterr().out) == document
-    kept = ZarrStore.open(store)
-    placebos = next(iter(kept.blocks(0))).estimates["did"].estimate[:, 0]
+    assert json.loads(here(*asked, "--json").out) == document
+    placebos = next(iter(ZarrStore.open(store).blocks(0))).estimates["did"].estimate[:, 0]
     assert document["placebo_mean"] == pytest.approx(placebos.mean())
     statistic = np.abs(placebos) >= abs(document["estimate"])
     assert document["permutation_pvalue"] == pytest.approx((1 + statistic.sum()) / 200)
@@ -76,19 +72,19 @@ def test_the_command_prints_writes_and_keeps(
 
 @pytest.mark.parametrize(("estimator", "group"), [("did", "did"), ("sdm", "sdm-lee-yu")])
 def test_a_store_resumes_grows_and_needs_no_file(
-    files: tuple[str, str], tmp_path: Path, estimator: str, group: str, capsys: pytest.CaptureFixture[str]
+    files: tuple[str, str], tmp_path: Path, estimator: str, group: str
 ) -> None:
     one, two = tmp_path / "one.zarr", tmp_path / "two.zarr"
-    assert run_command(command(files, "--draws", "4500", "--estimator", estimator, "--store", str(one))) == 0
-    assert run_command(command(files, "--draws", "2500", "--estimator", estimator, "--store", str(two))) == 0
+    asked = command(files, "--estimator", estimator)
+    here(*asked, "--draws", 4500, "--store", one)
+    here(*asked, "--draws", 2500, "--store", two)
     (two / group / "estimate" / "c.0.0.0").unlink()
-    assert run_command(command(files, "--draws", "4500", "--estimator", estimator, "--store", str(two))) == 0
+    here(*asked, "--draws", 4500, "--store", two)
     assert ZarrStore.open(one).content_hash() == ZarrStore.open(two).content_hash()
     again = Study.from_settings(ZarrStore.open(one).facts["study"])
     assert again.fingerprint == ZarrStore.open(one).fingerprint
     assert isinstance(again.design, Placebo)
-    assert run_command(["replay", str(one), "0", "2301"]) == 0
-    assert "differs" not in capsys.readouterr().out
+    assert "differs" not in here("replay", one, 0, 2301).out
 
 
 @pytest.mark.parametrize("scheme", ["space", "blocks", "blocks:7", "mixed", "mixed:restricted", "time"])
@@ -106,8 +102,7 @@ def test_every_scheme_answers_and_says_which_units_keep_their_treatment(real: Re
     stay = (drawn == found.randomisation.real).all(axis=0)
     if scheme in ("space", "blocks:7"):
         ever = ask.panel.variables["did"][0].any(axis=0)
-        assert found.staying == (stay.sum(), (stay & ever).sum())
-        assert found.document["units_that_stay"] == stay.sum()
+        assert (found.staying, found.document["units_that_stay"]) == ((stay.sum(), (stay & ever).sum()), stay.sum())
         assert any("in every placebo" in note for note in found.notes) == bool(stay.any()) == (scheme == "blocks:7")
 
 
@@ -145,7 +140,7 @@ def test_the_mean_of_placebos_in_time_is_evidence_on_trends() -> None:
 
 @pytest.mark.parametrize("statistic", ["raw", "studentised"])
 def test_its_own_test_is_that_of_an_estimation(
-    files: tuple[str, str], real: RealPanel, statistic: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    files: tuple[str, str], real: RealPanel, statistic: str, tmp_path: Path
 ) -> None:
     ask = question(real, estimator="sdm", draws=99, statistic=statistic)  # type: ignore[arg-type]
     found = answer(ask, run(ask.study))
@@ -160,9 +155,8 @@ def test_its_own_test_is_that_of_an_estimation(
         t = fits.estimate[:, 0] / fits.se[:, 0, 0]
         as_large = np.abs(t) >= abs(fit.estimate[0, at] / fit.se[0, 1, at])
         assert found.permutation_p == pytest.approx((1 + as_large.sum()) / 100)
-    options = ("--estimator", "sdm", "--draws", "99", "--statistic", statistic, "--store", str(tmp_path / "x.zarr"))
-    assert run_command(command(files, *options)) == 0
-    text = " ".join(capsys.readouterr().out.split())
+    asked = command(files, "--estimator", "sdm", "--draws", 99, "--statistic", statistic)
+    text = words(here(*asked, "--store", tmp_path / "x.zarr").out)
     assert "(information)" in text
     assert ("t statistic with hessian errors, as for the placebos" in text) == (statistic == "studentised")
 
@@ -195,52 +189,46 @@ def test_few_assignments_are_gone_through(few: tuple[str, str]) -> None:
     panel = ask.panel.with_variables({"y": np.repeat(y, 30, axis=0), "did": did})
     every = TwoWayDID()(panel).estimate[:, 0]
     np.testing.assert_allclose(np.sort(found.placebos), np.sort(np.delete(every, 7)), rtol=1e-9)
-    assert found.permutation_p == (np.abs(every) >= np.abs(every[7])).sum() / 30
-    assert found.mcse == 0.0
+    assert (found.permutation_p, found.mcse) == ((np.abs(every) >= np.abs(every[7])).sum() / 30, 0.0)
     assert found.document["exact"] is True
     assert any(note.startswith("The 29 placebos are all assignments") for note in found.notes)
     assert found.lower < found.estimate < found.upper
 
 
-def test_an_exact_store_stays_so(few: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store = str(tmp_path / "x.zarr")
-    assert run_command(command(few, "--draws", "99", "--store", store)) == 0
-    assert "every assignment used" in capsys.readouterr().out
-    before = ZarrStore.open(Path(store)).content_hash()
-    assert run_command(command(few, "--draws", "500", "--store", store)) == 0
-    assert ZarrStore.open(Path(store)).content_hash() == before
-    assert run_command(["replay", store, "0", "28"]) == 0
-    assert "differs" not in capsys.readouterr().out
+def test_an_exact_store_stays_so(few: tuple[str, str], tmp_path: Path) -> None:
+    asked = command(few, "--store", store := tmp_path / "x.zarr")
+    assert "every assignment used" in here(*asked, "--draws", 99).out
+    before = ZarrStore.open(store).content_hash()
+    here(*asked, "--draws", 500)
+    assert ZarrStore.open(store).content_hash() == before
+    assert "differs" not in here("replay", store, 0, 28).out
 
 
-def test_drawn_stores_go_on_drawing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_drawn_stores_go_on_drawing(tmp_path: Path) -> None:
     """200 assignments: 99 draws, then 300 of the same store; a new store goes through the 199 others."""
     panel = small_panel(200, 3, seed=4, model="none")
     did = np.zeros((1, 3, 200))
     did[0, 2:, 7] = 1.0
     files, store, new = write(tmp_path, panel.with_variables({"did": did})), tmp_path / "x.zarr", tmp_path / "new.zarr"
-    assert run_command(command(files, "--draws", "99", "--store", str(store))) == 0
-    assert run_command(command(files, "--draws", "300", "--store", str(store))) == 0
-    assert "drawn with repetition" in " ".join(capsys.readouterr().out.split())
+    here(*command(files, "--draws", 99, "--store", store))
+    assert "drawn with repetition" in words(here(*command(files, "--draws", 300, "--store", store)).out)
     assert ZarrStore.open(store).replications == 300
-    assert run_command(command(files, "--draws", "300", "--store", str(new))) == 0
+    here(*command(files, "--draws", 300, "--store", new))
     assert ZarrStore.open(new).replications == 199
 
 
 def test_the_report_says_what_the_data_are_and_names_the_panel_by_its_digest(
-    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    files: tuple[str, str], tmp_path: Path
 ) -> None:
     path, page = tmp_path / "x.zarr", tmp_path / "x.html"
-    assert run_command(command(files, "--draws", "99", "--store", str(path))) == 0
+    here(*command(files, "--draws", 99, "--store", path))
     facts = facts_of(ZarrStore.open(path))
     assert not facts.synthetic
-    assert facts_of(
-        run(Study("drawn", Placebo(), (TwoWayDID(),), replications=64), store=tmp_path / "y.zarr")
-    ).synthetic
+    drawn = run(Study("drawn", Placebo(), (TwoWayDID(),), replications=64), store=tmp_path / "y.zarr")
+    assert facts_of(drawn).synthetic
     design = tomllib.loads(facts.toml)["design"]
     assert re.fullmatch(r"sha256 [0-9a-f]{64}, in the store", design["panel"])
-    assert run_command(["report", str(path), "--html", str(page)]) == 0
-    assert "Re-randomised real data" in capsys.readouterr().out
+    assert "Re-randomised real data" in here("report", path, "--html", page).out
     text = page.read_text(encoding="utf-8")
     assert "re-randomised from a real panel" in text
     assert ZarrStore.open(path).facts["study"]["design"]["panel"] not in text
@@ -276,8 +264,7 @@ def share(values: np.ndarray) -> float:
 @pytest.fixture(scope="module")
 def asked(small: RealPanel) -> tuple[PlaceboQuestion, MemoryStore]:
     ask = question(small, draws=DRAWS)
-    records = run(ask.study)
-    return ask, records
+    return ask, run(ask.study)
 
 
 def test_raw_and_studentised_p_values_are_those_of_their_own_statistic(
@@ -325,9 +312,7 @@ def test_placebos_that_failed_count_as_extreme(
     store.write(*key, replace(block, estimates={**block.estimates, ask.estimator.name: failed}))
     found = answer(ask, store)
     assert found.permutation_p == pytest.approx(share(values) + 12 / (DRAWS + 1), abs=1e-12)
-    assert found.usable.size == DRAWS - 12
-    assert found.document["failed"] == 12
-    assert found.document["draws"] == DRAWS
+    assert (found.usable.size, found.document["failed"], found.document["draws"]) == (DRAWS - 12, 12, DRAWS)
     lines = printed(found).splitlines()
     assert lines[1] == found.notes[0] == "12 placebos could not be fitted; they count as extreme."
     assert "\n".join(lines).count("could not be fitted") == 1
@@ -419,9 +404,8 @@ def test_a_panel_without_a_fit_is_no_answer(small: RealPanel, monkeypatch: pytes
 # `panelproof placebo`: what is refused, in one line and before anything is drawn or written.
 
 
-def test_help_names_every_scheme(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["placebo", "--help"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
+def test_help_names_every_scheme() -> None:
+    said = words(here("placebo", "--help").out)
     options = said[said.index("Options:") :]
     assert not [form for form in FORMS if f" {form}," not in options and f" {form}." not in options]
     assert "99 or more" in options
@@ -444,13 +428,13 @@ CHANGES = {
 @pytest.fixture(scope="module")
 def sdm_store(files: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = tmp_path_factory.mktemp("sdm") / "x.zarr"
-    assert run_command(command(files, "--estimator", "sdm", "--draws", "99", "--store", str(store))) == 0
+    here(*command(files, "--estimator", "sdm", "--draws", 99, "--store", store))
     return store
 
 
 @pytest.mark.parametrize("case", CHANGES)
 def test_a_store_says_in_one_line_which_choice_was_another(
-    case: str, sdm_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    case: str, sdm_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options, edits, message = CHANGES[case]
     spec = SPEC
@@ -464,24 +448,17 @@ def test_a_store_says_in_one_line_which_choice_was_another(
         monkeypatch.setattr(SpatialPanel, "for_redrawn_treatments", lambda self, _: self)
         options = []
     before = ZarrStore.open(sdm_store).content_hash()
-    assert run_command(command(files, "--estimator", "sdm", "--draws", "99", "--store", str(sdm_store), *options)) == 2
-    said = capsys.readouterr().err
+    said = refusal(*command(files, "--estimator", "sdm", "--draws", 99, "--store", sdm_store, *options))
     assert f"holds another placebo test: {message}" in said
     assert "choose another --store, or make the same choices" in said
-    assert len(said.splitlines()) == 1
     assert ZarrStore.open(sdm_store).content_hash() == before
 
 
-def test_a_study_does_not_run_into_a_placebo_store(
-    sdm_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_study_does_not_run_into_a_placebo_store(sdm_store: Path, tmp_path: Path, dry: list[str]) -> None:
     (tmp_path / "s.toml").write_text('replications = 64\n[design]\nkind = "paper"\n[[estimators]]\nkind = "did"\n')
-    for dry in ([], ["--dry-run"]):
-        arguments = ["run", str(tmp_path / "s.toml"), "--cluster", "serial", "--store", str(sdm_store), *dry]
-        assert run_command(arguments) == 2
-        said = capsys.readouterr().err
-        assert "holds a placebo test of a panel, not this study" in said
-        assert len(said.splitlines()) == 1
+    said = refusal("run", tmp_path / "s.toml", "--cluster", "serial", "--store", sdm_store, *dry)
+    assert "holds a placebo test of a panel, not this study" in said
 
 
 BAD = {
@@ -502,16 +479,10 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_and_exit_2(
-    case: str, files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_input_is_one_line_and_exit_2(case: str, files: tuple[str, str], tmp_path: Path) -> None:
     options, message = BAD[case]
-    store = tmp_path / "x.zarr"
-    assert run_command(command(files, "--store", str(store), *options)) == 2
-    said = capsys.readouterr().err
-    assert re.search(message, said)
-    assert len(said.splitlines()) == 1
-    assert not store.exists()
+    assert re.search(message, refusal(*command(files, "--store", tmp_path / "x.zarr", *options)))
+    assert not (tmp_path / "x.zarr").exists()
 
 
 def treated_share(share: float, first: int) -> Panel:
@@ -538,15 +509,10 @@ NOTHING: dict[str, tuple[Panel, str, str]] = {
 
 
 @pytest.mark.parametrize("case", NOTHING)
-def test_panels_that_leave_nothing_to_draw_stop_before_any_draw(
-    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_panels_that_leave_nothing_to_draw_stop_before_any_draw(case: str, tmp_path: Path) -> None:
     panel, scheme, message = NOTHING[case]
-    options = ("--scheme", scheme, "--draws", "99", "--store", str(tmp_path / "x.zarr"))
-    assert run_command(command(write(tmp_path, panel), *options, "--out", str(tmp_path / "new" / "out"))) == 2
-    said = capsys.readouterr().err
-    assert re.search(message, said)
-    assert len(said.splitlines()) == 1
+    options = ("--scheme", scheme, "--draws", 99, "--store", tmp_path / "x.zarr", "--out", tmp_path / "new" / "out")
+    assert re.search(message, refusal(*command(write(tmp_path, panel), *options)))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["panel.csv", "spec.toml"]
 
 
@@ -560,23 +526,24 @@ def difference(y, did):
 """
 
 
-def test_an_estimator_without_errors_has_placebos_and_no_test_of_its_own(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    own = write(tmp_path, small_panel(30, 8, seed=4, model="none", sigma=3.0))
+def test_an_estimator_without_errors_has_placebos_and_no_test_of_its_own(tmp_path: Path) -> None:
+    own, store, out = (
+        write(tmp_path, small_panel(30, 8, seed=4, model="none", sigma=3.0)),
+        tmp_path / "x.zarr",
+        tmp_path / "out",
+    )
     (tmp_path / "bare_difference.py").write_text(BARE, encoding="utf-8")
-    options = ("--estimator", "bare_difference:difference", "--draws", "99", "--store", str(tmp_path / "x.zarr"))
-    assert run_command(command(own, *options, "--out", str(tmp_path / "out"))) == 0
-    assert "its own test none: it has no standard errors" in " ".join(capsys.readouterr().out.split())
-    document = json.loads((tmp_path / "out" / "placebo.json").read_text(encoding="utf-8"))
+    asked = command(own, "--estimator", "bare_difference:difference", "--draws", 99, "--store", store)
+    assert "its own test none: it has no standard errors" in words(here(*asked, "--out", out).out)
+    document = json.loads((out / "placebo.json").read_text(encoding="utf-8"))
     blanks = ("se", "se_type", "placebo_se_type", "pvalue", "rejected_share")
     assert [document[name] for name in blanks] == [None] * len(blanks)
-    assert "standard errors on either side" not in (tmp_path / "out" / "placebo.html").read_text(encoding="utf-8")
-    kept = next(iter(ZarrStore.open(tmp_path / "x.zarr").blocks(0))).estimates
+    assert "standard errors on either side" not in (out / "placebo.html").read_text(encoding="utf-8")
+    kept = next(iter(ZarrStore.open(store).blocks(0))).estimates
     larger = int((np.abs(next(iter(kept.values())).estimate[:, 0]) >= abs(document["estimate"])).sum())
     assert document["permutation_pvalue"] == pytest.approx((1 + larger) / 100)
-    assert run_command(command(own, *options, "--statistic", "studentised")) == 2
-    assert "difference has no standard errors; allowed: raw, or an estimator with errors" in capsys.readouterr().err
+    said = refusal(*asked, "--statistic", "studentised")
+    assert "difference has no standard errors; allowed: raw, or an estimator with errors" in said
 
 
 # Permutation tests and silent designs in study files: tables of settings, and refusals in the words of the file.
@@ -595,19 +562,17 @@ draws = 99
 
 
 def study_file(folder: Path, text: str) -> Path:
-    path = folder / "study.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
+    (folder / "study.toml").write_text(text, encoding="utf-8")
+    return folder / "study.toml"
 
 
 def test_settings_are_a_table_or_pairs(tmp_path: Path) -> None:
     table = Study.from_toml(study_file(tmp_path, STUDY + 'settings = {errors = ["cluster:unit"], label = "did"}\n'))
     pairs = STUDY + 'settings = [["errors", ["cluster:unit"]], ["label", "did"]]\n'
-    assert table == Study.from_toml(study_file(tmp_path, pairs))
+    assert table == Study.from_toml(study_file(tmp_path, pairs)) == Study.from_settings(table.settings)
     (test,) = table.estimators
     assert isinstance(test, PermutationTest)
     assert test.settings == (("errors", ("cluster:unit",)), ("label", "did"))
-    assert Study.from_settings(table.settings) == table
 
 
 SILENT = "[design]; sigma is 0 or nearly 0, so panels have no noise"
@@ -658,14 +623,13 @@ REFUSED: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_a_permutation_test_cannot_use(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_permutation_test_cannot_use(case: str, tmp_path: Path) -> None:
     """One line, which names the file, before anything is written."""
-    line, words, *dials = REFUSED[case]
+    line, message, *dials = REFUSED[case]
     path = study_file(tmp_path, STUDY.replace('"paper"', "\n".join(('"paper"', *dials))) + f"{line}\n")
-    assert run_command(["run", str(path), "--cluster", "serial", "--store", str(tmp_path / "x.zarr")]) == 2
-    (said,) = capsys.readouterr().err.splitlines()
+    said = refusal("run", path, "--cluster", "serial", "--store", tmp_path / "x.zarr")
     assert said.startswith(f"panelproof: {path}")
-    assert words in said
+    assert message in said
     assert [item.name for item in tmp_path.iterdir()] == ["study.toml"]
 
 

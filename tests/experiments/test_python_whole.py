@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from refusals import refuses
 
 import panelproof as pp
 from experiments.cli import COMMANDS, run_command
@@ -214,8 +215,7 @@ def test_a_first_spec_is_written_once(tmp_path: Path) -> None:
     path = tmp_path / "made" / "panel.csv"
     text = pp.init(path, tmp_path / "spec.toml")
     assert (tmp_path / "spec.toml").read_text() == text
-    with pytest.raises(BadInput, match="exists already"):
-        pp.init(path, tmp_path / "spec.toml")
+    refuses("exists already", lambda: pp.init(path, tmp_path / "spec.toml"))
     assert pp.read_panel(path, tmp_path / "spec.toml").panel.roles.outcome == "icr"
 
 

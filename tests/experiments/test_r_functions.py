@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import refuses
 
 import panelproof as pp
 from cluster import open_executor
 from estimators import Status
 from experiments.r_functions import RFailed, r_estimator
-from sim import BadInput, Panel, Streams
+from sim import Panel, Streams
 from sim.schema import Roles
 
 CODE = """
@@ -85,8 +86,7 @@ def test_every_form_of_an_answer_is_read(script: Path, panel: Panel) -> None:
     np.testing.assert_allclose(vector.se[:, 0, 0], y.reshape(3, -1).std(axis=1, ddof=1) / np.sqrt(72))
     assert np.isinf(vector.dof).all()
     table = r_estimator(script, "table").tried_on(panel, panel.schema)
-    assert table.terms == ("a", "b")
-    assert table(panel).se[2, 0].tolist() == [0.5, 0.25]
+    assert (table.terms, table(panel).se[2, 0].tolist()) == (("a", "b"), [0.5, 0.25])
     named = r_estimator(script, "named", terms=["low", "high"], errors=[])(panel)
     np.testing.assert_allclose(named.estimate, np.column_stack([y.min(axis=(1, 2)), y.max(axis=(1, 2))]))
     fitted = r_estimator(script, "fitted").tried_on(panel, panel.schema)
@@ -172,8 +172,7 @@ def test_a_study_file_holds_the_code_of_a_function_in_r(tmp_path: Path) -> None:
     ("none.R", "fit", "no such file"),
 ])  # fmt: skip
 def test_a_file_without_the_function_is_refused(script: Path, file: str, function: str, said: str) -> None:
-    with pytest.raises(BadInput, match=said):
-        r_estimator(script.parent / file, function)
+    refuses(said, lambda: r_estimator(script.parent / file, function))
 
 
 def test_of_many_words_of_r_the_last_ones_are_said(
@@ -188,5 +187,4 @@ def test_of_many_words_of_r_the_last_ones_are_said(
 
 def test_without_r_the_remedy_is_said(script: Path, panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(BadInput, match="there is no Rscript"):
-        r_estimator(script, "alone", terms=["d"], errors=[])(panel)
+    refuses("there is no Rscript", lambda: r_estimator(script, "alone", terms=["d"], errors=[])(panel))

@@ -67,8 +67,7 @@ def test_measures_are_those_of_the_same_fits_by_hand() -> None:
     missed, se, dof = fits.estimate[:, k] - effect, fits.se[:, e, k], fits.dof[:, e, k]
     width = stats.t.ppf(0.975, dof) * se
     one = found.result(world, "imputation")
-    assert one.n == 128
-    assert one.failures == 0
+    assert (one.n, one.failures) == (128, 0)
     assert one.bias == pytest.approx(missed.mean())
     assert one.rmse == pytest.approx(np.sqrt((missed**2).mean()))
     assert one.spread == pytest.approx(missed.std(ddof=1), rel=0.02)  # as worlds have it

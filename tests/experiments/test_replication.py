@@ -13,6 +13,7 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
+from commands import here, refusal
 
 from estimators import TwoWayDID
 from experiments.cli import run_command
@@ -40,9 +41,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def deposited(store: Path) -> Path:
-    folder = store.with_name("bundle")
-    assert run_command(["replicate", str(folder), "--from", str(store)]) == 0
-    return folder
+    here("replicate", store.with_name("bundle"), "--from", store)
+    return store.with_name("bundle")
 
 
 @pytest.fixture
@@ -58,11 +58,10 @@ def panel(tmp_path: Path) -> list[str]:
     return ["--panel", str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml")]
 
 
-def verdicts(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, str]]:
-    """The exit code of a second run and its verdict on every part."""
-    capsys.readouterr()
-    code = run_command(["replicate", str(folder), "--cluster", "serial", "--json"])
-    return code, {each["part"]: each["verdict"] for each in json.loads(capsys.readouterr().out)["findings"]}
+def verdicts(folder: Path, code: int = 0) -> dict[str, str]:
+    """What a second run, which ends with this code, says of every part."""
+    found = json.loads(here("replicate", folder, "--cluster", "serial", "--json", code=code).out)["findings"]
+    return {each["part"]: each["verdict"] for each in found}
 
 
 def deposit_again(folder: Path) -> None:
@@ -80,9 +79,9 @@ def change_manifest(folder: Path, **facts: object) -> None:
     deposit_again(folder)
 
 
-def test_a_bundle_runs_again_to_the_same_bits(tmp_path: Path, store: Path, panel: list[str], capsys) -> None:
+def test_a_bundle_runs_again_to_the_same_bits(tmp_path: Path, store: Path, panel: list[str]) -> None:
     folder = tmp_path / "bundle"
-    assert run_command(["replicate", str(folder), "--from", str(store), *panel, "--with-data"]) == 0
+    here("replicate", folder, "--from", store, *panel, "--with-data")
     deposited = files(folder)
     assert deposited == {
         "README.md", "SHA256SUMS", "manifest.json", "requirements.txt", "panel/SPEC.toml", "panel/panel.csv",
@@ -91,19 +90,18 @@ def test_a_bundle_runs_again_to_the_same_bits(tmp_path: Path, store: Path, panel
     sums = dict(line.split("  ")[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
     assert set(sums) == deposited - {"SHA256SUMS"}
     assert all(hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest for name, digest in sums.items())
-    assert verdicts(folder, capsys) == (0, dict.fromkeys(("files", "estimates", "study quick"), "same bits"))
+    assert verdicts(folder) == dict.fromkeys(("files", "estimates", "study quick"), "same bits")
     assert {name for name in files(folder) if not name.startswith("rerun/")} == deposited
-    assert verdicts(folder, capsys)[0] == 0  # what is there is not computed again
+    verdicts(folder)  # what is there is not computed again
 
 
 def test_the_readme_says_what_a_data_editor_asks(tmp_path: Path, store: Path, panel: list[str]) -> None:
     folder = tmp_path / "bundle"
-    assert run_command(["replicate", str(folder), "--from", str(store), *panel]) == 0
+    here("replicate", folder, "--from", store, *panel)
     text = (folder / "README.md").read_text()
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert all(
-        words in text for words in ("panelproof replicate .", "sha256sum -c SHA256SUMS", "is not in this folder")
-    )
+    for words in ("panelproof replicate .", "sha256sum -c SHA256SUMS", "is not in this folder"):
+        assert words in text
     assert manifest["studies"][0]["hash"] in text
     assert all(digest in text for digest in manifest["application"]["data"].values())
     required = (folder / "requirements.txt").read_text().splitlines()
@@ -112,106 +110,92 @@ def test_the_readme_says_what_a_data_editor_asks(tmp_path: Path, store: Path, pa
     assert Study.from_toml(folder / "studies" / "quick.toml").fingerprint == quick_study(128).fingerprint
 
 
-def test_a_bundle_never_holds_the_panel_unasked(tmp_path: Path, panel: list[str], capsys) -> None:
+def test_a_bundle_never_holds_the_panel_unasked(tmp_path: Path, panel: list[str]) -> None:
     folder, data = tmp_path / "bundle", tmp_path / "panel.csv"
     assert VALUE.search(data.read_text())
-    assert run_command(["replicate", str(folder), *panel]) == 0
+    here("replicate", folder, *panel)
     assert not [name for name in files(folder) if VALUE.search((folder / name).read_text())]
     assert not {"panel/panel.csv", "panel/w.csv"} & files(folder)
-    assert verdicts(folder, capsys) == (3, {"files": "same bits", "estimates": "not checked"})
+    assert verdicts(folder, 3) == {"files": "same bits", "estimates": "not checked"}
     for name in ("panel.csv", "w.csv"):
         (folder / "panel" / name).write_bytes((tmp_path / name).read_bytes())
-    assert verdicts(folder, capsys) == (0, {"files": "same bits", "estimates": "same bits"})
+    assert verdicts(folder) == {"files": "same bits", "estimates": "same bits"}
     for name, text in (("panel.csv", VALUE.sub("7.3", data.read_text(), count=1)),
                        ("w.csv", (tmp_path / "w.csv").read_text() + "\n")):  # fmt: skip
         kept = (folder / "panel" / name).read_bytes()
         (folder / "panel" / name).write_text(text)
-        assert verdicts(folder, capsys) == (1, {"files": "same bits", "estimates": "differs"}), name
+        assert verdicts(folder, 1) == {"files": "same bits", "estimates": "differs"}, name
         (folder / "panel" / name).write_bytes(kept)
 
 
-def test_a_study_that_holds_a_real_panel_needs_leave(tmp_path: Path, panel: list[str], capsys) -> None:
-    twin, store = tmp_path / "twin", tmp_path / "twin.zarr"
-    spec = tmp_path / "spec.toml"
+def test_a_study_that_holds_a_real_panel_needs_leave(tmp_path: Path, panel: list[str]) -> None:
+    twin, store, folder, spec = (tmp_path / name for name in ("twin", "twin.zarr", "bundle", "spec.toml"))
     spec.write_text(f'{made_cities.PANEL}\n[twin]\nmethod = "residual"\nreplications = 64\ndraws = 100\n')
-    assert run_command(["twin", panel[1], "--spec", str(spec), "--out", str(twin)]) == 0
-    arguments = ["--cluster", "serial", "--store", str(store)]
-    assert run_command(["run", str(twin / "design.toml"), *arguments]) == 0
-    folder = tmp_path / "bundle"
-    capsys.readouterr()
-    assert run_command(["replicate", str(folder), "--from", str(store)]) == 2
-    assert "the study holds a real panel" in capsys.readouterr().err
+    here("twin", panel[1], "--spec", spec, "--out", twin)
+    here("run", twin / "design.toml", "--cluster", "serial", "--store", store)
+    assert "the study holds a real panel" in refusal("replicate", folder, "--from", store)
     assert not folder.exists()
-    assert run_command(["replicate", str(folder), "--from", str(store), "--with-data"]) == 0
+    here("replicate", folder, "--from", store, "--with-data")
     (name,) = (path.stem for path in (folder / "studies").glob("*.toml"))
-    assert verdicts(folder, capsys) == (0, {"files": "same bits", f"study {name}": "same bits"})
+    assert verdicts(folder) == {"files": "same bits", f"study {name}": "same bits"}
 
 
-def test_what_was_changed_after_the_deposit_is_seen(bundle: Path, capsys) -> None:
-    folder, study = bundle, bundle / "studies" / "quick.toml"
+def test_what_was_changed_after_the_deposit_is_seen(bundle: Path) -> None:
+    study = bundle / "studies" / "quick.toml"
     study.write_text(study.read_text().replace("seed = 11", "seed = 12"))
-    assert verdicts(folder, capsys) == (1, {"files": "differs"})
-    assert not (folder / "rerun").exists(), "nothing is run"
+    assert verdicts(bundle, 1) == {"files": "differs"}
+    assert not (bundle / "rerun").exists(), "nothing is run"
     study.write_text(study.read_text().replace("seed = 12", "seed = 11"))
-    assert verdicts(folder, capsys)[0] == 0
-    (folder / "studies" / "more.py").write_text("")
-    assert verdicts(folder, capsys) == (1, {"files": "differs"})
+    verdicts(bundle)
+    (bundle / "studies" / "more.py").write_text("")
+    assert verdicts(bundle, 1) == {"files": "differs"}
 
 
-def test_other_bits_are_judged_by_the_environment_and_the_numbers(bundle: Path, capsys) -> None:
-    folder = bundle
-    change_manifest(folder, hash="0" * 64)  # other bits in the same environment: a promise is broken
-    assert verdicts(folder, capsys) == (1, {"files": "same bits", "study quick": "differs"})
-    (one,) = json.loads((folder / "manifest.json").read_text())["studies"][0]["environments"]
+def test_other_bits_are_judged_by_the_environment_and_the_numbers(bundle: Path) -> None:
+    change_manifest(bundle, hash="0" * 64)  # other bits in the same environment: a promise is broken
+    assert verdicts(bundle, 1) == {"files": "same bits", "study quick": "differs"}
+    (one,) = json.loads((bundle / "manifest.json").read_text())["studies"][0]["environments"]
     one["facts"]["packages"]["numpy"] = "1.0"
-    change_manifest(folder, environments=[one])
-    assert verdicts(folder, capsys) == (0, {"files": "same bits", "study quick": "same numbers"})
-    table = folder / "results" / "quick.csv"
+    change_manifest(bundle, environments=[one])
+    assert verdicts(bundle) == {"files": "same bits", "study quick": "same numbers"}
+    table = bundle / "results" / "quick.csv"
     frame = pd.read_csv(table, keep_default_na=False)
     frame["value"] = pd.to_numeric(frame["value"])
     frame.loc[frame["measure"] == "rmse", "value"] *= 1.001
     frame.to_csv(table, index=False)
-    deposit_again(folder)
-    assert verdicts(folder, capsys) == (1, {"files": "same bits", "study quick": "differs"})
+    deposit_again(bundle)
+    assert verdicts(bundle, 1) == {"files": "same bits", "study quick": "differs"}
 
 
 def test_tables_are_compared_in_units_of_number_and_error() -> None:
     ours = pd.DataFrame({"term": ["did", "rho"], "value": [1e-18, 2.0], "mcse": [0.5, float("nan")]})
-    theirs = ours.assign(value=[-1e-18, 2.0 + 4e-9])
-    problem, largest = differences(ours, theirs, {"value": "mcse", "mcse": ""})
-    assert problem == ""
-    assert largest == pytest.approx(2e-9, rel=1e-6)
+    units = {"value": "mcse", "mcse": ""}
+    problem, largest = differences(ours, ours.assign(value=[-1e-18, 2.0 + 4e-9]), units)
+    assert (problem, largest) == ("", pytest.approx(2e-9, rel=1e-6))
     assert largest < TOLERANCE
-    assert differences(ours, ours, {"value": "mcse", "mcse": ""}) == ("", 0.0)
-    assert differences(ours, ours.assign(term=["did", "lambda"]), {"value": "mcse", "mcse": ""})[0]
-    assert differences(ours, ours.assign(value=[float("nan"), 2.0]), {"value": "mcse", "mcse": ""})[0]
-    assert differences(ours, ours[:1], {"value": "mcse", "mcse": ""})[0]
+    assert differences(ours, ours, units) == ("", 0.0)
+    for theirs in (ours.assign(term=["did", "lambda"]), ours.assign(value=[float("nan"), 2.0]), ours[:1]):
+        assert differences(ours, theirs, units)[0]
 
 
-def test_what_cannot_be_a_bundle_is_one_line_and_leaves_nothing(tmp_path: Path, store: Path, panel, capsys) -> None:
-    again, unfinished = tmp_path / "again.zarr", tmp_path / "unfinished.zarr"
+def test_what_cannot_be_a_bundle_is_one_line_and_leaves_nothing(tmp_path: Path, store: Path, panel: list[str]) -> None:
+    again, unfinished, inline, full, new = (tmp_path / name for name in ("a.zarr", "u.zarr", "i.zarr", "full", "new"))
     run(quick_study(replications=64), store=again)
     ZarrStore.create(unfinished, schema_of(quick_study(replications=64)))
-    study = Study.from_functions(draw=_draw, fit=TwoWayDID(), truth="effect", replications=64, block=64)
-    run(study, store=tmp_path / "inline.zarr")
-    full = tmp_path / "full"
+    run(Study.from_functions(draw=_draw, fit=TwoWayDID(), truth="effect", replications=64, block=64), store=inline)
     full.mkdir()
     (full / "notes.txt").write_text("mine")
-    new = str(tmp_path / "new")
     cases = {
         "is no replication bundle": [new],
         "only one of --panel and --spec": [new, *panel[:2]],
-        "exists already and is not empty": [str(full), "--from", str(store)],
-        "is a function of a script": [new, "--from", str(tmp_path / "inline.zarr")],
-        "two stores hold a study called 'quick'": [new, "--from", str(store), "--from", str(again)],
-        "is not finished": [new, "--from", str(unfinished)],
+        "exists already and is not empty": [full, "--from", store],
+        "is a function of a script": [new, "--from", inline],
+        "two stores hold a study called 'quick'": [new, "--from", store, "--from", again],
+        "is not finished": [new, "--from", unfinished],
     }
     for words, arguments in cases.items():
-        assert run_command(["replicate", *arguments]) == 2
-        said = capsys.readouterr().err.splitlines()
-        assert len(said) == 1
-        assert words in said[0]
-        assert not Path(new).exists()
+        assert words in refusal("replicate", *arguments)
+        assert not new.exists()
     assert files(full) == {"notes.txt"}
 
 
@@ -236,14 +220,12 @@ OWN = 'replications = 64\n[design]\nkind = "panel"\nunits = 20\n[[estimators]]\n
 
 def test_plug_ins_go_into_the_bundle(tmp_path: Path) -> None:
     (tmp_path / "gap_of_means.py").write_text(PLUG_IN)
-    study = tmp_path / "own.toml"
-    study.write_text(OWN)
-    store = tmp_path / "own.zarr"
-    assert run_command(["run", str(study), "--cluster", "serial", "--store", str(store)]) == 0
-    folder = tmp_path / "bundle"
-    assert run_command(["replicate", str(folder), "--from", str(store)]) == 2  # a stranger's store runs no code
+    (tmp_path / "own.toml").write_text(OWN)
+    store, folder = tmp_path / "own.zarr", tmp_path / "bundle"
+    here("run", tmp_path / "own.toml", "--cluster", "serial", "--store", store)
+    here("replicate", folder, "--from", store, code=2)  # a stranger's store runs no code
     assert not folder.exists()
-    assert run_command(["replicate", str(folder), "--from", str(store), "--load-code"]) == 0
+    here("replicate", folder, "--from", store, "--load-code")
     assert (folder / "studies" / "gap_of_means.py").read_text() == PLUG_IN
     assert "panelproof replicate . --load-code" in (folder / "README.md").read_text()
     (tmp_path / "gap_of_means.py").unlink()
@@ -261,7 +243,7 @@ def test_plug_ins_go_into_the_bundle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("whole", [True, False], ids=["a package", "a module"])
 def test_what_is_installed_is_required_or_may_lie_in_the_bundle_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], whole: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
 ) -> None:
     name, site = f"installed_{'package' if whole else 'module'}", tmp_path / "site"
     file = site / name / "__init__.py" if whole else site / f"{name}.py"
@@ -273,103 +255,94 @@ def test_what_is_installed_is_required_or_may_lie_in_the_bundle_too(
     (info / "top_level.txt").write_text(f"{name}\n")
     monkeypatch.syspath_prepend(site)
     (tmp_path / "own.toml").write_text(OWN.replace("gap_of_means", name))
-    store, folder = str(tmp_path / "own.zarr"), tmp_path / "bundle"
-    assert run_command(["run", str(tmp_path / "own.toml"), "--cluster", "serial", "--store", store]) == 0
-    assert run_command(["replicate", str(folder), "--from", store, "--load-code"]) == 0
+    store, folder = tmp_path / "own.zarr", tmp_path / "bundle"
+    here("run", tmp_path / "own.toml", "--cluster", "serial", "--store", store)
+    here("replicate", folder, "--from", store, "--load-code")
     assert (f"{name}==1.5\n" in (folder / "requirements.txt").read_text()) == whole
     assert (f"of `{name}` (`{name}:gap`)" in (folder / "README.md").read_text()) == whole
     assert (folder / "studies" / f"{name}.py").exists() != whole
-    capsys.readouterr()
-    assert run_command(["replicate", str(folder), "--cluster", "serial", "--load-code"]) == 0
-    assert "study own: same bits" in capsys.readouterr().out
+    again = ("replicate", folder, "--cluster", "serial", "--load-code")
+    assert "study own: same bits" in here(*again).out
     if not whole:
         with (folder / "studies" / f"{name}.py").open("a") as other:
             other.write("# of another version\n")
         deposit_again(folder)
-        assert run_command(["replicate", str(folder), "--cluster", "serial", "--load-code"]) == 2
-        assert "has the name of another module" in capsys.readouterr().err
+        assert "has the name of another module" in refusal(*again)
 
 
-def test_a_package_that_is_not_installed_is_no_part_of_a_bundle(tmp_path: Path, capsys) -> None:
+def test_a_package_that_is_not_installed_is_no_part_of_a_bundle(tmp_path: Path) -> None:
     (tmp_path / "loose_package").mkdir()
     (tmp_path / "loose_package" / "__init__.py").write_text(PLUG_IN)
     (tmp_path / "own.toml").write_text(OWN.replace("gap_of_means", "loose_package"))
-    store = str(tmp_path / "own.zarr")
-    assert run_command(["run", str(tmp_path / "own.toml"), "--cluster", "serial", "--store", store]) == 0
-    assert run_command(["replicate", str(tmp_path / "bundle"), "--from", store, "--load-code"]) == 2
-    assert "uses the package 'loose_package'" in capsys.readouterr().err
-    assert not (tmp_path / "bundle").exists()
+    store, folder = tmp_path / "own.zarr", tmp_path / "bundle"
+    here("run", tmp_path / "own.toml", "--cluster", "serial", "--store", store)
+    assert "uses the package 'loose_package'" in refusal("replicate", folder, "--from", store, "--load-code")
+    assert not folder.exists()
 
 
 EVIL = "from pathlib import Path\nPath({mark!r}).write_text('ran')\n\ndef half(estimate):\n    return 0.5, 0.1\n"
 
 
 @pytest.mark.parametrize("named", ['kind = "evil:Thing"', 'measures = ["evil.py:half"]'])
-def test_a_strangers_bundle_runs_no_code(tmp_path: Path, bundle: Path, named: str, capsys) -> None:
-    folder, mark = bundle, tmp_path / "mark"
-    study = folder / "studies" / "quick.toml"
+def test_a_strangers_bundle_runs_no_code(tmp_path: Path, bundle: Path, named: str) -> None:
+    study, mark, again = (
+        bundle / "studies" / "quick.toml",
+        tmp_path / "mark",
+        ("replicate", bundle, "--cluster", "serial"),
+    )
     text = study.read_text()
     study.write_text(f"{text}\n[[estimators]]\n{named}\n" if "kind" in named else f"{named}\n{text}")
-    (folder / "studies" / "evil.py").write_text(EVIL.format(mark=str(mark)))
+    (bundle / "studies" / "evil.py").write_text(EVIL.format(mark=str(mark)))
     for words in ([], ["--load-code"]):
-        capsys.readouterr()
-        assert run_command(["replicate", str(folder), "--cluster", "serial", *words]) == 1
-        assert "not as deposited: studies/quick.toml, studies/evil.py; nothing was run" in capsys.readouterr().out
+        said = here(*again, *words, code=1).out
+        assert "not as deposited: studies/quick.toml, studies/evil.py; nothing was run" in said
         assert not mark.exists()
-    sums = folder / "SHA256SUMS"
+    sums = bundle / "SHA256SUMS"
     sums.write_text(sums.read_text() + f"{'0' * 64}  studies/evil.py\n")
-    deposit_again(folder)
-    assert run_command(["replicate", str(folder), "--cluster", "serial"]) == 2
-    said = capsys.readouterr().err
+    deposit_again(bundle)
+    said = refusal(*again)
     assert "names code that would be imported: evil" in said
     assert "--load-code" in said
     assert not mark.exists()
-    run_command(["replicate", str(folder), "--cluster", "serial", "--load-code"])
+    run_command([*map(str, again), "--load-code"])
     assert mark.exists(), "what is trusted is imported"
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "{tmp}/escaped", "a/b", "..", "a\x1b[31m"])
-def test_a_name_in_a_manifest_leads_nowhere(tmp_path: Path, bundle: Path, name: str, capsys) -> None:
-    folder = bundle
+def test_a_name_in_a_manifest_leads_nowhere(tmp_path: Path, bundle: Path, name: str) -> None:
     before = files(tmp_path)
-    change_manifest(folder, name=name.format(tmp=tmp_path))
-    capsys.readouterr()
-    assert run_command(["replicate", str(folder), "--cluster", "serial"]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
+    change_manifest(bundle, name=name.format(tmp=tmp_path))
+    said = refusal("replicate", bundle, "--cluster", "serial")
     assert "names the study" in said
     assert "\x1b" not in said
     assert files(tmp_path) == before
 
 
-def test_names_of_files_in_a_bundle_stay_inside(tmp_path: Path, store: Path, panel: list[str], capsys) -> None:
+def test_names_of_files_in_a_bundle_stay_inside(tmp_path: Path, store: Path, panel: list[str]) -> None:
     folder = tmp_path / "bundle"
-    assert run_command(["replicate", str(folder), "--from", str(store), *panel, "--with-data"]) == 0
-    manifest, sums = folder / "manifest.json", folder / "SHA256SUMS"
+    here("replicate", folder, "--from", store, *panel, "--with-data")
+    manifest, sums, again = (
+        folder / "manifest.json",
+        folder / "SHA256SUMS",
+        ("replicate", folder, "--cluster", "serial"),
+    )
     kept, lines = manifest.read_text(), sums.read_text()
-
-    def refused(words: str) -> bool:
-        capsys.readouterr()
-        code = run_command(["replicate", str(folder), "--cluster", "serial"])
-        said = capsys.readouterr().err
-        return code == 2 and words in said and said.count("\n") == 1
-
     held = json.loads(kept)
     for facts in ({"panel": "../panel.csv"}, {"data": {"/etc/hostname": "0"}}):
         manifest.write_text(json.dumps(held | {"application": held["application"] | facts}))
-        assert refused("names the file")
+        assert "names the file" in refusal(*again)
     for text in ("[]", "{", json.dumps({"format": 1}), json.dumps(held | {"studies": [{}]})):
         manifest.write_text(text)
-        assert refused("manifest.json")
+        assert "manifest.json" in refusal(*again)
     manifest.write_text(kept)
     sums.write_text(f"{lines}{'0' * 64}  ../panel.csv\n")
-    assert refused("names the file '../panel.csv'")
+    assert "names the file '../panel.csv'" in refusal(*again)
     sums.write_text(lines)
     (folder / "rerun").symlink_to(tmp_path / "elsewhere")
-    assert refused("'rerun', which is a link")
+    assert "'rerun', which is a link" in refusal(*again)
     (folder / "rerun").unlink()
     spec = folder / "panel" / "SPEC.toml"
     spec.write_text(spec.read_text().replace("'w.csv'", f"'{tmp_path}/w.csv'"))
     deposit_again(folder)
-    assert refused("lies outside the folder of the spec")
+    assert "lies outside the folder of the spec" in refusal(*again)
     assert not (tmp_path / "elsewhere").exists()

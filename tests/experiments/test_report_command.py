@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import here, words
 from rich.cells import cell_len
 
 import panelproof as pp
 from estimators import TwoWayDID
-from experiments.cli import run_command
 from experiments.run.runner import run
 from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
@@ -28,10 +28,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_pivot_is_printed_alone(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["report", str(store), "--by", "effect,serial", "--measure", "coverage"]) == 0
-    first, second, *lines = capsys.readouterr().out.splitlines()
-    said = " ".join(f"{first} {second}".split())
+def test_a_pivot_is_printed_alone(store: Path) -> None:
+    asked = ("report", store, "--by", "effect,serial", "--measure", "coverage")
+    first, second, *lines = here(*asked).out.splitlines()
+    said = words(f"{first} {second}")
     assert said == "Coverage for did, estimator did, by autocorrelation of errors (columns)"
     frame = diagnose(ZarrStore.open(store)).frame
     row = frame[(frame["measure"] == "coverage") & (frame["term"] == "did") & (frame["error"] == "hc1")
@@ -42,13 +42,11 @@ def test_a_pivot_is_printed_alone(store: Path, capsys: pytest.CaptureFixture[str
     assert "Verdict" not in "\n".join(lines)
 
 
-def test_files_and_figures_are_written(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_and_figures_are_written(store: Path, tmp_path: Path) -> None:
     page = tmp_path / "r.html"
-    wanted = ["--by", "effect,serial", "--measure", "size", "--measure", "power", "--out", str(tmp_path / "t")]
-    wanted += ["--format", "tex,docx,xlsx,csv", "--figures", str(tmp_path / "f"), "--figure", "size"]
-    wanted += ["--html", str(page)]
-    assert run_command(["report", str(store), *wanted]) == 0
-    said = capsys.readouterr().out
+    wanted = ["--by", "effect,serial", "--measure", "size", "--measure", "power", "--out", tmp_path / "t"]
+    wanted += ["--format", "tex,docx,xlsx,csv", "--figures", tmp_path / "f", "--figure", "size"]
+    said = here("report", store, *wanted, "--html", page).out
     names = {file.name for file in (tmp_path / "t").iterdir()}
     assert names == {"tables.tex", "tables.docx", "tables.xlsx", "tables.csv", "measures.csv"}
     assert all(str(tmp_path / "t" / name) in said for name in names)
@@ -61,77 +59,61 @@ def test_files_and_figures_are_written(store: Path, tmp_path: Path, capsys: pyte
     assert html.index('id="pivot-size-effect-error-serial"') < html.index('id="more"')
 
 
-def test_pictures_are_chosen_by_name_term_and_format(
-    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "f"
-    wanted = ["--figures", str(folder), "--figure", "power", "--term", "inv", "--format", "pdf"]
-    assert run_command(["report", str(store), *wanted]) == 0
+def test_pictures_are_chosen_by_name_term_and_format(store: Path, tmp_path: Path) -> None:
+    folder, other = tmp_path / "f", ("--figures", tmp_path / "g")
+    here("report", store, "--figures", folder, "--figure", "power", "--term", "inv", "--format", "pdf")
     names = sorted(file.name for file in folder.iterdir())
     assert names
     assert all(name.startswith("power-inv") and name.endswith(".pdf") for name in names), names
-    for words, said in ((["--figures", str(tmp_path / "g"), "--figure", "powe"], "no picture 'powe'"),
-                        (["--figures", str(tmp_path / "g"), "--term", "inw"], "did you mean 'inv'?"),
-                        (["--figure", "power"], "--figures DIR"), (["--format", "png"], "--figures DIR"),
-                        (["--open"], "--open; there is no page to open; allowed: with --html FILE")):  # fmt: skip
-        capsys.readouterr()
-        assert run_command(["report", str(store), *words]) == 2
-        captured = capsys.readouterr()
-        assert said in captured.err
-        assert captured.out == ""
+    for given, said in (((*other, "--figure", "powe"), "no picture 'powe'"),
+                        ((*other, "--term", "inw"), "did you mean 'inv'?"),
+                        (("--figure", "power"), "--figures DIR"), (("--format", "png"), "--figures DIR"),
+                        (("--open",), "--open; there is no page to open; allowed: with --html FILE")):  # fmt: skip
+        out, err = here("report", store, *given, code=2)
+        assert said in err
+        assert out == ""
     assert not (tmp_path / "g").exists()
 
 
-def test_all_faults_are_named_at_once_and_nothing_is_written(
-    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_all_faults_are_named_at_once_and_nothing_is_written(store: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     before = sorted(tmp_path.rglob("*"))
     wanted = ["--by", "effekt,serial", "--measure", "pover", "--format", "tex,odt"]
-    wanted += ["--figures", str(tmp_path / "file" / "f"), "--html", str(tmp_path / "r.txt")]
-    assert run_command(["report", str(store), *wanted]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    lines = captured.err.splitlines()
+    wanted += ["--figures", tmp_path / "file" / "f", "--html", tmp_path / "r.txt"]
+    out, err = here("report", store, *wanted, code=2)
+    lines = err.splitlines()
     for place, what in (("--by", "'effekt' is no dial"), ("--measure", "'pover' is no measure"),
                         ("--format", "'odt' is no format"), ("--format", "has no folder"), ("--figures", "is a file"),
                         ("--html", "does not end in .html")):  # fmt: skip
         assert [line for line in lines if place in line and what in line], (place, lines)
-    assert len(lines) == 6
+    assert (len(lines), out) == (6, "")
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_measure_that_is_nowhere_defined_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_measure_that_is_nowhere_defined_is_refused(tmp_path: Path) -> None:
     study = Study("no null", Paper(), (TwoWayDID(),), grid={"serial": [0.0, 0.8]}, replications=64, block=64, seed=3)
     run(study, store=tmp_path / "x.zarr")
-    out = tmp_path / "out"
-    wanted = ["--by", "serial", "--measure", "size", "--measure", "power", "--format", "csv", "--out", str(out)]
-    assert run_command(["report", str(tmp_path / "x.zarr"), *wanted]) == 2
-    captured = capsys.readouterr()
-    assert "size is not defined in any cell" in captured.err
-    assert not out.exists()
+    asked = ["--by", "serial", "--measure", "size", "--measure", "power", "--format", "csv", "--out", tmp_path / "out"]
+    assert "size is not defined in any cell" in here("report", tmp_path / "x.zarr", *asked, code=2).err
+    assert not (tmp_path / "out").exists()
 
 
-def test_make_demo_ends_with_answer_picture_and_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_make_demo_ends_with_answer_picture_and_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8").splitlines()
     recipe = next(line for line in lines[lines.index("demo: $(STAMP)") :] if "panelproof " in line)
-    words = recipe.removeprefix(">@$(BIN)/panelproof ").split()
-    assert words[:3] == ["run", "size", "--replications"]
-    assert int(words[3]) * 5 <= 5000  # panels: seconds of work, and a start of Python
-    words[3] = "64"
+    given = recipe.removeprefix(">@$(BIN)/panelproof ").split()
+    assert given[:3] == ["run", "size", "--replications"]
+    assert int(given[3]) * 5 <= 5000  # panels: seconds of work, and a start of Python
+    given[3] = "64"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CI", "1")
-    assert run_command([*words, "--cluster", "serial"]) == 0
-    out = capsys.readouterr().out.splitlines()
+    out = here(*given, "--cluster", "serial").out.splitlines()
     answered = next(place for place, line in enumerate(out) if line.startswith("- 5% tests of did"))
     pictured = out.index("Size for did: share of tests that reject a true null")
     assert answered < pictured
     assert "cannot be told" in out[answered + 1]  # 64 replications tell nothing, and the answer says so
     assert "replications" in " ".join(out[answered + 1 : answered + 3])
-    assert out[pictured + 15].strip() == "autocorrelation of errors"
-    assert out[-1] == "report  runs/size.html"
+    assert (out[pictured + 15].strip(), out[-1]) == ("autocorrelation of errors", "report  runs/size.html")
     assert (tmp_path / "runs" / "size.html").is_file()
 
 
@@ -179,24 +161,18 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study whose question has Chinese words, and its store."""
     folder = tmp_path_factory.mktemp("widths")
     (folder / "study.toml").write_text(STUDY.format(words=WORDS * 6), encoding="utf-8")
-    assert (
-        run_command(["run", str(folder / "study.toml"), "--cluster", "serial", "--store", str(folder / "x"), "-q"]) == 0
-    )
+    here("run", folder / "study.toml", "--cluster", "serial", "--store", folder / "x", "-q")
     return folder
 
 
-def test_commands_follow_the_terminal(
-    width: int, ran: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_commands_follow_the_terminal(width: int, ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ran)
+    again = ["run", "study.toml", "--cluster", "serial", "--store", "x"]
     for command in (
-        ["run", "study.toml", "--cluster", "serial", "--store", "x"],
-        ["run", "study.toml", "--cluster", "serial", "--store", "x", "--dry-run"],
-        ["report", "x"], ["report", "x", "--full"], ["store", "info", "x"], ["kinds"], ["kinds", "did"],
-        ["kinds", "adoption"], ["studies"], ["studies", "size"], ["cluster", "kinds"],
+        again, [*again, "--dry-run"], ["report", "x"], ["report", "x", "--full"], ["store", "info", "x"], ["kinds"],
+        ["kinds", "did"], ["kinds", "adoption"], ["studies"], ["studies", "size"], ["cluster", "kinds"],
     ):  # fmt: skip
-        assert run_command(command) == 0
-        printed = capsys.readouterr().out
+        printed = here(*command).out
         assert misfits(width, printed) == [], command
         if command[0] in {"run", "report", "store"}:
             assert re.sub(r"\s", "", CONTROLS.sub("", printed)).count(WORDS * 6) == 1, "the question whole, and once"
@@ -226,5 +202,5 @@ def test_a_verdict_follows_the_terminal(width: int, judged: Any, capsys: pytest.
 
 
 def test_a_report_of_no_store_makes_no_folder_for_its_page(tmp_path: Path) -> None:
-    assert run_command(["report", str(tmp_path / "none.zarr"), "--html", str(tmp_path / "new" / "x.html")]) == 2
+    here("report", tmp_path / "none.zarr", "--html", tmp_path / "new" / "x.html", code=2)
     assert not any(tmp_path.iterdir())

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from ledgers import facts, one
 
 from estimators.matching import PsmDID
 from experiments import estimation as paper
@@ -84,13 +85,9 @@ def dummies(
     frame: pd.DataFrame, outcome: str, regressors: Sequence[str], effects: Sequence[str]
 ) -> tuple[float, float]:
     """Coefficient and iid standard error of the first regressor, by least squares with a dummy for every level."""
-    blocks = []
-    for effect in effects:
-        if effect == "trend":
-            blocks.append(pd.get_dummies(frame["city"]).mul(frame["year"] - FIRST, axis=0).to_numpy(dtype=float))
-        else:
-            blocks.append(pd.get_dummies(frame[effect]).to_numpy(dtype=float))
-    design = np.column_stack([frame[list(regressors)].to_numpy(dtype=float), *blocks])
+    blocks = [pd.get_dummies(frame["city"]).mul(frame["year"] - FIRST, axis=0) if effect == "trend"
+              else pd.get_dummies(frame[effect]) for effect in effects]  # fmt: skip
+    design = np.column_stack([frame[list(regressors)], *blocks]).astype(float)
     y = frame[outcome].to_numpy()
     beta, _, rank, _ = np.linalg.lstsq(design, y)
     e = y - design @ beta
@@ -124,9 +121,7 @@ def by_hand(frame: pd.DataFrame) -> dict[str, tuple[float, float]]:
 
 
 def effect(ledger: Ledger, sample: str, error: str = "iid") -> Record:
-    found = [r for r in ledger.records if (r.sample, r.term, r.se_type, r.model) == (sample, "did", error, "did")]
-    assert len(found) == 1, sample
-    return found[0]
+    return one(ledger, sample=sample, term="did", se_type=error, model="did")
 
 
 @pytest.mark.parametrize("missing", [0, 45])
@@ -136,8 +131,7 @@ def test_every_column_equals_the_regression_with_dummies(tmp_path: Path, missing
     expected = by_hand(frame)
     for sample, (estimate, se) in expected.items():
         ours = effect(ledger, sample)
-        assert ours.estimate == pytest.approx(estimate, rel=1e-9), sample
-        assert ours.se == pytest.approx(se, rel=1e-8), sample
+        assert (ours.estimate, ours.se) == (pytest.approx(estimate, rel=1e-9), pytest.approx(se, rel=1e-8)), sample
     order = list(dict.fromkeys((r.column, r.sample) for r in ledger.records))
     assert [sample for _, sample in order][: len(expected)] == list(expected)
     assert [column for column, _ in order] == list(range(1, len(order) + 1))
@@ -151,8 +145,7 @@ def test_sizes_and_notes(tmp_path: Path) -> None:
     lag, short = effect(ledger, "treatment and controls lagged by 2 periods"), effect(ledger, "2004-2010")
     assert (lag.nobs, lag.units, lag.periods) == (480, 60, 8)
     assert (short.nobs, short.units, short.periods) == (420, 60, 7)
-    assert effect(ledger, "without region 1, 3").units == 30
-    assert effect(ledger, "outcome second").nobs == 597
+    assert (effect(ledger, "without region 1, 3").units, effect(ledger, "outcome second").nobs) == (30, 597)
     notes = "\n".join(ledger.notes)
     assert "lagged by 2 periods): 2003, 2004 are left out" in notes
     assert "3 rows with a missing value are left out" in notes
@@ -186,26 +179,23 @@ def test_psm_columns_and_their_balance(tmp_path: Path) -> None:
     ledger = fitted(real)
     size = frame[frame["year"] <= 2006].groupby("code")["size"].mean().to_numpy()
     panel = real.panel.with_variables({"size": np.broadcast_to(size, (1, 10, 60)).copy()})
-    for method, sample in {
-        "nearest": "PSM, 1 nearest neighbour, caliper 0.1",
-        "radius": "PSM, radius 0.1",
-        "kernel": "PSM, kernel, bandwidth 0.06",
-    }.items():
+    samples = {"nearest": "PSM, 1 nearest neighbour, caliper 0.1", "radius": "PSM, radius 0.1",
+               "kernel": "PSM, kernel, bandwidth 0.06"}  # fmt: skip
+    for method, sample in samples.items():
         settings = PsmDID(covariates=("x", "size"), method=method, caliper=0.1, errors=("iid",))
         direct, found, ours = settings(panel), settings.match(panel), effect(ledger, sample)
-        assert ours.estimate == pytest.approx(direct.estimate[0, 0], rel=1e-12)
-        assert ours.se == pytest.approx(direct.se[0, 0, 0], rel=1e-12)
+        assert (ours.estimate, ours.se) == pytest.approx((direct.estimate[0, 0], direct.se[0, 0, 0]), rel=1e-12)
         assert ours.units == found.units.sum()
-        facts = {(s.name, s.term): s.value for s in ledger.statistics if s.model == "psm" and s.sample == sample}
-        assert facts["treated", None] == 30
-        assert facts["treated_matched", None] == (found.weights[found.treated] > 0).sum()
+        of = {(s.name, s.term): s.value for s in ledger.statistics if s.model == "psm" and s.sample == sample}
+        assert of["treated", None] == 30
+        assert of["treated_matched", None] == (found.weights[found.treated] > 0).sum()
         treated = found.treated
         before = size[treated].mean() - size[~treated].mean()
         scale = np.sqrt((size[treated].var(ddof=1) + size[~treated].var(ddof=1)) / 2)
-        assert facts["bias_before", "size"] == pytest.approx(100 * before / scale, rel=1e-10)
-        assert abs(facts["mean_bias_after", None] or 0) < (facts["mean_bias_before", None] or 0)
-        assert {"variance_ratio_after", "t_after", "p_after"} <= {name for name, term in facts if term == "x"}
-        assert facts["logit_coefficient", "size"] == pytest.approx(found.logit.coefficient[2], rel=1e-12)
+        assert of["bias_before", "size"] == pytest.approx(100 * before / scale, rel=1e-10)
+        assert abs(of["mean_bias_after", None] or 0) < (of["mean_bias_before", None] or 0)
+        assert {"variance_ratio_after", "t_after", "p_after"} <= {name for name, term in of if term == "x"}
+        assert of["logit_coefficient", "size"] == pytest.approx(found.logit.coefficient[2], rel=1e-12)
 
 
 def test_units_without_covariates_are_left_out_by_name(tmp_path: Path) -> None:
@@ -214,24 +204,21 @@ def test_units_without_covariates_are_left_out_by_name(tmp_path: Path) -> None:
     frame.loc[(frame["code"] == 9) & (frame["year"] == 2004), "size"] = np.nan  # the mean of the other years serves
     frame.loc[(frame["code"] == 11) & (frame["year"] == 2011), "size"] = np.nan  # not a year of matching
     ledger = fitted(real_panel(tmp_path, frame, MENU))
-    facts = {s.name: s.value for s in ledger.statistics if s.model == "psm" and s.term is None}
-    assert (facts["treated"], facts["controls"]) == (30, 29)
+    psm = facts(ledger, model="psm")
+    assert (psm["treated"], psm["controls"]) == (30, 29)
     assert "PSM leaves out units without covariates in the years of matching: c07." in ledger.notes
 
 
-@pytest.mark.parametrize(
-    ("menu", "edit", "words"),
-    [
-        ('covariates = ["size"]\ncaliper = 1e-9\nmethods = ["nearest", "radius"]\n', {},
-         ["no treated unit has a control within the caliper", "PSM, radius 1e-09"]),
-        ('covariates = ["apart"]\n', {"apart": lambda f: f["code"] % 2 + 0.001 * f["code"]},
-         ["the propensity score cannot be estimated"]),
-        ('covariates = ["ahead"]\nmethods = ["nearest"]\n',
-         {"ahead": lambda f: np.where(f["code"] % 2, 0.1, 1.0) * (f["code"] % 4 - 1.4)},
-         ["column 2 (PSM, 1 nearest neighbour, caliper 0.05) is empty: there is no common support", "other cov"]),
-        ('neighbours = 31\nmethods = ["nearest"]\n', {}, ["there are 30 control units; ask for 1 to 30"]),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("menu", "edit", "words"), [
+    ('covariates = ["size"]\ncaliper = 1e-9\nmethods = ["nearest", "radius"]\n', {},
+     ["no treated unit has a control within the caliper", "PSM, radius 1e-09"]),
+    ('covariates = ["apart"]\n', {"apart": lambda f: f["code"] % 2 + 0.001 * f["code"]},
+     ["the propensity score cannot be estimated"]),
+    ('covariates = ["ahead"]\nmethods = ["nearest"]\n',
+     {"ahead": lambda f: np.where(f["code"] % 2, 0.1, 1.0) * (f["code"] % 4 - 1.4)},
+     ["column 2 (PSM, 1 nearest neighbour, caliper 0.05) is empty: there is no common support", "other cov"]),
+    ('neighbours = 31\nmethods = ["nearest"]\n', {}, ["there are 30 control units; ask for 1 to 30"]),
+])  # fmt: skip
 def test_no_matched_sample_is_a_note(tmp_path: Path, menu: str, edit: dict[str, object], words: list[str]) -> None:
     real = real_panel(tmp_path, table().assign(**edit), "[robustness]\nlag = 1\n[robustness.psm]\n" + menu)
     ledger = fitted(real)
@@ -322,9 +309,9 @@ def test_treated_units_without_a_match_are_counted(tmp_path: Path) -> None:
     menu = '[robustness.psm]\nmethods = ["nearest"]\nneighbours = 5\nreplacement = false\ncaliper = 1.0\n'
     apart = table().assign(x=lambda f: f["x"] + 9 * (f["code"] == f.loc[f["eip"] == 1, "code"].min()))
     ledger = fitted(real_panel(tmp_path, apart, menu))
-    facts = {s.name: s.value for s in ledger.statistics if s.model == "psm" and s.term is None}
-    assert facts["treated_on_support"] == (facts["treated"] or 0) - 1
-    alone = int((facts["treated_on_support"] or 0) - (facts["treated_matched"] or 0))
+    psm = facts(ledger, model="psm")
+    assert psm["treated_on_support"] == psm["treated"] - 1
+    alone = int(psm["treated_on_support"] - psm["treated_matched"])
     assert alone > 0
     (note,) = (note for note in ledger.notes if "near enough" in note)
     assert f"without replacement: {alone} treated units on the common support are left out" in note
@@ -441,8 +428,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
 
 def test_gaps_of_further_columns_follow_missing(tmp_path: Path) -> None:
     def gap(frame: pd.DataFrame) -> pd.DataFrame:
-        frame.loc[9, "other"] = np.nan
-        return frame
+        return frame.assign(other=frame["other"].mask(frame.index == 9))
 
     menu = '[robustness]\noutcomes = ["other"]\n'
     found = problems(tmp_path, menu, edit=gap)
@@ -469,15 +455,13 @@ def test_psm_needs_a_treatment_and_a_time_before(tmp_path: Path) -> None:
     assert "there is no treatment to match on" in problems(tmp_path, "[robustness.psm]\n", without)[0]
 
     def early(frame: pd.DataFrame) -> pd.DataFrame:
-        frame.loc[frame["city"] == "c0", "eip"] = 1
-        return frame
+        return frame.assign(eip=frame["eip"].mask(frame["city"] == "c0", 1))
 
     assert "some units are treated in 2001" in problems(tmp_path, "[robustness.psm]\n", edit=early)[0]
     assert problems(tmp_path, "[robustness.psm]\nyears = [2001, 2002]\n", edit=early) == []
 
     def all_treated(frame: pd.DataFrame) -> pd.DataFrame:
-        frame.loc[frame["year"] == 2006, "eip"] = 1
-        return frame
+        return frame.assign(eip=frame["eip"].mask(frame["year"] == 2006, 1))
 
     assert "every unit is treated at some time" in problems(tmp_path, "[robustness.psm]\n", edit=all_treated)[0]
 
@@ -485,8 +469,7 @@ def test_psm_needs_a_treatment_and_a_time_before(tmp_path: Path) -> None:
 def test_names_that_belong_to_something_else(tmp_path: Path) -> None:
     named = problems(tmp_path, '[robustness]\npolicies = ["did"]\n', edit=lambda f: f.assign(did=f["policy"]))
     assert "[robustness] policies; the column 'did' has the name of a term" in named[0]
-    places = SHORT_PANEL + 'capital = "code"\n'
-    found = problems(tmp_path, "[robustness]\nexclude = { capital = [1] }\n", places)
+    found = problems(tmp_path, "[robustness]\nexclude = { capital = [1] }\n", SHORT_PANEL + 'capital = "code"\n')
     assert "not the one that [panel] names for capital" in found[0]
 
 

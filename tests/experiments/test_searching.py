@@ -10,16 +10,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import commands
 import numpy as np
 import pandas as pd
 import pytest
+from refusals import refuses
 from scipy.stats import norm, t
 
 from cluster import Serial
 from cluster.executor import Outcome
 from estimators import TwoWayDID
 from estimators.core.estimator import Layout
-from experiments.cli import run_command
 from experiments.run.runner import run
 from experiments.run.tasks import runner_of
 from experiments.search import searches
@@ -120,12 +121,11 @@ def test_a_frontier_is_the_line_that_two_biases_make() -> None:
         assert abs(item.value - truth) < 2.1 * wide, item.sentence  # 4 standard errors
 
 
-def test_a_second_dial_ends_where_it_is_told_to_and_has_a_map(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_dial_ends_where_it_is_told_to_and_has_a_map(file: Path) -> None:
     out = file.parent / "out"
     dials = ["--dial", "effect.trend_gap", "--dial2", "effect.jump", "--to2", "0.1", "--measure", "bias:50%"]
-    assert run_here("breakdown", str(file), *dials, "--out", str(out), "--precision", "0.3") == 0
     said = "the absolute bias of did by did rises above 50% of the effect at effect.trend_gap"
-    assert capsys.readouterr().out.count(said) == 6
+    assert asked("breakdown", file, *dials, "--out", out, "--precision", "0.3").out.count(said) == 6
     answers = json.loads((out / "answer.json").read_text(encoding="utf-8"))["answers"]
     assert [item["setting"]["effect.jump"] for item in answers] == [0.0, 0.02, 0.04, 0.06, 0.08, 0.1]
     assert {item["dial"] for item in answers} == {"effect.trend_gap"}
@@ -184,24 +184,22 @@ def test_a_search_that_is_interrupted_goes_on_where_it_was(tmp_path: Path) -> No
     assert answer(tmp_path / "x", after=0) == straight  # nothing is computed again
 
 
-def run_here(*arguments: str) -> int:
-    return run_command([*arguments, "--cluster", "serial"])
+def asked(*arguments: object, code: int = 0) -> commands.Said:
+    return commands.here(*arguments, "--cluster", "serial", code=code)
 
 
-def test_solve_prints_and_keeps_its_answer(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_solve_prints_and_keeps_its_answer(file: Path) -> None:
     out = file.parent / "out"
-    command = ["solve", "power:0.8", str(file), "--for", "effect", "--error", "cluster:unit", "--out", str(out)]
-    assert run_here(*command, "--precision", "0.1") == 0
-    printed = capsys.readouterr().out
+    command = ["solve", "power:0.8", file, "--for", "effect", "--error", "cluster:unit", "--out", out]
+    command += ["--precision", 0.1]
+    printed = asked(*command).out
     kept = json.loads((out / "answer.json").read_text(encoding="utf-8"))
     (answer,) = kept["answers"]
-    assert answer["sentence"] in " ".join(printed.split())
+    assert answer["sentence"] in commands.words(printed)
     assert answer["sentence"].startswith("The power of did by did (cluster:unit errors) reaches 80% at effect.size = ")
     assert answer["lower"] < answer["value"] < answer["upper"]
-    for point in answer["points"]:
-        assert (out / point["store"]).is_dir()
-    assert run_here(*command, "--precision", "0.1", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == kept
+    assert all((out / point["store"]).is_dir() for point in answer["points"])
+    assert json.loads(asked(*command, "--json").out) == kept
 
 
 def test_a_grid_has_an_answer_in_each_of_its_cells(file: Path) -> None:
@@ -212,55 +210,46 @@ def test_a_grid_has_an_answer_in_each_of_its_cells(file: Path) -> None:
     assert all(abs(item.value / 0.0625 - 1) < 0.6 for item in answers)
 
 
-def test_what_is_passed_already_or_never(
-    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_passed_already_or_never(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(file.parent)
-    out = str(file.parent / "out")
-    command = ["breakdown", str(file), "--out", out, "--dial", "errors.serial"]
-    assert run_here(*command, "--measure", "coverage:0.99") == 1
-    assert "falls below 99% already at errors.serial = 0" in capsys.readouterr().out
-    assert run_here("breakdown", str(file), "--dial", "effect.trend_gap", "--measure", "bias:50%", "--to", "0.02") == 1
-    assert "nowhere up to effect.trend_gap = 0.02" in capsys.readouterr().out
-    assert run_here("solve", "power:0.9999", str(file), "--for", "treated") == 1
-    assert "nowhere up to adoption.treated = 20" in capsys.readouterr().out
+    for said, *words in (
+        ("falls below 99% already at errors.serial = 0", "breakdown", file, "--out", "out", "--dial", "errors.serial",
+         "--measure", "coverage:0.99"),
+        ("nowhere up to effect.trend_gap = 0.02", "breakdown", file, "--dial", "effect.trend_gap", "--to", 0.02,
+         "--measure", "bias:50%"),
+        ("nowhere up to adoption.treated = 20", "solve", "power:0.9999", file, "--for", "treated"),
+    ):  # fmt: skip
+        assert said in asked(*words, code=1).out
     for verb in ("breakdown", "solve"):  # neither answer takes the place of the other
         assert (file.parent / "runs" / f"{verb}-{file.stem}" / "answer.json").is_file()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["solve", "pwer:0.8", "--for", "effect"], "measure 'pwer'"),
-        (["solve", "power:x", "--for", "effect"], "level 'x'"),
-        (["solve", "power", "--for", "effect"], "level ''"),
-        (["solve", "bias:-1", "--for", "effect"], "level '-1'"),
-        (["solve", "power:0.8", "--for", "effects"], "no dial 'effects'"),
-        (["solve", "power:0.8", "--for", "replications"], "goal 'power:0.8' --for replications"),
-        (["solve", "mcse:coverage=0.003", "--for", "units"], "goal 'mcse:coverage=0.003' --for units"),
-        (["solve", "mcse:coverage", "--for", "replications"], "goal 'mcse:coverage'"),
-        (["solve", "mcse:covrage=0.1", "--for", "replications"], "measure 'covrage'"),
-        (["solve", "power:0.8", "--for", "effect", "--estimator", "sdm"], "estimator 'sdm'"),
-        (["solve", "power:0.8", "--for", "effect", "--term", "rho"], "term 'rho'"),
-        (["solve", "power:0.8", "--for", "effect", "--error", "hc1"], "error type 'hc1'"),
-        (["solve", "power:0.8", "--for", "units", "--to", "20.5"], "--to; units = 20.5; allowed: a whole number"),
-        (["solve", "power:0.8", "--for", "units", "--from", "nan"], "--from; units = nan; allowed: a whole number"),
-        (["solve", "power:0.8", "--for", "units", "--to", "1"], "units = 1"),
-        (["solve", "power:1", "--for", "effect"], "level '1'"),
-        (["solve", "power:120%", "--for", "effect"], "level '120%'"),
-        (["breakdown", "--dial", "errors.serial", "--to", "0"], "--to; the search begins at errors.serial = 0 too"),
-        (["breakdown", "--dial", "errors.serial", "--measure", "bias:25%", "--error", "hc1"], "error type 'hc1'"),
-        (["solve", "power:0.8", "--for", "effect", "--precision", "0"], "precision 0"),
-        (["breakdown", "--dial", "errors.serial", "--dial2", "errors.serial"], "named twice"),
-    ],
-)
-def test_bad_input(arguments: list[str], said: str, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = file.parent / "out"
-    assert run_here(arguments[0], *([arguments[1], str(file)] if arguments[0] == "solve" else [str(file)]),
-                    *arguments[2 if arguments[0] == "solve" else 1 :], "--out", str(out)) == 2  # fmt: skip
-    printed = capsys.readouterr().err
-    assert said in printed
-    assert printed.count("\n") == 1
+@pytest.mark.parametrize(("arguments", "said"), [
+    ("solve pwer:0.8 FILE --for effect", "measure 'pwer'"),
+    ("solve power:x FILE --for effect", "level 'x'"),
+    ("solve power FILE --for effect", "level ''"),
+    ("solve bias:-1 FILE --for effect", "level '-1'"),
+    ("solve power:0.8 FILE --for effects", "no dial 'effects'"),
+    ("solve power:0.8 FILE --for replications", "goal 'power:0.8' --for replications"),
+    ("solve mcse:coverage=0.003 FILE --for units", "goal 'mcse:coverage=0.003' --for units"),
+    ("solve mcse:coverage FILE --for replications", "goal 'mcse:coverage'"),
+    ("solve mcse:covrage=0.1 FILE --for replications", "measure 'covrage'"),
+    ("solve power:0.8 FILE --for effect --estimator sdm", "estimator 'sdm'"),
+    ("solve power:0.8 FILE --for effect --term rho", "term 'rho'"),
+    ("solve power:0.8 FILE --for effect --error hc1", "error type 'hc1'"),
+    ("solve power:0.8 FILE --for units --to 20.5", "--to; units = 20.5; allowed: a whole number"),
+    ("solve power:0.8 FILE --for units --from nan", "--from; units = nan; allowed: a whole number"),
+    ("solve power:0.8 FILE --for units --to 1", "units = 1"),
+    ("solve power:1 FILE --for effect", "level '1'"),
+    ("solve power:120% FILE --for effect", "level '120%'"),
+    ("breakdown FILE --dial errors.serial --to 0", "--to; the search begins at errors.serial = 0 too"),
+    ("breakdown FILE --dial errors.serial --measure bias:25% --error hc1", "error type 'hc1'"),
+    ("solve power:0.8 FILE --for effect --precision 0", "precision 0"),
+    ("breakdown FILE --dial errors.serial --dial2 errors.serial", "named twice"),
+])  # fmt: skip
+def test_bad_input(arguments: str, said: str, file: Path) -> None:
+    words = [file if word == "FILE" else word for word in arguments.split()]
+    assert said in commands.refusal(*words, "--out", file.parent / "out", "--cluster", "serial")
 
 
 def test_dials_by_their_short_names(file: Path) -> None:
@@ -270,8 +259,7 @@ def test_dials_by_their_short_names(file: Path) -> None:
                      "errors.serial": "errors.serial"}  # fmt: skip
     paper = Study.from_settings({"design": {"kind": "paper"}, "estimators": [{"kind": "did"}]})
     assert dial_of(paper, "effect", "--for") == "effect"
-    with pytest.raises(BadInput, match="no dial 'units'"):
-        dial_of(paper, "units", "--for")
+    refuses("no dial 'units'", lambda: dial_of(paper, "units", "--for"))
 
 
 def test_points_of_different_values_are_drawn_independently() -> None:
@@ -536,8 +524,7 @@ def test_what_names_and_settings_say_is_refused_before_the_first_draw(
 
 def test_a_measure_without_a_truth_is_refused_before_a_cluster_starts() -> None:
     study = replace(known.study(1, 0.5), replications=64)
-    with pytest.raises(BadInput, match=r"the truth of did is 0\.5"):
-        solving(study, "mcse:size=0.01", "replications", None, Search())
+    refuses(r"the truth of did is 0\.5", lambda: solving(study, "mcse:size=0.01", "replications", None, Search()))
 
 
 def test_a_truth_is_drawn_without_preparing_the_estimators_that_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

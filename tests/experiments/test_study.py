@@ -245,8 +245,7 @@ def reference(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_study_holds_its_files_and_is_made_again_from_its_settings(study: Study) -> None:
     again = Study.from_settings(study.settings)
-    assert again.fingerprint == study.fingerprint
-    assert again.design == study.design
+    assert (again.fingerprint, again.design) == (study.fingerprint, study.design)
 
 
 def test_order_and_workers_do_not_matter(

@@ -12,6 +12,7 @@ import libpysal
 import numpy as np
 import pandas as pd
 import pytest
+from ledgers import fact
 from scipy.stats import norm
 
 from estimators.core.estimator import holm
@@ -55,16 +56,7 @@ def table_6(real: RealPanel, seed: int = 3) -> Ledger:
 
 def value(ledger: Ledger, record: Record, name: str) -> float:
     keys = ("model", "weights", "year")
-    found = [
-        item.value
-        for item in ledger.statistics
-        if item.name == name
-        and item.term == record.se_type
-        and all(getattr(item, key) == getattr(record, key) for key in keys)
-    ]
-    assert len(found) == 1
-    assert found[0] is not None
-    return found[0]
+    return fact(ledger, name=name, term=record.se_type, **{key: getattr(record, key) for key in keys})
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
-from ledgers import one, records
+from ledgers import by_term, fact, facts, one, records
 from scipy.stats import chi2, norm
 
 import panelproof as pp
@@ -41,9 +41,10 @@ def table(real: RealPanel) -> Ledger:
     return ledger
 
 
-def values(ledger: Ledger, model: str, transform: str | None, weights: str) -> dict[str, float | None]:
-    return {item.name: item.value for item in ledger.statistics
-            if (item.model, item.transform, item.weights, item.term) == (model, transform, weights, None)}  # fmt: skip
+def values(of: Ledger | Document, model: str, transform: str | None, weights: str) -> dict[str, Any]:
+    """Of a column, where there are such: SAC's `mode_gap` has no value where the likelihood has one maximum."""
+    found = facts(of, table="7", model=model, transform=transform, weights=weights)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 MADE: dict[str, Any] = {
@@ -118,8 +119,7 @@ def test_effects_say_how_their_errors_are_made(of_made: Ledger) -> None:
     simulated = records(of_made, se_type="simulation")
     assert {record.effects_method for record in simulated} == {"simulation"}
     assert {record.term.partition(":")[0] for record in simulated} == set(KINDS)
-    rest = [record for record in of_made.records if record.se_type != "simulation"]
-    for record in rest:
+    for record in (record for record in of_made.records if record.se_type != "simulation"):
         assert record.effects_method == ("delta" if record.term.partition(":")[0] in KINDS else None)
     for kind in KINDS:
         pair = {"model": "sdm", "transform": "lee-yu", "weights": "knn-6", "term": f"{kind}:did"}
@@ -144,16 +144,13 @@ def of_cigarettes(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -
     return table(pp.read_panel(pd.read_csv(shared_data / "cigarettes.csv"), spec))
 
 
-@pytest.mark.parametrize(
-    ("transform", "sar", "sem"), [("direct", 15.9035, 8.6402), ("lee-yu", 18.1887, 7.3195)]
-)  # fmt: skip
+@pytest.mark.parametrize(("transform", "sar", "sem"), [("direct", 15.9035, 8.6402), ("lee-yu", 18.1887, 7.3195)])
 def test_likelihood_ratios_of_cigarettes(of_cigarettes: Ledger, transform: str, sar: float, sem: float) -> None:
     got = values(of_cigarettes, "sdm", transform, "w")
     np.testing.assert_allclose([got["lr_sar"], got["lr_sem"]], [sar, sem], rtol=0, atol=1e-4)
     assert got["lr_sar_p"] == pytest.approx(np.exp(-got["lr_sar"] / 2), rel=1e-9)  # two degrees of freedom
     if transform == "lee-yu":
-        assert got["wald_sar"] == pytest.approx(17.6332, abs=1e-4)
-        assert got["wald_sem"] == pytest.approx(7.4376, abs=1e-4)
+        assert (got["wald_sar"], got["wald_sem"]) == pytest.approx((17.6332, 7.4376), abs=1e-4)
 
 
 def test_lm_tests_of_cigarettes(of_cigarettes: Ledger) -> None:
@@ -226,8 +223,7 @@ def test_a_lag_that_is_the_treatment_itself_leaves_the_other_columns(tmp_path: P
     assert {record.model for record in ledger.records} == {"sem", "sar", "sac"}
     assert any("variance inflation inf" in note for note in ledger.notes)
     refused = [note for note in ledger.notes if note.startswith("No column ")]
-    assert len(refused) == 6
-    assert all("spatial lag of 'did'" in note for note in refused)
+    assert ["spatial lag of 'did'" in note for note in refused] == [True] * 6
     assert not ledger.failures
     assert not any("LR tests" in note for note in ledger.notes)
 
@@ -266,9 +262,8 @@ def test_the_choice_of_models_uses_the_printed_errors(
     by_f *= "cluster" in ending
     assert any(note.startswith(f"Wald tests use the covariance of standard errors {label}{by_f}.") for note in notes)
     (chosen,) = (note for note in notes if note.startswith("Wald tests with"))
-    own = {item.name: item.value for item in of_regions.statistics
-           if (item.model, item.transform, item.term) == ("sdm", "direct", None)}  # fmt: skip
-    lagrange = {item.name: item.value for item in of_regions.statistics if item.model == "lm"}
+    own, lagrange = (facts(of_regions, model=model, transform=transform)
+                     for model, transform in (("sdm", "direct"), ("lm", None)))  # fmt: skip
     kept = [model for model in ("sar", "sem") if own[f"wald_{model}{ending}_p"] >= 0.05]
     pointed = "sar" if lagrange["rlm_lag"] >= lagrange["rlm_err"] else "sem"
     model = pointed if pointed in kept else "sdm"
@@ -292,9 +287,8 @@ def test_uniform_weights_leave_a_note_and_no_lee_yu_column(tmp_path: Path) -> No
 
 def test_nothing_without_weights(tmp_path: Path) -> None:
     real = blocks(tmp_path)
-    ledger = table(
-        replace(real, panel=replace(real.panel, weights={}), spec=real.spec.model_copy(update={"weights": ()}))
-    )
+    bare = replace(real, panel=replace(real.panel, weights={}), spec=real.spec.model_copy(update={"weights": ()}))
+    ledger = table(bare)
     assert [*ledger.records, *ledger.statistics, *ledger.notes] == []
 
 
@@ -322,25 +316,19 @@ def effects() -> tuple[Panel, Document]:
     return real.balanced(), estimate(real, cross_check=True)
 
 
-def values_of(document: Document, model: str, transform: str | None) -> dict[str, float | None]:
-    return {item.name: item.value for item in document.statistics
-            if (item.table, item.model, item.transform, item.term) == ("7", model, transform, None)}  # fmt: skip
-
-
 def test_every_choice_of_effects_has_columns_of_its_own(effects: tuple[Panel, Document]) -> None:
     panel, document = effects
     shown = {(one.model, one.transform) for one in document.records if one.table == "7" and one.term == "did"}
     named = {"direct", "lee-yu", "direct, unit effects", "lee-yu, unit effects", "direct, period effects",
              "lee-yu, period effects", "direct, no effects"}  # fmt: skip
-    assert shown == {(model, one) for model in ("sem", "sar", "sdm", "slx", "sdem", "sac") for one in named}
+    assert shown == {(model, one) for model in MODELS for one in named}
     for effects, transform in (("unit", "direct, unit effects"), ("none", "direct, no effects"), ("two-way", "direct")):
         got = SpatialPanel("sdm", effects=effects)(panel)
-        (record,) = [one for one in document.records if (one.table, one.model, one.transform, one.term, one.se_type)
-                     == ("7", "sdm", transform, "w_did", "information")]  # fmt: skip
+        record = one(document, table="7", model="sdm", transform=transform, term="w_did", se_type="information")
         assert record.estimate == pytest.approx(got.params["w_did"], rel=1e-12)
 
 
-@pytest.mark.parametrize("model", ["sem", "sar", "sdm", "slx", "sdem", "sac"])
+@pytest.mark.parametrize("model", MODELS)
 def test_lr_tests_between_effects(effects: tuple[Panel, Document], model: str) -> None:
     """2 (lnL - lnL0) of direct likelihoods; N - 1 = 23 and T - 1 = 4 degrees of freedom."""
     panel, document = effects
@@ -350,22 +338,21 @@ def test_lr_tests_between_effects(effects: tuple[Panel, Document], model: str) -
               "direct, unit effects": ("unit", {"none": 23}), "direct, period effects": ("period", {"none": 4}),
               "direct, no effects": ("none", {})}  # fmt: skip
     for transform, (larger, smaller) in nested.items():
-        own = values_of(document, model, transform)
+        own = values(document, model, transform, "knn-4")
         assert {name[3:] for name in own if name.startswith("lr_")} - {"sar", "sem", "sar_p", "sem_p"} == {
             f"{name}{end}" for name in smaller for end in ("", "_df", "_p")
         }
         for name, df in smaller.items():
             statistic = 2 * (loglik[larger] - loglik[name])
-            assert own[f"lr_{name}"] == pytest.approx(statistic, rel=1e-9)
-            assert own[f"lr_{name}_df"] == df
-            assert own[f"lr_{name}_p"] == pytest.approx(chi2.sf(statistic, df), rel=1e-9)
+            found = [own[f"lr_{name}{end}"] for end in ("", "_df", "_p")]
+            assert found == pytest.approx([statistic, df, chi2.sf(statistic, df)], rel=1e-9)
 
 
 def test_lm_tests_have_the_same_effects(effects: tuple[Panel, Document]) -> None:
     panel, document = effects
     for transform, effects in ((None, ("unit", "period")), ("unit effects", ("unit",)), ("no effects", ())):
         got = LMTests(effects=effects)(panel)
-        assert values_of(document, "lm", transform)["rlm_lag"] == pytest.approx(got.params["rlm_lag"], rel=1e-9)
+        assert values(document, "lm", transform, "knn-4")["rlm_lag"] == pytest.approx(got.params["rlm_lag"], rel=1e-9)
 
 
 def test_spreg_recomputes_unit_effects_too(effects: tuple[Panel, Document]) -> None:
@@ -395,8 +382,7 @@ def test_titles_and_notes_name_the_effects(effects: tuple[Panel, Document]) -> N
 
 def test_the_first_effects_are_those_of_placebos() -> None:
     real = with_effects(effects="unit")
-    assert estimator_called("sdm", real).effects == "unit"
-    assert estimator_called("sdm", real).transform == "lee-yu"
+    assert (estimator_called("sdm", real).effects, estimator_called("sdm", real).transform) == ("unit", "lee-yu")
     assert estimator_called("sar", with_effects(effects="none")).transform == "direct"
 
 
@@ -427,9 +413,8 @@ def test_slx_and_sdm_of_every_w_stand_beside_the_did() -> None:
                               "Total effect of did"]  # fmt: skip
     for column, (model, weights) in enumerate([(model, name) for name in names for model in ("slx", "sdm")], start=1):
         for label, term in (("did", "did"), ("W × did", "w_did"), ("Indirect effect of did", "indirect:did")):
-            effects = next(one for one in document.records if (one.table, one.model, one.weights, one.term)
-                         == ("7", model, weights, term) and one.se_type == "cluster:unit")  # fmt: skip
-            assert float(rows[label][column].rstrip("* ")) == pytest.approx(effects.estimate, abs=6e-5)
+            effect = one(document, table="7", model=model, weights=weights, term=term, se_type="cluster:unit")
+            assert float(rows[label][column].rstrip("* ")) == pytest.approx(effect.estimate, abs=6e-5)
     assert rows["ρ"][1] == rows["ρ"][3] == ""
     assert rows["W × did"][0] == ""
 
@@ -442,11 +427,9 @@ def test_each_cutoff_is_the_sdm_under_its_band() -> None:
         weights = band(panel.units, *places, km=km, islands="nearest")
         got = SpatialPanel("sdm", "lee-yu")(replace(panel, weights={weights.name: weights}))
         for term in ("w_did", "rho", "indirect:did"):
-            (record,) = [one for one in document.records if (one.table, one.column, one.term, one.se_type)
-                         == ("K", column, term, "information")]  # fmt: skip
+            record = one(document, table="K", column=column, term=term, se_type="information")
             assert record.estimate == pytest.approx(got.params[term], rel=1e-10)
-        (count,) = [one.value for one in document.statistics
-                    if (one.table, one.column, one.name) == ("K", column, "neighbours")]  # fmt: skip
+        count = fact(document, table="K", column=column, name="neighbours")
         assert count == pytest.approx((weights.dense != 0).sum(axis=1).mean())
     (table,) = [table for table in journal_tables(document) if table.name == "K"]
     assert [head.label for head in table.columns] == ["150 km", "300 km"]
@@ -470,8 +453,7 @@ SPECS[1] = SPECS[1].replace(CONTROLS, "")
 def printed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Panel, Ledger]:
     """Number of regressors, the panel and its table 7 with the neighbours on the grid (`w`) and knn-4."""
     real = made_cities.real_panel(tmp_path_factory.mktemp("table7"), SPECS[request.param])
-    ledger = Ledger(seed=1)
-    spatial_models.add(real, ledger)
+    ledger = table(real)
     assert not ledger.failures
     return request.param, real.panel, ledger
 
@@ -491,21 +473,13 @@ def panel_of(regressors: tuple[str, ...], weights: str) -> Panel:
     return replace(panel, variables=renamed, roles=roles, weights={weights: links})
 
 
-def statistics(ledger: Ledger, model: str, transform: str | None, weights: str) -> dict[str, float]:
-    """Those of a column that have a value: SAC's `mode_gap` has none where the likelihood has one maximum."""
-    column = (model, transform, weights, None)
-    return {item.name: item.value for item in ledger.statistics
-            if (item.model, item.transform, item.weights, item.term) == column and item.value is not None}  # fmt: skip
-
-
 @pytest.mark.parametrize(("transform", "weights"), [("direct", "w"), ("lee-yu", "knn-4")])
-@pytest.mark.parametrize("model", ["sem", "sar", "sdm", "slx", "sdem", "sac"])
+@pytest.mark.parametrize("model", MODELS)
 def test_columns(printed: tuple[int, Panel, Ledger], model: str, transform: str, weights: str) -> None:
     """Estimate, error, z, p and 95% interval of every term, effects included, and the log-likelihood."""
     k, _, ledger = printed
     twin = slow(REGRESSORS[k], weights, model, transform)
-    column = {"model": model, "transform": transform, "weights": weights, "se_type": "information"}
-    found = {r.term: r for r in ledger.records if all(getattr(r, key) == own for key, own in column.items())}
+    found = by_term(ledger, model=model, transform=transform, weights=weights, se_type="information")
     assert set(found) == set(twin.terms)
     for term, value, se in zip(twin.terms, twin.estimate, twin.se["information"], strict=True):
         record = found[term]
@@ -517,7 +491,7 @@ def test_columns(printed: tuple[int, Panel, Ledger], model: str, transform: str,
         assert record.lower == pytest.approx(value - norm.ppf(0.975) * se, rel=1e-5, abs=1e-7), term
         assert record.upper == pytest.approx(value + norm.ppf(0.975) * se, rel=1e-5, abs=1e-7), term
         assert (record.nobs, record.units, record.periods) == (324, 36, 9)
-    assert statistics(ledger, model, transform, weights)["loglik"] == pytest.approx(twin.statistics["loglik"], abs=1e-7)
+    assert values(ledger, model, transform, weights)["loglik"] == pytest.approx(twin.statistics["loglik"], abs=1e-7)
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
@@ -525,7 +499,7 @@ def test_likelihood_ratios_have_a_degree_of_freedom_a_regressor(
     printed: tuple[int, Panel, Ledger], transform: str
 ) -> None:
     k, _, ledger = printed
-    got = statistics(ledger, "sdm", transform, "w")
+    got = values(ledger, "sdm", transform, "w")
     loglik = {model: slow(REGRESSORS[k], "w", model, transform).statistics["loglik"] for model in ("sdm", "sar", "sem")}
     for smaller in ("sar", "sem"):
         ratio = 2 * (loglik["sdm"] - loglik[smaller])
@@ -541,7 +515,7 @@ def test_wald_tests(printed: tuple[int, Panel, Ledger], transform: str) -> None:
     theta = twin.estimate[: 2 * k + 2]
     covariance = brute_force.covariance(panel_of(REGRESSORS[k], "w"), "sdm", transform)  # type: ignore[arg-type]
     restrictions = {"sar": lambda at: at[k : 2 * k], "sem": lambda at: at[k : 2 * k] + at[2 * k] * at[:k]}
-    got = statistics(ledger, "sdm", transform, "w")
+    got = values(ledger, "sdm", transform, "w")
     for smaller, g in restrictions.items():
         steps = 1e-6 * np.eye(theta.size)
         jacobian = np.array([(g(theta + step) - g(theta - step)) / 2e-6 for step in steps]).T
@@ -554,7 +528,7 @@ def test_information_criteria(printed: tuple[int, Panel, Ledger]) -> None:
     k, _, ledger = printed
     for transform, n in (("direct", 36 * 9), ("lee-yu", 35 * 8)):
         for model, own in (("sar", k), ("sem", k), ("sdm", 2 * k), ("slx", 2 * k - 1), ("sdem", 2 * k), ("sac", k + 1)):
-            got, parameters = statistics(ledger, model, transform, "w"), own + 2  # rho or lambda, sigma2
+            got, parameters = values(ledger, model, transform, "w"), own + 2  # rho or lambda, sigma2
             loglik = slow(REGRESSORS[k], "w", model, transform).statistics["loglik"]
             assert got["aic"] == pytest.approx(2 * parameters - 2 * loglik, abs=1e-6)
             assert got["bic"] == pytest.approx(np.log(n) * parameters - 2 * loglik, abs=1e-6)
@@ -564,7 +538,7 @@ def test_information_criteria(printed: tuple[int, Panel, Ledger]) -> None:
 def test_lm_tests_have_one_degree_of_freedom(printed: tuple[int, Panel, Ledger], weights: str) -> None:
     """Both forms of the estimator, which tests of its own hold to dense matrices and to spreg."""
     k, _, ledger = printed
-    panel, got = panel_of(REGRESSORS[k], weights), statistics(ledger, "lm", None, weights)
+    panel, got = panel_of(REGRESSORS[k], weights), values(ledger, "lm", None, weights)
     forms = {ending: LMTests(form)(panel).params for form, ending in (("exact", ""), ("elhorst", "_elhorst"))}
     names = ("lm_lag", "lm_err", "rlm_lag", "rlm_err")
     assert set(got) == {f"{name}{ending}{p}" for name in names for ending in forms for p in ("", "_p")}

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from ledgers import by_term, facts
+from refusals import refuses
 
 import panelproof as pp
 from estimators.core.estimator import Estimates, Status
@@ -23,7 +25,6 @@ from experiments.tables import robustness_table, staggered_table
 from experiments.tables.adoption_checks import _add_power
 from experiments.tables.ledger import Ledger, known_terms
 from results.tables.records import Record
-from sim.errors import BadInput
 
 DATES = {2004: 8, 2006: 6, 2008: 4, 0: 22}  # units by first treated year, 0 = never
 
@@ -70,20 +71,12 @@ def fitted(real: RealPanel) -> Ledger:
 
 def found(ledger: Ledger, model: str, transform: str | None = None, table: str = "S") -> dict[str, Record]:
     """Records of a column by term."""
-    return {
-        record.term: record
-        for record in ledger.records
-        if (record.table, record.model, record.transform) == (table, model, transform)
-    }
+    return by_term(ledger, table=table, model=model, transform=transform)
 
 
-def said(ledger: Ledger, model: str, term: str | None = None, **wanted: object) -> dict[str, float | None]:
+def said(ledger: Ledger, model: str, term: str | None = None, **wanted: object) -> dict[str, Any]:
     """Statistics of a fit, or of one of its terms."""
-    return {
-        one.name: one.value
-        for one in ledger.statistics
-        if one.model == model and one.term == term and all(getattr(one, key) == value for key, value in wanted.items())
-    }
+    return facts(ledger, model=model, term=term, **wanted)
 
 
 def two_way(table: pd.DataFrame, regressors: Sequence[str]) -> float:
@@ -160,8 +153,7 @@ def test_table_s3_and_power_are_of_the_clustered_covariance(usual: tuple[RealPan
     real, ledger = usual
     column = found(ledger, "callaway-santanna", "never")
     path = EventTimes.of(CallawaySantAnna(base="universal"), real.panel)
-    assert path.events.tolist() == [-5, -4, -3, -2, 0, 1, 2, 3, 4, 5]
-    assert path.fewest == 18
+    assert (path.events.tolist(), path.fewest) == ([-5, -4, -3, -2, 0, 1, 2, 3, 4, 5], 18)
     for place, event in enumerate(path.events):
         assert path.estimate[place] == column[f"event({event})"].estimate
         assert np.sqrt(path.covariance[place, place]) == pytest.approx(column[f"event({event})"].se, abs=1e-14)
@@ -196,32 +188,22 @@ def test_published_numbers_of_the_minimum_wage_panel(shared_data: Path) -> None:
 EDGES: Mapping[str, tuple[Mapping[int, int], Sequence[str], Sequence[str]]] = {
     "nobody never treated": (
         {2003: 5, 2004: 12, 2007: 12},
-        [
-            "All units become treated",
-            "Imputation: periods from 2007 on, in which all",
-            "than coefficients (not yet treated: 11; not yet treated, doubly robust: 10).",
-        ],
-        ["not-yet"],
-    ),
+        ["All units become treated", "Imputation: periods from 2007 on, in which all",
+         "than coefficients (not yet treated: 11; not yet treated, doubly robust: 10)."],
+        ["not-yet"]),
     "one date": (
         {2005: 15, 0: 21},
         ["adoption is not staggered", "(never treated, doubly robust: 19; not yet treated, doubly robust: 19)."],
-        ["never", "not-yet"],
-    ),
+        ["never", "not-yet"]),
     "everybody at once": ({2005: 20}, ["No table S: all units become treated in 2005"], []),
     "one period before": (
         {2002: 15, 0: 15},
-        ["Only one period lies before adoption", "No power of the pre-trend test and no bounds"],
-        ["never"],
-    ),
+        ["Only one period lies before adoption", "No power of the pre-trend test and no bounds"], ["never"]),
     "some treated throughout": (
-        {2001: 5, 2006: 10, 0: 15},
-        ["5 units are treated from the first period on"],
-        ["never"],
-    ),
+        {2001: 5, 2006: 10, 0: 15}, ["5 units are treated from the first period on"], ["never"]),
     "one treated unit": ({2006: 1, 0: 15}, ["No power of the pre-trend test"], []),
     "nobody treated within": ({2001: 8, 0: 8}, ["No table S: no unit becomes treated"], []),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", list(EDGES))
@@ -251,8 +233,7 @@ def test_without_never_treated_units_the_periods_before_the_last_adoption_serve(
 
 def test_what_is_treated_throughout_is_counted_apart() -> None:
     ledger = fitted(real_panel(frame({2001: 5, 2006: 10, 0: 15})))
-    assert found(ledger, "did")["did"].units == 30
-    assert found(ledger, "imputation")["overall"].units == 25
+    assert (found(ledger, "did")["did"].units, found(ledger, "imputation")["overall"].units) == (30, 25)
     assert said(ledger, "imputation")["treated_units"] == 10
     assert said(ledger, "goodman-bacon", "treated v always")["comparisons"] == 1
 
@@ -263,8 +244,7 @@ def test_an_effect_seen_in_one_unit_has_no_error() -> None:
         column = found(ledger, "callaway-santanna", variant)
         assert column["event(4)"].se is None
         assert column["event(3)"].se
-    later = said(ledger, "roth")
-    assert later["after"] == 4
+    assert said(ledger, "roth")["after"] == 4
     assert found(ledger, "sun-abraham")["event(4)"].se is None
     (note,) = (note for note in ledger.notes if note.startswith("Table S, column 7 (all) has no cluster:unit error of"))
     assert "event(4)" in note
@@ -311,10 +291,8 @@ def test_unbalanced_panels_are_cut_or_refused_in_words() -> None:
 def test_off_by_default_and_wrong_keys() -> None:
     ledger = fitted(real_panel(frame(), staggered=False))
     assert (ledger.records, ledger.statistics, ledger.notes, ledger.figures) == ([], [], [], [])
-    with pytest.raises(BadInput, match=r"honest without staggered.*staggered = true"):
-        real_panel(frame(), staggered=False, honest=True)
-    with pytest.raises(BadInput, match="staggered: there is no treatment"):
-        real_panel(frame(), ["x"], treatment=None)
+    refuses(r"honest without staggered.*staggered = true", lambda: real_panel(frame(), staggered=False, honest=True))
+    refuses("staggered: there is no treatment", lambda: real_panel(frame(), ["x"], treatment=None))
 
 
 def test_local_spillovers_by_weights_and_by_distance() -> None:
@@ -372,8 +350,7 @@ def test_a_cohort_without_clean_controls_is_named_and_not_counted() -> None:
 def test_what_stacks_hold(complete: bool) -> None:
     real = real_panel(frame({2004: 8, 2008: 6, 0: 12}, 16))
     sample = Stacked(complete=complete).sample(real.panel)
-    assert sample.cohorts == ((2008,) if complete else (2004, 2008))
-    assert sample.cut == (2004,)
+    assert (sample.cohorts, sample.cut) == ((2008,) if complete else (2004, 2008), (2004,))
     assert (int(sample.units.sum()), sample.treated) == ((18, 6) if complete else (26, 14))
     early = 9 * (8 + 12)
     assert sample.rows == 11 * (6 + 12) + (0 if complete else early)

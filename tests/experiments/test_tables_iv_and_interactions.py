@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from commands import here
+from ledgers import by_term, facts, records
+from refusals import refuses
 
 import panelproof as pp
 from estimators import Mediation, Moderation, PanelIV, TripleDifference, TwoWayDID
 from estimators.core.hypotheses import parse_hypothesis
 from experiments.checks import two_stages, weak_instruments
 from experiments.checks.case import Case
-from experiments.cli import run_command
 from experiments.panel_spec.first_spec import EXAMPLE_SPEC, example_frame
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables import interactions_table, iv_table
@@ -29,9 +31,10 @@ from experiments.tables.ledger import Ledger, facts_of, journal_tables
 from results.tables.journal_table import JournalTable
 from results.tables.records import Document
 from results.text import number
-from sim.errors import BadInput
 from sim.panel import group_labels
 
+MEDIATED = {"unit": "city", "period": "year", "outcome": "y", "treatment": "park", "controls": ["inv", "road"],
+            "missing": "drop", "mediators": ["m"]}  # fmt: skip
 SPEC: dict[str, Any] = {
     "panel": {"unit": "city", "period": "year", "outcome": "y", "treatment": "park", "controls": ["inv", "road"],
               "missing": "drop"},
@@ -85,7 +88,7 @@ def estimate(panel: RealPanel) -> Document:
 
 
 def statistics(document: Document, place: tuple[str, int]) -> dict[str, float | None]:
-    return {item.name: item.estimate for item in document.statistics if item.place == place}
+    return facts(document, place=place)
 
 
 def test_columns_are_those_of_the_estimators(document: Document) -> None:
@@ -100,17 +103,15 @@ def test_columns_are_those_of_the_estimators(document: Document) -> None:
     }
     for column, estimator in own.items():
         found = estimator(whole)
-        records = [record for record in document.records if record.place == ("I", column)]
-        assert {record.term for record in records} == set(found.terms)
-        for record in records:
+        shown = records(document, place=("I", column))
+        assert {record.term for record in shown} == set(found.terms)
+        for record in shown:
             k, e = found.terms.index(str(record.term)), found.errors.index(record.se_type)
-            assert record.estimate == pytest.approx(found.estimate[0, k], rel=1e-12)
-            assert record.se == pytest.approx(found.se[0, e, k], rel=1e-12)
-    tests = own[2](whole).statistics
+            wanted = (found.estimate[0, k], found.se[0, e, k])
+            assert (record.estimate, record.se) == pytest.approx(wanted, rel=1e-12)
+    tests = {name: value[0] for name, value in own[2](whole).statistics.items()}
     printed = statistics(document, ("I", 2))
-    assert {name: values[0] for name, values in tests.items()} == pytest.approx(
-        {name: printed[name] for name in tests}, rel=1e-10
-    )
+    assert {name: printed[name] for name in tests} == pytest.approx(tests, rel=1e-10)
 
 
 def test_the_table_reads_as_it_should(document: Document) -> None:
@@ -119,8 +120,7 @@ def test_the_table_reads_as_it_should(document: Document) -> None:
     assert [heading.label for heading in table.columns] == ["OLS", "2SLS", "First stage", "Reduced form"]
     rows = {row.label: row.cells for row in table.rows if row.label}
     assert list(rows)[:6] == ["park", "z1", "z2", "inv", "road", "Constant"]
-    assert rows["z1"][:2] == ("", "")
-    assert rows["inv"][2:] == ("", "")
+    assert (rows["z1"][:2], rows["inv"][2:]) == (("", ""), ("", ""))
     for label in ("First-stage F, iid", "Kleibergen-Paap F", "Effective F", "  critical, bias 10%", "Sargan p",
                   "Hansen J p", "Endogeneity p", "Anderson-Rubin p, no effect", "Anderson-Rubin 95%"):  # fmt: skip
         assert [bool(cell) for cell in rows[label]] == [False, True, False, False], label
@@ -193,21 +193,20 @@ def test_the_treatment_is_the_default_and_rows_without_instruments_are_left_out(
     frame = cities().copy()
     frame.loc[[3, 77], "z1"] = np.nan
     found = estimate(real_of(frame, iv={"instruments": ["z1"]}))
-    records = [record for record in found.records if record.table == "I"]
-    assert {record.nobs for record in records} == {len(frame) - 2}
-    assert {record.term for record in records if record.column == 2} == {"did", "inv", "road"}
+    shown = records(found, table="I")
+    assert {record.nobs for record in shown} == {len(frame) - 2}
+    assert {record.term for record in shown if record.column == 2} == {"did", "inv", "road"}
     assert "Table I: 2 rows with a missing value are left out." in found.notes
     named = estimate(real_of(frame, iv={"instruments": ["z1"], "endogenous": "park"}))
-    assert [record for record in named.records if record.table == "I"] == records
+    assert records(named, table="I") == shown
     assert tables_of(found)["I"].title == "Instrumental variables: y on park"
 
 
 def test_an_endogenous_column_that_is_no_control_is_added() -> None:
     found = estimate(real_of(cities(), iv={"instruments": ["zm"], "endogenous": "m"}))
-    terms = [record.term for record in found.records if record.place == ("I", 2) and record.se_type == "iid"]
-    assert terms == ["m", "did", "inv", "road"]
-    b = next(record for record in found.records if record.place == ("I", 2) and record.term == "m")
-    assert b.estimate == pytest.approx(0.6, abs=0.2)
+    shown = by_term(found, place=("I", 2), se_type="iid")
+    assert list(shown) == ["m", "did", "inv", "road"]
+    assert shown["m"].estimate == pytest.approx(0.6, abs=0.2)
 
 
 def test_errors_that_2sls_lacks_are_named() -> None:
@@ -222,24 +221,21 @@ def test_errors_that_2sls_lacks_are_named() -> None:
 
 @pytest.fixture(scope="module")
 def mediated() -> Document:
-    panel = {**SPEC["panel"], "mediators": ["m"]}
-    return estimate(
-        real_of(cities(), panel=panel, iv={"mediator": ["zm"]}, inference={"draws": 99, "cluster_k": "all"})
-    )
+    inference = {"draws": 99, "cluster_k": "all"}
+    return estimate(real_of(cities(), panel=MEDIATED, iv={"mediator": ["zm"]}, inference=inference))
 
 
 def test_an_instrumented_mediator_stands_beside_the_plain_one(mediated: Document) -> None:
     assert "I" not in {record.table for record in mediated.records}
-    panel = real_of(cities(), panel={**SPEC["panel"], "mediators": ["m"]}, iv={"mediator": ["zm"]})
+    panel = real_of(cities(), panel=MEDIATED, iv={"mediator": ["zm"]})
     whole = replace(panel.panel, variables={**panel.panel.variables, **panel.further})
     for column, names in ((1, ()), (2, ("zm",))):
         own = Mediation("m", errors=("delta",), instruments=names, cluster_k="all")(whole)
-        found = {record.term: record for record in mediated.records
-                 if record.place == ("I2", column) and record.se_type == "delta"}  # fmt: skip
+        found = by_term(mediated, place=("I2", column), se_type="delta")
         assert set(found) == set(own.terms)
         for term, record in found.items():
-            assert record.estimate == pytest.approx(own.estimate[0, own.terms.index(str(term))], rel=1e-10)
-            assert record.se == pytest.approx(own.se[0, 0, own.terms.index(str(term))], rel=1e-10)
+            k = own.terms.index(str(term))
+            assert (record.estimate, record.se) == pytest.approx((own.estimate[0, k], own.se[0, 0, k]), rel=1e-10)
     table = tables_of(mediated)["I2"]
     assert [heading.label for heading in table.columns] == ["OLS", "2SLS"]
     rows = {row.label: row.cells for row in table.rows if row.label}
@@ -296,8 +292,7 @@ def test_text_in_an_instrument_is_refused_by_cell() -> None:
     frame = cities().copy()
     frame["z1"] = frame["z1"].astype(object)
     frame.loc[4, "z1"] = "high"
-    with pytest.raises(pp.BadInput, match="high"):
-        real_of(frame)
+    refuses("high", lambda: real_of(frame))
 
 
 # Tables M, D and T: moderators, triple differences and the user's own tests, on the example panel.
@@ -330,28 +325,26 @@ def rows(name: str, of: Document | None = None) -> dict[str, tuple[str, ...]]:
     return {row.label: row.cells for row in table.rows if row.label}
 
 
-def records(place: tuple[str, int]) -> Mapping[str, Any]:
-    return {record.term: record for record in interactions().records if record.place == place
-            and record.se_type == "cluster:unit"}  # fmt: skip
+def records_of(place: tuple[str, int]) -> Mapping[str, Any]:
+    return by_term(interactions(), place=place, se_type="cluster:unit")
 
 
 def test_a_column_is_the_estimator_that_studies_prove() -> None:
     real = read(moderation={"by": ["inv"]})
     found = Moderation("inv")(real.panel)
-    shown = records(("M", 1))
+    shown = records_of(("M", 1))
     for term in found.terms:
-        assert shown[term].estimate == found.params[term]
-        assert shown[term].se == found.std_errors[term]
+        assert (shown[term].estimate, shown[term].se) == (found.params[term], found.std_errors[term])
     triple = TripleDifference("rich", ("1", "2"))(read(ddd={"group": "rich"}).panel)
-    assert records(("D", 1))["did x 2"].estimate == triple.params["did x 2"]
-    assert records(("D", 1))["did x 2"].se == triple.std_errors["did x 2"]
+    shown = records_of(("D", 1))["did x 2"]
+    assert (shown.estimate, shown.se) == (triple.params["did x 2"], triple.std_errors["did x 2"])
 
 
 @pytest.mark.parametrize(("share", "term"), [(10, "did at p10"), (50, "did at p50"), (90, "did at p90")])
 def test_effects_at_quantiles_are_those_of_a_moderator_centred_there(share: int, term: str) -> None:
     panel = read(moderation={"by": ["inv"]}).panel
     moved = Moderation("inv", at=float(np.percentile(panel.variables["inv"], share)))(panel)
-    shown = records(("M", 1))[term]
+    shown = records_of(("M", 1))[term]
     wanted = [moved.params["did"], moved.std_errors["did"], moved.pvalues["did"]]
     np.testing.assert_allclose([shown.estimate, shown.se, shown.pvalue], wanted, rtol=1e-8)
 
@@ -359,7 +352,7 @@ def test_effects_at_quantiles_are_those_of_a_moderator_centred_there(share: int,
 def test_the_second_group_is_the_first_of_the_other_order() -> None:
     panel = read(ddd={"group": "rich"}).panel
     other = TripleDifference("rich", ("2", "1"))(panel)
-    shown = records(("D", 1))["did in 2"]
+    shown = records_of(("D", 1))["did in 2"]
     np.testing.assert_allclose([shown.estimate, shown.se], [other.params["did"], other.std_errors["did"]], rtol=1e-8)
 
 
@@ -407,25 +400,20 @@ def test_tests_and_interactions_change_no_other_number() -> None:
 
 
 def test_in_python_one_column_is_chosen() -> None:
-    tables = interactions()
-    sum_of = tables["2", 5].lincom("did + inv")
-    assert sum_of.estimate == pytest.approx(tables["2", 5].params[["did", "inv"]].sum(), rel=1e-12)
-    robust = tables["2", 5].with_errors("hc1").lincom("did")
-    assert robust.se == pytest.approx(tables["2", 5].with_errors("hc1").std_errors["did"])
-    assert (
-        tables["2", 2].lincom("did", model="pooled").estimate != tables["2", 2].lincom("did", model="random").estimate
-    )
+    whole, pair = interactions()["2", 5], interactions()["2", 2]
+    assert whole.lincom("did + inv").estimate == pytest.approx(whole.params[["did", "inv"]].sum(), rel=1e-12)
+    robust = whole.with_errors("hc1")
+    assert robust.lincom("did").se == pytest.approx(robust.std_errors["did"])
+    assert pair.lincom("did", model="pooled").estimate != pair.lincom("did", model="random").estimate
     for call, said in (
-        (lambda: tables["2"].lincom("did"), "several columns"),
-        (lambda: tables["2", 5].lincom("did = 0, inv = 0"), "no single combination"),
-        (lambda: tables["2", 2].lincom("did"), "has 2 fits; allowed: one of pooled, random"),
-        (lambda: tables["2", 5].lincom("did", model="pooled"), "is not pooled; allowed: did"),
-        (lambda: tables["2", 2].lincom("did", model="pooled", sample="random"), "has 0 fits with pooled random"),
-        (lambda: tables["2", 2].lincom("did - inv", model="random"), "has no covariance of its terms"),
+        (lambda: interactions()["2"].lincom("did"), "several columns"),
+        (lambda: whole.lincom("did = 0, inv = 0"), "no single combination"),
+        (lambda: pair.lincom("did"), "has 2 fits; allowed: one of pooled, random"),
+        (lambda: whole.lincom("did", model="pooled"), "is not pooled; allowed: did"),
+        (lambda: pair.lincom("did", model="pooled", sample="random"), "has 0 fits with pooled random"),
+        (lambda: pair.lincom("did - inv", model="random"), "has no covariance of its terms"),
     ):
-        with pytest.raises(BadInput, match=said) as caught:
-            call()
-        assert len(str(caught.value).splitlines()) == 1
+        refuses(said, call, count=1)
 
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
@@ -453,10 +441,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", MISTAKES)
 def test_mistakes_are_named(case: str) -> None:
     changes, said = MISTAKES[case]
-    frame = example_frame().assign(one=1)
-    with pytest.raises(BadInput, match=said) as caught:
-        pp.estimate(pp.read_panel(frame, {**spec_of(**changes), "transform": {}}))
-    assert len(caught.value.problems) == 1
+    spec = {**spec_of(**changes), "transform": {}}
+    refuses(said, lambda: pp.estimate(pp.read_panel(example_frame().assign(one=1), spec)), count=1)
 
 
 def test_what_a_column_cannot_have_is_a_note() -> None:
@@ -484,17 +470,15 @@ def test_the_column_of_the_treatment_stands_for_did() -> None:
     assert read_ == [0, 2, 3], "a term of that name is itself"
 
 
-def test_the_command_takes_tests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    frame = example_frame(40)
-    frame.to_csv(tmp_path / "panel.csv", index=False)
+def test_the_command_takes_tests(tmp_path: Path) -> None:
+    example_frame(40).to_csv(tmp_path / "panel.csv", index=False)
     (tmp_path / "spec.toml").write_text('[panel]\nunit = "city"\nperiod = "year"\noutcome = "icr"\ntreatment = "eip"\n')
-    words = ["estimate", str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml"), "--json"]
-    assert run_command([*words, "--test", "2.5: did = 0.02", "--test", "2.5: -1 < did < 1"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    asked = ("estimate", tmp_path / "panel.csv", "--spec", tmp_path / "spec.toml", "--json")
+    found = json.loads(here(*asked, "--test", "2.5: did = 0.02", "--test", "2.5: -1 < did < 1").out)
     tests = [record for record in found["records"] if record["table"] == "T"]
     assert [record["model"] for record in tests] == ["combination", "equivalence"]
     assert tests[1]["pvalue"] < 1e-10
-    assert run_command([*words, "--test", "2.5: gdp"]) == 2
+    here(*asked, "--test", "2.5: gdp", code=2)
 
 
 def test_a_second_group_that_is_fitted_without_error_has_no_error() -> None:

@@ -15,10 +15,12 @@ from unittest import mock
 
 import commands
 import pytest
+from commands import here
+from refusals import refuses
 
 from cluster import Serial
 from estimators import TwoWayDID
-from experiments.cli import LOCKED, run_command
+from experiments.cli import LOCKED
 from experiments.run import runner
 from experiments.run.reporting import facts_of
 from experiments.run.resume import Resume, read_log
@@ -94,8 +96,7 @@ def test_one_client_alone_fills_the_store_and_leaves_nothing_beside_it(store: Pa
     assert hash_of(run(STUDY, store=store, together=True)) == reference
     assert sorted(path.name for path in store.parent.iterdir()) == ["x.zarr", "x.zarr.log.jsonl"]
     events = [line["event"] for line in read_log(store)]
-    assert events.count("commit") == 16
-    assert events[-1] == "end"
+    assert (events.count("commit"), events[-1]) == (16, "end")
 
 
 def test_clients_share_the_blocks_and_all_return_the_whole_store(store: Path, reference: str) -> None:
@@ -196,8 +197,7 @@ def test_other_bytes_for_one_block_are_refused_and_nothing_is_lost(store: Path) 
     block = ZarrStore.open(first).sound(*place)
     changed = replace(block.estimates["did"], estimate=block.estimates["did"].estimate + 1e-12)
     other.put(*place, replace(block, estimates={"did": changed}), 1)
-    with pytest.raises(BadInput, match=r"other bytes than in .*\.parts"):
-        run(STUDY, store=store)
+    refuses(r"other bytes than in .*\.parts", lambda: run(STUDY, store=store))
     assert done_in(first)
     assert done_in(second)
 
@@ -208,23 +208,20 @@ def test_a_run_alone_beside_living_clients_is_refused(alive: Path, store: Path) 
     assert not store.exists()
     (store.parent / "s.toml").write_text(DID)
     found = commands.run(store.parent, "run", "s.toml", "--store", store, "--cluster", "serial", "--dry-run")
-    assert found.returncode == LOCKED
-    assert "say --together to help" in found.stderr
+    assert (found.returncode, "say --together to help" in found.stderr) == (LOCKED, True)
     assert alive.exists()
 
 
 def test_what_cannot_be_filled_together_is_refused(store: Path) -> None:
-    said: list[tuple[dict[str, object], str]] = [
+    for given, words in (
         ({"store": None}, "in a folder alone"),
         ({"store": "s3://bucket/x.zarr"}, "in a folder alone"),
         ({"plan": Resume(shard=Shard(1, 2))}, "--together beside --shard"),
         ({"plan": Resume(retry_failed=True)}, "--together beside --retry failed"),
         ({"until": "bias:did:1"}, "--together beside --until"),
         ({"shuffle": 3}, "--together beside shuffle"),
-    ]
-    for given, words in said:
-        with pytest.raises(BadInput, match=words):
-            run(STUDY, **({"store": store} | given), together=True)  # type: ignore[arg-type]
+    ):
+        refuses(words, lambda given=given: run(STUDY, **({"store": store} | given), together=True))
     assert list(store.parent.iterdir()) == []
 
 
@@ -233,13 +230,11 @@ def test_another_study_or_size_is_refused(store: Path) -> None:
     before = sorted(Crew(store).folder.rglob("*"))
     with pytest.raises(BadInput, match="another client computes 512 replications a cell, this one 256"):
         run(STUDY.resized(replications=256), store=store, together=True)
-    with pytest.raises(BadInput, match="seed was 11, is now 12"):
-        run(quick_study(512, seed=12), store=store, together=True)
+    refuses("seed was 11, is now 12", lambda: run(quick_study(512, seed=12), store=store, together=True))
     assert sorted(Crew(store).folder.rglob("*")) == before
     wider = replace(STUDY, grid=(("effect", (0.0, 0.02, 0.03)),))
     run(STUDY, store=store)
-    with pytest.raises(BadInput, match="must grow by cells or estimators first"):
-        run(wider, store=store, together=True)
+    refuses("must grow by cells or estimators first", lambda: run(wider, store=store, together=True))
 
 
 def test_blocks_of_other_code_are_refused_as_in_a_resume(store: Path) -> None:
@@ -247,8 +242,8 @@ def test_blocks_of_other_code_are_refused_as_in_a_resume(store: Path) -> None:
     (origin,) = part.noted("origins")
     part.note("origins", [origin | {"facts": origin["facts"] | {"python": "3.99"}}])
     for together in (True, False):
-        with pytest.raises(BadInput, match=r"python .* instead of 3\.99.*--accept-code-change|2 environments"):
-            run(STUDY, store=store, together=together)
+        refuses(r"python .* instead of 3\.99.*--accept-code-change|2 environments",
+                lambda together=together: run(STUDY, store=store, together=together))  # fmt: skip
     assert done_in(Path(str(part.path)))
     kept = run(STUDY, store=store, together=True, plan=Resume(accept_code_change=True))
     assert sorted(origin.blocks for origin in kept.environments) == [2, 14]
@@ -274,20 +269,18 @@ def test_blocks_that_cannot_be_computed_are_tried_once(store: Path) -> None:
 
 
 def test_the_folder_of_parts_must_be_our_own(store: Path) -> None:
-    target = store.parent / "elsewhere"
+    target, crew = store.parent / "elsewhere", Crew(store)
     target.mkdir()
-    Crew(store).folder.symlink_to(target)
+    crew.folder.symlink_to(target)
     for together in (True, False):
-        with pytest.raises(BadInput, match="is a link, which is not followed"):
-            run(STUDY, store=store, together=together)
+        refuses(
+            "is a link, which is not followed", lambda together=together: run(STUDY, store=store, together=together)
+        )
     assert list(target.iterdir()) == []
-    Crew(store).folder.unlink()
-    Crew(store).folder.mkdir()
-    with (
-        mock.patch("os.geteuid", return_value=os.geteuid() + 1),
-        pytest.raises(BadInput, match=f"belongs to user {os.getuid()}"),
-    ):
-        Crew(store).new_part()
+    crew.folder.unlink()
+    crew.folder.mkdir()
+    with mock.patch("os.geteuid", return_value=os.geteuid() + 1):
+        refuses(f"belongs to user {os.getuid()}", crew.new_part)
 
 
 def test_only_its_owner_enters_the_folder_of_parts(store: Path) -> None:
@@ -344,8 +337,7 @@ def test_what_clients_computed_beyond_a_smaller_store_is_not_removed(store: Path
 
 def test_a_refused_run_makes_no_store(store: Path, reference: str) -> None:
     leave(store, 2)
-    with pytest.raises(BadInput, match="seed was 11, is now 12"):
-        run(quick_study(512, seed=12), store=store)
+    refuses("seed was 11, is now 12", lambda: run(quick_study(512, seed=12), store=store))
     assert not store.exists()
     assert hash_of(run(STUDY, store=store, together=True)) == reference
 
@@ -374,8 +366,7 @@ def test_no_link_is_followed_in_the_folder_of_parts(store: Path, name: str, toge
     if name == TICKETS and not together:  # a run alone looks at no ticket
         run(STUDY, store=store)
     else:
-        with pytest.raises(BadInput, match="is a link, which is not followed"):
-            run(STUDY, store=store, together=together)
+        refuses("is a link, which is not followed", lambda: run(STUDY, store=store, together=together))
     assert (hash_of(other), sorted(store.with_name("other.zarr").rglob("*"))) == before
 
 
@@ -516,10 +507,9 @@ def test_a_shard_is_complete_by_itself_and_says_which_it_is(shards: list[Path]) 
     store = ZarrStore.open(shards[1])
     assert store.shard == Shard(2, 3)
     assert sorted(store.wanted()) == sorted(store.done())
-    assert run_command(["store", "verify", str(shards[1])]) == 0
-    assert facts_of(store).warnings == [
-        "a shard, 2 of 3: 3 of 8 blocks of the study are here; `panelproof store merge` joins all shards"
-    ]
+    here("store", "verify", shards[1])
+    said = "a shard, 2 of 3: 3 of 8 blocks of the study are here; `panelproof store merge` joins all shards"
+    assert facts_of(store).warnings == [said]
 
 
 def test_more_replications_leave_earlier_blocks_to_the_same_shard(shards: list[Path], tmp_path: Path) -> None:
@@ -550,8 +540,7 @@ def test_blocks_that_agree_are_taken_once_and_others_are_refused(
 
 def assert_refused(stores: Sequence[Path], out: Path, words: str) -> None:
     before = sorted(path.name for path in out.parent.iterdir())
-    with pytest.raises(BadInput, match=words):
-        merge(stores, out)
+    refuses(words, lambda: merge(stores, out))
     assert sorted(path.name for path in out.parent.iterdir()) == before
 
 
@@ -613,17 +602,16 @@ def test_a_store_in_use_is_left_alone(shards: list[Path], tmp_path: Path) -> Non
 
 
 def test_another_share_of_a_store_is_refused(shards: list[Path], tmp_path: Path) -> None:
-    before = hash_at(shards[0])
-    for plan, words in ((Resume(shard=Shard(2, 3)), "holds shard 1/3 of its study"),
-                        (Resume(), "holds shard 1/3 of its study.*say --shard 1/3")):  # fmt: skip
-        with pytest.raises(BadInput, match=words):
-            run(small_study(), store=shards[0], plan=plan)
+    before, whole, first = hash_at(shards[0]), tmp_path / "whole.zarr", Resume(shard=Shard(1, 3))
+    run(small_study(64), store=whole)
     larger = small_study(grid=(("effect", (0.0, 0.02, 0.03)),))
-    with pytest.raises(BadInput, match="a shard cannot grow by cells or estimators"):
-        run(larger, store=shards[0], plan=Resume(shard=Shard(1, 3)))
-    run(small_study(64), store=tmp_path / "whole.zarr")
-    with pytest.raises(BadInput, match="holds the whole study, not a shard"):
-        run(small_study(64), store=tmp_path / "whole.zarr", plan=Resume(shard=Shard(1, 3)))
+    for study, store, plan, words in (
+        (small_study(), shards[0], Resume(shard=Shard(2, 3)), "holds shard 1/3 of its study"),
+        (small_study(), shards[0], Resume(), "holds shard 1/3 of its study.*say --shard 1/3"),
+        (larger, shards[0], first, "a shard cannot grow by cells or estimators"),
+        (small_study(64), whole, first, "holds the whole study, not a shard"),
+    ):
+        refuses(words, lambda study=study, store=store, plan=plan: run(study, store=store, plan=plan))
     assert hash_at(shards[0]) == before
 
 
@@ -668,27 +656,25 @@ def test_a_part_of_a_damaged_block_is_no_copy_of_it(shards: list[Path], tmp_path
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
 def test_what_is_no_share_is_refused(text: str) -> None:
-    with pytest.raises(BadInput, match="is no share"):
-        Shard.read(text)
+    refuses("is no share", lambda: Shard.read(text))
 
 
-def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    text = 'replications = 192\nblock = 64\n[design]\nkind = "paper"\ncontrols = "none"\n[[estimators]]\nkind = "did"\n'
-    (tmp_path / "s.toml").write_text(text)
+    text = DID.replace("512", "192").partition("[grid]")[0]
+    for name in ("s", "t"):
+        (tmp_path / f"{name}.toml").write_text(text)
+    one, two, third = "runs/s-1-of-2.zarr", "runs/s-2-of-2.zarr", "runs/t-2-of-3.zarr"
+    serial = ("--cluster", "serial")
     for number in (1, 2):
-        assert run_command(["run", "s.toml", "--cluster", "serial", "--shard", f"{number}/2"]) == 0
-    assert run_command(["run", "s.toml", "--cluster", "serial", "--shard", "1/2", "--until", "bias:1"]) == 2
-    shards = ["runs/s-1-of-2.zarr", "runs/s-2-of-2.zarr"]
-    capsys.readouterr()
-    assert run_command(["store", "merge", *shards, "--out", "runs/s.zarr"]) == 0
-    assert capsys.readouterr().out.splitlines()[0] == "merged 2 stores: 3 of 3 blocks, 2 + 1"
-    assert run_command(["run", "s.toml", "--cluster", "serial", "--store", "whole.zarr"]) == 0
+        here("run", "s.toml", *serial, "--shard", f"{number}/2")
+    here("run", "s.toml", *serial, "--shard", "1/2", "--until", "bias:1", code=2)
+    said = here("store", "merge", one, two, "--out", "runs/s.zarr").out
+    assert said.splitlines()[0] == "merged 2 stores: 3 of 3 blocks, 2 + 1"
+    here("run", "s.toml", *serial, "--store", "whole.zarr")
     assert hash_at(tmp_path / "whole.zarr") == hash_at(tmp_path / "runs/s.zarr")
-    (tmp_path / "t.toml").write_text(text)
-    assert run_command(["run", "t.toml", "--cluster", "serial", "--shard", "2/3"]) == 0
-    capsys.readouterr()
-    assert run_command(["store", "merge", shards[0], "runs/t-2-of-3.zarr", "--out", "part.zarr"]) == 0
-    assert run_command(["store", "merge", shards[1], "runs/t-2-of-3.zarr", "--out", "other.zarr"]) == 3
-    assert "2 blocks are missing; run the study with --store other.zarr" in capsys.readouterr().out
-    assert run_command(["store", "merge", shards[1], "runs/t-2-of-3.zarr", "--out", "json.zarr", "--json"]) == 3
+    here("run", "t.toml", *serial, "--shard", "2/3")
+    here("store", "merge", one, third, "--out", "part.zarr")
+    said = here("store", "merge", two, third, "--out", "other.zarr", code=3).out
+    assert "2 blocks are missing; run the study with --store other.zarr" in said
+    here("store", "merge", two, third, "--out", "json.zarr", "--json", code=3)

@@ -14,13 +14,14 @@ import numpy as np
 import page_numbers
 import pandas as pd
 import pytest
+from commands import here, refusal
+from refusals import refuses
 from rich.cells import cell_len
 from rich.console import Console
 from scipy import stats
 from verdict_worlds import SMALL, World, by_method
 
 import panelproof as pp
-from experiments.cli import run_command
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.runner import run
 from experiments.study import Study, TrustCard
@@ -47,15 +48,8 @@ draws = 100
 ONE = SPEC.replace("rank = 2\n", 'rank = 2\nmethod = "parametric"\n')  # for tests that read nothing of other twins
 KEYS = {"claim", "verdict", "errors", "calibrated", "power", "mde", "diagnostics", "placebos", "checks", "fidelity",
         "fidelity_joint", "held_fixed"}  # fmt: skip
-FIXED = {
-    "1",
-    "5%",
-    "95%",
-    "10%",
-    "80%",
-    "2019",
-    "0.001",
-}  # levels, citations and counts that sentences state themselves
+# levels, citations and counts that sentences state themselves
+FIXED = {"1", "5%", "95%", "10%", "80%", "2019", "0.001"}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trust")
     made_cities.real_panel(folder, SPEC)
     (folder / "one.toml").write_text(ONE, encoding="utf-8")
-    assert run_command(arguments(folder)) == 0
+    here(*arguments(folder))
     return folder
 
 
@@ -73,9 +67,10 @@ def held(folder: Path) -> dict[str, Any]:
     return found
 
 
-def arguments(folder: Path, *further: str, out: str = "out") -> list[str]:
-    command = ["trust", str(folder / "panel.csv"), "--spec", str(folder / "spec.toml"), "--out", str(folder / out)]
-    return [*command, "--budget", "0.3s", *further]  # gives the studies the fewest replications
+def arguments(folder: Path, *further: str) -> list[object]:
+    """A budget that gives the studies the fewest replications."""
+    files = ["trust", folder / "panel.csv", "--spec", folder / "spec.toml", "--out", folder / "out"]
+    return [*files, "--budget", "0.3s", *further]
 
 
 def test_the_folder_holds_the_page_and_ordinary_stores(folder: Path, held: dict[str, Any]) -> None:
@@ -164,8 +159,7 @@ def test_the_claim_is_the_record_of_estimate(folder: Path, held: dict[str, Any])
         own = table[table["se_type"] == row["se_type"]]
         for name in ("estimate", "se", "pvalue", "lower", "upper") if len(own) else ():
             assert row[name] == pytest.approx(float(own[name].iloc[0]), rel=1e-10)
-    assert held["claim"]["se_type"] == "cluster:unit"
-    assert held["claim"]["table"] == "2"
+    assert (held["claim"]["se_type"], held["claim"]["table"]) == ("cluster:unit", "2")
 
 
 def test_every_number_of_the_page_is_in_the_json(folder: Path, held: dict[str, Any]) -> None:
@@ -198,13 +192,10 @@ def test_the_table_of_error_types_shows_the_row_of_each(folder: Path, held: dict
         assert ("(recommended)" in text) == row["recommended"]
 
 
-def test_the_terminal_page_is_short_and_a_second_run_adds_nothing(
-    folder: Path, held: dict[str, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_terminal_page_is_short_and_a_second_run_adds_nothing(folder: Path, held: dict[str, Any]) -> None:
     store = folder / "out" / "stores" / "parametric.zarr"
     before = [ZarrStore.open(store).digest(cell, 0) for cell in range(len(ZarrStore.open(store).cells))]
-    assert run_command(arguments(folder)) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = here(*arguments(folder)).out.splitlines()
     verdict = next(k for k, line in enumerate(lines) if line.startswith(("Supported", "Contradicted", "Not ", "No ")))
     written = next(k for k, line in enumerate(lines) if line.startswith("wrote "))
     assert written - verdict <= 45
@@ -247,8 +238,7 @@ def test_sizes_are_those_of_a_plain_study_file_of_the_twin(folder: Path) -> None
     own = next(row for row in found["errors"] if row["se_type"] == "information")
     assert own["printed"]
     assert abs(own["size"] - plain["value"]) < 4 * np.hypot(own["mcse"], plain["mcse"])
-    assert found["claim"]["term"] == "indirect:did"
-    assert found["claim"]["transform"] == "lee-yu"
+    assert (found["claim"]["term"], found["claim"]["transform"]) == ("indirect:did", "lee-yu")
 
 
 @pytest.mark.parametrize("claim", ["sdm:did", "7:2:total:did", "2:5:road"])
@@ -282,9 +272,7 @@ WRONG: dict[str, tuple[dict[str, str], list[str], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_bad_input_is_one_line_and_leaves_the_folder_alone(
-    folder: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_input_is_one_line_and_leaves_the_folder_alone(folder: Path, tmp_path: Path, name: str) -> None:
     changes, further, words = WRONG[name]
     text = SPEC
     for old, new in changes.items():
@@ -295,25 +283,14 @@ def test_bad_input_is_one_line_and_leaves_the_folder_alone(
     (tmp_path / "spec.toml").write_text(text, encoding="utf-8")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "trust.json").write_text("kept", encoding="utf-8")
-    assert run_command(arguments(tmp_path, *further)) == 2
-    said = capsys.readouterr().err
-    assert words in said
-    assert len(said.strip().splitlines()) == 1
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["trust.json"]
-    assert (tmp_path / "out" / "trust.json").read_text(encoding="utf-8") == "kept"
+    assert words in refusal(*arguments(tmp_path, *further))
+    assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == {"trust.json": "kept"}
 
 
-def test_another_panel_in_the_same_folder_is_refused_and_nothing_is_lost(
-    folder: Path, held: dict[str, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_panel_in_the_same_folder_is_refused_and_nothing_is_lost(folder: Path, held: dict[str, Any]) -> None:
     kept = (folder / "out" / "trust.json").read_bytes()
-    assert run_command(arguments(folder, "--claim", "sdm:did")) == 2
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1
-    assert (
-        "out; holds the page of another panel, spec or claim; allowed: one page a folder; choose another --out"
-        in said[0]
-    )
+    said = "out; holds the page of another panel, spec or claim; allowed: one page a folder; choose another --out"
+    assert said in refusal(*arguments(folder, "--claim", "sdm:did"))
     assert (folder / "out" / "trust.json").read_bytes() == kept
 
 
@@ -368,27 +345,25 @@ def turned(real: RealPanel) -> RealPanel:
 
 
 @pytest.fixture(scope="module", params=["supported", "contradicted"])
-def both(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], ...]:
     """The page of a panel and of its mirror, of an effect or of a drift, by twins of shuffled residuals: without an
     effect they are mirrors too, draw by draw."""
     large = 2.0 * WORLD.detectable()
     effect, drift = (large, 0.0) if request.param == "supported" else (0.0, WORLD.drift_of(large))
-    real = WORLD.real(tmp_path_factory.mktemp("mirror"), 1, effect, drift)
-    real = by_method(real, "residual")
+    real = by_method(WORLD.real(tmp_path_factory.mktemp("mirror"), 1, effect, drift), "residual")
     ask: dict[str, Any] = {"replications": 64, "benchmarks": 0, "race": False, "effect": 0.9}
     found = document(trust(real, **ask)), document(trust(turned(real), **ask))
     assert found[0]["verdict"]["answer"] == request.param
     return found
 
 
-def test_the_verdict_of_a_mirrored_panel_is_equal(both: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def test_the_verdict_of_a_mirrored_panel_is_equal(both: tuple[dict[str, Any], ...]) -> None:
     one, other = both
-    assert one["verdict"]["answer"] == other["verdict"]["answer"]
-    assert one["verdict"]["rates"] == other["verdict"]["rates"]
-    assert one["advice"] == other["advice"]
-    assert one["family"] == other["family"]
+    assert [one["verdict"][key] for key in ("answer", "rates")] == [
+        other["verdict"][key] for key in ("answer", "rates")
+    ]
+    assert [one[key] for key in ("advice", "family", "calibrated")] == [
+        other[key] for key in ("advice", "family", "calibrated")]  # fmt: skip
     assert one["calibrated"] == other["calibrated"]
     assert other["effect"]["value"] == -one["effect"]["value"] == -0.9
     plain, turned_round = (held["verdict"]["reason"] for held in both)
@@ -402,7 +377,7 @@ def test_the_verdict_of_a_mirrored_panel_is_equal(both: tuple[dict[str, Any], di
         assert row["difference"] < 0 < its["difference"]
 
 
-def test_numbers_of_a_mirrored_panel_are_mirrored(both: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def test_numbers_of_a_mirrored_panel_are_mirrored(both: tuple[dict[str, Any], ...]) -> None:
     one, other = both
     mirrored("claim", one["claim"], other["claim"], ("estimate", "statistic"))
     assert len(one["errors"]) == len(other["errors"]) > 4
@@ -538,8 +513,7 @@ def test_an_effect_that_is_no_number_or_of_the_other_sign_is_refused_before_any_
     real = replace(ALL, dates=((4, 20), (6, 20))).real(tmp_path, 1, effect=2.0)
     other = r"-0.3, and the claim is .*; allowed: an effect with the sign"
     words = rf"--effect; effect ((nan|inf|0|1e\+300); allowed: a number other than 0, below|{other})"
-    with pytest.raises(BadInput, match=words):
-        trust(real, effect=effect, replications=128)
+    refuses(words, lambda: trust(real, effect=effect, replications=128))
 
 
 def test_the_verdict_counts_the_estimates_that_cannot_tell(alone: Trust) -> None:

@@ -15,6 +15,7 @@ import made_twins
 import numpy as np
 import pytest
 from made_twins import ALONE, SERIAL
+from refusals import refuses
 from scipy import stats
 
 from estimators.core.estimator import Estimates
@@ -26,23 +27,13 @@ from experiments.checks.trends import _pretrend
 from experiments.run.runner import run
 from experiments.study import Study
 from experiments.trust import evidence
-from experiments.trust.evidence import (
-    Benchmarks,
-    MeasureWithError,
-    Nearby,
-    TermFits,
-    calibrated,
-    detected,
-    effects_of,
-    shared_out,
-)
+from experiments.trust.evidence import MeasureWithError, Nearby, TermFits
 from experiments.trust.trust import Trust, trust
 from results.diagnosis import measures
 from results.diagnosis.power import Detectable, detectable, fitted_curve, power
 from results.store import Store
 from results.tables.records import Check
 from sim.arrays import Floats
-from sim.errors import BadInput
 from sim.presets import Paper
 from studies import quick_study
 
@@ -80,17 +71,16 @@ def test_budgets_are_times(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["0", "0s", "-3s", "soon", "", "5d"])
 def test_other_budgets_are_refused(text: str) -> None:
-    with pytest.raises(BadInput, match="budget"):
-        evidence.seconds_of(text)
+    refuses("budget", lambda: evidence.seconds_of(text))
 
 
 def test_a_budget_is_shared_out_within_its_bounds() -> None:
     costs = {"a": (9, 1e-3), "b": (2, 1e-3), "c": (2, 1.0)}
-    counts = shared_out(costs, 60.0)
+    counts = evidence.shared_out(costs, 60.0)
     assert counts == {"a": 3968, "b": 5952, "c": evidence.LEAST}
-    assert all(count % 64 == 0 for count in shared_out(costs, 1e6).values())
-    assert shared_out(costs, 1e6)["b"] <= evidence.MOST
-    assert shared_out(costs, 60.0, workers=2)["a"] > counts["a"]
+    assert all(count % 64 == 0 for count in evidence.shared_out(costs, 1e6).values())
+    assert evidence.shared_out(costs, 1e6)["b"] <= evidence.MOST
+    assert evidence.shared_out(costs, 60.0, workers=2)["a"] > counts["a"]
 
 
 def test_the_pilot_is_timed_after_a_first_round() -> None:
@@ -101,14 +91,14 @@ def test_the_pilot_is_timed_after_a_first_round() -> None:
 
 def test_a_calibrated_p_value_counts_statistics_as_large() -> None:
     null = np.array([-3.0, -1.0, 0.5, 2.0, np.nan])
-    found = calibrated(-2.0, null)
+    found = evidence.calibrated(-2.0, null)
     assert found.value == (1 + 3) / 6  # 3, 2 and the fit that failed
     assert found.mcse == pytest.approx(np.sqrt(found.value * (1 - found.value) / 5))
 
 
 def test_errors_of_pages_allow_for_the_worlds_of_twins() -> None:
     world = np.repeat(np.arange(8), 32)
-    found = calibrated(2.0, np.where(world < 3, 3.0, 0.0), world)
+    found = evidence.calibrated(2.0, np.where(world < 3, 3.0, 0.0), world)
     assert found.mcse == pytest.approx(np.sqrt(3 / 8 * 5 / 8 / 7), rel=0.01)
     shares = [MeasureWithError(0.05, 0.02, 1000), MeasureWithError(0.5, np.sqrt(0.25 / 1000), 1000)]
     study = SimpleNamespace(effects=(0.0, 1.0), measure=lambda name, error, cell: shares[cell])
@@ -137,8 +127,7 @@ def test_fits_of_a_store_by_hand() -> None:
               for one in rows]  # fmt: skip
     store = cast(Store, SimpleNamespace(blocks=lambda cell: blocks if cell == 4 else []))
     own = evidence.fits_of(store, 4, "did", "did", "hc1")
-    assert own.estimate[:2].tolist() == [2.0, -1.0]
-    assert own.se[:2].tolist() == [1.0, 1.0]
+    assert (own.estimate[:2].tolist(), own.se[:2].tolist()) == ([2.0, -1.0], [1.0, 1.0])
     assert own.pvalue[:2] == pytest.approx([2 * stats.t.sf(2.0, 4), 2 * stats.t.sf(1.0, 4)])
     drawn = evidence.fits_of(store, 4, "did", "did", "permutation")
     assert drawn.pvalue[:2].tolist() == [0.2, 0.4]
@@ -153,14 +142,14 @@ def test_effects_of_a_negative_claim_are_negative() -> None:
     """Half, once, twice the estimate, the effect asked for in its direction, and five around 2.8 sd; one that lies
     within 2% of another is left out."""
     claim = SimpleNamespace(estimate=-1.0)
-    found = effects_of(claim, 0.1, 0.3)  # type: ignore[arg-type]
+    found = evidence.effects_of(claim, 0.1, 0.3)  # type: ignore[arg-type]
     around = [share * 0.28 for share in (0.6, 0.8, 1.0, 1.2, 1.5)]
     assert found == pytest.approx((0.0, *(-x for x in sorted([0.5, 1.0, 2.0, 0.3, *around]))))
-    near = effects_of(claim, 0.99 * 0.5 / 2.8)  # type: ignore[arg-type]
+    near = evidence.effects_of(claim, 0.99 * 0.5 / 2.8)  # type: ignore[arg-type]
     assert near == pytest.approx((0.0, *(-x for x in (0.297, 0.396, 0.5, 0.594, 0.7425, 1.0, 2.0))))  # no .495
-    near = effects_of(claim, 0.97 * 0.5 / 2.8)  # type: ignore[arg-type]
+    near = evidence.effects_of(claim, 0.97 * 0.5 / 2.8)  # type: ignore[arg-type]
     assert len(near) == 1 + 3 + 5
-    assert effects_of(SimpleNamespace(estimate=1.0), 0.1, -0.3) == tuple(-x for x in found)  # type: ignore[arg-type]
+    assert evidence.effects_of(SimpleNamespace(estimate=1.0), 0.1, -0.3) == tuple(-x for x in found)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -310,9 +299,9 @@ def supported_by_hand(values: Floats, errors: Floats, effect: float, critical: f
     for r in range(len(values)):
         moved = abs((values[r, 0] + effect) / errors[r, 0])
         significant = moved >= T
-        calibrated = passes_by_hand(sum(one >= moved for one in t) / len(t))
+        passed = passes_by_hand(sum(one >= moved for one in t) / len(t))
         against = contradicted_by_hand(values, errors, r, effect, critical)
-        hits += significant and calibrated and not against and not leans_by_hand(values, errors, r, effect)
+        hits += significant and passed and not against and not leans_by_hand(values, errors, r, effect)
     return hits / len(values)
 
 
@@ -436,18 +425,15 @@ NINETEEN = [0.1 * k * (-1) ** k for k in range(1, 20)]  # |t| of .1, .2, ... 1.9
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-@pytest.mark.parametrize(
-    ("own", "left", "pvalue", "explains"),
-    [
-        (-5.0, 1.0, 1 / 40, True),  # beyond all 19: (1 + 0) / (2 x 20)
-        (-1.65, 1.0, 4 / 40, True),  # 1.7, 1.8 and 1.9 are as large: 10%
-        (-1.55, 1.0, 5 / 40, False),  # 12.5%
-        (-5.0, 2.0, 1 / 40, True),  # 2.0 lies within t(.975; 30) = 2.04
-        (-5.0, 2.1, 1 / 40, False),
-        (-5.0, -9.0, 1 / 40, True),  # beyond zero
-        (5.0, -9.0, 1.0, False),  # the trend leans the other way
-    ],
-)
+@pytest.mark.parametrize(("own", "left", "pvalue", "explains"), [
+    (-5.0, 1.0, 1 / 40, True),  # beyond all 19: (1 + 0) / (2 x 20)
+    (-1.65, 1.0, 4 / 40, True),  # 1.7, 1.8 and 1.9 are as large: 10%
+    (-1.55, 1.0, 5 / 40, False),  # 12.5%
+    (-5.0, 2.0, 1 / 40, True),  # 2.0 lies within t(.975; 30) = 2.04
+    (-5.0, 2.1, 1 / 40, False),
+    (-5.0, -9.0, 1 / 40, True),  # beyond zero
+    (5.0, -9.0, 1.0, False),  # the trend leans the other way
+])  # fmt: skip
 def test_the_lean_of_trends_by_hand(own: float, left: float, pvalue: float, explains: bool, sign: float) -> None:
     """own: t of the trend's difference on the panel; left: what it leaves of the claim, with an error of 1."""
     values, errors = (each[:19] for each in made(10))
@@ -471,17 +457,16 @@ def test_without_a_slope_there_is_no_lean() -> None:
     assert (found.supported_at_effect or 0.0) > (one.evidence(3.0).supported_at_effect or 1.0)
 
 
-def benchmarks(**values: Sequence[float]) -> Benchmarks:
+def benchmarks(**values: Sequence[float]) -> evidence.Benchmarks:
     names = {"pretrend": "pre-trend", "first": "breakdown:first", "mean": "breakdown:mean"}
-    return Benchmarks({names[name]: np.array(row) for name, row in values.items()})
+    return evidence.Benchmarks({names[name]: np.array(row) for name, row in values.items()})
 
 
 def test_a_breakdown_value_beside_that_of_sound_panels() -> None:
     bounds = Check("honest-breakdown:first", "It is 0.30.", "cannot tell", numbers={"breakdown": 0.3})
     drawn = [0.1, 0.3, 0.5, 0.7, 0.9]
     found = benchmarks(first=drawn).rated(bounds)
-    assert found.benchmark == 0.5
-    assert found.answer == "consistent"
+    assert (found.benchmark, found.answer) == (0.5, "consistent")
     assert found.numbers["share_of_twins"] == pytest.approx(0.4)
     assert "40% show as little" in found.sentence
     rare = benchmarks(first=[0.5] * 96 + [0.2] * 4).rated(bounds)
@@ -513,11 +498,10 @@ def test_benchmarks_are_of_fits_that_ended_well_where_most_did() -> None:
                           np.full((rows, 1, 1), np.inf), np.array(status, dtype=np.uint8))  # fmt: skip
         return SimpleNamespace(blocks=lambda cell: [SimpleNamespace(estimates={"path": found})])
 
-    kept = Benchmarks.of({"path": store([1, 3, 1, 3])}).values["pre-trend"]
+    kept = evidence.Benchmarks.of({"path": store([1, 3, 1, 3])}).values["pre-trend"]
     assert kept.tolist() == [0.0, 2.0]
-    lost = Benchmarks.of({"path": store([1, 3, 3, 3])})
-    assert lost.values == {}
-    assert lost.notes == ("What path shows on sound panels is not known: 3 of 4 fits failed.",)
+    lost = evidence.Benchmarks.of({"path": store([1, 3, 3, 3])})
+    assert (lost.values, lost.notes) == ({}, ("What path shows on sound panels is not known: 3 of 4 fits failed.",))
 
 
 def test_breakdown_values_of_a_study_are_benchmarks_and_the_longer_study_tells_of_the_test() -> None:
@@ -526,14 +510,13 @@ def test_breakdown_values_of_a_study_are_benchmarks_and_the_longer_study_tells_o
     bounds = TrendEvidence(bounds=True, tolerance=1e-3, label="bounds")
     stores = {one.label: run(Study(one.label, design, (one,), replications=count, block=64, seed=1))
               for one, count in ((path, 9), (bounds, 3))}  # fmt: skip
-    found = Benchmarks.of(stores)
+    found = evidence.Benchmarks.of(stores)
     assert found.notes == ()
     assert {term: len(values) for term, values in found.values.items()} == {
         "pre-trend": 9, "breakdown:first": 3, "breakdown:mean": 3}  # fmt: skip
     check = Check("honest-breakdown", "It is 0.0.", numbers={"breakdown": -1.0})
     rated = found.rated(check)
-    assert rated.answer == "cannot tell"
-    assert rated.benchmark == np.median(found.values["breakdown:mean"])
+    assert (rated.answer, rated.benchmark) == ("cannot tell", np.median(found.values["breakdown:mean"]))
 
 
 def test_the_trend_before_adoption_is_that_of_the_test_whose_p_value_is_printed() -> None:
@@ -586,23 +569,23 @@ def rejecting(share: int, of: int = 100) -> TermFits:
 
 def test_the_detectable_effect_of_three_panels_by_hand() -> None:
     """Effects of 1.96 se -+ b: 0.96, 2.96, 2.96, 0.96, 3.92, 3.92; four fifths of the way through the six is 3.92."""
-    assert detected(fits([1.0, -1.0, 0.0], [1.0, 1.0, 2.0])) == pytest.approx(2 * Z)
-    assert detected(fits([1.0, -1.0], 1.0)) == pytest.approx(Z + 1.0)
-    assert detected(fits([1.0, np.nan, -1.0], [1.0, np.nan, 1.0])) == pytest.approx(Z + 1.0)
+    assert evidence.detected(fits([1.0, -1.0, 0.0], [1.0, 1.0, 2.0])) == pytest.approx(2 * Z)
+    assert evidence.detected(fits([1.0, -1.0], 1.0)) == pytest.approx(Z + 1.0)
+    assert evidence.detected(fits([1.0, np.nan, -1.0], [1.0, np.nan, 1.0])) == pytest.approx(Z + 1.0)
 
 
 @pytest.mark.parametrize("sd", [0.3, 2.0])
 def test_it_is_the_textbook_formula_for_normal_estimates(sd: float) -> None:
     """(z.8 + z.975) sd, of 4,000 evenly spaced quantiles of the normal law."""
     b = sd * stats.norm.ppf((np.arange(4000) + 0.5) / 4000)
-    assert detected(fits(b, sd)) == pytest.approx((stats.norm.ppf(0.8) + stats.norm.ppf(0.975)) * sd, rel=1e-3)
+    assert evidence.detected(fits(b, sd)) == pytest.approx((stats.norm.ppf(0.8) + stats.norm.ppf(0.975)) * sd, rel=1e-3)
 
 
 def test_with_errors_that_are_estimated_the_quantiles_are_those_of_t() -> None:
     """(t.8 + t.975) sd with 20 degrees of freedom, within 2%: the sum is an approximation (Bloom 1995)."""
     rng, dof = np.random.default_rng(20250501), 20
     b, s = rng.standard_normal(40_000), np.sqrt(rng.chisquare(dof, 40_000) / dof)
-    found = detected(fits(b, s, dof))
+    found = evidence.detected(fits(b, s, dof))
     assert found == pytest.approx(stats.t.ppf(0.8, dof) + stats.t.ppf(0.975, dof), rel=0.02)
     assert found > 1.02 * (stats.norm.ppf(0.8) + stats.norm.ppf(0.975))
 
@@ -610,7 +593,7 @@ def test_with_errors_that_are_estimated_the_quantiles_are_those_of_t() -> None:
 def test_half_of_both_signs_are_found_alike() -> None:
     skewed = fits(0.7 + np.linspace(-1, 1, 400), 1.0)
     mirror = fits(-skewed.estimate, 1.0)
-    assert detected(skewed) == pytest.approx(detected(mirror))
+    assert evidence.detected(skewed) == pytest.approx(evidence.detected(mirror))
 
 
 def logit(share: float) -> float:

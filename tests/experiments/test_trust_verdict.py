@@ -67,30 +67,27 @@ def test_groups_that_adopt_at_different_dates_are_whole_where_their_units_do_ali
     assert assigned_by(one.with_variables({"did": dose})) == ""
 
 
-@pytest.mark.parametrize(
-    ("error", "treated", "units", "words"),
-    [
-        ("cluster:unit", 20, 40, ""),
-        ("cluster:unit", 19, 60, "19 clusters have treated units, and these errors need 20"),
-        ("cluster:unit", 41, 60, "19 clusters have untreated units, and these errors need 20"),
-        ("cluster:unit", 20, 200, "clusters: 200, which count as 24.7, needed: 30"),
-        ("cluster:unit+period", 19, 60, "19 clusters have treated units, and these errors need 20"),
-        ("cluster:unit+period", 20, 40, ""),
-        ("cluster:unit", 1, 60, "1 cluster has treated units, and these errors need 20"),
-        ("cr2:unit", 4, 40, ""),
-        ("cr2:unit", 3, 40, "3 clusters have treated units, and these errors need 4"),
-        ("cv3:unit", 8, 40, ""),
-        ("cv3:unit", 7, 40, "7 clusters have treated units, and these errors need 8"),
-        ("conley-taber", 3, 40, ""),
-        ("ferman-pinto", 3, 40, ""),
-        ("conley-taber", 4, 40, "equally noisy"),
-        ("ferman-pinto", 4, 40, "equally noisy"),
-        ("iid", 4, 40, ""),
-        ("iid", 3, 40, "3 units are treated, and these errors need 4"),
-        ("hc1", 1, 40, "1 unit is treated, and these errors need 4"),
-        ("driscoll-kraay", 1, 40, "1 unit is treated, and these errors need 4"),
-    ],
-)
+@pytest.mark.parametrize(("error", "treated", "units", "words"), [
+    ("cluster:unit", 20, 40, ""),
+    ("cluster:unit", 19, 60, "19 clusters have treated units, and these errors need 20"),
+    ("cluster:unit", 41, 60, "19 clusters have untreated units, and these errors need 20"),
+    ("cluster:unit", 20, 200, "clusters: 200, which count as 24.7, needed: 30"),
+    ("cluster:unit+period", 19, 60, "19 clusters have treated units, and these errors need 20"),
+    ("cluster:unit+period", 20, 40, ""),
+    ("cluster:unit", 1, 60, "1 cluster has treated units, and these errors need 20"),
+    ("cr2:unit", 4, 40, ""),
+    ("cr2:unit", 3, 40, "3 clusters have treated units, and these errors need 4"),
+    ("cv3:unit", 8, 40, ""),
+    ("cv3:unit", 7, 40, "7 clusters have treated units, and these errors need 8"),
+    ("conley-taber", 3, 40, ""),
+    ("ferman-pinto", 3, 40, ""),
+    ("conley-taber", 4, 40, "equally noisy"),
+    ("ferman-pinto", 4, 40, "equally noisy"),
+    ("iid", 4, 40, ""),
+    ("iid", 3, 40, "3 units are treated, and these errors need 4"),
+    ("hc1", 1, 40, "1 unit is treated, and these errors need 4"),
+    ("driscoll-kraay", 1, 40, "1 unit is treated, and these errors need 4"),
+])  # fmt: skip
 def test_what_an_error_type_needs(error: str, treated: int, units: int, words: str) -> None:
     """Units count by their shares g of the variance: (sum g)^2 / sum g^2, and 1/n_1^2 or 1/n_0^2 at one date."""
     found = forbidden_of((error,), panel(treated, units)).get(error, "")
@@ -304,22 +301,19 @@ def test_each_rule_alone(name: str) -> None:
     assert len([*rules(page)]) == 1 + (name == "no effect is claimed")
 
 
-@pytest.mark.parametrize(
-    ("changes", "answer"),
-    [
-        ({"p": 0.10, "advised": 0.5}, "not decided"),  # claimed at 10% by the printed errors
-        ({"p": 0.5, "advised": 0.10}, "not decided"),
-        ({"p": None, "advised": None}, "no claim"),
-        ({"p": None, "advised": 0.01}, "supported"),
-        ({"p": 0.20, "advised": 0.01}, "supported"),
-        ({"advised": 0.05}, "supported"),
-        ({"advised": 0.0501}, "not decided"),
-        ({"calibrated": ((0.07, 0.0101),)}, "supported"),  # within two Monte Carlo errors of 5%
-        ({"calibrated": ((0.07, 0.0099),)}, "not decided"),
-        ({"evidence": Evidence(pretrend=0.0101)}, "supported"),
-        ({"evidence": Evidence(lean=Lean(0.02, 0.1, -0.2, 0.4, False))}, "supported"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "answer"), [
+    ({"p": 0.10, "advised": 0.5}, "not decided"),  # claimed at 10% by the printed errors
+    ({"p": 0.5, "advised": 0.10}, "not decided"),
+    ({"p": None, "advised": None}, "no claim"),
+    ({"p": None, "advised": 0.01}, "supported"),
+    ({"p": 0.20, "advised": 0.01}, "supported"),
+    ({"advised": 0.05}, "supported"),
+    ({"advised": 0.0501}, "not decided"),
+    ({"calibrated": ((0.07, 0.0101),)}, "supported"),  # within two Monte Carlo errors of 5%
+    ({"calibrated": ((0.07, 0.0099),)}, "not decided"),
+    ({"evidence": Evidence(pretrend=0.0101)}, "supported"),
+    ({"evidence": Evidence(lean=Lean(0.02, 0.1, -0.2, 0.4, False))}, "supported"),
+])  # fmt: skip
 def test_edges_of_the_rules(changes: dict[str, Any], answer: str) -> None:
     assert verdict(trust(**changes)).answer == answer
 
@@ -339,8 +333,7 @@ def test_the_first_rule_that_applies_answers_and_the_others_are_said() -> None:
 def test_two_stages_that_disagree_are_said_first_and_decide_nothing() -> None:
     apart = Check.fact(DISAGREE, WEAKENS, "OLS and 2SLS disagree: so they say.")
     found = verdict(trust(checks=(moved("consistent"), apart)))
-    assert found.answer == "supported"
-    assert found.sentences[0] == apart.sentence
+    assert (found.answer, found.sentences[0]) == ("supported", apart.sentence)
     assert "none of 1 other estimates contradicts it; 2SLS with the spec's instruments, which disagrees" in found.reason
     agreeing = Check.fact(DISAGREE, SILENT, "OLS and 2SLS disagree: so they say.", "They agree.")
     assert "2SLS" not in " ".join((lambda one: (one.reason, *one.sentences))(verdict(trust(checks=(agreeing,)))))

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from commands import here, refusal, words
 from rich.console import Console
 from scipy import stats
 
 from cluster import Executor
-from experiments.cli import run_command
 from experiments.run import checking
 from experiments.run.checking import pilot, projected
 from experiments.run.launch import forecast_run
@@ -60,11 +60,8 @@ def test_cells_end_at_the_first_checkpoint_that_meets_the_target(serial: ZarrSto
     assert counts == [12, 8]
     for cell in range(2):
         for blocks in (8, 12)[: counts[cell] // 4 - 1]:
-            size, bias = (
-                largest(serial, cell, blocks, "rejection", "cluster:unit"),
-                largest(serial, cell, blocks, "bias"),
-            )
-            assert (size <= 0.009 and bias <= 0.001) == (blocks == counts[cell])
+            size = largest(serial, cell, blocks, "rejection", "cluster:unit")
+            assert (size <= 0.009 and largest(serial, cell, blocks, "bias") <= 0.001) == (blocks == counts[cell])
 
 
 def test_order_and_workers_do_not_matter(
@@ -148,42 +145,35 @@ def test_a_store_says_which_cells_stopped() -> None:
 
 
 def test_every_world_is_reached_before_a_cell_is_judged() -> None:
-    assert checkpoints(100, 64, 32)[0] == 16
-    assert checkpoints(100, 64, 64)[0] == 32
-    assert checkpoints(10, 64, 64) == (10,)
+    assert (checkpoints(100, 64, 32)[0], checkpoints(100, 64, 64)[0], checkpoints(10, 64, 64)) == (16, 32, (10,))
     assert checkpoints(1, 2048, 1) == (1,)
     marks = checkpoints(100_000, 64, 1)
     assert all(later <= 1.5 * now + 1 for now, later in itertools.pairwise(marks))
 
 
-@pytest.mark.parametrize(
-    ("rule", "said"),
-    [
-        ("covrage:0.01", "measure 'covrage'"),
-        ("size_adjusted_power:0.01", "measure 'size_adjusted_power'"),
-        ("coverage:small", "Monte Carlo error 'small'"),
-        ("coverage:0", "Monte Carlo error '0'"),
-        ("coverage:-1", "Monte Carlo error '-1'"),
-        ("coverage:nan", "Monte Carlo error 'nan'"),
-        ("coverage:inf", "Monte Carlo error 'inf'"),
-        ("coverage", "target 'coverage'"),
-        ("", "target ''"),
-        ("coverage:hc9:0.01", "'hc9' is no error type and no term"),
-        ("bias:iid:0.01", "bias has no error types"),
-    ],
-)
-def test_bad_targets(rule: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("rule", "said"), [
+    ("covrage:0.01", "measure 'covrage'"),
+    ("size_adjusted_power:0.01", "measure 'size_adjusted_power'"),
+    ("coverage:small", "Monte Carlo error 'small'"),
+    ("coverage:0", "Monte Carlo error '0'"),
+    ("coverage:-1", "Monte Carlo error '-1'"),
+    ("coverage:nan", "Monte Carlo error 'nan'"),
+    ("coverage:inf", "Monte Carlo error 'inf'"),
+    ("coverage", "target 'coverage'"), ("", "target ''"),
+    ("coverage:hc9:0.01", "'hc9' is no error type and no term"),
+    ("bias:iid:0.01", "bias has no error types"),
+])  # fmt: skip
+def test_bad_targets(rule: str, said: str, tmp_path: Path) -> None:
+    layouts = schema_of(quick_study()).layouts
     with pytest.raises(BadInput, match="--until") as caught:
-        Until.read(rule, schema_of(quick_study()).layouts)
+        Until.read(rule, layouts)
     (problem,) = caught.value.problems
     assert said in str(problem)
     with pytest.raises(BadInput) as caught:
-        Until.read("covrage:x, bias:1", schema_of(quick_study()).layouts)
+        Until.read("covrage:x, bias:1", layouts)
     assert len(caught.value.problems) == 2, "all faults at once"
     (tmp_path / "study.toml").write_text(DID)
-    command = ["run", str(tmp_path / "study.toml"), "--cluster", "serial", "--store", str(tmp_path / "x.zarr")]
-    assert run_command([*command, "--until", rule]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    refusal("run", tmp_path / "study.toml", "--cluster", "serial", "--store", tmp_path / "x.zarr", "--until", rule)
     assert not (tmp_path / "x.zarr").exists()
 
 
@@ -197,23 +187,19 @@ def test_a_target_of_all_errors_is_met_by_all(serial: ZarrStore) -> None:
     assert Until.read(f"coverage:{1.001 * errors[-1]:.6g}", layouts).met(serial, 0, 8)
 
 
-def test_reports_say_where_cells_stopped(serial: ZarrStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reports_say_where_cells_stopped(serial: ZarrStore, tmp_path: Path) -> None:
     said = ("stopped at Monte Carlo errors of at most rejection:cluster:unit:0.009, bias:did:0.001 in 2 of 2 cells, "
             "after 512 to 768 replications")  # fmt: skip
     page = tmp_path / "x.html"
-    assert run_command(["store", "info", str(serial.path)]) == 0
-    assert said in capsys.readouterr().out
-    assert run_command(["report", str(serial.path), "--html", str(page)]) == 0
-    printed = " ".join(capsys.readouterr().out.split())
+    assert said in here("store", "info", serial.path).out
+    printed = words(here("report", serial.path, "--html", page).out)
     assert said[1:] in printed
     assert "incomplete" not in printed
     assert said[1:] in page.read_text(encoding="utf-8")
-    assert run_command(["report", str(serial.path), "--json"]) == 0
-    about = json.loads(capsys.readouterr().out)["study"]
+    about = json.loads(here("report", serial.path, "--json").out)["study"]
     assert about["until"] == {"rule": UNTIL, "replications": [768, 512], "met": [True, True]}
     assert (about["blocks"], about["complete"]) == (20, True)
-    assert run_command(["store", "verify", str(serial.path)]) == 0
-    assert "20 of 20 blocks sound" in capsys.readouterr().out
+    assert "20 of 20 blocks sound" in here("store", "verify", serial.path).out
 
 
 def test_a_pilot_foretells_bytes_and_monte_carlo_errors(tmp_path: Path) -> None:
@@ -241,11 +227,10 @@ def test_projected_errors_fall_with_replications_and_with_worlds() -> None:
     assert projected(none, 0.0, 2048, 1, 4) == pytest.approx(none / 2)
     # 8 worlds of 32 fits with correlation .5 against 32 worlds of 32: the same design effect, four times the fits
     alone, effect = 0.01, 1 + 31 * 0.5
-    assert projected(math.sqrt(alone * effect), alone, 256, 32, 4) == pytest.approx(math.sqrt(alone * effect / 4))
+    mcse = math.sqrt(alone * effect)
+    assert projected(mcse, alone, 256, 32, 4) == pytest.approx(math.sqrt(alone * effect / 4))
     # no worlds beyond 8: of 128 fits a world hardly anything is gained
-    assert projected(math.sqrt(alone * effect), alone, 256, 8, 4) == pytest.approx(
-        math.sqrt(alone / 4 * (1 + 127 * 0.5))
-    )
+    assert projected(mcse, alone, 256, 8, 4) == pytest.approx(math.sqrt(alone / 4 * (1 + 127 * 0.5)))
 
 
 def test_a_dry_run_says_the_largest_error_of_all_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,9 +288,7 @@ def stopped_runs(worlds: int, target: float, bound: bool) -> tuple[float, float,
         total += more * common + math.sqrt((1 - share) * more) * rng.standard_normal((runs, worlds))
         before = mark
         means = total * worlds / mark
-        error = np.fmax(
-            means.std(axis=1, ddof=1) / math.sqrt(worlds), 1 / math.sqrt(mark) * math.sqrt(1 - share / worlds)
-        )
+        error = np.fmax(means.std(axis=1, ddof=1) / math.sqrt(worlds), math.sqrt((1 - share / worlds) / mark))
         held = error * (bound_factor(np.array(worlds)) if bound else 1.0)
         now = ~ended & ((held <= target) | (mark == marks[-1]))
         true = math.sqrt(share / worlds + (1 - share) / mark)
@@ -322,12 +305,10 @@ def test_few_worlds_seldom_stop_a_run_by_luck() -> None:
     """A target of .7 of what 4 worlds leave in any run: a third of runs stopped, wrongly, and 88% of these covered."""
     target = 0.7 * math.sqrt(0.1 / 4)
     early, false, _, lucky = stopped_runs(4, target, bound=False)
-    assert early > 0.3
-    assert false > 0.3
+    assert early > 0.3 < false
     assert lucky < 0.90
     early, false, covered, _ = stopped_runs(4, target, bound=True)
-    assert early < 0.05
-    assert false < 0.05
+    assert max(early, false) < 0.05
     assert 0.93 <= covered <= 0.97
 
 
@@ -342,29 +323,25 @@ def test_intervals_cover_where_runs_end(worlds: int, times: float) -> None:
         assert 0.93 <= stopped <= 0.97
 
 
-def test_a_dry_run_says_what_claims_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_says_what_claims_take(tmp_path: Path) -> None:
     """As `fits_needed` has it: 840 for one size, 263 for one bias, and more for three cells."""
-    (tmp_path / "study.toml").write_text(
-        'replications = 256\nworlds = 1\n[design]\nkind = "paper"\ncontrols = "none"\n'
-        '[grid]\neffect = [0.0, 0.1, 0.2]\n[[estimators]]\nkind = "did"\n'
-        '[[claims]]\nmeasure = "size"\n[[claims]]\nmeasure = "power"\n'
-        '[[claims]]\nmeasure = "bias"\ntolerance = 0.1\n'
-    )
-    command = ["run", str(tmp_path / "study.toml"), "--cluster", "serial", "--store", str(tmp_path / "x.zarr")]
-    assert run_command([*command, "--dry-run"]) == 0
-    printed = " ".join(capsys.readouterr().out.split())
-    size, bias = (
-        about(fits_needed(*of, share=share, cells=3)) for of, share in (((0.05, 0.025), True), ((0.0, 0.1), False))
-    )
-    assert (
+    (tmp_path / "study.toml").write_text(DID.replace("128", "256\nworlds = 1") + (
+        '[grid]\neffect = [0.0, 0.1, 0.2]\n[[claims]]\nmeasure = "size"\n[[claims]]\nmeasure = "power"\n'
+        '[[claims]]\nmeasure = "bias"\ntolerance = 0.1\n'))  # fmt: skip
+    asked = ("run", tmp_path / "study.toml", "--cluster", "serial", "--store", tmp_path / "x.zarr", "--dry-run")
+    printed = words(here(*asked).out)
+    size, bias = (about(fits_needed(*of, share=share, cells=3))
+                  for of, share in (((0.05, 0.025), True), ((0.0, 0.1), False)))  # fmt: skip
+    measures = ("bias", "coverage", "rejection")
+    for said in (
         f"To tell that size holds takes about 840 replications in one cell, about {size:,.0f} a cell for all 3 cells "
-        "(chance 80%, tolerance 0.025)"
-    ) in printed
-    assert f"To tell that bias holds takes about 1,100 replications in one cell, about {bias:,.0f} a cell" in printed
+        "(chance 80%, tolerance 0.025)",
+        f"To tell that bias holds takes about 1,100 replications in one cell, about {bias:,.0f} a cell",
+        "A pilot of 256 replications per cell says: about",
+        *(f"Monte Carlo error of {measure} after 256 replications: at most" for measure in measures),
+    ):
+        assert said in printed
     assert "power holds" not in printed
-    assert "A pilot of 256 replications per cell says: about" in printed
-    for measure in ("bias", "coverage", "rejection"):
-        assert f"Monte Carlo error of {measure} after 256 replications: at most" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
 
 
@@ -377,39 +354,33 @@ DID = SHORT + '[[estimators]]\nkind = "did"\n'
 def filled(tmp_path: Path) -> Path:
     """Three blocks, all done."""
     (tmp_path / "study.toml").write_text(DID.replace("128", "192"))
-    path = tmp_path / "x.zarr"
-    assert run_command(["run", str(tmp_path / "study.toml"), "--cluster", "serial", "--store", str(path)]) == 0
-    return path
+    asked(tmp_path / "x.zarr", 192)
+    return tmp_path / "x.zarr"
 
 
-def asked(filled: Path, replications: int, capsys: pytest.CaptureFixture[str], *options: str) -> str:
-    capsys.readouterr()
-    command = ["run", str(filled.parent / "study.toml"), "--cluster", "serial", "--store", str(filled)]
-    assert run_command([*command, "--replications", str(replications), *options]) == 0
-    return " ".join(capsys.readouterr().out.split())
+def asked(store: Path, replications: int, *options: str) -> str:
+    command = ("run", store.parent / "study.toml", "--cluster", "serial", "--store", store)
+    return words(here(*command, "--replications", replications, *options).out)
 
 
-def test_fewer_replications_than_the_store_holds(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = asked(filled, 64, capsys, "--dry-run")
+def test_fewer_replications_than_the_store_holds(filled: Path) -> None:
+    said = asked(filled, 64, "--dry-run")
     assert "1 cell x 192 replications" in said
     assert "the store holds 192 replications per cell, more than the 64 asked for; all of them are kept" in said
     ZarrStore(filled, "a").poison(0, 1)
-    said = asked(filled, 64, capsys)
+    said = asked(filled, 64)
     assert "more than the 64 asked for; the run goes on to all of them, of which 2 of 3 blocks are done" in said
     assert "192 of 192 panels" in said
-    assert "the store holds" not in asked(filled, 192, capsys)
-    assert "1 cell x 256 replications" in asked(filled, 256, capsys, "--dry-run")
+    assert "the store holds" not in asked(filled, 192)
+    assert "1 cell x 256 replications" in asked(filled, 256, "--dry-run")
 
 
-def test_reports_say_that_a_store_is_incomplete(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reports_say_that_a_store_is_incomplete(filled: Path) -> None:
     line = "incomplete: 2 of 3 blocks are finished; the same run command resumes the study"
     page = filled.parent / "x.html"
     for complete in (True, False):
-        capsys.readouterr()
-        assert run_command(["report", str(filled), "--html", str(page)]) == 0
-        assert (line not in capsys.readouterr().out) == complete
+        assert (line not in here("report", filled, "--html", page).out) == complete
         assert (line not in page.read_text(encoding="utf-8")) == complete
-        assert run_command(["report", str(filled), "--json"]) == 0
-        about = json.loads(capsys.readouterr().out)["study"]
+        about = json.loads(here("report", filled, "--json").out)["study"]
         assert (about["blocks_done"], about["blocks"], about["complete"]) == (3 if complete else 2, 3, complete)
         ZarrStore(filled, "a").poison(0, 1)

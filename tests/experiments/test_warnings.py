@@ -9,6 +9,7 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
+from ledgers import by_term, one, records
 from warned import GROUPS, SPEC, dummies, made, of
 
 from estimators.linear.covariances import ClusterK
@@ -29,8 +30,7 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Document:
 
 
 def headline(document: Document, error: str = "cluster:unit") -> Record:
-    (found,) = (r for r in document.records if (r.place, r.term, r.se_type) == (("2", 5), "did", error))
-    return found
+    return one(document, place=("2", 5), term="did", se_type=error)
 
 
 @pytest.mark.parametrize("cluster_k", get_args(ClusterK))
@@ -83,9 +83,7 @@ def test_counts_are_those_of_the_specifications(committed: Document) -> None:
     assert [found.numbers[name] for name in COUNTED] == counts
     words = "Of {} specifications, {} have the sign of the effect, {} are significant at 5% and {} at 10%, from "
     assert found.sentence.startswith(words.format(*counts))
-    direct = {
-        (r.model, r.transform): r.estimate for r in committed.records if r.table == "7" and r.term == "direct:did"
-    }
+    direct = {(r.model, r.transform): r.estimate for r in records(committed, table="7", term="direct:did")}
     assert sorted(direct.values()) == sorted(one.estimate for one in ways if one.kind == "W")
     (figure,) = (figure for figure in committed.figures if figure.name == "specification-curve")
     assert figure.title == f"Effect on y in {len(ways)} specifications"
@@ -111,12 +109,11 @@ def test_residuals_of_tables_2_5_and_7(committed: Document, tmp_path: Path) -> N
     e = left(column["y"], *x)
     assert found.numbers["ar1_raw"] == pytest.approx(ar1(e))
     assert found.numbers["ar1_raw:table 5, patents, mediator"] == pytest.approx(ar1(left(column["patents"], *x)))
-    assert found.numbers["ar1_raw:table 5, patents, outcome"] == pytest.approx(
-        ar1(left(column["y"], *x, column["patents"]))
-    )
+    of_outcome = ar1(left(column["y"], *x, column["patents"]))
+    assert found.numbers["ar1_raw:table 5, patents, outcome"] == pytest.approx(of_outcome)
     w = made_cities.neighbours().dense
-    slopes = {r.term: r.estimate for r in committed.records
-              if (r.table, r.model, r.transform, r.se_type) == ("7", "sdm", "direct", "information")}  # fmt: skip
+    slopes = by_term(committed, table="7", model="sdm", transform="direct", se_type="information")
+    slopes = {term: record.estimate for term, record in slopes.items()}
     lagged = {name: (values.reshape(9, 36) @ w.T).ravel() for name, values in column.items()}
     y = column["y"] - slopes["rho"] * lagged["y"]
     for name, term in (("d", "did"), ("road", "road"), ("book", "book")):
@@ -174,9 +171,8 @@ def test_trends_are_those_of_tables_s(tmp_path: Path) -> None:
     document = made(tmp_path, f"{made_cities.PANEL}\n[robustness]\nstaggered = true\nhonest = true\n")
 
     def statistic(table: str, model: str, name: str, **more: object) -> float | None:
-        found = [s.value for s in document.statistics if (s.table, s.model, s.name) == (table, model, name)
-                 and all(getattr(s, key) == value for key, value in more.items())]  # fmt: skip
-        return found[-1]
+        found = [s for s in document.statistics if (s.table, s.model, s.name) == (table, model, name)]
+        return [s.value for s in found if all(getattr(s, key) == value for key, value in more.items())][-1]
 
     pretrend = of(document, "pre-trend")
     expected = statistic("S", "callaway-santanna", "pretrend_hotelling_p", transform="never")
@@ -234,13 +230,10 @@ def test_selection_is_judged_where_controls_explain_something(tmp_path: Path, lo
 def test_tests_of_several_outcomes(committed: Document) -> None:
     found = of(committed, "romano-wolf").numbers
     assert set(found) == {f"{what}:{name}" for what in ("alone", "together") for name in ("y", "patents", "second")}
-    assert found["alone:y"] == pytest.approx(headline(committed).pvalue, rel=1e-8)
-    mediator = next(r for r in committed.records if r.model == "mediator" and r.term == "did"
-                    and r.se_type == "cluster:unit")  # fmt: skip
-    assert found["alone:patents"] == pytest.approx(mediator.pvalue, rel=1e-8)
-    other = next(r for r in committed.records if r.sample == "outcome second" and r.term == "did"
-                 and r.se_type == "cluster:unit")  # fmt: skip
-    assert found["alone:second"] == pytest.approx(other.pvalue, rel=1e-8)
+    own = {"y": headline(committed), "patents": one(committed, model="mediator", term="did", se_type="cluster:unit"),
+           "second": one(committed, sample="outcome second", term="did", se_type="cluster:unit")}  # fmt: skip
+    for name, record in own.items():
+        assert found[f"alone:{name}"] == pytest.approx(record.pvalue, rel=1e-8)
     assert found["together:second"] >= found["alone:second"] - 4 * np.sqrt(0.25 / 999)
 
 
@@ -285,20 +278,21 @@ def test_without_a_treatment_only_residuals_and_controls_are_checked(tmp_path: P
 def test_the_feet_of_tables_2_5_and_7_hold_the_same_numbers(committed: Document) -> None:
     kept = {(s.table, s.column, s.model, s.transform, s.name): s.value for s in committed.statistics}
     numbers = of(committed, "residual-ar1").numbers
-    assert kept["2", 5, "did", None, "ar1_raw"] == numbers["ar1_raw"]
-    assert kept["2", 5, "did", None, "ar1"] == numbers["ar1"]
-    assert kept["2", 5, "did", None, "pesaran_cd"] == of(committed, "pesaran-cd").numbers["cd"]
-    assert kept["2", 5, "did", None, "residual_moran"] == of(committed, "residual-moran:w").numbers["moran"]
-    assert kept["7", 3, "sdm", "direct", "residual_moran"] == of(committed, "residual-moran:sdm:w").numbers["moran"]
-    assert kept["5", 1, "mediator", None, "ar1"] == numbers["ar1:table 5, patents, mediator"]
-    assert kept["5", 2, "outcome", None, "ar1"] == numbers["ar1:table 5, patents, outcome"]
-    assert kept["7", 2, "sar", "direct", "ar1_raw"] == numbers["ar1_raw:table 7, sar, w"]
+    own, sdm = ("2", 5, "did", None), ("7", 3, "sdm", "direct")
+    wanted = {
+        (*own, "ar1_raw"): numbers["ar1_raw"], (*own, "ar1"): numbers["ar1"],
+        (*own, "pesaran_cd"): of(committed, "pesaran-cd").numbers["cd"],
+        (*own, "residual_moran"): of(committed, "residual-moran:w").numbers["moran"],
+        (*sdm, "residual_moran"): of(committed, "residual-moran:sdm:w").numbers["moran"],
+        ("5", 1, "mediator", None, "ar1"): numbers["ar1:table 5, patents, mediator"],
+        ("5", 2, "outcome", None, "ar1"): numbers["ar1:table 5, patents, outcome"],
+        ("7", 2, "sar", "direct", "ar1_raw"): numbers["ar1_raw:table 7, sar, w"],
+    }  # fmt: skip
+    assert {place: kept[place] for place in wanted} == wanted
     of_table_7 = {name for name in numbers if name.startswith("ar1:table 7")}
     assert of_table_7 == {"ar1:table 7, sar, w", "ar1:table 7, sdm, w"}, "no other model"
     assert {key[:4] for key in kept if key[4] == "pesaran_cd"} == {
-        ("2", 5, "did", None), ("5", 1, "mediator", None), ("5", 2, "outcome", None), ("7", 2, "sar", "direct"),
-        ("7", 3, "sdm", "direct"),
-    }  # fmt: skip
+        own, sdm, ("5", 1, "mediator", None), ("5", 2, "outcome", None), ("7", 2, "sar", "direct")}  # fmt: skip
 
 
 def test_without_a_significant_effect_none_is_taken_away(tmp_path: Path) -> None:
@@ -356,9 +350,8 @@ def test_a_control_that_is_the_outcome_again(tmp_path: Path, power: float, sever
 def test_one_treated_unit(tmp_path: Path, committed: Document) -> None:
     frame = made_cities.frame()
     only = frame.loc[frame["d"] == 1, "city"].iloc[0]
-    document = made(
-        tmp_path, SPEC.replace('outcomes = ["second"]', ""), frame.assign(d=frame["d"] * (frame["city"] == only))
-    )
+    alone = frame.assign(d=frame["d"] * (frame["city"] == only))
+    document = made(tmp_path, SPEC.replace('outcomes = ["second"]', ""), alone)
     found = of(document, "one-treated-unit")
     assert found.severity == OVERTURNS
     assert found.sentence.startswith(f"Only {only} is treated")
@@ -385,10 +378,8 @@ def test_statistics_of_residuals_do_not_hang_on_the_units_of_controls(tmp_path: 
     """A ratio beside a sum of money: least squares leaves the same residuals."""
     frame = made_cities.frame()
     (tmp_path / "other").mkdir()
-    documents = [
-        made(tmp_path, SPEC, frame),
-        made(tmp_path / "other", SPEC, frame.assign(road=frame["road"] * 1e13, book=frame["book"] * 0.05)),
-    ]
+    scaled = frame.assign(road=frame["road"] * 1e13, book=frame["book"] * 0.05)
+    documents = [made(tmp_path, SPEC, frame), made(tmp_path / "other", SPEC, scaled)]
     values = [{(r.place, r.name, r.model, r.transform): r.estimate for r in one.statistics if r.term is None}
               for one in documents]  # fmt: skip
     own = {key for key in values[0] if key[1] in {"residual_ar1", "residual_cd", "residual_moran"}}
@@ -440,8 +431,7 @@ def test_pairs_that_are_named_once(tmp_path: Path, committed: Document) -> None:
     once = edges[edges["focal"] < edges["neighbor"]]
     last = pd.DataFrame([("C36", "C01", 1.0)], columns=["focal", "neighbor", "weight"])  # else an island
     found = links(tmp_path, pd.concat([once, last]), "symmetric = false")
-    assert found.name == "pairs-once:w"
-    assert found.severity == OVERTURNS
+    assert (found.name, found.severity) == ("pairs-once:w", OVERTURNS)
     count = len(once) + 1
     assert f"gives {count / 36:.1f} neighbours a unit instead of {2 * count / 36:.1f}" in found.sentence
     assert of(committed, "links:w").severity == SILENT

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from refusals import refuses
 
 from estimators import Estimates, Estimator, Mediation, SpatialPanel, Status, TwoWayDID
 from estimators.linear.did import LeastSquares
@@ -24,7 +25,7 @@ from references.regressions import panel_ols
 from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore
 from results.store.block import Block
-from sim import BadInput, Panel, Streams, Wanted
+from sim import Panel, Streams, Wanted
 from sim.design import Design
 from sim.presets import BertrandDufloMullainathan, Clustered, Paper
 from sim.real_panels import Observed, Placebo
@@ -136,8 +137,7 @@ def test_a_study_that_is_extended_keeps_its_bits(tmp_path: Path) -> None:
 def test_a_store_of_other_worlds_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.zarr"
     run(of_the_paper(3, 64), store=path)
-    with pytest.raises(BadInput, match="worlds was 3, is now 4"):
-        run(of_the_paper(4, 64), store=path)
+    refuses("worlds was 3, is now 4", lambda: run(of_the_paper(4, 64), store=path))
     store = ZarrStore.open(path)
     assert (store.worlds, store.held_fixed) == (3, ("calendar", "controls", "city levels"))
 
@@ -158,15 +158,14 @@ def test_a_design_that_holds_nothing_fixed_has_one_world() -> None:
 
 @pytest.mark.parametrize("worlds", [0, -1])
 def test_a_number_of_worlds_that_is_none(worlds: int) -> None:
-    with pytest.raises(BadInput, match=f"worlds = {worlds}.*a whole number from 1"):
-        study(worlds)
+    refuses(f"worlds = {worlds}.*a whole number from 1", lambda: study(worlds))
 
 
 def test_an_observed_panel_has_no_worlds() -> None:
-    panel = Paper(sigma=0.0).draw(Streams(1)).panel.replication(0)
-    with pytest.raises(BadInput, match="worlds = 2 of an observed panel"):
-        Study("x", Observed(panel), (TwoWayDID(),), replications=1, worlds=2)
-    assert Study("x", Observed(panel), (TwoWayDID(),), replications=1).world_count == 1
+    panel = Observed(Paper(sigma=0.0).draw(Streams(1)).panel.replication(0))
+    ask = {"design": panel, "estimators": (TwoWayDID(),), "replications": 1}
+    refuses("worlds = 2 of an observed panel", lambda: Study("x", **ask, worlds=2))
+    assert Study("x", **ask).world_count == 1
 
 
 def test_too_few_replications_for_the_worlds_are_said() -> None:
@@ -242,18 +241,10 @@ def echo_study(**changes: Any) -> Study:
     return Study(**(settings | {"replications": ROWS, "block": BLOCK} | changes))
 
 
-def drawn(study: Study, cell: int, name: str) -> np.ndarray:
-    """First term's estimates of an estimator in a cell, (R,)."""
-    return collected(study)[cell, name].estimate[:, 0]
-
-
 def collected(study: Study) -> dict[tuple[int, str], Estimates]:
     records = run(study)
-    return {
-        (cell, item.name): Estimates.join([block.estimates[item.name] for block in records.blocks(cell)])
-        for cell in range(len(study.cells))
-        for item in study.estimators
-    }
+    return {(cell, item.name): Estimates.join([block.estimates[item.name] for block in records.blocks(cell)])
+            for cell in range(len(study.cells)) for item in study.estimators}  # fmt: skip
 
 
 def test_cells_estimators_and_replications_have_streams_of_their_own() -> None:
@@ -270,7 +261,7 @@ def test_a_replication_draws_from_the_stream_of_its_estimator_and_absolute_numbe
     for cell in study.cells:
         own = Streams(3, cell.key).within(repr(Echo()))
         expected = [own.tile(r, r + 1).normals("errors", 1)[0, 0] for r in range(ROWS)]
-        np.testing.assert_array_equal(drawn(study, cell.index, "did"), expected)
+        np.testing.assert_array_equal(collected(study)[cell.index, "did"].estimate[:, 0], expected)
 
 
 @pytest.mark.parametrize("dial", [{"effect": [0.0, 0.01]}, {"treated": [48, 20]}, {"shape": ["constant", "growing"]}])
@@ -290,10 +281,8 @@ def test_cells_share_their_errors_only_when_told_to(dial: dict[str, list[Any]]) 
 
 
 def test_common_numbers_are_common_to_cells_and_not_to_estimators() -> None:
-    study = echo_study(
-        estimators=(Echo(), Echo(label="other")), grid={"effect": [0.0, 0.01]}, common_random_numbers=True
-    )
-    found = collected(study)
+    both = (Echo(), Echo(label="other"))
+    found = collected(echo_study(estimators=both, grid={"effect": [0.0, 0.01]}, common_random_numbers=True))
     np.testing.assert_array_equal(found[0, "did"].estimate, found[1, "did"].estimate)
     assert not np.isin(found[0, "did"].estimate, found[0, "other"].estimate).any()
 
@@ -320,14 +309,10 @@ class Recorder:
 
 CONTROLS = {f"covariate {name}" for name in ("inv", "road", "book", "tech")}
 EVERYTHING = PanelDesign(
-    covariates=(Normal("x"),),
-    errors=Process(group_share=0.2, factors=1, factor_share=0.2),
-    effect=Effect(1.0, unit_sd=0.5),
-    mediators=(Linear("m"),),
-    indicators=Entropy(("one", "two")),
-    missing=Pattern(0.1),
-    measurement=Classical(0.1, 0.1),
-)
+    covariates=(Normal("x"),), errors=Process(group_share=0.2, factors=1, factor_share=0.2),
+    effect=Effect(1.0, unit_sd=0.5), mediators=(Linear("m"),), indicators=Entropy(("one", "two")),
+    missing=Pattern(0.1), measurement=Classical(0.1, 0.1),
+)  # fmt: skip
 NOWHERE = {"places", "levels", "errors", "adoption"}
 FIXED = {"cities", "levels", "errors", "adoption", *CONTROLS}
 PURPOSES: dict[str, tuple[Design, set[str], set[str]]] = {

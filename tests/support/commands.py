@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -24,9 +25,10 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 LOADED = ("sim", "estimators", "results.store", "results.diagnosis", "results.report", "experiments.run",
@@ -39,6 +41,29 @@ BYTES = 1 << 17  # of a request at most
 def words(text: str) -> str:
     """A text without the line breaks of a terminal."""
     return " ".join(text.split())
+
+
+class Said(NamedTuple):
+    """What a command prints."""
+
+    out: str
+    err: str
+
+
+def here(*arguments: object, code: int = 0) -> Said:
+    """The command line in this process, which must end with this code."""
+    from experiments.cli import run_command  # this file is the program of a server too, which loads nothing first
+
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        found = run_command([*map(str, arguments)])
+    assert found == code, f"exit code {found}: {err.getvalue() or out.getvalue()}"
+    return Said(out.getvalue(), err.getvalue())
+
+
+def refusal(*arguments: object) -> str:
+    """The one line by which a command says that its input is bad."""
+    (line,) = here(*arguments, code=2).err.splitlines()
+    return line
 
 
 def run(

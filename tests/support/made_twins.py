@@ -44,17 +44,7 @@ KNOWN: dict[str, Any] = {
     "errors": {"sd": 1.0, "serial": 0.7, "spatial": 0.3, "group_share": 0.2},
     "effect": {"size": 0.5},
 }
-
-
-TRUTH = {
-    "errors.sd": 1.0,
-    "errors.serial": 0.7,
-    "errors.spatial": 0.3,
-    "errors.group_share": 0.2,
-    "levels.unit_sd": 1.0,
-    "levels.period_sd": 0.5,
-    "levels.unit_spatial": 0.4,
-}  # of KNOWN, by dial
+TRUTH = {f"{part}.{dial}": value for part in ("errors", "levels") for dial, value in KNOWN[part].items()}
 
 ALONE = """
 [panel]

@@ -40,5 +40,5 @@ def write(folder: Path, panel: Panel, spec: str = SPEC) -> tuple[str, str]:
     return str(folder / "panel.csv"), str(folder / "spec.toml")
 
 
-def command(files: tuple[str, str], *options: str) -> list[str]:
+def command(files: tuple[str, str], *options: object) -> list[object]:
     return ["placebo", files[0], "--spec", files[1], *options]

@@ -10,8 +10,10 @@ import pytest
 from sim import BadInput
 
 
-def refuses(words: str, call: Callable[..., object], *given: Any, **named: Any) -> None:
-    """The call is bad input with these words, a pattern, and says each problem in one line."""
+def refuses(words: str, call: Callable[..., object], *given: Any, count: int | None = None, **named: Any) -> None:
+    """The call is bad input with these words, a pattern, and says each problem, of which there are so many, in one
+    line."""
     with pytest.raises(BadInput, match=words) as caught:
         call(*given, **named)
-    assert len(str(caught.value).splitlines()) == len(caught.value.problems)
+    problems = caught.value.problems
+    assert len(str(caught.value).splitlines()) == len(problems) == (count or len(problems))
