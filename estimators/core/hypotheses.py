@@ -389,6 +389,9 @@ def hypothesis_test(found: LinearHypothesis, estimate: Floats, covariance: TermC
     if found.kind == "joint":
         weights, distance, count = found.weights[:, own], values - found.null, len(values)
         variance = weights @ covariance.matrix[0][own][:, own] @ weights.T
+        scale = np.sqrt(np.maximum(np.diagonal(variance), 0.0))  # whose units tell nothing of the rank
+        scale = np.where(scale > 0, scale, 1.0)
+        variance, distance = variance / np.outer(scale, scale), distance / scale
         if np.linalg.matrix_rank(variance, hermitian=True) < count:
             raise bad(f"{found.text!r}: the covariance of its combinations is singular", where="test",
                       allowed="fewer hypotheses than clusters", remedy="test fewer together")  # fmt: skip

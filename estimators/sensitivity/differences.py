@@ -60,7 +60,7 @@ from estimators.staggered.adoption_effects import Cohorts, check_clusters
 from estimators.staggered.callaway_santanna import CallawaySantAnnaReduction
 from estimators.staggered.imputation import Imputation
 from sim.arrays import Codes, Flags, Floats
-from sim.errors import BadInput, bad, closest, one_of
+from sim.errors import BadInput, amount, bad, closest, one_of
 from sim.panel import Panel, group_labels, part, seen_in, seen_part
 from sim.presets import Paper
 from sim.schema import Schema
@@ -468,6 +468,8 @@ class Ways:
         never, untreated = first == len(panel.periods), np.arange(len(panel.periods))[:, None] < first
         if not never.any():
             raise self._refused(one, "no unit is never treated")
+        if not ((untreated & seen_in(panel)).sum(axis=0)[~never] > 1).any():
+            raise self._refused(one, "no treated unit is seen in two periods before adoption")
         years = np.array(panel.periods, dtype=np.float64)
         slope = (years - years.mean())[:, None] * ~never
         others = tuple(name for name in self.regressors if name != treatment)
@@ -480,6 +482,9 @@ class Ways:
         periods = np.arange(len(panel.periods))[:, None]
         moved = first - int(one.name) * (first < len(panel.periods))
         cells = seen_in(panel) & (periods < first) & (moved > 0)
+        if not (cells & (periods >= moved)).any():
+            early = amount(int(one.name), "period")
+            raise self._refused(one, f"no treated unit is seen earlier than {early} before adoption")
         placebo = panel.with_variables({MOVED: (periods >= moved)[None].astype(np.float64)})
         names = tuple(MOVED if name == treatment else name for name in self.regressors)
         return shifted(self._regression(placebo, self.effects, names, cells=cells, asked=MOVED), -1.0, self.outcome)
@@ -523,6 +528,8 @@ class Ways:
         others = tuple(name for name in self.regressors if name != treatment)
         own = Imputation(outcome=self.outcome, controls=others, window=(0, 0), label=self.asked_by)
         fit, at = own.fit(panel), own.terms().index("overall")
+        if not fit.sound:
+            raise self._refused(one, "where nobody is treated, effects absorb a control or controls are collinear")
         if not fit.identified[at] or not fit.certain[at]:
             raise self._refused(one, "the mean imputed effect has no error")
 

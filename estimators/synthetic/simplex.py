@@ -14,7 +14,8 @@ objective at w, and so has the same w = u / s (the minimum norm point as non-neg
 - Wide problems hardly penalised, and what the ways above leave: one column after another enters, and leaves where its
   u would be negative (Lawson and Hanson 1974, chapter 23), by sweeps of the tableau C'C + diag(d) (Goodnight 1979);
   then u is refined against C itself. It cannot cycle.
-- Where a hardly penalised fit is perfect, many w fit; the penalty chooses the shortest, by the first way.
+- Where a hardly penalised fit is perfect, or columns are equal, many w fit alike; the penalty chooses the shortest, by
+  the first way. It is below rounding beside a residual, so that columns are taken around the fit.
 
 The optimum is that of a set of columns, so no tolerance moves it by more than rounding. Numbers of one problem do not
 depend on the problems beside it, bit for bit: no matrix product has problems as rows.
@@ -34,6 +35,7 @@ LEAST = 1e-15  # penalty, likewise, that is put in place of a smaller one, so th
 PERFECT = 1e-9  # norm of a residual relative to a column, below which a fit counts as perfect
 TOLERANCE = 1e-12  # of gradients relative to a column's squares: rounding
 DEPENDENT = 1e-14  # share of a column's squares outside the span of those that have entered
+APART = 1e-9  # smallest eigenvalue of columns' cross products, from which a slight penalty is not needed to tell them
 CERTAIN = 1e-9  # of gradients of what is called an optimum
 REFINED = 2  # times that u is refined
 NEWTON_STEPS = 100
@@ -87,8 +89,11 @@ def _solved(c: Floats, d: Floats, allowed: Flags, lightest: Floats, near: Flags)
         gram = np.matmul(c.transpose(0, 2, 1), c)
         np.einsum("pii->pi", gram)[:] += d
         u, optimal = by_exchange(gram, allowed, near)
-        # where a fit is perfect many w fit, as with rows of zeros; a slight penalty, near rounding here, chooses
-        optimal = optimal & (usual | ~_perfect(c, u))
+        # where a fit is perfect many w fit, as with rows of zeros and equal columns; a slight penalty, near rounding
+        # here, chooses
+        both = (u > 0)[:, :, None] & (u > 0)[:, None]
+        apart = np.linalg.eigvalsh(np.where(both, gram, np.eye(n)))[:, 0] > APART
+        optimal = optimal & (usual | (apart & ~_perfect(c, u)))
     elif usual.all():
         u, optimal = by_dual(c, d, allowed, near)
     elif usual.any():
@@ -103,6 +108,18 @@ def _solved(c: Floats, d: Floats, allowed: Flags, lightest: Floats, near: Flags)
         if perfect.size:
             found, certain = _shortest(c[perfect], d[perfect], allowed[perfect], u[perfect] > 0)
             u[perfect[certain]] = found[certain]
+
+    if usual.all():
+        return u, optimal
+    # where columns without weight fit as well: the shortest, around the fit, beside which a penalty is no rounding
+    equal = allowed & (_gradient(c, d, u) > -TOLERANCE)
+    more = np.flatnonzero(optimal & ~usual & (equal.sum(axis=1) > (u > 0).sum(axis=1)))
+    more = more[~_perfect(c[more], u[more])]
+    if more.size:
+        fit, equal = np.matmul(c[more], u[more, :, None]) / u[more].sum(axis=1)[:, None, None], equal[more]
+        around = np.concatenate([(c[more] - fit)[:, :-1] * equal[:, None], equal[:, None] * 1.0], axis=1)
+        found, certain = _shortest(around, d[more], equal, equal)
+        u[more[certain]] = found[certain]
     return u, optimal
 
 

@@ -51,7 +51,7 @@ def check(case: Case) -> Iterator[Check]:
     if slope is not None:
         yield slope
     elif case.family is not None:
-        missing, why = "slope of trends", case.family.reasons.get(TREND)
+        missing, why = "slope of trends", case.family.reasons.get(TREND, "").removeprefix(f"{TREND}: ")
         missing, why = ("test of a difference to another estimate", case.untold) if case.untold else (missing, why)
         yield Check.fact("unequal-trends", SILENT, f"There is no {missing}: {why}.")
     placebo = case.judged("placebo-in-time", tuple(leads(case)), leads(case), remedy)

@@ -521,6 +521,14 @@ def test_singular_covariances_and_missing_errors_are_refused(text: str, matrix: 
     refuses(said, lambda: of_two(text, matrix))
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-11, 1e11])
+def test_a_joint_test_does_not_hang_on_units(unit: float) -> None:
+    """b by units of its variable: 2 and variance 9 in the unit of a, covariance 3."""
+    covariance = TermCovariance(("a", "b"), np.array([[[4.0, 3.0 * unit], [3.0 * unit, 9.0 * unit**2]]]), 5.0)
+    found = hypothesis_test(parse_hypothesis("a = 0, b = 0", ("a", "b")), np.array([1.0, 2.0 * unit]), covariance)
+    assert found.statistic == pytest.approx((9 * 1 - 2 * 3 * 2 + 4 * 4) / 27 / 2, rel=1e-12)
+
+
 def test_a_combination_does_not_need_the_errors_of_other_terms() -> None:
     found = of_two("a = 0", LACKING)
     assert (found.se, found.statistic) == (2.0, 0.5)

@@ -276,6 +276,13 @@ def test_what_a_panel_cannot_have_is_said(panel: Panel, gaps: Panel) -> None:
     refuses("no cell is missing", lambda: Differences(alternatives=("balanced",))(panel))
     every = panel.with_variables({"did": np.where(np.arange(9)[:, None] >= 5 + np.arange(36) % 3, 1.0, 0.0)[None]})
     assert "never treated" in Differences(alternatives=("trend",)).available(every)["trend"]
+    late = np.arange(9)[:, None] >= np.where(np.arange(36) < 6, 1, 9)
+    second = panel.with_variables({"did": np.float64(late)[None]})
+    short = Differences(alternatives=("trend", "lead:1")).available(second)
+    assert short["trend"] == "trend: no treated unit is seen in two periods before adoption"
+    assert short["lead:1"] == "lead:1: no treated unit is seen earlier than 1 period before adoption"
+    after = panel.with_variables({"road": panel.variables["road"] * panel.variables["did"]})
+    assert "effects absorb a control" in Differences(alternatives=("imputed",)).available(after)["imputed"]
     dose = panel.with_variables({"did": panel.variables["did"] * 0.5})
     assert "0/1" in Differences(alternatives=("lead:1",)).available(dose)["lead:1"]
     assert "cells are missing" in Differences(alternatives=("neighbours:grid",)).available(

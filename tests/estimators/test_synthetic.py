@@ -440,6 +440,20 @@ def test_of_perfect_fits_the_shortest_is_chosen() -> None:
         np.testing.assert_allclose(w[on], least, atol=1e-8)
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(4, 12), (8, 12), (20, 6), (30, 12)])
+def test_equal_columns_share_their_weight(rows: int, columns: int) -> None:
+    """Three copies of a hardly penalised column, as of units without a case before adoption, whatever their order."""
+    b, _, _ = problems(rows, columns, 1e-12, count=10)
+    alone, _ = simplex_least_squares(b, np.full((10, columns), 1e-12), np.ones((10, columns), dtype=bool))
+    copied = int(alone.sum(axis=0).argmax())
+    many = np.concatenate([b, b[:, :, [copied, copied]]], axis=2)
+    found, optimal = simplex_least_squares(many, np.full((10, columns + 2), 1e-12), np.ones((10, columns + 2), bool))
+    assert optimal.all()
+    assert alone[:, copied].max() > 0.5
+    shares = np.repeat(alone[:, [copied]] / 3, 3, axis=1)
+    np.testing.assert_allclose(found[:, [copied, columns, columns + 1]], shares, atol=1e-9)
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(3, 12), (6, 20), (11, 12)])
 def test_rows_of_zeros_change_nothing(rows: int, columns: int) -> None:
     """A wide problem with as many of them as make it tall, from any start."""

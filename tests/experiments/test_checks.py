@@ -26,6 +26,7 @@ from experiments.checks import (
     specifications,
     spillovers,
     staggered,
+    trends,
 )
 from experiments.checks.case import Case
 from experiments.checks.check import (
@@ -488,6 +489,13 @@ def test_much_negative_weight_weakens(tmp_path: Path) -> None:
     )
     assert found.numbers["negative_sum"] == pytest.approx(-7 / 18 / (7 / 9))
     assert found.severity == WEAKENS
+
+
+def test_why_there_is_no_slope_of_trends_is_said_in_plain_words(tmp_path: Path) -> None:
+    frame = made_cities.frame()
+    frame["d"] = (frame["year"] >= np.where(frame["code"] % 2, 2012, 2014)).astype(int)
+    first, *_ = trends.check(case_of(tmp_path, made_cities.PANEL, frame))
+    assert first.sentence == "There is no slope of trends: no unit is never treated."
 
 
 def test_a_claim_of_a_subsample_is_judged_on_it(tmp_path: Path) -> None:
