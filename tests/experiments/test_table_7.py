@@ -434,6 +434,17 @@ def test_slx_and_sdm_of_every_w_stand_beside_the_did() -> None:
     assert rows["W × did"][0] == ""
 
 
+def test_hypotheses_name_effects_and_w_by_all_of_their_words() -> None:
+    tests = ("7.3 direct, unit effects next door: w_did", "7.3 next door lee-yu: w_did", "7.3 direct knn-4: w_did")
+    real = with_effects({"kind": "knn", "k": 3, "name": "next door"}, effects=["two-way", "unit"])
+    inference = real.spec.inference.model_copy(update={"tests": tests})
+    real = replace(real, spec=real.spec.model_copy(update={"inference": inference}))
+    found = [record.estimate for record in estimate(real).records if record.table == "T"]
+    fits = (SpatialPanel("sdm", effects="unit", weights="next door"),
+            SpatialPanel("sdm", "lee-yu", weights="next door"), SpatialPanel("sdm", weights="knn-4"))  # fmt: skip
+    np.testing.assert_allclose(found, [fit(real.panel).params["w_did"] for fit in fits], rtol=1e-12)
+
+
 def test_each_cutoff_is_the_sdm_under_its_band() -> None:
     real = with_effects(cutoffs=[150, 300])
     document, panel = estimate(real), real.balanced()
