@@ -290,6 +290,26 @@ def test_uniform_weights_leave_a_note_and_no_lee_yu_column(tmp_path: Path) -> No
     assert "hardly depends on rho" in sar
 
 
+def test_links_of_islands_are_those_of_the_units_that_are_kept(tmp_path: Path) -> None:
+    """On a ring on which both neighbours of c12 have gaps, and on one street, where c12 is nearest to c14."""
+    links = pd.DataFrame(
+        {"focal": [f"c{i:02}" for i in range(24)], "neighbor": [f"c{(i + 1) % 24:02}" for i in range(24)]}
+    )
+    links.to_csv(tmp_path / "ring.csv", index=False)
+    panel = small_panel(24, 5, seed=3)
+    frame = pd.DataFrame({name: panel.variables[name][0].ravel() for name in ("y", "did", "inv")})
+    frame["unit"], frame["year"] = np.tile([f"c{i:02}" for i in range(24)], 5), np.repeat(panel.periods, 24)
+    frame["lon"], frame["lat"] = np.tile(100 + np.sqrt(np.arange(24)), 5), 30.0
+    ring = {"kind": "file", "path": str(tmp_path / "ring.csv"), "symmetric": True, "islands": "nearest", "name": "w"}
+    spec = EFFECTS | {"panel": EFFECTS["panel"] | {"balance": "drop-units"}, "weights": [ring]}
+    real = pp.read_panel(frame[(frame["year"] > panel.periods[0]) | ~frame["unit"].isin(["c11", "c13"])], spec)
+    assert not [note for note in real.notes if note.startswith("Weights")]
+    said = (
+        "Weights w, of the units that are kept: links to the nearest unit of those without neighbours are c12 to c14."
+    )
+    assert said in table(real).notes
+
+
 def test_nothing_without_weights(tmp_path: Path) -> None:
     real = blocks(tmp_path)
     ledger = table(
