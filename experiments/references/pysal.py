@@ -3,7 +3,8 @@
 Data are stacked time-major, as spreg takes a long panel without asking. Time dummies among the regressors make it the
 likelihood with both effects, and make its information matrix the one with demeaned GZb. Its own impacts are not used
 (their direct effect is beta). Variables reach it around their means and in units of their standard deviations, which
-unit effects allow. `epsilon` is the tolerance of its bounded search for rho: much below its default of 1e-7.
+unit effects allow, W with a spectral radius of one, for rho is looked for between -1 and 1. `epsilon` is the tolerance
+of this search: much below its default of 1e-7.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -51,13 +53,18 @@ def spatial_panel(
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # spreg prints the name of its class
         warnings.simplefilter("ignore")  # spreg and scipy.sparse warn about formats
         fit = (ML_ErrorFE if model == "sem" else ML_LagFE)(
-            dependent, stacked, as_libpysal(w), time_effects=effects == "two-way", epsilon=EPSILON, **options
+            dependent,
+            stacked,
+            as_libpysal(replace(w, matrix=w.matrix / w.radius)),
+            time_effects=effects == "two-way",
+            epsilon=EPSILON,
+            **options,
         )
     coefficients = np.asarray(fit.betas, dtype=np.float64).ravel()
     slopes, unit = len(terms), units[0]
     errors = np.sqrt(np.diag(np.asarray(fit.vm, dtype=np.float64)))
     variance = float(np.asarray(fit.vm1)[-1, -1])  # of sigma2
-    back = np.array([*(unit / units[1:]), 1.0, unit**2])
+    back = np.array([*(unit / units[1:]), 1.0 / w.radius, unit**2])
     return ReferenceFit(
         program="spreg",
         terms=(*terms, "lambda" if model == "sem" else "rho", "sigma2"),

@@ -42,8 +42,8 @@ def add(real: RealPanel, ledger: Ledger) -> None:
 
 
 def chosen(fitted: Sequence[FittedColumn], table: str, column: int, words: Sequence[str], where: str) -> FittedColumn:
-    """The fit of a column that has all the words (model, transform, weights, ...); raises BadInput for none or
-    several."""
+    """The fit of a column that has all the words (model, transform, weights, ...), some of which are several words as
+    in "direct, unit effects"; raises BadInput for none or several."""
     tables = {one.fit.table: None for one in fitted}
     here = [one for one in fitted if one.fit.place == (table, column)]
     if not here:
@@ -51,7 +51,12 @@ def chosen(fitted: Sequence[FittedColumn], table: str, column: int, words: Seque
         known = f"columns {', '.join(map(str, columns))}" if columns else one_of(tables)
         raise bad(f"there is no fit in table {table}, column {column}", where=where, allowed=known,
                   remedy="name a column of regressions")  # fmt: skip
-    left = [one for one in here if set(words) <= _words(one.fit)]
+    left = []
+    for one in here:
+        rest = f" {' '.join(words)} "
+        for own in sorted(_words(one.fit), key=len, reverse=True):
+            rest = rest.replace(f" {own} ", " ")
+        left += [] if rest.strip() else [one]
     if len(left) == 1:
         return left[0]
     shared = _words(here[0].fit)

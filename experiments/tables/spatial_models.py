@@ -75,6 +75,11 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     if lost:
         ledger.note(f"The spatial models need a balanced panel and leave out {' and '.join(lost)}; the DID columns "
                     "keep them.")  # fmt: skip
+    for name, kept in balanced.weights.items():
+        if kept.attached != real.panel.weights[name].attached:
+            links = listed((f"{unit} to {nearest}" for unit, nearest in kept.attached), 12) or "none"
+            ledger.note(f"Weights {name}, of the units that are kept: links to the nearest unit of those without "
+                        f"neighbours are {links}.")  # fmt: skip
 
     found = _fit_models(real.spec, balanced, ledger)
     compared = False

@@ -285,6 +285,26 @@ def test_uniform_weights_leave_a_note_and_no_lee_yu_column(tmp_path: Path) -> No
     assert "hardly depends on rho" in sar
 
 
+def test_links_of_islands_are_those_of_the_units_that_are_kept(tmp_path: Path) -> None:
+    """On a ring on which both neighbours of c12 have gaps, and on one street, where c12 is nearest to c14."""
+    links = pd.DataFrame(
+        {"focal": [f"c{i:02}" for i in range(24)], "neighbor": [f"c{(i + 1) % 24:02}" for i in range(24)]}
+    )
+    links.to_csv(tmp_path / "ring.csv", index=False)
+    panel = small_panel(24, 5, seed=3)
+    frame = pd.DataFrame({name: panel.variables[name][0].ravel() for name in ("y", "did", "inv")})
+    frame["unit"], frame["year"] = np.tile([f"c{i:02}" for i in range(24)], 5), np.repeat(panel.periods, 24)
+    frame["lon"], frame["lat"] = np.tile(100 + np.sqrt(np.arange(24)), 5), 30.0
+    ring = {"kind": "file", "path": str(tmp_path / "ring.csv"), "symmetric": True, "islands": "nearest", "name": "w"}
+    spec = EFFECTS | {"panel": EFFECTS["panel"] | {"balance": "drop-units"}, "weights": [ring]}
+    real = pp.read_panel(frame[(frame["year"] > panel.periods[0]) | ~frame["unit"].isin(["c11", "c13"])], spec)
+    assert not [note for note in real.notes if note.startswith("Weights")]
+    said = (
+        "Weights w, of the units that are kept: links to the nearest unit of those without neighbours are c12 to c14."
+    )
+    assert said in table(real).notes
+
+
 def test_nothing_without_weights(tmp_path: Path) -> None:
     real = blocks(tmp_path)
     bare = replace(real, panel=replace(real.panel, weights={}), spec=real.spec.model_copy(update={"weights": ()}))
@@ -417,6 +437,17 @@ def test_slx_and_sdm_of_every_w_stand_beside_the_did() -> None:
             assert float(rows[label][column].rstrip("* ")) == pytest.approx(effect.estimate, abs=6e-5)
     assert rows["ρ"][1] == rows["ρ"][3] == ""
     assert rows["W × did"][0] == ""
+
+
+def test_hypotheses_name_effects_and_w_by_all_of_their_words() -> None:
+    tests = ("7.3 direct, unit effects next door: w_did", "7.3 next door lee-yu: w_did", "7.3 direct knn-4: w_did")
+    real = with_effects({"kind": "knn", "k": 3, "name": "next door"}, effects=["two-way", "unit"])
+    inference = real.spec.inference.model_copy(update={"tests": tests})
+    real = replace(real, spec=real.spec.model_copy(update={"inference": inference}))
+    found = [record.estimate for record in estimate(real).records if record.table == "T"]
+    fits = (SpatialPanel("sdm", effects="unit", weights="next door"),
+            SpatialPanel("sdm", "lee-yu", weights="next door"), SpatialPanel("sdm", weights="knn-4"))  # fmt: skip
+    np.testing.assert_allclose(found, [fit(real.panel).params["w_did"] for fit in fits], rtol=1e-12)
 
 
 def test_each_cutoff_is_the_sdm_under_its_band() -> None:
