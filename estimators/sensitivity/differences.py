@@ -468,6 +468,8 @@ class Ways:
         never, untreated = first == len(panel.periods), np.arange(len(panel.periods))[:, None] < first
         if not never.any():
             raise self._refused(one, "no unit is never treated")
+        if ((untreated & seen_in(panel) & ~never).sum(axis=0) < 2).all():  # unit effects take the only period of each
+            raise self._refused(one, "no treated unit has two periods before adoption")
         years = np.array(panel.periods, dtype=np.float64)
         slope = (years - years.mean())[:, None] * ~never
         others = tuple(name for name in self.regressors if name != treatment)

@@ -276,6 +276,9 @@ def test_what_a_panel_cannot_have_is_said(panel: Panel, gaps: Panel) -> None:
     refuses("no cell is missing", lambda: Differences(alternatives=("balanced",))(panel))
     every = panel.with_variables({"did": np.where(np.arange(9)[:, None] >= 5 + np.arange(36) % 3, 1.0, 0.0)[None]})
     assert "never treated" in Differences(alternatives=("trend",)).available(every)["trend"]
+    second = panel.with_variables({"did": 1.0 * (np.arange(9)[:, None] >= 1 + 8 * (np.arange(36) % 2))[None]})
+    assert Differences(alternatives=("trend",)).available(second)["trend"] == (
+        "trend: no treated unit has two periods before adoption")  # fmt: skip
     dose = panel.with_variables({"did": panel.variables["did"] * 0.5})
     assert "0/1" in Differences(alternatives=("lead:1",)).available(dose)["lead:1"]
     assert "cells are missing" in Differences(alternatives=("neighbours:grid",)).available(
