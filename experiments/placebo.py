@@ -70,8 +70,8 @@ def centre_notes(estimate: float, placebos: Floats, scheme: str, *, before: bool
     if before and abs(mean) > max(CLEAR * error, MOST * abs(estimate)):
         yield (
             f"The placebos in time have mean {mean:.4g}, and the estimate is {estimate:.4g}. So much did treated units "
-            "and others move apart before adoption. This is evidence against parallel trends; the check of placebos in "
-            "time that `estimate` prints has its sampling error."
+            "and others move apart before adoption. Noise does as much in many panels with parallel trends: the check "
+            "of placebos in time that `estimate` prints says whether it is more than chance."
         )
     elif abs(mean) > CLEAR * error and mean * np.sign(estimate) >= MOST * abs(estimate) > 0:
         yield (

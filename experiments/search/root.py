@@ -37,6 +37,7 @@ LEVEL = 0.99  # of the interval of a root
 CENTRE = 2  # replications at the root for one at either end of the window
 START = 8  # the budget over the most replications that tell on which side of the level the start lies
 NEAR = 0.1  # of the first step: a root that is nearer to the origin needs no shorter interval
+WIDE = 4.0  # change of y that a first step may take there: one in other units than the dial's says nothing of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,8 @@ def _bracket(
 ) -> tuple[SearchPoint, SearchPoint] | None:
     """Two points between which y crosses; None where it does not, as far as x may go.
 
-    Ever larger steps go away from the start; where x is not allowed, half of what is left, a few times.
+    Ever larger steps go away from the start; where x is not allowed, half of what is left, a few times. The last point
+    is measured again where y seems to have crossed and few replications cannot say so, as of a power above 99%.
     """
     last, good, step, bad = points[-1], limits.start, limits.step, math.nan
     for _ in range(STEPS):
@@ -165,7 +167,7 @@ def _bracket(
         x = min(max(x, limits.least), limits.most)
         x = float(round(x)) if limits.whole else x
         if x == good:
-            return None
+            break
         try:
             new = measure(x, limits.first)
         except BadInput:
@@ -175,6 +177,13 @@ def _bracket(
         if np.sign(new.y) == -sign and new.clear:
             return last, new
         last, good, step = new, x, step * limits.factor
+
+    before = next((item for item in reversed(points) if np.sign(item.y) != -sign), None)
+    while before is not None and np.sign(last.y) == -sign and last.n * GROWTH <= limits.budget / START:
+        last = measure(last.x, int(last.n * GROWTH))
+        points.append(last)
+        if last.clear:
+            return (before, last) if np.sign(last.y) == -sign else None
     return None
 
 
@@ -216,7 +225,8 @@ def _zoom(measure: MeasureAt, limits: Limits, points: list[SearchPoint]) -> Foun
             break
         fit = fitted(points, guess.root, WINDOW / abs(guess.slope)) or fit
         half = times * fit.se
-        aim = limits.precision * max(abs(fit.root - limits.origin), NEAR * abs(limits.step))
+        first = min(abs(limits.step), WIDE / abs(fit.slope)) if fit.slope else abs(limits.step)
+        aim = limits.precision * max(abs(fit.root - limits.origin), NEAR * first)
         short = half <= aim
         if short or spent >= limits.budget:
             break

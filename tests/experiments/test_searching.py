@@ -696,6 +696,29 @@ def test_a_level_that_is_never_reached() -> None:
     assert (found.state, found.value) == ("not reached", 5.0)
 
 
+def test_a_level_that_few_replications_cannot_tell_from_all_is_reached() -> None:
+    """A power of 100% in 512 panels lies 2 errors above 99%, one in 2,048 lies 4 above it."""
+
+    def measure(x: float, n: int) -> SearchPoint:
+        y = min(x - 1.0, 0.5)
+        return SearchPoint(x, y, 0.05 * math.sqrt(512 / n), n, abs(y) / 0.25 * math.sqrt(n / 512))
+
+    found = search(measure, Limits(0.0, 0.3, most=30.0, factor=2.0), -1)
+    assert (found.state, found.value) == ("found", pytest.approx(1.0, abs=0.02))
+    assert found.lower <= 1.0 <= found.upper
+    few = search(measure, Limits(0.0, 0.3, most=30.0, factor=2.0, budget=8 * 512), -1)
+    assert (few.state, few.value) == ("not reached", 30.0), "the budget does not tell"
+
+
+def test_an_interval_is_as_short_as_asked_in_any_unit_of_the_dial() -> None:
+    """The root is 1e-7, the first step .01: a hundred thousand times as far."""
+    limits = Limits(0.0, 0.01, precision=0.05)
+    found = search(noisy(lambda x: 1e7 * x - 1.0, 3), limits, 0)
+    assert found.short
+    assert (found.upper - found.lower) / 2 <= 0.05 * found.value == pytest.approx(5e-9, rel=0.2)
+    assert not search(noisy(lambda x: 1e7 * x - 1.0, 3), replace(limits, budget=2000), 0).short
+
+
 def test_values_that_are_not_allowed_are_gone_around() -> None:
     """From 0 by steps of .3 and 1.2: 1.2 is not allowed, the root at .9 lies between."""
     found = search(noisy(lambda x: 5 * (x - 0.9), 4, most=0.999), Limits(0.0, 0.3, factor=4.0), 0)
