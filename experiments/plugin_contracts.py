@@ -211,7 +211,7 @@ def lacking(estimates: Estimates, layout: Layout, *, with_errors: bool) -> dict[
     """What is missing, in words, by row, of fits with status OK; those of other statuses hold what they can.
 
     An error type is there for a term when its standard error is finite and not negative and its degrees of freedom are
-    not 0 or fewer, or a p value or bound that is stored beside it is finite. Where some are stored, an error type may
+    above 0, or a p value or bound that is stored beside it is finite. Where some are stored, an error type may
     leave out terms that it does not serve, such as Sobel's of a proportion, but not all of them. Terms that the layout
     says are there only perhaps may be NaN as long as another is not, and so may their errors, as those of a cohort of
     one unit. `with_errors` says whether errors count: on a real panel a missing one is an empty line of a table, with a
@@ -227,7 +227,7 @@ def lacking(estimates: Estimates, layout: Layout, *, with_errors: bool) -> dict[
         found[int(row)] = f"the estimate of {estimates.terms[term]} is {estimates.estimate[row, term]}"
     if not with_errors or not estimates.errors:
         return found
-    there = np.isfinite(estimates.se) & (estimates.se >= 0) & ~(estimates.dof <= 0) | perhaps
+    there = np.isfinite(estimates.se) & (estimates.se >= 0) & (estimates.dof > 0) | perhaps
     for name in layout.stored:
         there |= np.isfinite(getattr(estimates, name))
     absent = ~there.any(axis=2) if layout.stored else ~there.all(axis=2)  # (R, E)
@@ -235,7 +235,7 @@ def lacking(estimates: Estimates, layout: Layout, *, with_errors: bool) -> dict[
         error = int(np.flatnonzero(absent[row])[0])
         term = int(np.flatnonzero(~there[row, error])[0])
         what = f"the {estimates.errors[error]} error of {estimates.terms[term]} is {estimates.se[row, error, term]}"
-        if estimates.dof[row, error, term] <= 0:
+        if not estimates.dof[row, error, term] > 0 and np.isfinite(estimates.se[row, error, term]):
             what += f" with {estimates.dof[row, error, term]:g} degrees of freedom"
         found.setdefault(int(row), what)
     return found

@@ -33,24 +33,33 @@ fitted <- get(arguments[2], mode = "function")
 panels <- as.data.frame(nanoarrow::read_nanoarrow(arguments[3]))
 seeds <- as.integer(strsplit(arguments[5], ",")[[1]])
 
-triple <- function(x) { x <- as.numeric(unlist(x)); c(x, rep(NA_real_, 3))[1:3] }
+parts <- c("estimate", "se", "dof")
+triple <- function(x) {
+  x <- unlist(x)
+  if (length(x) > 3) stop(length(x), " numbers for a term, and no c(estimate, se, dof)")
+  if ("estimate" %in% names(x)) x <- x[parts]
+  c(as.numeric(x), rep(NA_real_, 3))[1:3]
+}
 rows <- function(found) {
   if (is.null(found)) return(NULL)
   if (is.data.frame(found)) {
     for (name in c("se", "dof")) if (is.null(found[[name]])) found[[name]] <- NA_real_
     return(data.frame(term = as.character(found$term), estimate = found$estimate, se = found$se, dof = found$dof))
   }
-  if (is.numeric(found) && is.null(names(found)))
-    return(data.frame(term = "", t(setNames(triple(found), c("estimate", "se", "dof")))))
+  if (is.numeric(found) && all(names(found) %in% parts))
+    return(data.frame(term = "", t(setNames(triple(found), parts))))
   if (is.list(found) && !is.object(found)) {
-    parts <- lapply(names(found), function(name)
-      data.frame(term = name, t(setNames(triple(found[[name]]), c("estimate", "se", "dof")))))
-    return(do.call(rbind, parts))
+    if (length(found) != sum(nzchar(names(found)))) stop("a list without the names of terms")
+    return(do.call(rbind, lapply(names(found), function(name)
+      data.frame(term = name, t(setNames(triple(found[[name]]), parts))))))
   }
   if (is.numeric(found))
     return(data.frame(term = names(found), estimate = as.numeric(found), se = NA_real_, dof = NA_real_))
   beta <- coef(found)
-  dof <- if (inherits(found, "fixest")) fixest::degrees_freedom(found, "t") else df.residual(found)
+  fixest <- inherits(found, "fixest")
+  shown <- if (fixest) found$coeftable else tryCatch(coef(summary(found)), error = function(e) NULL)
+  dof <- if (any(grepl("^z", colnames(shown)))) NULL  # the normal law, as of a logit
+         else if (fixest) fixest::degrees_freedom(found, "t") else df.residual(found)
   data.frame(term = names(beta), estimate = as.numeric(beta), se = sqrt(diag(as.matrix(vcov(found))))[names(beta)],
              dof = if (is.null(dof)) NA_real_ else as.numeric(dof))
 }
@@ -113,9 +122,8 @@ def r_function(
                                            strict=True):  # fmt: skip
         found[term][:, replication] = [np.nan if number is None else number for number in numbers]
     answer: dict[str, Any] = {}
-    for term, (estimate, se, dof) in found.items():  # without standard errors where R gave none
-        given = (estimate, se) if np.isnan(dof).all() else (estimate, se, dof)
-        answer[term] = estimate if np.isnan(se).all() else given
+    for term, (estimate, se, dof) in found.items():  # without standard errors, and by the normal law, where R gave none
+        answer[term] = estimate if np.isnan(se).all() else (estimate, se, np.where(np.isnan(dof), np.inf, dof))
     return answer
 
 

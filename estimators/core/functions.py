@@ -11,7 +11,7 @@ import numpy as np
 
 from estimators.core.estimator import Estimates, Estimator, Home, Layout, Status, WeightUse, of_a_dose
 from sim.design import Estimand
-from sim.errors import bad, listed, one_of, reason
+from sim.errors import BadInput, bad, listed, one_of, reason
 from sim.functions import (
     MAIN,
     Function,
@@ -180,9 +180,16 @@ class FunctionEstimator(MadeOfFunction, Estimator):
             shape = (rows, len(layout.errors), len(layout.terms))
             estimate, se, dof = np.empty((rows, len(layout.terms))), np.empty(shape), np.empty(shape)
             for k, term in enumerate(layout.terms):
-                estimate[:, k], own_se, own_dof = _answer(found[term], self.recipe.where)
-                se[:, :, k] = _by_error(own_se, layout.errors, np.nan, self.recipe.where)
-                dof[:, :, k] = _by_error(own_dof, layout.errors, np.inf, self.recipe.where)
+                own, own_se, own_dof = _answer(found[term], self.recipe.where, rows)
+                try:
+                    estimate[:, k] = own
+                    se[:, :, k] = _by_error(own_se, layout.errors, np.nan, self.recipe.where)
+                    dof[:, :, k] = _by_error(own_dof, layout.errors, np.inf, self.recipe.where)
+                except BadInput:
+                    raise
+                except (TypeError, ValueError) as error:
+                    raise bad(f"returned no numbers of one fit for {term}", where=self.recipe.where, allowed=ALLOWED,
+                              remedy="return one of them") from error  # fmt: skip
             status = np.full(rows, Status.OK, dtype=np.uint8)
             parts.append(Estimates(layout.terms, layout.errors, estimate, se, dof, status))
         return Estimates.join(parts)
@@ -228,14 +235,14 @@ class FunctionEstimator(MadeOfFunction, Estimator):
         return "table" if name in TABLES or getattr(hint, "__name__", "") == "DataFrame" else ""
 
 
-def _answer(value: Any, where: str) -> tuple[Any, Any, Any]:
-    """Estimate, se and dof that a function returned for one term, the latter two one an error type, by name or in
-    order, None where it did not say."""
+def _answer(value: Any, where: str, rows: int = 1) -> tuple[Any, Any, Any]:
+    """Estimate, se and dof that a function returned for one term of `rows` panels, the latter two one an error type, by
+    name or in order, None where it did not say."""
     if isinstance(value, tuple) and 1 <= len(value) <= 3:
         estimate, se, dof = (*value, None, None)[:3]
         return estimate, se, dof
     try:
-        return np.asarray(value, dtype=np.float64), None, None
+        return np.broadcast_to(np.squeeze(np.asarray(value, dtype=np.float64)), rows), None, None
     except (TypeError, ValueError) as error:
         raise bad(f"returned {type(value).__name__}", where=where, allowed=ALLOWED,
                   remedy="return one of them") from error  # fmt: skip
@@ -304,16 +311,19 @@ def answers_of(found: Any) -> dict[str, Any] | None:
     """(estimate, se, dof) by term of a fit of another program, without what it does not say; None for what is no fit.
 
     linearmodels: params, std_errors and, where its errors are debiased, df_resid; statsmodels: params, bse and, where
-    it uses t, df_resid; pyfixest: coef(), se() and the degrees of freedom of its t; scikit-learn: coef_ alone, with
-    the names it was fitted with; fits of one effect: att or ate and se, under the term "" (the treatment's).
+    it uses t, df_resid; pyfixest: coef(), se() and, where it uses t, its degrees of freedom; scikit-learn: coef_ alone,
+    with the names it was fitted with; fits of one effect: att or ate and se, under the term "" (the treatment's).
     """
-    # pyfixest
+    # pyfixest, which takes the normal law for all but least squares and quantiles
     if callable(getattr(found, "coef", None)) and callable(getattr(found, "se", None)):
-        return _joined(found.coef(), found.se(), getattr(found, "_df_t", None))
+        normal = str(getattr(found, "_method", "")).startswith(("fepois", "feglm"))
+        return _joined(found.coef(), found.se(), None if normal else getattr(found, "_df_t", None))
 
     # linearmodels and statsmodels: series by term
     params, errors = getattr(found, "params", None), getattr(found, "std_errors", None)
-    small = bool(getattr(found, "debiased", True)) if errors is not None else bool(getattr(found, "use_t", False))
+    small = bool(getattr(found, "use_t", False))
+    if errors is not None:  # linearmodels says in two ways whether its errors are debiased
+        small = bool(getattr(found, "debiased", getattr(found, "_debiased", True)))
     errors = getattr(found, "bse", None) if errors is None else errors
     if hasattr(params, "items") and hasattr(errors, "items") and not isinstance(found, Mapping):
         freedom = getattr(found, "df_resid_inference", None)  # of statsmodels' clustered errors

@@ -42,6 +42,7 @@ COMPARISONS: Mapping[type, Callable[..., Any]] = {
     ast.NotEq: np.not_equal,
 }  # fmt: skip
 INDICATORS, CATEGORIES = "i", "C"
+LOGICAL = ("True", "False")  # levels of an attribute
 ELSEWHERE = ("hc2", "hc3", "crv3")  # error types of pyfixest that TwoWayDID does not have; its cv3 has another factor
 SPELLED = {"iid": "iid", "hetero": "hc1", "HC1": "hc1", "HC2": "hc2", "HC3": "hc3"}
 CLUSTERED = {"CRV1": "cluster", "CRV3": "crv3"}
@@ -350,7 +351,7 @@ def parse(text: str, unit: str, period: str, schema: Schema, where: str) -> Pars
     """A formula in parts, on panels of a schema; raises BadInput for what is no formula or names what is not there."""
     outcome, *parts = _split(text, where)
     known = {*schema.variables, *schema.attributes, unit, period}
-    if strange := [name for name in _names(text) if name not in known | {*FUNCTIONS, INDICATORS, CATEGORIES}]:
+    if strange := [name for name in _names(text) if name not in known | {*FUNCTIONS, INDICATORS, CATEGORIES, *LOGICAL}]:
         treatment = schema.roles.treatment
         called = f" (the treatment is called {treatment} here)" if treatment and treatment not in _names(text) else ""
         raise bad(f"nothing is called {strange[0]!r}", where=f"{where} {text!r}",
@@ -374,7 +375,11 @@ def _split(text: str, where: str) -> list[str]:
     if not tilde or not outcome.strip() or not all(parts) or len(parts) > 3 or "~" in parts[0]:
         raise bad(f"{text!r} is no formula", where=where, allowed=GRAMMAR,
                   remedy='write one such as "y ~ d + x | unit + period"')  # fmt: skip
-    return [ast.unparse(_expression(outcome.strip(), where)), *parts]
+    left = _expression(outcome.strip(), where)
+    if isinstance(left, ast.BinOp):  # fixest computes y + z, pyfixest has two outcomes; y - z is y to pyfixest
+        raise bad(f"arithmetic of the outcome {ast.unparse(left)}", where=f"{where} {text!r}",
+                  allowed="one variable, log(...), I(...)", remedy=f"write I({ast.unparse(left)})")  # fmt: skip
+    return [ast.unparse(left), *parts]
 
 
 def _names(text: str) -> list[str]:

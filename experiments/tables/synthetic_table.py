@@ -45,7 +45,7 @@ from results.tables.journal_table import (
     value_rows,
 )
 from results.tables.records import SYNTHETIC_TABLE, Fit
-from results.tables.typography import COUNTS, count, decimals, heading
+from results.tables.typography import COUNTS, NumberCell, count, decimals, heading
 from sim.errors import BadInput, bad, closest, listed, one_of
 from sim.panel import Panel, part
 
@@ -326,9 +326,9 @@ def _terms(columns: Sequence[FitColumn], name: str) -> list[str]:
     return list(dict.fromkeys(term for column in columns for found, term in column.by_term if found == name))
 
 
-def _weight(value: float, column: Mapping[str, float]) -> str:
+def _weight(value: float, column: Mapping[str, float]) -> NumberCell:
     """Four decimals, so that a column sums to 1; "" in a column without weights."""
-    return f"{abs(value):.4f}" if any(column.values()) else ""
+    return NumberCell(f"{abs(value):.4f}", abs(value)) if any(column.values()) else NumberCell("")
 
 
 TABLES = (SYNTHETIC_TABLE,)

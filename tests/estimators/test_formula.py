@@ -60,6 +60,8 @@ NATIVE: list[tuple[str, Any]] = [
     ("y ~ d + I((x > 0) * z) + I((z != x) * (1.2 <= z)) | unit + period", BY_UNIT),
     ("y ~ d + period | unit", BY_UNIT),
     ("y ~ i(period, ever, ref = 2003.0) | unit + period", "iid"),
+    ("I(y - 2 * z) ~ d + x | unit + period", BY_UNIT),
+    ("y ~ i(coast, x, ref = True) | unit + period", BY_UNIT),
 ]
 ELSEWHERE: list[tuple[str, Any, str]] = [
     ("y ~ x | unit + period | d ~ z", BY_UNIT, "instruments"),
@@ -76,6 +78,7 @@ def data() -> pd.DataFrame:
     frame = pd.DataFrame({"unit": np.repeat([f"u{i:02d}" for i in range(UNITS)], PERIODS),
                           "period": np.tile(range(2000, 2000 + PERIODS), UNITS),
                           "g": np.repeat([f"g{i % 5}" for i in range(UNITS)], PERIODS)})  # fmt: skip
+    frame["coast"] = frame["unit"].str[-1] < "4"
     frame["ever"] = 1.0 * (frame["unit"] < "u12")
     frame["d"] = frame["ever"] * (frame["period"] >= 2004)
     frame["x"], frame["z"] = rng.normal(size=len(frame)), rng.uniform(0.5, 2.0, size=len(frame))
@@ -90,7 +93,7 @@ def panel(data: pd.DataFrame) -> Panel:
 
     variables = {name: np.ascontiguousarray(wide(name))[None] for name in ("y", "d", "x", "z", "ever")}
     return Panel(tuple(data["unit"].unique()), tuple(range(2000, 2000 + PERIODS)), variables, Roles("y", "d", ("x",)),
-                 {"g": wide("g")[0].astype(object)})  # fmt: skip
+                 {"g": wide("g")[0].astype(object), "coast": wide("coast")[0]})  # fmt: skip
 
 
 def fixest(text: str, data: pd.DataFrame, vcov: Any) -> Any:
@@ -195,6 +198,8 @@ def test_a_formula_that_lacks_the_treatment_hears_how_it_is_called() -> None:
     ("y + d | unit", "is no formula"),
     ("y ~ d | unit | x | z", "is no formula"),
     ("~ d", "is no formula"),
+    ("y - z ~ d | unit", "write I(y - z)"),
+    ("y + z ~ d | unit", "arithmetic of the outcome y + z"),
     ("y ~ d +", "cannot be read"),
     ("y ~ treat | unit", "nothing is called 'treat'"),
     ("y ~ x ** 2", "write arithmetic as I(x ** 2)"),
@@ -344,6 +349,42 @@ def test_clustered_errors_of_statsmodels_have_the_degrees_of_freedom_that_it_use
     lower, upper = fit.conf_int().loc["did"]
     assert estimate - stats.t.ppf(0.975, dof) * error == pytest.approx(lower)
     assert estimate + stats.t.ppf(0.975, dof) * error == pytest.approx(upper)
+
+
+def poisson(df):
+    import pyfixest
+
+    return pyfixest.fepois("icr ~ did | unit", df, vcov={"CRV1": "unit"})
+
+
+def logit(df):
+    import pyfixest
+
+    return pyfixest.feglm("high ~ did", df.assign(high=1.0 * (df["icr"] > df["icr"].median())), family="logit")
+
+
+def fama_macbeth(df):
+    from linearmodels import FamaMacBeth
+
+    late = df[df["period"] > 2018].set_index(["unit", "period"])
+    return FamaMacBeth.from_formula("icr ~ 1 + did", late).fit(debiased=False)
+
+
+def between(df):
+    from linearmodels import BetweenOLS
+
+    return BetweenOLS.from_formula("icr ~ 1 + did", df.set_index(["unit", "period"])).fit(debiased=False)
+
+
+@pytest.mark.filterwarnings("ignore")  # of these programs
+@pytest.mark.parametrize("function", [poisson, logit, fama_macbeth, between])
+def test_a_fit_that_uses_the_normal_law_has_the_p_value_and_interval_that_it_prints(function: Any) -> None:
+    fit = function(example_frame())
+    found = pp.estimator(terms=["did"])(function)()(pp.example_panel().panel)
+    printed = fit.pvalues if hasattr(fit, "pvalues") else fit.pvalue()
+    interval = fit.conf_int() if hasattr(fit, "conf_int") else fit.confint()
+    assert found.pvalues["did"] == pytest.approx(printed["did"], rel=1e-8)
+    np.testing.assert_allclose(found.conf_int().loc["did"], interval.loc["did"], rtol=1e-8)
 
 
 def test_a_fit_of_pyfixest_is_an_answer() -> None:

@@ -401,7 +401,7 @@ def test_error_types_without_standard_errors_are_there_by_their_p_values() -> No
     assert lacking(estimates, layout, with_errors=False) == {}
 
 
-@pytest.mark.parametrize("dof", [0.0, -3.0])
+@pytest.mark.parametrize("dof", [0.0, -3.0, np.nan])
 def test_an_error_without_degrees_of_freedom_is_none(dof: float) -> None:
     """It gives neither a p value nor an interval, so that all measures but the bias would be NaN."""
     estimates, layout = answers(())

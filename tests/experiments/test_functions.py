@@ -540,6 +540,8 @@ WRONG = {
     "a fit that raises": ({"fit": lambda y: y["no"]}, "a trial fit raised IndexError"),
     "a fit without an answer": ({"fit": lambda y: None}, "a trial fit gave no answer"),
     "a fit that returns text": ({"fit": lambda y: "no"}, "returned str; allowed: an estimate"),
+    "a fit that returns a list": ({"fit": lambda y: [1.0, 0.5]}, "returned list; allowed: an estimate"),
+    "a fit that returns four": ({"fit": lambda y: (1.0, 0.5, 9, 3)}, "returned tuple; allowed: an estimate"),
     "two errors without names": ({"fit": lambda y: (1.0, [1.0, 2.0])}, "returned 2 standard errors of a term"),
     "two of one name": ({"fit": [mean, mean]}, "estimators share a name: mean"),
 }  # fmt: skip
@@ -553,6 +555,13 @@ def test_what_is_wrong_is_said_in_one_line(case: str) -> None:
         run(pp.Study.from_functions(**(settings | changes)))
     for line in str(error.value).splitlines():
         assert line.count("; ") >= 2
+
+
+@pytest.mark.parametrize("answer", [(1.0, np.array([0.5, 0.6])), (1.0, "half"), (np.array([1.0, 2.0]), 0.5)])
+def test_numbers_that_are_not_of_one_fit_are_one_line(answer: tuple[Any, ...]) -> None:
+    fit = pp.estimator(terms=["did"])(lambda df: answer)()
+    with pytest.raises(BadInput, match="returned no numbers of one fit for did; allowed: an estimate"):
+        fit(pp.example_panel().panel)
 
 
 def test_numbers_of_earlier_code_are_said_when_quiet_too(folder: Path) -> None:

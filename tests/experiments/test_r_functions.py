@@ -34,6 +34,13 @@ raising <- function(df) if (df$y[1] > 0) stop("y is above 0") else 1
 crash <- function(df) { if (runif(1) < .03 || df$y[1] > 90) tools::pskill(Sys.getpid(), 9); mean(df$y) }
 chance <- function(df) { if (runif(1) < .03) tools::pskill(Sys.getpid(), 9); mean(df$icr) }
 slow <- function(df) { Sys.sleep(60); 1 }
+swapped <- function(df) list(m = c(dof = 7, se = 0.5, estimate = 1))
+spelled <- function(df) c(se = 0.5, estimate = 1)
+row <- function(df) list(m = coef(summary(lm(y ~ d, data = df)))["d", ])
+nameless <- function(df) list(1, 2)
+logit <- function(df) glm(d ~ y, family = binomial, data = df)
+gaussian <- function(df) glm(y ~ d, data = df)
+some <- function(df) if (max(df$y) > 90) c(1, 0.5) else c(1, 0.5, 7)
 columns <- function(df) as.numeric(all(c("city", "year", "y", "d", "g") %in% names(df)))
 """
 
@@ -96,6 +103,32 @@ def test_every_form_of_an_answer_is_read(script: Path, panel: Panel) -> None:
     assert (none.status == Status.NOT_CONVERGED).all()
     columns = r_estimator(script, "columns", terms=["there"], errors=[], unit="city", period="year")(panel)
     assert columns.estimate.ravel().tolist() == [1.0] * 3
+
+
+@needs_r
+def test_numbers_with_names_are_read_by_them(script: Path, panel: Panel) -> None:
+    for function, dof in (("swapped", 7.0), ("spelled", np.inf)):
+        found = r_estimator(script, function, terms=["m"])(panel)
+        assert (found.estimate[0, 0], found.se[0, 0, 0], found.dof[0, 0, 0]) == (1.0, 0.5, dof)
+
+
+@needs_r
+@pytest.mark.parametrize(
+    ("function", "said"), [("row", "4 numbers for a term, and no c"), ("nameless", "a list without the names of terms")]
+)
+def test_answers_of_another_form_in_r_are_refused(script: Path, panel: Panel, function: str, said: str) -> None:
+    with pytest.raises(RFailed, match=said):
+        r_estimator(script, function, terms=["m"])(panel)
+
+
+@needs_r
+def test_a_fit_in_r_has_t_where_its_summary_has_it_else_the_normal_law(script: Path, panel: Panel) -> None:
+    for function, dof in (("logit", np.inf), ("gaussian", 70.0)):
+        found = r_estimator(script, function).tried_on(panel, panel.schema)(panel)
+        assert set(found.dof.ravel()) == {dof}
+    lifted = panel.variables["y"] + np.array([0.0, 100.0, 0.0])[:, None, None]
+    some = r_estimator(script, "some", terms=["m"])(panel.with_variables({"y": lifted}))
+    assert some.dof.ravel().tolist() == [7.0, np.inf, 7.0]
 
 
 @needs_r

@@ -27,7 +27,7 @@ from experiments.tables.synthetic_table import CLASSES, largest
 from references import synthetic_twin as twin
 from results.tables.journal_table import JournalTable
 from results.tables.records import Document
-from results.tables.typography import heading
+from results.tables.typography import heading, number_of
 
 ALL = tuple(CLASSES)
 UNITS, YEARS = 20, np.arange(2001, 2013)
@@ -125,6 +125,8 @@ def test_weights_are_means_over_dates_by_treated_cells(two_dates: tuple[RealPane
                 if label in labels:
                     wanted = every[labels.index(label)] if every.any() else np.nan
                     assert numbers(row)[column] == pytest.approx(wanted, abs=6e-5, nan_ok=True)
+                    in_full = number_of(row[column])  # of a cell of a spreadsheet
+                    assert in_full == (pytest.approx(wanted, abs=1e-12) if every.any() else None)
             total = sum(numbers(row)[column] for row in found.values())
             assert total == pytest.approx(1.0 if every.any() else np.nan, abs=6e-4, nan_ok=True)
     heaviest = [max(numbers(row)[:3]) for label, row in cells(two_dates[1]["C2"]).items() if label.startswith("u")]
