@@ -113,6 +113,25 @@ def test_bad_input_is_said_in_one_line() -> None:
     refuses("4 unit-periods are missing", lambda: bacon.decompose(small_panel(missing=4)))
     refuses("no variable 'yy'", lambda: bacon.decompose(replace(single, roles=Roles("yy", "did"))))
     refuses("no comparisons of kind 'late'", lambda: bacon.decompose(single).share("late"))
+    on = panel()
+    refuses("no controls", lambda: bacon.decompose_with_controls(on))
+    ready = with_controls(on)
+    redrawn = ready.with_variables({"x": np.repeat(ready.variables["x"], 3, axis=0)})
+    refuses("'x' differs between replications", lambda: bacon.decompose_with_controls(redrawn))
+    constant = ready.with_variables({"x": np.ones_like(ready.variables["x"])})
+    refuses("'x' is constant", lambda: bacon.decompose_with_controls(constant))
+    weighted = replace(ready, roles=replace(ready.roles, weight="z"))
+    refuses("weight", lambda: bacon.decompose_with_controls(weighted))
+    refuses("no variable 'w'", lambda: bacon.decompose_with_controls(ready, controls=("w",)))
+    given = staggered(replications=2)
+    refuses(r"errors = \['iid'\]", lambda: DCDH(errors=("iid",))(given))
+    refuses("3 unit-periods are missing", lambda: DCDH()(small_panel(missing=3)))
+    refuses("'did' is not 0/1", lambda: DCDH()(given.with_variables({"did": 2 * given.variables["did"]})))
+    refuses("'did' is not 0/1", lambda: coefficient_weights(given.with_variables({"did": 2 * given.variables["did"]})))
+    redrawn = np.repeat(given.variables["did"], 2, axis=0)
+    redrawn[1, 6, 13] = 1 - redrawn[1, 6, 13]
+    refuses("differs between replications", lambda: coefficient_weights(given.with_variables({"did": redrawn})))
+    refuses("no variable 'yy'", lambda: coefficient_weights(replace(given, roles=Roles("yy", "did"))))
 
 
 def with_controls(on: Panel, by_cohort: bool = False) -> Panel:
@@ -166,19 +185,6 @@ def test_a_pair_with_controls_is_a_regression_on_its_cohorts() -> None:
                  for values in (d, *(y.ravel() for y in on.variables["y"]))]  # fmt: skip
         own, *outcomes = (np.subtract(*pairs) - np.subtract(*pairs).mean() for pairs in means)
         np.testing.assert_allclose(estimate, [own @ y / (own @ own) for y in outcomes], rtol=1e-8)
-
-
-def test_careless_decompositions_with_controls_are_one_line() -> None:
-    on = panel()
-    refuses("no controls", lambda: bacon.decompose_with_controls(on))
-    ready = with_controls(on)
-    redrawn = ready.with_variables({"x": np.repeat(ready.variables["x"], 3, axis=0)})
-    refuses("'x' differs between replications", lambda: bacon.decompose_with_controls(redrawn))
-    constant = ready.with_variables({"x": np.ones_like(ready.variables["x"])})
-    refuses("'x' is constant", lambda: bacon.decompose_with_controls(constant))
-    weighted = replace(ready, roles=replace(ready.roles, weight="z"))
-    refuses("weight", lambda: bacon.decompose_with_controls(weighted))
-    refuses("no variable 'w'", lambda: bacon.decompose_with_controls(ready, controls=("w",)))
 
 
 Floats = NDArray[np.float64]
@@ -308,16 +314,12 @@ def test_did_m_is_its_definition(reversals: bool, successive: bool) -> None:
     assert (got.statistics["switchers"] == (15 if reversals else 12)).all()
 
 
-def test_a_period_in_which_nobody_stays_is_left_out() -> None:
+def test_periods_in_which_nobody_stays_and_changes_across_a_lacking_year_are_left_out() -> None:
     """Unit a switches beside b and c, which then switch together: 5 - (1 + 2)/2, of one switcher."""
     did = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 1]])
     y = np.array([[0.0, 0, 0], [5, 1, 2], [7, 9, 9]])
     found = DCDH()(Panel(names(3), (1, 2, 3), {"y": y[None], "did": did[None]}, Roles("y", "did")))
-    assert found.estimate[0, 0] == pytest.approx(3.5)
-    assert found.statistics["switchers"][0] == 1
-
-
-def test_changes_across_a_year_that_the_panel_lacks_are_left_out() -> None:
+    assert (found.estimate[0, 0], found.statistics["switchers"][0]) == (pytest.approx(3.5), 1)
     whole = staggered()
     gap = DCDH()(replace(whole, periods=(2000, 2001, 2002, 2004, 2005, 2006, 2007))).estimate
     y, d = whole.variables["y"][0], whole.variables["did"][0]
@@ -345,15 +347,3 @@ def test_errors_are_those_of_deviations_by_hand() -> None:
     expected = [np.sqrt(12 / 11 * np.square(score).sum()), np.sqrt(5 / 4 * np.square(provinces).sum())]
     np.testing.assert_allclose(got.se[0, :, 0], expected, rtol=1e-12)
     np.testing.assert_array_equal(got.dof[0, :, 0], [11, 4])
-
-
-def test_bad_input_of_weights_is_said_in_one_line() -> None:
-    panel = staggered(replications=2)
-    refuses(r"errors = \['iid'\]", lambda: DCDH(errors=("iid",))(panel))
-    refuses("3 unit-periods are missing", lambda: DCDH()(small_panel(missing=3)))
-    refuses("'did' is not 0/1", lambda: DCDH()(panel.with_variables({"did": 2 * panel.variables["did"]})))
-    refuses("'did' is not 0/1", lambda: coefficient_weights(panel.with_variables({"did": 2 * panel.variables["did"]})))
-    redrawn = np.repeat(panel.variables["did"], 2, axis=0)
-    redrawn[1, 6, 13] = 1 - redrawn[1, 6, 13]
-    refuses("differs between replications", lambda: coefficient_weights(panel.with_variables({"did": redrawn})))
-    refuses("no variable 'yy'", lambda: coefficient_weights(replace(panel, roles=Roles("yy", "did"))))

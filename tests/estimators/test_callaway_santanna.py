@@ -138,8 +138,7 @@ def test_cells_that_covariates_separate_are_left_out_and_counted() -> None:
     x[:, twin.first == 3] += 100.0
     panel = panel.with_variables({"x0": x[None]})
     got = CallawaySantAnna(method="dr", covariates=("x0",), **EVERYTHING)(panel)
-    assert got.statistics["left_out"][0] == 3
-    assert got.statistics["cells"][0] == 5
+    assert (got.statistics["left_out"][0], got.statistics["cells"][0]) == (3, 5)
     assert np.isnan(got.params["cohort(3)"])
     average = (9 * got.params["att(2,2)"] + 7 * got.params["att(5,5)"]) / 16
     assert got.params["event(0)"] == pytest.approx(average, abs=1e-12)
@@ -177,16 +176,11 @@ def test_bands_are_wider_than_single_intervals_and_repeat_with_the_seed() -> Non
     ({"controls": "not-yet"}, [2] * 8, "no unit is untreated when others are treated"),
     ({}, [*[0] * 8, *[6] * 8], "no unit becomes treated within the panel"),
     ({"anticipation": 3}, [*[2] * 8, *[3] * 4, *[6] * 8], "no period lies before an adoption"),
-    ({"anticipation": 9}, EVER, "anticipation = 9"),
-    ({"window": (3, -3)}, EVER, "window"),
-    ({"cohorts": (2, 2)}, EVER, "repeat"),
-    ({"covariates": ("x0",)}, EVER, "without a method"),
+    ({"anticipation": 9}, EVER, "anticipation = 9"), ({"window": (3, -3)}, EVER, "window"),
+    ({"cohorts": (2, 2)}, EVER, "repeat"), ({"covariates": ("x0",)}, EVER, "without a method"),
     ({"covariates": ("x9",), "method": "dr"}, EVER, "no variable 'x9'"),
-    ({"covariates": ("x0", "x0"), "method": "dr"}, EVER, "repeat"),
-    ({"errors": ("hc1",)}, EVER, "hc1"),
-    ({"errors": ()}, EVER, "errors"),
-    ({"band": "webb"}, EVER, "webb"),
-    ({"treatment": "d"}, EVER, "no variable 'd'"),
+    ({"covariates": ("x0", "x0"), "method": "dr"}, EVER, "repeat"), ({"errors": ("hc1",)}, EVER, "hc1"),
+    ({"errors": ()}, EVER, "errors"), ({"band": "webb"}, EVER, "webb"), ({"treatment": "d"}, EVER, "no variable 'd'"),
 ])  # fmt: skip
 def test_bad_input_is_one_line(settings: dict[str, Any], first: list[int], message: str) -> None:
     panel, _ = made_up(first)
@@ -317,10 +311,9 @@ def test_slopes_are_derivatives_with_respect_to_cohort_sizes(g: int) -> None:
     np.testing.assert_allclose(got, derivative[:, found.identified], atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("window", "cohorts", "years", "message"),
-    [((2, 1), (), (), "window"), ((0, 1), (2001, 2001), (), "cohorts"), ((0, 1), (), (2001, 2001), "years")],
-)
+@pytest.mark.parametrize(("window", "cohorts", "years", "message"), [
+    ((2, 1), (), (), "window"), ((0, 1), (2001, 2001), (), "cohorts"), ((0, 1), (), (2001, 2001), "years"),
+])  # fmt: skip
 def test_bad_terms(window: tuple[int, int], cohorts: tuple[int, ...], years: tuple[int, ...], message: str) -> None:
     refuses(message, lambda: effects.check_terms(window, cohorts, years, "test"))
     with pytest.raises(ValueError, match="not a term"):

@@ -186,15 +186,10 @@ def test_the_lag_is_newey_and_wests() -> None:
 
 
 @pytest.mark.parametrize(("error", "message"), [
-    ("cluster:city", "unknown error type 'cluster:city'"),
-    ("cluster:unit+unit", "unknown error type"),
-    ("cluster:unit+period+province", "unknown error type"),
-    ("conley:far", "unknown error type 'conley:far'"),
-    ("conley:-5", "unknown error type"),
-    ("conley:300:cosine", "unknown error type"),
-    ("conley:300", "without coordinates"),
-    ("wild:period", "unknown error type"),
-    ("newey-west", "unknown error type"),
+    ("cluster:city", "unknown error type 'cluster:city'"), ("cluster:unit+unit", "unknown error type"),
+    ("cluster:unit+period+province", "unknown error type"), ("conley:far", "unknown error type 'conley:far'"),
+    ("conley:-5", "unknown error type"), ("conley:300:cosine", "unknown error type"),
+    ("conley:300", "without coordinates"), ("wild:period", "unknown error type"), ("newey-west", "unknown error type"),
     *((error, "unknown error type") for error in ("cluster:longitude", "wild:longitude", "cluster:unit+latitude")),
 ])  # fmt: skip
 def test_unknown_error_types_are_bad_input(error: str, message: str) -> None:
@@ -442,8 +437,7 @@ def test_several_hypotheses_without_a_number_of_degrees_of_freedom_are_held_to_c
     """1/1 + 16/4 = 5 of two normal estimates: p = exp(-5/2)."""
     two = TermCovariance(("a", "b"), np.diag([1.0, 4.0])[None], np.inf)
     found = hypothesis_test(parse_hypothesis("a = 0, b = 0", ("a", "b")), np.array([1.0, 4.0]), two)
-    assert found.statistic == pytest.approx(2.5)
-    assert found.pvalue == pytest.approx(np.exp(-2.5))
+    assert (found.statistic, found.pvalue) == (pytest.approx(2.5), pytest.approx(np.exp(-2.5)))
 
 
 def test_clustered_combinations_equal_a_regression_in_other_variables_of_pyfixest() -> None:
@@ -494,8 +488,7 @@ def test_spatial_models_have_the_covariance_of_all_terms(model: str) -> None:
         if model == "sdm":  # the total effect is the sum of the two others
             asked = parse_hypothesis("direct:did + indirect:did - total:did", found.terms)
             zero = hypothesis_test(asked, found.estimate[0], covariance)
-            assert zero.se == pytest.approx(0.0, abs=1e-7)
-            assert zero.estimate == pytest.approx(0.0, abs=1e-10)
+            assert (zero.se, zero.estimate) == (pytest.approx(0.0, abs=1e-7), pytest.approx(0.0, abs=1e-10))
 
 
 @pytest.mark.parametrize("error", ["wild:unit", "cr2:unit"])

@@ -181,8 +181,7 @@ def test_a_study_runs_a_formula_with_levels(panel: Panel) -> None:
     assert found.terms == ("did", "did:inv")
     assert np.isfinite(found.estimate).all()
     tried = formula("y ~ i(period, ever, ref = 2003) | unit + period").tried_on(panel, panel.schema)
-    assert tried.terms[0] == "period::2000:ever"
-    assert tried.layout(panel.schema).terms == tried.terms
+    assert (tried.terms[0], tried.layout(panel.schema).terms) == ("period::2000:ever", tried.terms)
     assert tried(panel, Streams(0)).terms == tried.terms
 
 
@@ -195,35 +194,23 @@ def test_a_formula_that_lacks_the_treatment_hears_how_it_is_called() -> None:
 
 
 @pytest.mark.parametrize(("text", "said"), [
-    ("y + d | unit", "is no formula"),
-    ("y ~ d | unit | x | z", "is no formula"),
-    ("~ d", "is no formula"),
-    ("y - z ~ d | unit", "write I(y - z)"),
-    ("y + z ~ d | unit", "arithmetic of the outcome y + z"),
-    ("y ~ d +", "cannot be read"),
-    ("y ~ treat | unit", "nothing is called 'treat'"),
-    ("y ~ x ** 2", "write arithmetic as I(x ** 2)"),
-    ("y ~ d / x", "write arithmetic as I(x ** 2)"),
+    ("y + d | unit", "is no formula"), ("y ~ d | unit | x | z", "is no formula"), ("~ d", "is no formula"),
+    ("y - z ~ d | unit", "write I(y - z)"), ("y + z ~ d | unit", "arithmetic of the outcome y + z"),
+    ("y ~ d +", "cannot be read"), ("y ~ treat | unit", "nothing is called 'treat'"),
+    ("y ~ x ** 2", "write arithmetic as I(x ** 2)"), ("y ~ d / x", "write arithmetic as I(x ** 2)"),
     ("y ~ i(period, ever, base = 3)", "i(LEVELS)"),
     ("y ~ i(period, ever, ref = 1999) | unit", "is no level of period"),
-    ("y ~ log(x) | unit + period", "variable 'log(x)' is"),
-    ("y ~ log(x, 2) | unit", "cannot be computed"),
-    ("y ~ . | unit", "cannot be read"),
-    ("y ~ d | x", "every unit-period stands alone"),
+    ("y ~ log(x) | unit + period", "variable 'log(x)' is"), ("y ~ log(x, 2) | unit", "cannot be computed"),
+    ("y ~ . | unit", "cannot be read"), ("y ~ d | x", "every unit-period stands alone"),
     ("y ~ d | unit^period", "every unit-period stands alone"),
     ("y ~ d | unit | d ~ z", "pyfixest does not fit it: EndogVarsAsCovarsError"),
     ("y ~ __import__('os').system('true')", "nothing is called '__import__'"),
-    ("y ~ d | g + g", "effects of g repeat"),
-    ("y ~ d | g + x^period + period^x", "effects of x^period repeat"),
+    ("y ~ d | g + g", "effects of g repeat"), ("y ~ d | g + x^period + period^x", "effects of x^period repeat"),
     ("y ~ x | unit + unit | d ~ z", "effects of unit repeat"),
     ("y ~ d + x + I(2 * x) | g", "I(2 * x) cannot be told from the other terms and the effects"),
-    ("y ~ d + I(1) | unit", "I(1) is a number"),
-    ("y ~ 2:x", "2 is a number"),
-    ("3 ~ d", "3 is a number"),
-    ("y ~ i(log(z))", "allowed: i(LEVELS)"),
-    ("y ~ i('g')", "allowed: i(LEVELS)"),
-    ("y ~ i(i(g))", "allowed: i(LEVELS)"),
-    ("y ~ i(g, ref = x)", "ref = x"),
+    ("y ~ d + I(1) | unit", "I(1) is a number"), ("y ~ 2:x", "2 is a number"), ("3 ~ d", "3 is a number"),
+    ("y ~ i(log(z))", "allowed: i(LEVELS)"), ("y ~ i('g')", "allowed: i(LEVELS)"),
+    ("y ~ i(i(g))", "allowed: i(LEVELS)"), ("y ~ i(g, ref = x)", "ref = x"),
     ("y ~ I(" + 3000 * "-" + "x)", "cannot be read"),
 ])  # fmt: skip
 def test_what_is_no_formula_of_the_panel_is_refused_in_one_line(text: str, said: str, panel: Panel) -> None:
@@ -313,8 +300,7 @@ def learned(df):
 def test_a_fit_of_linearmodels_is_an_answer() -> None:
     found = linear_models()(pp.example_panel().panel)
     own = pp.TwoWayDID(regressors=("did", "inv"), errors=("cluster:unit",))(pp.example_panel().panel)
-    assert found.terms == ("did",)
-    assert found.estimate[0, 0] == pytest.approx(own.estimate[0, 0], abs=1e-8)
+    assert (found.terms, found.estimate[0, 0]) == (("did",), pytest.approx(own.estimate[0, 0], abs=1e-8))
     from linearmodels import PanelOLS
 
     data = example_frame().set_index(["unit", "period"])
@@ -400,8 +386,7 @@ def test_a_fit_of_scikit_learn_is_an_estimate_without_errors() -> None:
     x = np.column_stack([np.ones(len(data)), data["did"], data["inv"]])
     by_hand = np.linalg.lstsq(x, data["icr"], rcond=None)[0]
     found = learned()(pp.example_panel().panel)
-    assert found.estimate[0, 0] == pytest.approx(by_hand[1])
-    assert found.errors == ()
+    assert (found.estimate[0, 0], found.errors) == (pytest.approx(by_hand[1]), ())
 
 
 def test_terms_that_are_not_declared_are_those_of_the_fit() -> None:
@@ -416,13 +401,9 @@ def test_terms_that_are_not_declared_are_those_of_the_fit() -> None:
 
 
 @pytest.mark.parametrize(("fit", "answer"), [
-    (SimpleNamespace(att=1.5, se=0.5), {"": (1.5, 0.5)}),
-    (SimpleNamespace(ate=1.5), {"": 1.5}),
-    (SimpleNamespace(coef_=np.array([[2.0]])), {"": 2.0}),
-    (SimpleNamespace(coef_=np.array([2.0, 3.0])), None),
-    (SimpleNamespace(params=3.0), None),
-    (3.0, None),
-    ((1.0, 2.0), None),
+    (SimpleNamespace(att=1.5, se=0.5), {"": (1.5, 0.5)}), (SimpleNamespace(ate=1.5), {"": 1.5}),
+    (SimpleNamespace(coef_=np.array([[2.0]])), {"": 2.0}), (SimpleNamespace(coef_=np.array([2.0, 3.0])), None),
+    (SimpleNamespace(params=3.0), None), (3.0, None), ((1.0, 2.0), None),
 ])  # fmt: skip
 def test_what_says_its_effect_is_a_fit_and_other_values_are_none(fit, answer) -> None:
     assert answers_of(fit) == answer

@@ -393,12 +393,9 @@ def test_assignments_without_a_statistic_count_as_large() -> None:
 
 
 @pytest.mark.parametrize(("settings", "message"), [
-    ({"values": ("a",)}, "values = \\['a'\\]"),
-    ({"values": ("a", "z")}, "no unit has zone = z"),
-    ({"group": "planet"}, "group is 'planet'"),
-    ({"errors": ("cluster:zone",)}, "1 cluster under cluster:zone"),
-    ({"errors": ("hc7",)}, "unknown error type 'hc7'"),
-    ({"regressors": ("inv",)}, "treatment is 'did'"),
+    ({"values": ("a",)}, "values = \\['a'\\]"), ({"values": ("a", "z")}, "no unit has zone = z"),
+    ({"group": "planet"}, "group is 'planet'"), ({"errors": ("cluster:zone",)}, "1 cluster under cluster:zone"),
+    ({"errors": ("hc7",)}, "unknown error type 'hc7'"), ({"regressors": ("inv",)}, "treatment is 'did'"),
 ])  # fmt: skip
 def test_bad_input(settings: dict[str, object], message: str) -> None:
     refuses(message, lambda: replace(TEST, **settings)(grouped()))
@@ -591,6 +588,5 @@ def test_errors_by_draws_of_such_replications_are_refused() -> None:
 def test_a_unit_without_rows_before_is_left_out_of_ancova_alone() -> None:
     panel = one_date()
     gaps = unseen(panel, (slice(3), 5))
-    assert est.Ancova()(gaps).statistics["nobs"][0] == 39
-    assert est.PostOnly()(gaps).statistics["nobs"][0] == 40
+    assert (est.Ancova()(gaps).statistics["nobs"][0], est.PostOnly()(gaps).statistics["nobs"][0]) == (39, 40)
     assert est.Ancova().used(gaps).nobs == 39

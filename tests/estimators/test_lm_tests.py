@@ -21,7 +21,8 @@ from statsmodels.stats.multitest import multipletests
 from estimators import Status, Tile
 from estimators.core.estimator import holm
 from estimators.spatial import lm_tests as ac
-from references.small_panels import CONTROLS, Kind, changed, small_panel, small_weights, unseen
+from references.brute_force import dummies as dense_effects
+from references.small_panels import CONTROLS, Kind, bare, changed, small_panel, small_weights, unseen
 from sim import Panel, Roles, Streams, Weights
 
 Floats = NDArray[np.float64]
@@ -66,11 +67,8 @@ def main_weights(panel: Panel) -> Weights:
 
 
 def dummies(n: int, t: int, effects: tuple[str, ...]) -> Floats:
-    """A constant and what the effects add to it, (T N, D), rows time-major."""
-    columns = [np.ones((n * t, 1))]
-    columns += [np.tile(np.eye(n), (t, 1))[:, 1:]] if "unit" in effects else []
-    columns += [np.repeat(np.eye(t), n, axis=0)[:, 1:]] if "period" in effects else []
-    return np.hstack(columns)
+    """What spans a constant and the effects, (T N, D), rows time-major."""
+    return dense_effects(n, t, {(): "none", BOTH: "two-way"}.get(effects, effects[0] if effects else "none"))
 
 
 def brute_force(panel: Panel, replication: int, effects: tuple[str, ...]) -> tuple[float, ...]:
@@ -146,8 +144,7 @@ def test_cross_products_give_what_arrays_give(form: str, redrawn: bool) -> None:
 def test_weights_that_link_all_alike_are_bad_input_beside_time_effects(redrawn: bool) -> None:
     """With all others as neighbours Q W = -Q/(N - 1): nothing tells a lag from an error, nor either from none."""
     panel = panel_of(redrawn=redrawn)
-    everyone = Weights.of(panel.units, 1.0 - np.eye(len(panel.units)))
-    full = Panel(panel.units, panel.periods, panel.variables, panel.roles, weights={"w": everyone})
+    full = replace(panel, weights={"w": Weights.of(panel.units, 1.0 - np.eye(len(panel.units)))})
     for form, effects in itertools.product(ac.FORMS, EFFECTS):
         estimator = ac.LMTests(form, effects)
         if "period" in effects:
@@ -162,9 +159,8 @@ def test_no_robust_tests_where_the_lag_of_the_fit_is_the_fit() -> None:
     panel = panel_of()
     raw = np.kron(np.eye(6), 1.0 - np.eye(2))
     shared = np.repeat(panel.variables["inv"][:, :, ::2], 2, axis=2)
-    roles = Roles("y", None, ("inv",))
-    pairs = Panel(panel.units, panel.periods, {"y": panel.variables["y"], "inv": shared}, roles,
-                  weights={"w": Weights.of(panel.units, raw)})  # fmt: skip
+    pairs = bare({"y": panel.variables["y"], "inv": shared}, Roles("y", None, ("inv",)),
+                 weights={"w": Weights.of(panel.units, raw)})  # fmt: skip
     for form in ac.FORMS:
         got = ac.LMTests(form)(pairs)
         assert np.isnan(got.estimate[:, 2:]).all()
@@ -181,11 +177,10 @@ def test_a_draw_that_effects_absorb_is_singular(effects: tuple[str, ...]) -> Non
     assert got.status.tolist() == [Status.OK, Status.SINGULAR, Status.OK]
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [({"form": "exct"}, "did you mean 'exact'"), ({"effects": ("unit", "unit")}, "effects = "),
-     ({"effects": ("city",)}, "effects = ")],
-)  # fmt: skip
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"form": "exct"}, "did you mean 'exact'"), ({"effects": ("unit", "unit")}, "effects = "),
+    ({"effects": ("city",)}, "effects = "),
+])  # fmt: skip
 def test_bad_settings(settings: dict[str, Any], message: str) -> None:
     refuses(message, lambda: ac.LMTests(**settings))
 
@@ -197,6 +192,10 @@ def test_bad_panels() -> None:
     gaps = unseen(panel, (0, 0))
     for effects in EFFECTS:
         refuses("1 unit-periods are missing", lambda effects=effects: statistics(gaps, effects=effects))
+    refuses("3 units; allowed: 4 units or more", lambda: ac.LinkSums.of(Weights.of(tuple("abc"), 1.0 - np.eye(3))))
+    panel = small_panel(14, 5, missing=3)
+    refuses("autocorrelation of residuals; 3 unit-periods are missing", lambda: ac.ResidualMaker.of(panel, ("inv",)))
+    refuses("autocorrelation of moran; 3 unit-periods are missing", lambda: ac.MoranTest()(panel))
 
 
 @covered(weights=["knn", "uneven"], effects=EFFECTS)
@@ -302,14 +301,11 @@ def test_definitions_by_sums_over_pairs() -> None:
     np.testing.assert_allclose(ac.both_indices(y, w)[1], 11 * gaps / (2 * s0 * (z @ z)), rtol=1e-12)
 
 
-def test_a_constant_cross_section_has_no_index() -> None:
+def test_a_constant_and_weights_that_link_all_alike_have_no_index() -> None:
     w, y = small_weights(25, "knn"), values(2, 25)
     y[1] = 0.1
     assert np.isnan(ac.both_indices(y, w)).tolist() == [[False, True]] * 2
     assert np.isnan(ac.kurtosis(y)).tolist() == [False, True]
-
-
-def test_weights_that_link_all_alike_say_nothing() -> None:
     w = Weights.of(tuple("abcdefgh"), 1.0 - np.eye(8))
     assert ac.LinkSums.of(w).uniform
     assert not ac.LinkSums.of(small_weights(40, "inverse-distance")).uniform
@@ -334,8 +330,7 @@ def test_adjusted_p_values_are_those_of_statsmodels() -> None:
 def dense_residual_maker(panel: Panel, regressors: tuple[str, ...]) -> np.ndarray:
     """I - Z (Z'Z)^- Z' with all dummies, (TN, TN)."""
     n, t = len(panel.units), len(panel.periods)
-    dummies = np.hstack([np.kron(np.ones((t, 1)), np.eye(n)), np.kron(np.eye(t), np.ones((n, 1)))])
-    z = np.column_stack([dummies, *(panel.variables[name][0].ravel() for name in regressors)])
+    z = np.column_stack([dummies(n, t, BOTH), *(panel.variables[name][0].ravel() for name in regressors)])
     return np.asarray(np.eye(n * t) - z @ np.linalg.pinv(z, rcond=1e-10))
 
 
@@ -365,13 +360,6 @@ def test_absorbed_and_collinear_regressors_add_nothing() -> None:
     again = ac.ResidualMaker.of(twice, ("inv", "trend", "twice"))
     assert len(again.basis) == 1
     np.testing.assert_allclose(again(panel.variables["y"]), plain(panel.variables["y"]), atol=1e-12)
-
-
-def test_gaps_and_three_units_are_bad_input() -> None:
-    refuses("3 units; allowed: 4 units or more", lambda: ac.LinkSums.of(Weights.of(tuple("abc"), 1.0 - np.eye(3))))
-    panel = small_panel(14, 5, missing=3)
-    refuses("autocorrelation of residuals; 3 unit-periods are missing", lambda: ac.ResidualMaker.of(panel, ("inv",)))
-    refuses("autocorrelation of moran; 3 unit-periods are missing", lambda: ac.MoranTest()(panel))
 
 
 @pytest.mark.parametrize("redrawn", [False, True])

@@ -109,24 +109,18 @@ OF = np.array([0.30, 0.50, 0.52, 0.90])
 AMONG = np.array([0.28, 0.33, 0.49, 0.60, 0.75])
 
 
-def test_nearest_neighbours_by_hand() -> None:
+def test_links_by_hand() -> None:
     one = matching.nearest_links(OF, AMONG, 1, np.inf, replacement=True)
     assert one.argmax(axis=1).tolist() == [0, 2, 2, 4]
     two = matching.nearest_links(OF, AMONG, 2, 0.11, replacement=True)
     expected = np.zeros((4, 5))
     expected[[0, 0, 1, 1, 2, 2], [0, 1, 2, 3, 2, 3]] = 0.5
     np.testing.assert_array_equal(two, expected)  # nobody within .11 of .90
-
-
-def test_nearest_neighbours_without_replacement_by_hand() -> None:
     links = matching.nearest_links(OF, AMONG, 1, np.inf, replacement=False)
     assert links.argmax(axis=1).tolist() == [0, 3, 2, 4]  # .52 chooses .49 before .50 can, which takes .60
     assert (links.sum(axis=0) <= 1).all()
     narrow = matching.nearest_links(OF, AMONG, 1, 0.05, replacement=False)
     assert narrow.sum(axis=1).tolist() == [1, 0, 1, 0]
-
-
-def test_radius_and_kernel_by_hand() -> None:
     radius = matching.radius_links(OF, AMONG, 0.1 + 1e-9)
     assert (radius[1] == [0, 0, 0.5, 0.5, 0]).all()
     assert not radius[3].any()
@@ -242,11 +236,19 @@ def test_it_is_the_weighted_regression_on_its_matching() -> None:
     assert settings(panel).statistics["treated_matched"][0] == (found.weights[found.treated] == 1).sum()
 
 
-def test_no_matched_sample_is_a_status() -> None:
+def test_no_matched_sample_and_a_fit_without_one_of_its_errors_are_a_status() -> None:
     panel = selected_panel(100)
     apart = panel.with_variables({"size": panel.variables["did"].max(axis=1, keepdims=True) + np.zeros((1, 8, 1))})
     assert matching.PsmDID(covariates=("size",))(apart).status.tolist() == [Status.SINGULAR]
     assert matching.PsmDID(covariates=("size",), caliper=1e-12)(panel).status.tolist() == [Status.REFUSED]
+    panel = selected_panel(120, replications=2)
+    first = np.flatnonzero(panel.variables["did"][0].any(axis=0))[0]
+    did = panel.variables["did"] * (np.arange(120) == first)
+    one = panel.with_variables({"did": did})
+    refused = matching.PsmDID(covariates=("size",), caliper=1.0)(one)
+    assert refused.status.tolist() == [Status.REFUSED] * 2
+    assert matching.PsmDID(covariates=("size",), caliper=1.0, errors=("iid",))(one).status.tolist() == [Status.OK] * 2
+    assert matching.PsmDID(covariates=("size",), caliper=1.0)(panel).status.tolist() == [Status.OK] * 2
 
 
 def matched_by_hand(treated: int, controls: int) -> tuple[Panel, matching.PsmDID, matching.Matched]:
@@ -282,17 +284,6 @@ def test_clusters_are_counted_on_either_side() -> None:
     assert found.clusters("cluster:period", panel) is None
     assert found.clusters("hc1", panel) is None
     assert np.isnan(got.se[:, 3, 0]).all()
-
-
-def test_a_fit_without_one_of_its_errors_is_a_status() -> None:
-    panel = selected_panel(120, replications=2)
-    first = np.flatnonzero(panel.variables["did"][0].any(axis=0))[0]
-    did = panel.variables["did"] * (np.arange(120) == first)
-    one = panel.with_variables({"did": did})
-    refused = matching.PsmDID(covariates=("size",), caliper=1.0)(one)
-    assert refused.status.tolist() == [Status.REFUSED] * 2
-    assert matching.PsmDID(covariates=("size",), caliper=1.0, errors=("iid",))(one).status.tolist() == [Status.OK] * 2
-    assert matching.PsmDID(covariates=("size",), caliper=1.0)(panel).status.tolist() == [Status.OK] * 2
 
 
 def test_a_regressor_absorbed_in_the_matched_sample_is_singular() -> None:

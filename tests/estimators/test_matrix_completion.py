@@ -128,15 +128,12 @@ def test_the_jackknife_holds_the_penalty_of_each_panel() -> None:
         assert whole.se[row, 0, 0] == pytest.approx(np.sqrt(0.9 * (spread**2).sum()), rel=1e-9)
 
 
-def test_samples_may_choose_their_own_penalty() -> None:
+def test_samples_choose_their_own_penalty_and_endless_sweeps_are_said() -> None:
     panel = slow.factor_panel(replications=1, units=14, periods=11, treated=3, last=3)
     held = replace(FAST, errors=("placebo:unit",), draws=20)(panel)
     own = replace(FAST, errors=("placebo:unit",), draws=20, reselect=True)(panel)
     assert own.estimate == held.estimate
     assert own.se != held.se
-
-
-def test_sweeps_that_do_not_end_are_said() -> None:
     panel = slow.factor_panel(units=14, periods=11, treated=3, last=3)
     assert MatrixCompletion(penalty=1e-4, tolerance=1e-12, sweeps=2)(panel).status.tolist() == [Status.NOT_CONVERGED]
 
@@ -150,12 +147,9 @@ def test_the_completed_panel_is_what_the_effect_is_measured_from() -> None:
 
 
 @pytest.mark.parametrize(("settings", "text"), [
-    ({"penalty": -1.0}, "penalty = -1.0; allowed: 0 or more"),
-    ({"folds": 0}, "folds = 0"),
-    ({"kept": 1.0}, "kept = 1.0; allowed: a share"),
-    ({"penalties": 2}, "penalties = 2"),
-    ({"tolerance": 0.0}, "tolerance = 0.0"),
-    ({"sweeps": 0}, "sweeps = 0"),
+    ({"penalty": -1.0}, "penalty = -1.0; allowed: 0 or more"), ({"folds": 0}, "folds = 0"),
+    ({"kept": 1.0}, "kept = 1.0; allowed: a share"), ({"penalties": 2}, "penalties = 2"),
+    ({"tolerance": 0.0}, "tolerance = 0.0"), ({"sweeps": 0}, "sweeps = 0"),
 ])  # fmt: skip
 def test_settings_that_cannot_be(settings: dict[str, float], text: str) -> None:
     refuses(text, lambda: MatrixCompletion(**settings))

@@ -20,7 +20,7 @@ from experiments.references.reference import long_frame
 from references.iv_twin import INSTRUMENTS, DummyIV, made_panel
 from references.pyfixest_reference import feols
 from references.small_panels import bare, uneven
-from sim import BadInput, Panel, Roles, Streams, Wanted
+from sim import Panel, Roles, Streams, Wanted
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import InstrumentedDose
 from sim.world.parts.covariates import Normal
@@ -163,9 +163,7 @@ def forms(pi_y: list[float], pi_d: list[float], scale: float = 1.0) -> Confidenc
 
 
 @pytest.mark.parametrize(("pi_y", "pi_d", "shape", "ends"), [
-    ([3.0], [3.0], INTERVAL, None),
-    ([1.0], [1.0], LINE, (-np.inf, np.inf)),
-    ([5.0], [1.0], RAYS, None),
+    ([3.0], [3.0], INTERVAL, None), ([1.0], [1.0], LINE, (-np.inf, np.inf)), ([5.0], [1.0], RAYS, None),
     ([9.0, -9.0], [9.0, 9.0], EMPTY, (np.nan, np.nan)),
 ])  # fmt: skip
 def test_sets_have_four_shapes(
@@ -287,12 +285,10 @@ def test_doses_follow_the_errors_as_dialled() -> None:
     design = PanelDesign(units=100, periods=10, covariates=covariates, adoption=dose, errors=Process(sd=0.2))
     draw = design.settle(Streams(1)).draw(Streams(1).tile(0, 40), Wanted(frozenset(design.schema.variables), ("att",)))
     did, y = draw.panel.variables["did"], draw.panel.variables["y"]
-    assert did.shape == (40, 10, 100)
-    assert did.mean() == pytest.approx(5.0, abs=0.1)
+    assert (did.shape, did.mean()) == ((40, 10, 100), pytest.approx(5.0, abs=0.1))
     assert did.std() == pytest.approx(3.0, rel=0.02)
     flat = [(x - x.mean(axis=1, keepdims=True) - x.mean(axis=2, keepdims=True)).ravel() for x in (did, y)]
-    assert np.corrcoef(*flat)[0, 1] == pytest.approx(-0.7, abs=0.02)
-    assert design.schema.roles.controls == ()
+    assert (np.corrcoef(*flat)[0, 1], design.schema.roles.controls) == (pytest.approx(-0.7, abs=0.02), ())
     assert design.schema.roles.instruments == ("z",)
 
 
@@ -316,8 +312,7 @@ def test_a_replication_is_the_same_in_every_tile(redraw: tuple[str, ...]) -> Non
     ({"instruments": ("d",)}, "the instrument 'd' is the endogenous regressor itself"),
     ({"instruments": ("inv",)}, "the instrument 'inv' is among the regressors"),
     ({"instruments": ("y",)}, "the instrument 'y' is the outcome"),
-    ({"instruments": ("zz1",)}, "no variable 'zz1' in the panel"),
-    ({"instruments": ()}, "there is no instrument"),
+    ({"instruments": ("zz1",)}, "no variable 'zz1' in the panel"), ({"instruments": ()}, "there is no instrument"),
     ({"instruments": ("z1", "z1")}, "an instrument is named twice"),
     ({"endogenous": ("d", "e"), "instruments": ("z1",)}, "1 instruments for 2 endogenous regressors"),
     ({"instruments": ("copy",)}, "instruments and controls fit the endogenous regressor 'd' exactly"),
@@ -329,11 +324,9 @@ def test_a_replication_is_the_same_in_every_tile(redraw: tuple[str, ...]) -> Non
     ({"endogenous": ("place",)}, "variable 'place' is absorbed by the unit and time effects"),
     ({"errors": ("wild:unit",)}, "unknown error type 'wild:unit'"),
     ({"errors": ("cluster:town",)}, "unknown error type 'cluster:town'"),
-    ({"test": "anderson-rubin"}, "test = 'anderson-rubin'"),
-    ({"test": "cluster"}, "unknown error type 'cluster'"),
+    ({"test": "anderson-rubin"}, "test = 'anderson-rubin'"), ({"test": "cluster"}, "unknown error type 'cluster'"),
     ({"endogenous": ("d", "e"), "errors": ("anderson-rubin",)}, "anderson-rubin of 2 endogenous regressors"),
-    ({"regressors": ("inv", "inv")}, "a variable is used twice"),
-    ({"outcome": "income"}, "no variable 'income'"),
+    ({"regressors": ("inv", "inv")}, "a variable is used twice"), ({"outcome": "income"}, "no variable 'income'"),
     ({"effects": ("city",)}, "effects = ['city'] are unknown"),
 ])  # fmt: skip
 def test_careless_uses_are_one_line(settings: dict[str, Any], words: str) -> None:
@@ -344,14 +337,10 @@ def test_careless_uses_are_one_line(settings: dict[str, Any], words: str) -> Non
         "copy": 3.0 * x["d"] - 1.0, "double": 2.0 * x["z1"], "scaled": 2.0 * x["inv"] + 1.0, "one": np.ones(shape),
         "place": np.broadcast_to(np.arange(30.0), shape), "year": np.broadcast_to(np.arange(6.0)[:, None], shape),
     })  # fmt: skip
-    with pytest.raises(BadInput) as caught:
-        iv(**settings)(panel)
-    assert len(caught.value.problems) == 1
-    problem = caught.value.problems[0]
+    (problem,) = refuses("^iv", lambda: iv(**settings)(panel)).problems
     assert words in problem.what
     assert problem.where.startswith("iv")
     assert problem.remedy
-    assert "\n" not in str(caught.value)
 
 
 def test_a_panel_without_treatment_or_instruments_says_so() -> None:
@@ -381,10 +370,8 @@ def test_an_instrument_that_moves_nothing_is_singular() -> None:
 def test_careless_dials_are_one_line(dials: dict[str, Any]) -> None:
     moved = Normal("z", bad_control=True)
     refuses("'z', which the treatment moves", lambda: PanelDesign(covariates=(moved,), adoption=InstrumentedDose()))
-    with pytest.raises(BadInput) as caught:
-        PanelDesign(covariates=(Normal("z"),), adoption=InstrumentedDose(**dials))
-    assert len(caught.value.problems) == 1
-    assert caught.value.problems[0].where == "[design.adoption]"
+    wrong = refuses(".", lambda: PanelDesign(covariates=(Normal("z"),), adoption=InstrumentedDose(**dials)))
+    assert [problem.where for problem in wrong.problems] == ["[design.adoption]"]
 
 
 def test_a_dose_below_zero_reaches_nobody_within_a_radius() -> None:

@@ -75,8 +75,7 @@ def test_eight_units_are_enumerated(statistic: Any, controls: tuple[str, ...]) -
     every = assignments(panel)
     assert len(every) == 168
     got = PermutationTest.of(DID, statistic=statistic, draws=168)(panel)
-    assert got.statistics["exact"][0] == 1.0
-    assert got.statistics["draws"][0] == 167.0
+    assert (got.statistics["exact"][0], got.statistics["draws"][0]) == (1.0, 167.0)
     assert got.statistics["mcse:did"][0] == 0.0
     assert got.pvalue[0, 0, 0] == pytest.approx(brute_force(panel, 0.0, statistic == "studentised", every), abs=1e-12)
     assert got.estimate[0, 0] == pytest.approx(dummies(panel, panel.variables["y"][0], every[0])[0], abs=1e-11)
@@ -134,8 +133,7 @@ def test_any_term_of_any_estimator() -> None:
     sdm = SpatialPanel("sdm", "direct")
     test = PermutationTest.of(sdm, draws=99, terms=("w_did", "total:did", "did"))
     got = test(panel)
-    assert got.terms == ("w_did", "total:did", "did")
-    assert got.errors == ("permutation:space", "information")
+    assert (got.terms, got.errors) == (("w_did", "total:did", "did"), ("permutation:space", "information"))
     assert np.isfinite(got.pvalue[:, 0]).all()
     assert np.isnan(got.lower[0, 0]).all()  # not linear in the outcome
     whole = sdm(panel)
@@ -179,8 +177,7 @@ def test_the_mediators_coefficient_under_exchanged_mediators() -> None:
     panel = replace(base, roles=replace(base.roles, mediators=("m",))).with_variables({"m": mediator, "y": y})
     inner = TwoWayDID(regressors=("did", "m", *CONTROLS), errors=("cluster:unit",))
     got = PermutationTest.of(inner, scheme="mediator", draws=199)(panel)
-    assert got.terms == ("m",)
-    assert got.pvalue[0, 0, 0] == 1 / 200
+    assert (got.terms, got.pvalue[0, 0, 0]) == (("m",), 1 / 200)
     assert got.lower[0, 0, 0] < got.estimate[0, 0] < got.upper[0, 0, 0]
     assert got.statistics["mcse:m"][0] == pytest.approx(np.sqrt(1 / 200 * (1 - 1 / 200) / 199))
 
@@ -286,8 +283,7 @@ def test_targets_and_variables_are_the_estimators(panel: Panel) -> None:
 
 
 @pytest.mark.parametrize(("made", "words"), [
-    (lambda: SomeTerms.of(TwoWayDID(), ("dog",)), "no term 'dog'"),
-    (lambda: SomeTerms("nonsense"), "nonsense"),
+    (lambda: SomeTerms.of(TwoWayDID(), ("dog",)), "no term 'dog'"), (lambda: SomeTerms("nonsense"), "nonsense"),
     (lambda: SomeTerms("did", (("colour", "red"),)), "unknown setting 'colour'"),
     (lambda: SomeTerms("some-terms"), "some terms of some terms"),
 ])  # fmt: skip

@@ -211,15 +211,12 @@ def test_both_tests_have_their_size_and_see_effects_that_regressors_know_of() ->
         assert (other < 0.05).mean() > 0.95
 
 
-def test_a_unit_that_is_never_observed_changes_no_test() -> None:
+def test_a_unit_that_is_never_observed_changes_no_test_and_none_is_there_unasked(panel: Panel) -> None:
     panel, kept = small_panel(40, 8, seed=5), np.arange(40) != 3
     with_it, without = unseen(panel, (slice(None), 3)), part(panel, kept, np.ones(8, dtype=bool))
     one, other = (RandomEffects(tests=True)(each) for each in (with_it, without))
     for name, values in other.statistics.items():
         np.testing.assert_allclose(one.statistics[name], values, rtol=1e-9, err_msg=name)
-
-
-def test_without_the_tests_nothing_is_new(panel: Panel) -> None:
     plain, tested = RandomEffects()(panel), RandomEffects(tests=True)(panel)
     np.testing.assert_array_equal(plain.estimate, tested.estimate)
     np.testing.assert_array_equal(plain.se, tested.se)

@@ -257,10 +257,9 @@ def test_excess_is_that_of_quadratic_forms_in_all_errors(model: str) -> None:
     assert not at.excess()[:p].any()
 
 
-@pytest.mark.parametrize(
-    ("model", "transform", "printed"),
-    [("sdm", "direct", 6.9951), ("sdm", "lee-yu", 7.9773), ("sem", "direct", 7.3810), ("sem", "lee-yu", 8.3673)],
-)
+@pytest.mark.parametrize(("model", "transform", "printed"), [
+    ("sdm", "direct", 6.9951), ("sdm", "lee-yu", 7.9773), ("sem", "direct", 7.3810), ("sem", "lee-yu", 8.3673),
+])  # fmt: skip
 def test_cigarettes_t_values_of_the_observed_hessian(
     shared_data: Path, model: str, transform: str, printed: float
 ) -> None:
@@ -270,24 +269,25 @@ def test_cigarettes_t_values_of_the_observed_hessian(
 
 
 @pytest.mark.parametrize(("errors", "message"), [
-    ((), "one or more distinct"),
-    (("qmle", "qmle"), "one or more distinct"),
-    (("iid",), "unknown error type 'iid'"),
-    (("hc1",), "unknown error type 'hc1'"),
-    (("cluster:county",), "unknown error type 'cluster:county'"),
-    (("cluster:period",), "unknown error type 'cluster:period'"),
-    (("conley:far",), "unknown error type 'conley:far'"),
+    ((), "one or more distinct"), (("qmle", "qmle"), "one or more distinct"), (("iid",), "unknown error type 'iid'"),
+    (("hc1",), "unknown error type 'hc1'"), (("cluster:county",), "unknown error type 'cluster:county'"),
+    (("cluster:period",), "unknown error type 'cluster:period'"), (("conley:far",), "unknown error type 'conley:far'"),
     (("conley:500",), "conley:500 without coordinates"),
 ])  # fmt: skip
 def test_unknown_error_types_are_bad_input(errors: tuple[str, ...], message: str) -> None:
     refuses(message, lambda: SpatialPanel(errors=errors)(small_panel(20, 5)))
 
 
-def test_a_single_cluster_is_bad_input() -> None:
+def test_a_single_cluster_and_missing_places_are_bad_input_and_distances_are_numbers() -> None:
     panel = replace(small_panel(20, 5), attributes={"country": np.full(20, "x")})
     for model in ("sar", "slx"):
         refuses("cluster:country has 1 cluster",
                 lambda model=model: SpatialPanel(model, errors=("cluster:country",))(panel))  # fmt: skip
+    panel = located(small_panel(15, 5))
+    one, other = (SpatialPanel(errors=(error,))(panel) for error in ("conley:900", "conley:9e2:uniform"))
+    np.testing.assert_array_equal(one.se, other.se)
+    panel.attributes["longitude"][3] = np.nan
+    refuses("conley:900; coordinates are missing", lambda: SpatialPanel(errors=("conley:900",))(panel))
 
 
 def test_a_treatment_whose_scores_cancel_within_clusters_has_no_error() -> None:
@@ -304,14 +304,6 @@ def test_a_treatment_whose_scores_cancel_within_clusters_has_no_error() -> None:
     assert np.isfinite(got.se[0, 2, ~own]).all()
     assert got.status[0] == Status.OK
     assert np.isnan(np.diagonal(estimator.covariance(panel, "cluster:region").matrix[0])[own]).all()
-
-
-def test_missing_places_are_bad_input_and_distances_are_numbers() -> None:
-    panel = located(small_panel(15, 5))
-    one, other = (SpatialPanel(errors=(error,))(panel) for error in ("conley:900", "conley:9e2:uniform"))
-    np.testing.assert_array_equal(one.se, other.se)
-    panel.attributes["longitude"][3] = np.nan
-    refuses("conley:900; coordinates are missing", lambda: SpatialPanel(errors=("conley:900",))(panel))
 
 
 def test_a_hessian_of_no_maximum_spoils_its_own_errors_alone(monkeypatch: pytest.MonkeyPatch) -> None:

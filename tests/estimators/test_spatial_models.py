@@ -79,15 +79,13 @@ def test_a_maximum_far_from_zero_is_found_in_a_small_error_model() -> None:
     n, t = int(rng.integers(8, 13)), int(rng.integers(2, 4))
     places = rng.random((n, 2))
     squares = np.square(places[:, None] - places).sum(axis=2)
-    w = Weights.of(tuple(f"{k:02d}" for k in range(n)), 1 / np.where(np.eye(n) > 0, np.inf, squares))
-    d = ((np.tile(np.arange(n), t) % 3 == 0) & (np.repeat(np.arange(t), n) >= t // 2)) * 1.0
-    x = rng.standard_normal(n * t)
-    y = d + x + rng.standard_normal(n * t)
-    values = {name: one.reshape(1, t, n) for name, one in {"y": y, "d": d, "x": x}.items()}
-    panel = Panel(w.units, tuple(range(t)), values, Roles("y", "d", ("x",)), weights={"w": w})
+    w = Weights.of(names(n), 1 / np.where(np.eye(n) > 0, np.inf, squares))
+    d = np.outer(np.arange(t) >= t // 2, np.arange(n) % 3 == 0) * 1.0
+    x = rng.standard_normal((t, n))
+    y = d + x + rng.standard_normal((t, n))
+    panel = bare({"y": y, "d": d, "x": x}, Roles("y", "d", ("x",)), weights={"w": w})
     found = SpatialPanel(model="sdem")(panel)
-    names = ("y", "d", "x")
-    raw = [values[name][0] for name in names] + [values[name][0] @ w.dense.T for name in names[1:]]
+    raw = [y, d, x, d @ w.dense.T, x @ w.dense.T]
 
     def log_likelihood(at: float) -> float:
         filtered = [one - at * one @ w.dense.T for one in raw]
@@ -381,8 +379,7 @@ def test_draws_beyond_the_interval_of_a_w_of_another_radius_are_rejected() -> No
     ring = Weights.of(names(12), np.abs(np.subtract.outer(np.arange(12), np.arange(12))) % 10 == 1, "none")
     draws = np.column_stack([np.zeros(41), np.linspace(-1, 1, 41), np.zeros(41)])
     se, _, _, rejected = simulate(np.zeros((1, 3)), np.eye(3)[None], draws, FORMS["sar"], spectrum_of(ring))
-    assert ring.radius == pytest.approx(2.0)
-    assert rejected[0] == 41 - np.sum(np.abs(draws[:, 1]) < 0.5)
+    assert (ring.radius, rejected[0]) == (pytest.approx(2.0), 41 - np.sum(np.abs(draws[:, 1]) < 0.5))
     assert np.isfinite(se).all()
 
 
@@ -463,6 +460,16 @@ def test_cigarettes_effects_and_their_errors(cigarettes: Panel, transform: str) 
     np.testing.assert_allclose([got.std_errors[name] for name in names], EFFECT_ERRORS[transform], rtol=0, atol=1e-5)
 
 
+LIKELIHOOD_RATIOS = {"direct": (15.9035, 8.6402), "lee-yu": (18.1887, 7.3195)}  # SDM against SAR, against SEM
+
+
+@pytest.mark.parametrize("transform", ["direct", "lee-yu"])
+def test_cigarettes_likelihood_ratios(cigarettes: Panel, transform: str) -> None:
+    loglik = {model: whole_fit(cigarettes, model, transform).statistics["loglik"][0] for model in ("sdm", "sar", "sem")}
+    ratios = [2 * (loglik["sdm"] - loglik[smaller]) for smaller in ("sar", "sem")]
+    np.testing.assert_allclose(ratios, LIKELIHOOD_RATIOS[transform], rtol=0, atol=1e-4)
+
+
 def test_cigarettes_goodness_of_fit(cigarettes: Panel) -> None:
     statistics = whole_fit(cigarettes, "sdm", "direct").statistics
     got = [statistics[name][0] for name in ("r2", "r2_corr", "r2_within")]
@@ -477,8 +484,7 @@ def test_spatial_panel_equals_its_twin(model: str, transform: str, weights: str,
     panel = small_panel(30, 6, seed=3, weights=weights, rho=rho, model=model)
     ours = SpatialPanel(model=model, transform=transform)(panel)
     twin = brute_force.spatial_panel(panel, model, transform)
-    assert ours.status.tolist() == [Status.OK]
-    assert set(twin.terms) == set(ours.terms)
+    assert (ours.status.tolist(), set(twin.terms)) == ([Status.OK], set(ours.terms))
     np.testing.assert_allclose(twin.ours(ours), twin.estimate, rtol=1e-9, atol=1e-10)
     np.testing.assert_allclose(twin.our_se(ours, "information"), twin.se["information"], rtol=1e-8)
     assert ours.statistics["loglik"][0] == pytest.approx(twin.statistics["loglik"], rel=1e-11)

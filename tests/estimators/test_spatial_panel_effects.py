@@ -248,8 +248,7 @@ def test_without_unit_effects_phi_is_one_and_the_fit_is_that_of_a_constant() -> 
     signal = x["did"] + 0.5 * x["inv"] + e - 0.7 * e.mean(axis=1, keepdims=True)
     panel = panel.with_variables({"y": signal @ np.linalg.inv(np.eye(60) - 0.4 * w.dense).T})
     got, plain = SpatialRandomEffects("sar")(panel), SpatialPanel("sar", effects="none", errors=("hessian",))(panel)
-    assert got.statistics["phi"][0] == 1.0
-    assert got.status[0] == Status.OK
+    assert (got.statistics["phi"][0], got.status[0]) == (1.0, Status.OK)
     assert np.isnan(got.se[0, 0, got.terms.index("sigma2_unit")])
     assert got.params["sigma2_unit"] == pytest.approx(0.0, abs=1e-12)
     for name in ("did", "inv", "rho", "sigma2", "total:did"):

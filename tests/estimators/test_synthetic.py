@@ -108,8 +108,7 @@ def test_california_has_the_published_estimates(california: Panel, kind: str) ->
 @pytest.mark.parametrize("kind", UNITS)
 def test_california_has_the_published_weights(california: Panel, kind: str) -> None:
     (path,) = ESTIMATORS[kind].paths(california)
-    assert path.treated == ("California",)
-    assert path.adopted == 1989
+    assert (path.treated, path.adopted) == (("California",), 1989)
     for state, weight in UNITS[kind].items():
         assert abs(path.units[california.units.index(state)] - weight) <= 0.01
     if kind == "synthetic-did":
@@ -479,12 +478,14 @@ def test_one_problem_is_the_same_alone_bit_for_bit(shape: str) -> None:
         np.testing.assert_array_equal(alone[0], whole[row])
 
 
-def test_scale_does_not_matter() -> None:
+def test_scale_does_not_matter_and_nothing_to_fit_gives_equal_weights() -> None:
     b, penalty, eligible = problems(12, 30, 1.5)
     one, _ = simplex_least_squares(b, penalty, eligible)
     for factor in (1e-8, 1e9):
         other, _ = simplex_least_squares(factor * b, factor**2 * penalty, eligible)
         np.testing.assert_allclose(other, one, atol=1e-9)
+    found, _ = simplex_least_squares(np.zeros((2, 3, 7)), np.zeros((2, 7)), np.ones((2, 7), dtype=bool))
+    np.testing.assert_allclose(found, 1 / 7, atol=1e-9)
 
 
 def test_columns_one_at_a_time_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -507,8 +508,3 @@ def test_what_cannot_be_weighted_is_nan_and_spoils_no_other() -> None:
     assert optimal.tolist() == [True, False, True, True, False, True]
     assert np.isnan(found[[1, 4]]).all()
     np.testing.assert_array_equal(found[[0, 2, 3, 5]], sound[[0, 2, 3, 5]])
-
-
-def test_nothing_to_fit_gives_equal_weights() -> None:
-    found, _ = simplex_least_squares(np.zeros((2, 3, 7)), np.zeros((2, 7)), np.ones((2, 7), dtype=bool))
-    np.testing.assert_allclose(found, 1 / 7, atol=1e-9)

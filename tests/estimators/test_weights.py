@@ -26,7 +26,7 @@ from references.pyfixest_reference import feols
 from references.regressions import EFFECTS, dummies_of, panel_ols
 from references.small_panels import adopting, changed, small_panel, uneven, weighted
 from references.staggered_panels import adoption_of, staggered_panel
-from sim import BadInput, Panel, Roles, Streams
+from sim import Panel, Roles, Streams
 from sim.panel_sidecars import panel_from, panel_text
 
 Floats = NDArray[np.float64]
@@ -362,9 +362,7 @@ def test_estimators_of_a_weighted_panel_take_weights_or_say_so() -> None:
         by = uneven(one)
         if cls.weight_use == "refused":
             renamed = replace(estimator, label="table-M-column-1") if hasattr(estimator, "label") else estimator
-            with pytest.raises(BadInput) as caught:
-                renamed.layout(by.schema)
-            (problem,) = caught.value.problems
+            (problem,) = refuses("cannot take weights", renamed.layout, by.schema).problems
             assert problem.what == f"the estimator {kind} cannot take weights: the panel is weighted by 'pop'"
             assert {"did", "iv", "moderation"} <= set(problem.allowed.replace(",", "").split())
             continue

@@ -44,10 +44,14 @@ def block_of(cell: int, index: int, raised: tuple[int, ...] = ()) -> Block:
     return Block(block.truth, {**block.estimates, "short": replace(short, status=status)}, texts, start)
 
 
+def new_store(kind: str, folder: Path, study: Study = STUDY) -> Store:
+    schema = schema_of(study)
+    return MemoryStore(schema) if kind == "memory" else ZarrStore.create(folder / "x.zarr", schema)
+
+
 @pytest.fixture(params=["memory", "zarr"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    schema = schema_of(STUDY)
-    return MemoryStore(schema) if request.param == "memory" else ZarrStore.create(tmp_path / "x.zarr", schema)
+    return new_store(request.param, tmp_path)
 
 
 @pytest.fixture
@@ -58,14 +62,10 @@ def again(store: Store) -> Callable[[], Store]:
 
 def test_a_new_store_is_empty_and_knows_its_study(store: Store) -> None:
     assert (store.replications, store.block, store.block_count) == (160, 64, 3)
-    assert store.cells == ({"effect": 0.0}, {"effect": 0.0157})
-    assert store.layouts == schema_of(STUDY).layouts
-    assert store.estimands == ("att",)
-    assert store.fingerprint == STUDY.fingerprint
+    assert (store.cells, store.layouts) == (({"effect": 0.0}, {"effect": 0.0157}), schema_of(STUDY).layouts)
+    assert (store.estimands, store.fingerprint) == (("att",), STUDY.fingerprint)
     assert store.places() == store.pending() == PLACES
-    assert store.done() == []
-    assert list(store.blocks(0)) == []
-    assert store.environments == ()
+    assert (store.done(), list(store.blocks(0)), store.environments) == ([], [], ())
     assert store.block_rows(2) == slice(128, 160)
 
 
@@ -74,8 +74,7 @@ def test_blocks_come_back_in_order_whatever_the_order_of_writing(store: Store, a
     for place, block in written.items():
         store.write(*place, block)
     read = again()
-    assert read.done() == [(1, 0), (0, 1), (1, 2)]
-    assert read.pending() == [(0, 0), (1, 1), (0, 2)]
+    assert (read.done(), read.pending()) == ([(1, 0), (0, 1), (1, 2)], [(0, 0), (1, 1), (0, 2)])
     assert [block.replications for block in read.blocks(1)] == [64, 32]
     for ours, theirs in zip(read.blocks(1), (written[1, 0], written[1, 2]), strict=True):
         np.testing.assert_array_equal(ours.truth["att"], theirs.truth["att"])
@@ -87,14 +86,12 @@ def test_blocks_come_back_in_order_whatever_the_order_of_writing(store: Store, a
 @pytest.mark.parametrize("kind", ["memory", "zarr"])
 def test_cells_with_fewer_terms_keep_each_number_under_its_name(kind: str, tmp_path: Path) -> None:
     study = replace(STUDY, estimators=(TwoWayDID(constant=True),), grid=(("controls", ("paper", "none")),))
-    schema = schema_of(study)
-    store = MemoryStore(schema) if kind == "memory" else ZarrStore.create(tmp_path / "x.zarr", schema)
+    store = new_store(kind, tmp_path, study)
     written = runner_of(study, 1).run(0, 64)
     store.write(1, 0, written)
     (read,) = store.blocks(1)
     terms, own = store.layouts["did"].terms, written.estimates["did"]
-    assert own.terms == ("did", "constant")
-    assert terms[-1] == "constant"
+    assert (own.terms, terms[-1]) == (("did", "constant"), "constant")
     assert len(terms) > len(own.terms)
     fits = fits_of(read, "did", store.layouts["did"], 0.05)
     for place, term in enumerate(terms):
@@ -122,8 +119,7 @@ def test_fits_that_raised_are_counted_and_keep_their_tracebacks(store: Store, ag
     read = again()
     assert read.status_counts() == {"did": Counter({Status.OK: 160}),
                                     "short": Counter({Status.OK: 157, Status.ERROR: 3})}  # fmt: skip
-    assert read.raised() == [(0, 1), (1, 2)]
-    assert read.raised(except_for={(0, 1)}) == [(1, 2)]
+    assert (read.raised(), read.raised(except_for={(0, 1)})) == ([(0, 1), (1, 2)], [(1, 2)])
     assert list(read.tracebacks) == ["cell 0 block 1 replication 67 short", "cell 0 block 1 replication 69 short",
                                      "cell 1 block 2 replication 128 short"]  # fmt: skip
     copy_block(read, (1, 2), copy := MemoryStore(schema_of(STUDY)), (1, 2), ("short",), {0: 0})
@@ -134,15 +130,13 @@ def test_fits_that_raised_are_counted_and_keep_their_tracebacks(store: Store, ag
     some = SimpleNamespace(tracebacks={**of_most, "cell 0 block 0 replication 9 b": "z", "cell 1 block 0": "killed"})
     assert Store.usual_error(some, "a") == ("y", 2, 3)  # type: ignore[arg-type]
     store.write(0, 1, block_of(0, 1))
-    assert list(again().tracebacks) == ["cell 1 block 2 replication 128 short"]
-    assert again().raised() == [(1, 2)]
+    assert (list(again().tracebacks), again().raised()) == (["cell 1 block 2 replication 128 short"], [(1, 2)])
 
 
 def test_tracebacks_of_one_estimator_leave_room_for_those_of_another(store: Store) -> None:
     store.write(0, 0, block_of(0, 0, raised=tuple(range(30))))
     store.poison(1, 0, "no panel")
-    assert len(store.tracebacks) == 21
-    assert store.tracebacks["cell 1 block 0"] == "no panel"
+    assert (len(store.tracebacks), store.tracebacks["cell 1 block 0"]) == (21, "no panel")
 
 
 def test_tracebacks_of_a_block_are_not_those_of_another_whose_number_begins_alike(
@@ -152,13 +146,12 @@ def test_tracebacks_of_a_block_are_not_those_of_another_whose_number_begins_alik
         store.keep_tracebacks(0, index, {(64 * index + 3, "short"): f"of {index}\n"}, ["short"])
     store.keep_tracebacks(0, 1, {}, ["short"])
     assert again().tracebacks == {"cell 0 block 12 replication 771 short": "of 12\n"}
-    assert again().tracebacks_in(0, 12) == {(771, "short"): "of 12\n"}
-    assert again().tracebacks_in(0, 1) == {}
+    assert (again().tracebacks_in(0, 12), again().tracebacks_in(0, 1)) == ({(771, "short"): "of 12\n"}, {})
 
 
 def test_what_is_there_of_a_poisoned_block_is_not_computed_again(tmp_path: Path) -> None:
     """In memory nothing of it is there."""
-    on_disk, memory = ZarrStore.create(tmp_path / "x.zarr", schema_of(STUDY)), MemoryStore(schema_of(STUDY))
+    on_disk, memory = (new_store(kind, tmp_path) for kind in ("zarr", "memory"))
     block = block_of(0, 0)
     for store in (on_disk, memory):
         store.write(0, 0, replace(block, estimates={"did": block.estimates["did"]}))
@@ -193,8 +186,7 @@ def test_blocks_are_wanted_up_to_where_a_cell_stopped(store: Store, again: Calla
     """The first stopped after one block, the other at its end, whose last block is half of one."""
     stopped = Stopped("coverage:0.1", (64, 160), (True, False), STUDY.world_count)
     store.stop(stopped)
-    assert again().stopped == stopped
-    assert again().wanted() == [(0, 0), (1, 0), (1, 1), (1, 2)]
+    assert (again().stopped, again().wanted()) == (stopped, [(0, 0), (1, 0), (1, 1), (1, 2)])
     store.note("until", {**store.noted("until"), "room": 96})
     assert again().stopped is None, "it has grown since"
     assert again().wanted() == PLACES
@@ -204,14 +196,11 @@ def test_blocks_are_wanted_up_to_where_a_cell_stopped(store: Store, again: Calla
 
 def test_every_block_keeps_the_environment_that_computed_it(store: Store, again: Callable[[], Store]) -> None:
     first, second = Origin("old", {"code": "a"}), Origin("new", {"code": "b"}, ("other code of mine",))
-    store.write(0, 0, block_of(0, 0))
-    store.computed_in(first)
-    store.write(0, 1, block_of(0, 1))
-    store.write(1, 1, block_of(1, 1))
-    store.computed_in(second)
-    store.write(1, 1, block_of(1, 1))
-    store.computed_in(first)
-    store.write(1, 0, block_of(1, 0))
+    for origin, places in ((None, [(0, 0)]), (first, [(0, 1), (1, 1)]), (second, [(1, 1)]), (first, [(1, 0)])):
+        if origin:
+            store.computed_in(origin)
+        for place in places:
+            store.write(*place, block_of(*place))
     read = again()
     assert read.environments == (Origin("unknown", blocks=1), replace(first, blocks=2), replace(second, blocks=1))
     origins = [read.origins_of(*place) for place in [(0, 0), (0, 1), (1, 1), (1, 0)]]

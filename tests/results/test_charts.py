@@ -250,8 +250,7 @@ def test_ticks_are_round_numbers_within() -> None:
     n, kind, lags = grid.dials(cells)
     assert (n.names, n.at, n.places) == (("1", "2", "1000"), (2, 0, 1), (0.0, 1.0, 2.0))
     assert (kind.names, kind.is_number, lags.names) == (("b", "a"), False, ("1 + 2", "none"))
-    assert grid.dials(cells, [1, 2])[0].places == (1.0, 2.0)
-    assert Facet("", ()).points == []
+    assert (grid.dials(cells, [1, 2])[0].places, Facet("", ()).points) == ((1.0, 2.0), [])
 
 
 FEW_DRAWS = 60
@@ -276,11 +275,10 @@ def diagnosed_grid(**grid: tuple[object, ...]) -> Diagnosis:
     return diagnose(made)
 
 
-@pytest.mark.parametrize(
-    ("terms", "wanted"),
-    [(("did", "overall"), None), (("overall", "did", "rho"), None), (("did",), "did"), (("rho", "overall"), "overall"),
-     ((), None)],
-)  # fmt: skip
+@pytest.mark.parametrize(("terms", "wanted"), [
+    (("did", "overall"), None), (("overall", "did", "rho"), None), (("did",), "did"), (("rho", "overall"), "overall"),
+    ((), None),
+])  # fmt: skip
 def test_a_claim_about_every_first_term_is_shown_for_every_estimator(
     terms: tuple[str, ...], wanted: str | None
 ) -> None:

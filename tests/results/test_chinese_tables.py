@@ -165,13 +165,11 @@ def test_the_page_around_the_tables_is_in_chinese(synthetic: bool, severities: t
 
 
 def test_a_name_of_the_user_is_never_translated_and_an_unknown_sentence_stays_whole() -> None:
-    assert chinese("Constant") == "常数项"
-    assert chinese("Constant", {"Constant"}) == "Constant"
+    assert (chinese("Constant"), chinese("Constant", {"Constant"})) == ("常数项", "Constant")
     assert chinese("  between") == "  组间"
     assert chinese("lagged by 2") == "滞后2期"  # and no {index} by {how}
     unknown = "Effects without controls and with others: nothing is known."
-    assert sentence(unknown) == unknown
-    assert wording(full_document())("Contents") == "Contents"
+    assert (sentence(unknown), wording(full_document())("Contents")) == (unknown, "Contents")
 
 
 def notes_of_panels() -> set[str]:

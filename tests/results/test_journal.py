@@ -98,10 +98,8 @@ def test_wide_tables_break_between_groups_and_keep_every_column() -> None:
     )
     table = journal.JournalTable("2", "Wide", heads, rows, ("note",))
     parts = table.blocks(lambda part: len(part.columns) <= 4)
-    assert [len(part.columns) for part in parts] == [3, 3]
-    assert [len(part.rows) for part in parts] == [1, 2]
-    assert [part.notes for part in parts] == [(), ("note",)]
-    assert parts[1].caption == "Table 2. Wide (continued)"
+    assert ([len(part.columns) for part in parts], [len(part.rows) for part in parts]) == ([3, 3], [1, 2])
+    assert ([part.notes for part in parts], parts[1].caption) == ([(), ("note",)], "Table 2. Wide (continued)")
     single = replace(table, columns=tuple(replace(column, group="") for column in heads))
     assert [len(part.columns) for part in single.blocks(lambda part: len(part.columns) <= 4)] == [3, 3]
     assert [len(part.columns) for part in table.blocks(lambda part: len(part.columns) <= 2)] == [2, 2, 2]
@@ -141,8 +139,7 @@ def wild_fit(lower: float | None, upper: float | None, *, pvalue: float) -> rec.
 def test_a_test_without_a_bounded_interval_lends_no_other_errors(lower: float | None, upper: float | None) -> None:
     document = wild_fit(lower, upper, pvalue=0.21)
     table = only("2", "wild:region", document)
-    assert cells(table, "eip") == ("1.5749",)
-    assert cells(table, "eip", 1) == (journal.UNBOUNDED,)
+    assert (cells(table, "eip"), cells(table, "eip", 1)) == (("1.5749",), (journal.UNBOUNDED,))
     assert journal.UNBOUNDED_NOTE in table.notes
     assert cells(only("2", "cluster:unit", document), "eip", 1) == ("(0.0040)",)
     assert journal.UNBOUNDED_NOTE not in only("2", "cluster:unit", document).notes
@@ -154,8 +151,7 @@ def test_a_test_without_a_bounded_interval_lends_no_other_errors(lower: float | 
 def test_without_clusters_a_likelihood_shows_the_information_matrix(kinds: tuple[str, ...]) -> None:
     fit = rec.Fit(rec.SPATIAL["sar"], "sar", "direct", weights="knn-6")
     column = journal.FitColumn(**fit.identity, records=[record(fit, "rho", 0.3, 0.1, kind) for kind in kinds])
-    assert column.shown_error(None) == "information"
-    assert column.shown_error(kinds[0]) == kinds[0]
+    assert (column.shown_error(None), column.shown_error(kinds[0])) == ("information", kinds[0])
     assert column.shown_error("cluster:unit") == "information"
 
 
@@ -176,9 +172,6 @@ def test_notes_on_several_error_types_say_of_which_columns_they_are() -> None:
     assert any(note.startswith("Random effects (1): standard errors in brackets, clustered by unit") for note in notes)
     alone = only("2", "cluster:unit", rec.Document(FACTS, tuple(found), ())).notes
     assert any(note.startswith("Standard errors in brackets, clustered by unit") for note in alone)
-
-
-def test_columns_of_a_note_are_named_by_number_where_numbers_are_their_own() -> None:
     fits = [rec.Fit((rec.ROBUSTNESS, number), "did", sample=str(number)) for number in (1, 2, 3, 5, 6)]
     found = [item for fit in fits for item in records(fit, {"did": 0.5})]
     found += [record(fit, "did", 0.5, None, "wild:unit", lower=0.1, upper=0.9) for fit in fits[:4]]
@@ -221,7 +214,7 @@ def fragile(fit: rec.Fit, pvalues: dict[str, float], term: str = "did") -> list[
     return [note for note in table.notes if note.startswith(journal.FRAGILE)]
 
 
-def test_stars_that_depend_on_the_error_type_are_said() -> None:
+def test_stars_that_depend_on_the_error_type_are_said_of_effects_by_the_durbin_model() -> None:
     fit = rec.Fit(rec.BASELINE["controls, units, periods"], "did")
     assert fragile(fit, {"iid": 0.004, "hc1": 0.03, "cluster:unit": 0.2, "conley:100": 0.009}) == [
         "The stars of eip depend on the error type: column (5) *** (homoskedastic / Conley, 100 km) ** "
@@ -229,6 +222,13 @@ def test_stars_that_depend_on_the_error_type_are_said() -> None:
     ]
     assert fragile(fit, {"iid": 0.004, "hc1": 0.009}) == []
     assert fragile(fit, {"iid": 0.004, "hc1": 0.2}, term="inv") == []
+    pvalues = {"information": 0.004, "cluster:unit": 0.2}
+    sdm, sar = (rec.Fit(rec.SPATIAL[model], model, "direct", weights="knn-6") for model in ("sdm", "sar"))
+    assert fragile(sdm, pvalues, term="indirect:did") == [
+        "The stars of the indirect effect of eip depend on the error type: column (3) *** (from the information "
+        "matrix) none (clustered by unit)."
+    ]
+    assert fragile(sar, pvalues, term="indirect:did") == []
 
 
 def test_a_test_of_equal_effects_is_no_column_of_the_table() -> None:
@@ -250,26 +250,15 @@ def test_a_test_of_equal_effects_is_no_column_of_the_table() -> None:
     assert any(note.startswith("Test of equal effects: standard errors") for note in only("4", document=mixed).notes)
 
 
-def test_stars_of_effects_are_those_of_the_durbin_model() -> None:
-    pvalues = {"information": 0.004, "cluster:unit": 0.2}
-    sdm, sar = (rec.Fit(rec.SPATIAL[model], model, "direct", weights="knn-6") for model in ("sdm", "sar"))
-    assert fragile(sdm, pvalues, term="indirect:did") == [
-        "The stars of the indirect effect of eip depend on the error type: column (3) *** (from the information "
-        "matrix) none (clustered by unit)."
-    ]
-    assert fragile(sar, pvalues, term="indirect:did") == []
-
-
 FIT = rec.Fit(("2", 5), "did")
 NONE_ALIKE, NONE_NEGATIVE = "(none: all weights are equal", "(none: no weight is negative)"
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.0157, "0.0157"), (0.0, "0.0000"), (0.00067, "0.00067"), (0.000999, "0.0010"), (-0.00001, "-0.000010"),
-     (1.23e-7, "1.230e-7"), (31.5, "31.5000"), (123456.78, "123,456.8"), (9876543.21, "9,876,543.2"),
-     (-1.23456e7, "-1.235e7"), (839339345772.5, "8.393e11"), (None, ""), (float("nan"), ""), (float("-inf"), "")],
-)  # fmt: skip
+@pytest.mark.parametrize(("value", "text"), [
+    (0.0157, "0.0157"), (0.0, "0.0000"), (0.00067, "0.00067"), (0.000999, "0.0010"), (-0.00001, "-0.000010"),
+    (1.23e-7, "1.230e-7"), (31.5, "31.5000"), (123456.78, "123,456.8"), (9876543.21, "9,876,543.2"),
+    (-1.23456e7, "-1.235e7"), (839339345772.5, "8.393e11"), (None, ""), (float("nan"), ""), (float("-inf"), ""),
+])  # fmt: skip
 def test_digits(value: float | None, text: str) -> None:
     assert typo.digits(value) == text
     if not text:

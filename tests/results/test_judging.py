@@ -38,10 +38,8 @@ def row_of(hits: float, n: int, cell: int = 0, worlds: int = 1, widening: float 
 
 
 def judged(rows: list[dict[Any, Any]], claim: of_claims.Claim = SIZE) -> of_verdicts.Verdict:
-    cells = [of_verdicts._judge(claim, row, ALPHA, ALPHA) for row in rows]
-    return of_verdicts.Verdict(
-        claim, "ols", "t0", "iid", ALPHA, claim.limit(ALPHA), tuple(item for item in cells if item)
-    )
+    cells = tuple(filter(None, (of_verdicts._judge(claim, row, ALPHA, ALPHA) for row in rows)))
+    return of_verdicts.Verdict(claim, "ols", "t0", "iid", ALPHA, claim.limit(ALPHA), cells)
 
 
 @pytest.mark.parametrize("n", [300, 2000])
@@ -76,9 +74,7 @@ def test_the_family_is_all_that_a_study_judges() -> None:
     assert of_verdicts.judgements([few, stated]) == 12
     known = judged([right])
     empty = of_verdicts.Judged(1, math.nan, math.nan, math.nan, math.nan, of_verdicts.Grade.OPEN, known.cells[0].row)
-    assert of_verdicts.judgements([replace(known, cells=(*known.cells, empty))]) == 1, (
-        "a cell without a number is no judgement"
-    )
+    assert of_verdicts.judgements([replace(known, cells=(*known.cells, empty))]) == 1, "without a number it is none"
 
 
 def slow_holm(pvalues: list[float]) -> list[float]:
@@ -118,16 +114,12 @@ def test_worlds_widen_p_values_of_shares() -> None:
     assert found > 1e3 * 2 * stats.norm.sf(score)
 
 
-def test_p_values_of_means() -> None:
+def test_p_values_of_means_and_exact_ties() -> None:
     assert of_claims.beyond_mean(0.3, 0.03, 1, 0.2) == pytest.approx(2 * stats.norm.sf(0.1 / 0.03))
     assert of_claims.beyond_mean(-0.3, 0.03, 4, 0.2) == pytest.approx(2 * stats.t.sf(0.1 / 0.03, 3))
-    assert of_claims.beyond_mean(-0.1, 0.03, 1, 0.2) == 1.0
-    assert of_claims.beyond_mean(0.3, 0.0, 1, 0.2) == 0.0
+    assert (of_claims.beyond_mean(-0.1, 0.03, 1, 0.2), of_claims.beyond_mean(0.3, 0.0, 1, 0.2)) == (1.0, 0.0)
     assert of_claims.beyond_mean(math.inf, 0.0, 1, 0.2) == 0.0
-
-
-def test_exact_ties_lie_within() -> None:
-    """A value on the edge departs by no more than is tolerated, however the edge is rounded."""
+    # A value on the edge departs by no more than is tolerated, however the edge is rounded
     assert of_claims.beyond_mean(0.2, 0.01, 1, 0.2) == of_claims.beyond_mean(-0.2, 0.01, 1, 0.2) == 1.0
     assert 0.95 + 0.025 != 0.975 or 0.975 - 0.95 != 0.025
     assert of_claims.beyond_share(0.975, 0.001, 4000, 1, 0.925, 0.95 + 0.025) == 1.0
@@ -146,10 +138,8 @@ def test_intervals_that_always_cover_lie_on_a_tolerance_of_one_less_the_level() 
     """Coverage 1 is .05 from .95, all that a tolerance of .05 allows, although 1 - .95 is more than .05 in doubles."""
     noise = np.random.default_rng(1).standard_normal((4000, 1))
     sample = Sample(np.ones((4000, 1)), 1 + noise, np.full((4000, 1, 1), 100.0), dof=1e6)
-    diagnosis = replace(
-        diagnose(made_up([({}, {"ols": sample})])), claims=(of_claims.Claim("coverage", tolerance=0.05),)
-    )
-    (verdict,) = of_verdicts.verdicts(diagnosis)
+    claims = (of_claims.Claim("coverage", tolerance=0.05),)
+    (verdict,) = of_verdicts.verdicts(replace(diagnose(made_up([({}, {"ols": sample})])), claims=claims))
     assert (verdict.worst.value, verdict.worst.upper) == (1.0, 1.0)
     assert verdict.grade is of_verdicts.Grade.HARMLESS
 
@@ -163,13 +153,12 @@ def exact_chance(n: int, real: float, tolerance: float = 0.025) -> float:
             p, z2 = hits / n, Z**2
             half = Z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
             middle, scale = p + z2 / (2 * n), 1 + z2 / n
-            chance += weight * (
-                0.05 - tolerance <= (middle - half) / scale and (middle + half) / scale <= 0.05 + tolerance
-            )
+            low, high = (middle - half) / scale, (middle + half) / scale
+            chance += weight * (0.05 - tolerance <= low and high <= 0.05 + tolerance)
     return chance
 
 
-def test_fits_that_tell_a_size_of_five_percent_from_its_tolerance() -> None:
+def test_fits_that_tell_a_size_from_its_tolerance_on_and_off_the_middle() -> None:
     """300 fits tell it in about a tenth of cells; some 840 in 80% of cells, some 1,710 in all of 24 cells in 80%."""
     lone, every = (of_claims.fits_needed(ALPHA, 0.025, share=True, cells=cells) for cells in (1, CELLS))
     assert 0.05 < exact_chance(300, ALPHA) < 0.15
@@ -179,10 +168,7 @@ def test_fits_that_tell_a_size_of_five_percent_from_its_tolerance() -> None:
     assert exact_chance(round(every), ALPHA) ** CELLS == pytest.approx(0.8, abs=0.06)
     assert exact_chance(round(0.8 * lone), ALPHA) < 0.72
     assert of_claims.fits_needed(0.95, 0.025, share=True) == pytest.approx(lone, rel=2e-3)
-
-
-def test_fits_that_tell_what_lies_off_the_middle() -> None:
-    """A size of 6% lies nearer to 7.5%: more fits; one on the edge is never told."""
+    # A size of 6% lies nearer to 7.5%: more fits; one on the edge is never told
     off = of_claims.fits_needed(ALPHA, 0.025, share=True, at=0.06)
     assert exact_chance(round(off), 0.06) == pytest.approx(0.8, abs=0.03)
     assert off > 2 * of_claims.fits_needed(ALPHA, 0.025, share=True)
@@ -199,9 +185,8 @@ def test_fits_that_tell_what_lies_beyond(real: float) -> None:
     score = (hits / n - edge) / math.sqrt(edge * (1 - edge) / n)
     told = stats.binom.pmf(hits[score >= Z], n, real) if real > ALPHA else stats.binom.pmf(hits[score <= -Z], n, real)
     assert told.sum() == pytest.approx(0.8, abs=0.04)
-    assert of_claims.fits_needed(ALPHA, 0.025, share=True, at=0.0) == pytest.approx(
-        Z**2 * 0.025 * 0.975 / 0.025**2, rel=2e-3
-    )
+    none = of_claims.fits_needed(ALPHA, 0.025, share=True, at=0.0)
+    assert none == pytest.approx(Z**2 * 0.025 * 0.975 / 0.025**2, rel=2e-3)
 
 
 @pytest.mark.parametrize("worlds", [1, 6])
@@ -218,8 +203,7 @@ def test_replications_that_are_worth_so_many_independent_fits() -> None:
     """64 fits a world with an inflation of 4 have the correlation 3 / 63; 20 worlds are never worth more than 420."""
     count, worlds = of_claims.replications_needed(200.0, 1280.0, 4.0, 20)
     r = 3 / 63
-    assert worlds == 0
-    assert count / (1 + (count / 20 - 1) * r) == pytest.approx(200.0)
+    assert (worlds, count / (1 + (count / 20 - 1) * r)) == (0, pytest.approx(200.0))
     assert of_claims.replications_needed(421.0, 1280.0, 4.0, 20) == (math.inf, 27)  # 421 * 4 / 64, rounded up
     assert of_claims.replications_needed(200.0, 1280.0, 1.0, 20) == (200.0, 0)
     assert of_claims.replications_needed(200.0, 1280.0, 4.0, 1) == (200.0, 0)
@@ -297,10 +281,8 @@ def test_the_largest_bias_may_be_below_zero() -> None:
 
 
 def test_beyond_four_tests_the_powers_of_the_rest_stand_together() -> None:
-    found = [
-        by_hand(of_claims.Claim("power"), (share,), f"e{number}")
-        for number, share in enumerate((0.1, 0.2, 0.3, 0.9, 0.5, 0.6))
-    ]
+    shares = (0.1, 0.2, 0.3, 0.9, 0.5, 0.6)
+    found = [by_hand(of_claims.Claim("power"), (share,), f"e{number}") for number, share in enumerate(shares)]
     said = power_sentence([(one, ()) for one in found], set(), ALPHA)
     assert said.endswith("2 more tests find an effect in 50% to 60% of panels.")
     assert said.count("e3: ") == 1
@@ -314,12 +296,11 @@ def test_a_lucky_failure_among_many_is_open_and_a_record_has_its_p_value() -> No
     single = 2 * stats.binom.sf(185, 2000, EDGE)
     for diagnosis, count, grade in ((many, 24, "cannot be told"), (few, 5, "fails")):
         (record,) = verdict_records(answer(diagnosis))
-        assert record["class"] == grade
-        assert record["pvalue"] == pytest.approx(count * single, rel=1e-6)
+        assert (record["class"], record["pvalue"]) == (grade, pytest.approx(count * single, rel=1e-6))
     assert "this probably fails, and more replications make it clear" in answer(many).sentences[0]
 
 
-def test_points_of_few_worlds() -> None:
+def test_points_of_the_worlds_that_were_reached() -> None:
     """With 4 worlds an interval takes 3.18 Monte Carlo errors and a mark 32.6."""
     assert of_claims.interval_point(4) == pytest.approx(stats.t.ppf(0.975, 3))
     assert of_verdicts.clear(4) == pytest.approx(stats.t.isf(stats.norm.sf(4.0), 3))
@@ -335,8 +316,8 @@ def test_points_of_few_worlds() -> None:
     assert grades == [of_verdicts.Grade.FAILS, of_verdicts.Grade.OPEN], "a size that fails in one world is open in four"
     assert "Only departures" not in judged_sentence(1, 32, 32)
     assert judged_sentence(1, 64, 4).endswith("2,048 replications reach all 64 worlds.")
-    assert judged_sentence(1, 1, 1) == ""
-    assert judged_sentence(0, 1, 1) == ""
+    assert (judged_sentence(1, 1, 1), judged_sentence(0, 1, 1)) == ("", "")
+    assert "4 worlds have 3 degrees of freedom: an interval takes 3.2 of them" in judged_sentence(5, 64, 4)
 
 
 def test_one_of_many_cells_with_more_than_one_failed_fit_in_a_hundred_is_luck() -> None:
@@ -363,19 +344,11 @@ def test_claims_of_a_study_are_one_family() -> None:
     records = made_up([({"c": c}, {"ols": right if c else odd}) for c in range(5)])
     single = 2 * stats.binom.sf(185, 2000, EDGE)
     assert 5 * single < 0.05 < 20 * single
-    size, others = (
-        of_claims.Claim("size"),
-        (of_claims.Claim("bias"), of_claims.Claim("coverage"), of_claims.Claim("bias", tolerance=0.3)),
-    )
-    for claims, grade in (((size,), of_verdicts.Grade.FAILS), ((size, *others), of_verdicts.Grade.OPEN)):
+    all_claims = (SIZE, of_claims.Claim("bias"), of_claims.Claim("coverage"), of_claims.Claim("bias", tolerance=0.3))
+    for claims, grade in (((SIZE,), of_verdicts.Grade.FAILS), (all_claims, of_verdicts.Grade.OPEN)):
         found = of_verdicts.verdicts(replace(diagnose(records), claims=claims))
-        assert of_verdicts.judgements(found) == 5 * len(claims)
-        assert found[0].measure == "size"
+        assert (of_verdicts.judgements(found), found[0].measure) == (5 * len(claims), "size")
         assert found[0].grade is grade
-
-
-def test_the_points_are_those_of_the_worlds_that_were_reached() -> None:
-    assert "4 worlds have 3 degrees of freedom: an interval takes 3.2 of them" in judged_sentence(5, 64, 4)
 
 
 def test_further_replications_lie_in_the_worlds_that_are_not_yet_reached() -> None:

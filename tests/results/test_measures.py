@@ -106,8 +106,7 @@ def test_measures_of_a_negative_truth_mirror_those_of_a_positive_one() -> None:
     for name, (value, mcse) in expected.items():
         row = value_of(frames[1].frame, name, sample="own")
         np.testing.assert_allclose([row["value"], row["mcse"]], [value, mcse], rtol=1e-9, err_msg=name)
-        assert row["attempted"] == 600
-        assert row["n"] == (597 if name not in {"type_s", "type_m"} else row["n"])
+        assert (row["attempted"], row["n"]) == (600, 597 if name not in {"type_s", "type_m"} else row["n"])
     positive, negative = (value_of(item.frame, "type_s")["value"] for item in frames)
     assert positive == negative
     assert 0.02 < negative < 0.5
@@ -211,7 +210,7 @@ def test_the_interval_of_a_share_follows_its_error() -> None:
     assert np.isnan(measures.proportion(np.array([0.0]), np.array([0.0])).value).all()
 
 
-def test_moments_survive_a_large_mean_and_empty_blocks() -> None:
+def test_moments_by_hand_and_of_large_means_and_empty_blocks() -> None:
     x = 1e8 + np.random.default_rng(3).standard_normal((500, 2)) ** 3
     usable = np.ones(x.shape, dtype=bool)
     usable[:100, 1] = False
@@ -220,13 +219,9 @@ def test_moments_survive_a_large_mean_and_empty_blocks() -> None:
         moments.add(x[rows], usable[rows])
     for k in range(2):
         column = x[usable[:, k], k]
-        assert moments.n[k] == len(column)
-        assert moments.variance[k] == pytest.approx(column.var(ddof=1), rel=1e-9)
+        assert (moments.n[k], moments.variance[k]) == (len(column), pytest.approx(column.var(ddof=1), rel=1e-9))
         assert moments.kurtosis[k] == pytest.approx(stats.kurtosis(column, fisher=False), rel=1e-9)
-
-
-def test_means_and_variances_without_one_value() -> None:
-    """Of 1, 2 and 4: of 2 and 4, of 1 and 4, of 1 and 2. Without one of two values there is no variance."""
+    # of 1, 2 and 4: of 2 and 4, of 1 and 4, of 1 and 2. Without one of two values there is no variance
     x = np.array([[1.0], [2.0], [4.0]])
     three, two = measures.RunningMoments((1,)), measures.RunningMoments((1,))
     three.add(x, np.ones((3, 1), dtype=bool))
@@ -296,10 +291,9 @@ def slow_interval(effects: Floats, rejected: Floats, counts: Floats) -> tuple[fl
             math.exp(optimize.brentq(distance, best.x, best.x + 1.5, xtol=1e-6)))  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("effects", "rejected", "n"),
-    [([0.0, 1.2], [14.0, 150.0], 300.0), ([0.0, 1.0, 2.0], [3.0, 20.0, 46.0], 50.0)],
-)
+@pytest.mark.parametrize(("effects", "rejected", "n"), [
+    ([0.0, 1.2], [14.0, 150.0], 300.0), ([0.0, 1.0, 2.0], [3.0, 20.0, 46.0], 50.0),
+])  # fmt: skip
 def test_the_interval_is_that_of_a_slow_program(effects: list[float], rejected: list[float], n: float) -> None:
     data = np.array(effects), np.array(rejected), np.full(len(effects), n)
     found = detectable(fitted_curve(*data, 0.5))
@@ -320,19 +314,20 @@ def test_intervals_of_few_effects_hold_the_truth(effects: list[float], n: int) -
     assert hits / 200 > 0.95 - 4 * math.sqrt(0.95 * 0.05 / 200)
 
 
-def test_an_effect_that_is_always_found_gives_an_upper_end_alone() -> None:
+def test_effects_that_are_always_or_hardly_found_have_one_end() -> None:
     """All of 64 panels at an effect of 2: what is detected may be any smaller effect, and hardly a larger one."""
     effects, counts = np.array([0.0, 2.0]), np.full(2, 64.0)
     found = detectable(fitted_curve(effects, np.array([3.0, 64.0]), counts, 0.5))
     assert found.lower == 0.0
     assert 0.5 < found.upper < 2.0
-
-
-def test_effects_that_are_hardly_found_give_a_lower_end_alone() -> None:
     effects, counts = np.array([0.0, 0.1]), np.full(2, 64.0)
     found = detectable(fitted_curve(effects, np.array([3.0, 4.0]), counts, 0.5))
     assert found.upper == math.inf
     assert found.lower > 0.1
+    effects, rejected, counts = np.array([0.0, 1.0]), np.array([90.0, 95.0]), np.full(2, 100.0)
+    found = detectable(fitted_curve(effects, rejected, counts, 0.5))
+    assert (found.value, found.lower, found.upper) == (0.0, 0.0, 0.0)
+    assert told_effect(effects, rejected / counts, counts, 0.5) is None
 
 
 def test_scale_and_sign_of_effects_do_not_matter() -> None:
@@ -342,13 +337,6 @@ def test_scale_and_sign_of_effects_do_not_matter() -> None:
         other = detectable(fitted_curve(factor * effects, rejected, counts, 0.5 * abs(factor)))
         for name in ("value", "lower", "upper"):
             assert getattr(other, name) == pytest.approx(abs(factor) * getattr(one, name), rel=1e-5), name
-
-
-def test_a_test_that_rejects_without_an_effect_detects_every_effect() -> None:
-    effects, rejected, counts = np.array([0.0, 1.0]), np.array([90.0, 95.0]), np.full(2, 100.0)
-    found = detectable(fitted_curve(effects, rejected, counts, 0.5))
-    assert (found.value, found.lower, found.upper) == (0.0, 0.0, 0.0)
-    assert told_effect(effects, rejected / counts, counts, 0.5) is None
 
 
 def test_what_simulated_effects_tell_of_the_detectable_one() -> None:

@@ -75,17 +75,15 @@ def assert_readable(chromium: Browser, page: Path, size: tuple[int, int], dark: 
     chromium.open(page.as_uri(), *size, dark=dark)
     assert chromium.run("document.documentElement.scrollWidth <= innerWidth"), chromium.run(ESCAPES)
     assert chromium.run("document.documentElement.scrollHeight") <= tallest
-    assert chromium.complaints == []
-    assert chromium.requests == [page.as_uri()]
+    assert (chromium.complaints, chromium.requests) == ([], [page.as_uri()])
     ink, ground = (chromium.run(f"getComputedStyle(document.body).{key}") for key in ("color", "backgroundColor"))
     assert (_light(ground), _light(ink)) == ((False, True) if dark else (True, False))
 
 
-@pytest.mark.parametrize(
-    ("name", "size", "dark"),
-    [("size", WIDE, False), ("size", PHONE, True), ("power", WIDE, True), ("power", PHONE, False),
-     ("spillover", WIDE, False), ("spillover", PHONE, True)],
-)  # fmt: skip
+@pytest.mark.parametrize(("name", "size", "dark"), [
+    ("size", WIDE, False), ("size", PHONE, True), ("power", WIDE, True), ("power", PHONE, False),
+    ("spillover", WIDE, False), ("spillover", PHONE, True),
+])  # fmt: skip
 def test_pages_are_readable_everywhere(
     pages: dict[str, tuple[Path, str]], chromium: Browser, name: str, size: tuple[int, int], dark: bool
 ) -> None:
@@ -272,9 +270,7 @@ def test_no_text_is_cut_and_the_first_screen_has_answer_and_picture(
     assert chromium.run(SEEN) >= 0.5
     chromium.run("document.querySelectorAll('details').forEach(item => { item.open = true; })")
     assert chromium.run("document.documentElement.scrollWidth <= innerWidth"), chromium.run(ESCAPES)
-    assert chromium.run(CUT) == []
-    assert chromium.run(COLLIDING) == []
-    assert chromium.run(OUTSIDE) == []
+    assert (chromium.run(CUT), chromium.run(COLLIDING), chromium.run(OUTSIDE)) == ([], [], [])
     assert chromium.complaints == []
 
 

@@ -115,8 +115,7 @@ def event_paths() -> list[EventPath]:
 def test_paths_hold_the_fit() -> None:
     fit = EventStudy(errors=("cluster:unit", "cluster:province"))(staggered_panel())
     path = event_path(fit, "two-way")
-    assert path.events.tolist() == [-5, -4, -3, -2, 0, 1, 2, 3, 4, 5]
-    assert path.reference == -1
+    assert (path.events.tolist(), path.reference) == ([-5, -4, -3, -2, 0, 1, 2, 3, 4, 5], -1)
     low, high = path.ends(4, uniform=False)
     column = fit.terms.index("event(0)")
     assert (low + high) / 2 == pytest.approx(fit.estimate[0, column])
@@ -286,9 +285,7 @@ def picture(label: str) -> bytes:
 
 def test_a_font_that_is_newer_than_the_list_of_fonts_is_found(fonts: Callable[..., Fonts]) -> None:
     known = fonts("SimHei")
-    assert paper.chinese_fonts() == ["SimHei"]
-    assert paper.chinese_fonts() == ["SimHei"]
-    assert known.added == ["new.ttf"]
+    assert (paper.chinese_fonts(), paper.chinese_fonts(), known.added) == (["SimHei"], ["SimHei"], ["new.ttf"])
 
 
 def test_chinese_letters_without_a_font_are_said_once(
@@ -317,14 +314,10 @@ def placebo_plot(count: int = 500, estimate: float = 3.0) -> PlaceboPlot:
     return PlaceboPlot("did", "space", "did", estimate, rng.standard_normal(count), rng.random(count), 0.002)
 
 
-def test_the_figure_holds_density_points_and_the_estimate() -> None:
+def test_points_and_the_estimate_of_placebos_stand_on_one_scale() -> None:
     svg = placebo_figure(placebo_plot())
-    assert len(places(svg, "p-values")) == 500
-    assert set(said(svg)) == {"density", "p-values", "real"}
+    assert (len(places(svg, "p-values")), set(said(svg))) == (500, {"density", "p-values", "real"})
     assert "real estimate 3, permutation p = 0.0020" in texts(svg)
-
-
-def test_points_and_the_estimate_stand_on_one_scale() -> None:
     shown = placebo_plot()
     svg = placebo_figure(shown)
     where = places(svg, "p-values")
@@ -343,12 +336,9 @@ def test_placebos_that_are_no_test_have_a_share_and_no_p_and_many_are_thinned() 
     assert len(places(placebo_figure(placebo_plot(20_000)), "p-values")) == 1500
 
 
-def test_the_density_has_the_bandwidth_of_silverman() -> None:
+def test_scales_of_degenerate_values_and_the_bandwidth_of_silverman() -> None:
     grid, density = _density(few := np.array([-1.0, -1.0, 1.0, 1.0]), -3.0, 3.0)
     np.testing.assert_allclose(density, gaussian_kde(few, 0.9 * 4**-0.2)(grid))
-
-
-def test_an_axis_of_one_value_has_room() -> None:
     assert paper.span([2.0, np.nan], []) == pytest.approx((1.99, 2.01))
 
 
@@ -423,12 +413,10 @@ def test_bars_are_as_high_as_the_weights_of_the_periods() -> None:
     drawn = plot({20: 8})
     svg = synth.paths_figure(drawn).svg
     (one,) = drawn.paths
-    known = np.flatnonzero(one.periods > 0)
-    heights = []
+    known, heights = np.flatnonzero(one.periods > 0), []
+    groups = {each.get("id") or "": each for each in ET.fromstring(svg).iter(f"{SVG}g")}
     for at in known:
-        (group,) = (
-            each for each in ET.fromstring(svg).iter(f"{SVG}g") if (each.get("id") or "").endswith(f"-weight-0-at-{at}")
-        )
+        (group,) = (each for name, each in groups.items() if name.endswith(f"-weight-0-at-{at}"))
         bar = np.array(re.findall(r"-?[\d.]+", next(group.iter(f"{SVG}path")).get("d", "")), dtype=float).reshape(-1, 2)
         heights.append(np.ptp(bar[:, 1]))
         centre = path(svg, "observed-0")[at, 0]

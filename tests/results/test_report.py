@@ -68,8 +68,7 @@ def test_a_terminal_is_never_overrun_and_its_table_has_one_row_an_error_type(pap
         assert "clustered by unit" in text
     table = bias_table(diagnosis)
     did = table[(table["cell"] == 1) & (table["estimator"] == "did")]
-    assert list(did["error"]) == ["iid", "hc1", "cluster:unit"]
-    assert did["bias"].nunique() == 1
+    assert (list(did["error"]), did["bias"].nunique()) == (["iid", "hc1", "cluster:unit"], 1)
     assert set(did["setting"]) == {"effect = 0, spillover = paper"}
     sdm = table[(table["cell"] == 0) & (table["estimator"] == "sdm-lee-yu")]
     assert list(sdm["term"]) == ["did", "w_did", "rho", "direct:did", "indirect:did", "total:did", "sigma2"]
@@ -88,16 +87,16 @@ def test_key_terms_of_unknown_names() -> None:
     assert in_order(["nde", "total", "nie"]) == ["nie", "nde", "total"]
 
 
-def covering(share: float, n: float) -> dict[Any, Any]:
+def covers_off(share: float, n: float, n_error: float | None = None) -> bool:
     mcse = np.sqrt(share * (1 - share) / max(n, 1))
-    return {"coverage": share, "coverage_mcse": mcse, "n": n, "n_error": n, "worlds": 1}
+    row: dict[Any, Any] = {"coverage": share, "coverage_mcse": mcse, "n": n, "n_error": n_error or n, "worlds": 1}
+    return is_off(row, "coverage", 0.95)
 
 
 def test_a_share_is_off_where_it_is_clear_of_its_nominal_value() -> None:
-    assert is_off(covering(0.90, 1000), "coverage", 0.95)
-    assert not is_off(covering(0.94, 1000), "coverage", 0.95)
-    assert not is_off(covering(float("nan"), 0), "coverage", 0.95)
-    assert not is_off(covering(0.90, 1000) | {"n_error": 200}, "coverage", 0.95)  # fits that have intervals count
+    """Fits that have intervals count."""
+    asked = ((0.90, 1000), (0.94, 1000), (float("nan"), 0), (0.90, 1000, 200))
+    assert [covers_off(*one) for one in asked] == [True, False, False, False]
 
 
 def test_the_legend_names_the_error_that_marks_use() -> None:
@@ -112,7 +111,7 @@ def test_the_legend_names_the_error_that_marks_use() -> None:
     )
     n, share = 400, 0.90
     assert abs(share - 0.95) / np.sqrt(share * (1 - share) / n) < 4 < abs(share - 0.95) / np.sqrt(0.95 * 0.05 / n)
-    assert is_off(covering(share, n), "coverage", 0.95)
+    assert covers_off(share, n)
 
 
 def test_all_cells_have_the_same_columns() -> None:
@@ -127,8 +126,7 @@ def test_all_cells_have_the_same_columns() -> None:
     for width in range(75, 130, 3):
         text = printed(diagnose(made_up(cells)), width, terminal=True)
         heads = [line.split() for line in text.splitlines() if line.startswith("estimator")]
-        assert len(heads) == 2
-        assert heads[0] == heads[1]
+        assert (len(heads), heads[0]) == (2, heads[1])
 
 
 def test_a_long_answer_is_told_in_brief_on_the_first_screen_alone() -> None:
@@ -209,8 +207,7 @@ def test_the_page_opens_with_the_picture_of_what_fails() -> None:
     diagnosis = diagnose(replace(made_up(cells), claims=claims))
     found = answer(diagnosis)
     assert [part.grade for part in found.claims] == [Grade.HOLDS, Grade.FAILS]
-    assert grids.lead_of(diagnosis)[0].name == "bias"
-    assert grids.opened_by(diagnosis, found)[0].name == "coverage"
+    assert (grids.lead_of(diagnosis)[0].name, grids.opened_by(diagnosis, found)[0].name) == ("bias", "coverage")
     page = html_report(diagnosis, TOY)
     assert page.index("<h3>Coverage for t0") < page.index("Bias in standard errors")
     held = diagnose(replace(made_up(cells), claims=claims[:1]))
@@ -229,8 +226,7 @@ def test_a_picture_in_letters_has_its_values_where_they_are(sized: Any, width: i
     assert last == round(12 * (1 - high / chart.values.high))  # from the top, in rows of a thirteenth
     assert "0.4" in lines[14]
     assert lines[15].strip() == "autocorrelation of errors"
-    assert text_chart(replace(chart, panels=chart.panels * 2), width) == []
-    assert text_chart(chart, 20) == []
+    assert (text_chart(replace(chart, panels=chart.panels * 2), width), text_chart(chart, 20)) == ([], [])
 
 
 def test_a_picture_of_rows_has_marks_intervals_and_values() -> None:
@@ -374,15 +370,12 @@ def test_tests_beside_the_terms_and_fits_that_pass_are_reported() -> None:
     assert grids.NOT_JUDGED in page
 
 
-def test_rows_of_a_table_name_the_dials_that_vary_among_the_cells_judged() -> None:
+def test_tables_list_what_they_judge_by_dials_and_size() -> None:
     grid = [dict(zip(("effect", "k", "n"), at, strict=True)) for at in itertools.product((0, 1), (1, 2), (1, 2, 3))]
     cells = tuple(Judged(cell, 0.05, 0.01, 0.04, 0.06, Grade.HOLDS, {}) for cell in range(6))  # without an effect
     size = Verdict(Claim("size"), "a", "did", "iid", 0.05, 0.025, cells)
     table = grids.short_table(ClaimAnswer(size.claim, "", (size,)), grid)
     assert (table.dial, [names for names, _ in table.rows]) == ("n", [("k = 1",), ("k = 2",)])
-
-
-def test_screens_are_listed_by_the_bias_of_what_passes_whatever_its_sign() -> None:
     found = [Screened(0, "", name, "did", "pre", 0.1, 0.01, 0.08, 0.12, 0.0, passing)
              for name, passing in (("a", 0.5), ("b", -2.0), ("c", math.nan))]  # fmt: skip
     table = grids.short_table(ClaimAnswer(Claim("screen"), "", screens=tuple(found)), [{}])

@@ -47,6 +47,11 @@ def printed(width: int, document: Document | None = None, encoding: str = "utf-8
     return raw.getvalue().decode(encoding)
 
 
+def lines_of(table: JournalTable, width: int) -> list[str]:
+    print_table(table, Console(file=(out := io.StringIO()), width=width, color_system=None))
+    return out.getvalue().splitlines()
+
+
 @pytest.mark.parametrize("width", [80, 200])
 def test_a_terminal_is_never_overrun_and_nothing_is_dropped(width: int) -> None:
     document, text = full_document(), printed(width)
@@ -62,10 +67,9 @@ def test_a_terminal_is_never_overrun_and_nothing_is_dropped(width: int) -> None:
 
 
 def test_brackets_of_either_kind_stand_behind_the_digits() -> None:
-    console = Console(file=(out := io.StringIO()), width=60, color_system=None)
     rows = tuple(Row("x", (cell,)) for cell in ("0.25***", "(0.25)", "[0.10, 0.25]"))
-    print_table(JournalTable("1", "T", (Heading("y"),), rows), console)
-    assert len({line.rindex("25") for line in out.getvalue().splitlines() if "25" in line}) == 1
+    lines = lines_of(JournalTable("1", "T", (Heading("y"),), rows), 60)
+    assert len({line.rindex("25") for line in lines if "25" in line}) == 1
 
 
 @pytest.mark.parametrize(("letters", "upright", "parts"), [(50, True, 1), (55, False, 1), (90, False, 2)])
@@ -81,10 +85,7 @@ def test_chinese_lines_break_between_signs_and_inside_no_latin_word() -> None:
     notes = ("表" * 40 + "。", "残差莫兰指数（单期：simulation of projected normal errors）；" * 3, "自由度G - 1。")
     words = {"simulation", "of", "projected", "normal", "errors", "G", "Table"}
     for width in (60, 77, 80, 99, 100):
-        console = Console(file=io.StringIO(), width=width, color_system=None)
-        print_table(JournalTable("1", "描述性统计", (Heading("均值"),), (Row("icr", ("0.5",)),), notes), console)
-        assert isinstance(console.file, io.StringIO)
-        lines = console.file.getvalue().splitlines()
+        lines = lines_of(JournalTable("1", "描述性统计", (Heading("均值"),), (Row("icr", ("0.5",)),), notes), width)
         assert "".join(notes).replace(" ", "") in "".join(lines).replace(" ", "")
         assert max(map(cell_len, lines)) <= width
         assert not [line for line in lines if line.startswith(tuple("。，；：、）")) or line.endswith("（")]
@@ -129,16 +130,13 @@ def test_pictures_of_the_program_keep_their_labels_in_a_page_and_two_do_not_shar
     assert "<?xml" not in text
 
 
-def test_rtf_has_the_signed_numbers_of_letters() -> None:
+def test_latex_and_rtf_have_fonts_and_signs_of_the_letters_that_they_hold() -> None:
     """And LaTeX escapes signs."""
     assert rtf.escape("面ρ 😀") == r"\u-26782?\u961? \u-10179?\u-8704?"  # 0x9762 - 0x10000; two of 16 bits each
     assert escape("50% of a_b & c#1 $2 {x} ~ ^ \\") == (
         r"50\% of a\_b \& c\#1 \$2 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{}"
     )
     assert escape("W × ρ, R² < -0.5") == r"W $\times$ $\rho$, R$^{2}$ $<$ $-$0.5"
-
-
-def test_latex_loads_fonts_for_the_letters_that_it_has() -> None:
     latin, chinese, cyrillic = (latex_tables(document, journal_tables(document)) for document in (
         full_document(), full_document(CHINESE), full_document({**FACTS, "outcome": "д"})))  # fmt: skip
     assert not re.search("[^\x00-\x7f]|ctex", latin)
@@ -276,8 +274,7 @@ def test_a_csv_file_says_what_a_row_holds() -> None:
         styled = replace(document, style=Style(brackets=brackets))
         text = csv_tables(styled, journal_tables(styled))["table-2.csv"].decode("utf-8-sig")
         rows = list(csv.reader(io.StringIO(text)))
-        assert rows[0][1] == "Pooled OLS (1)"
-        assert rows[2][0] == f"eip ({said})"
+        assert (rows[0][1], rows[2][0]) == ("Pooled OLS (1)", f"eip ({said})")
 
 
 def test_formats_are_checked_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -296,5 +293,4 @@ def test_a_label_that_begins_as_a_formula_is_a_text() -> None:
     table = JournalTable("1", "T", (Heading("1", texts[2]),), (Row(texts[0], ("0.5",)), Row(texts[1], (texts[2],))))
     sheet = openpyxl.load_workbook(io.BytesIO(xlsx_tables(full_document(), [table]))).active
     cells = [cell for row in sheet for cell in row if cell.value in texts]
-    assert len(cells) == 4
-    assert {cell.data_type for cell in cells} == {"s"}
+    assert (len(cells), {cell.data_type for cell in cells}) == (4, {"s"})

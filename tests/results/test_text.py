@@ -30,8 +30,7 @@ def test_numbers_in_tables() -> None:
     assert [text.fixed([value], mcse) for value, mcse in pairs] == [".5f", ".1f", ".1e", ".4f"]
     assert text.bracketed(-0.000001, 0.0005, ".4f") == "0.0000 (0.0005)"
     assert (text.bracketed(nan, 1.0, ".4f"), text.bracketed(1.0, nan, ".1f")) == ("-", "1.0")
-    assert significant(-0.5) == f"{minus}0.5"
-    assert text.share_text(0.0, 0.0, 0.0, 0.00038) == "0.0 (<0.04)"
+    assert (significant(-0.5), text.share_text(0.0, 0.0, 0.0, 0.00038)) == (f"{minus}0.5", "0.0 (<0.04)")
     assert text.share_text(1.0, 0.0, 0.99962, 1.0) == "100.0 (>99.96)"
     assert (text.share_text(0.5, 0.01, 0.48, 0.52), text.share_text(nan, nan, nan, nan)) == ("50.0 (1.0)", "-")
 
@@ -70,8 +69,7 @@ def test_rows_of_the_power_table_are_the_cells_of_the_estimate(estimate: float) 
         return [(words, row["effect"] / estimate) for words, row in marked(held)]
 
     usual = [("half the estimate", 0.5), ("the estimate", 1.0), ("twice the estimate", 2.0)]
-    assert of(asked=True) == [("the effect asked for", 0.25), *usual]
-    assert of(asked=False) == usual
+    assert (of(asked=True), of(asked=False)) == ([("the effect asked for", 0.25), *usual], usual)
 
 
 def test_the_error_type_to_print_is_the_first_of_six() -> None:

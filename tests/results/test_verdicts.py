@@ -53,24 +53,22 @@ def only(diagnosis: Diagnosis) -> Verdict:
     return found
 
 
-@pytest.mark.parametrize(
-    ("lower", "upper", "clear", "usable", "grade"),
-    [(-0.01, 0.02, False, True, Grade.HOLDS), (0.01, 0.02, True, True, Grade.HARMLESS),
-     (-0.02, -0.01, True, True, Grade.HARMLESS), (0.01, 0.04, True, True, Grade.OPEN),
-     (-0.04, 0.04, False, True, Grade.OPEN), (0.031, 0.05, True, True, Grade.FAILS),
-     (-0.05, -0.031, True, True, Grade.FAILS), (0.031, 0.05, False, True, Grade.OPEN),
-     (-0.01, 0.02, False, False, Grade.OPEN), (0.031, 0.05, True, False, Grade.FAILS),
-     (float("nan"), float("nan"), False, True, Grade.OPEN)],
-)  # fmt: skip
+@pytest.mark.parametrize(("lower", "upper", "clear", "usable", "grade"), [
+    (-0.01, 0.02, False, True, Grade.HOLDS), (0.01, 0.02, True, True, Grade.HARMLESS),
+    (-0.02, -0.01, True, True, Grade.HARMLESS), (0.01, 0.04, True, True, Grade.OPEN),
+    (-0.04, 0.04, False, True, Grade.OPEN), (0.031, 0.05, True, True, Grade.FAILS),
+    (-0.05, -0.031, True, True, Grade.FAILS), (0.031, 0.05, False, True, Grade.OPEN),
+    (-0.01, 0.02, False, False, Grade.OPEN), (0.031, 0.05, True, False, Grade.FAILS),
+    (float("nan"), float("nan"), False, True, Grade.OPEN),
+])  # fmt: skip
 def test_grades(lower: float, upper: float, clear: bool, usable: bool, grade: Grade) -> None:
     assert grade_of(lower, upper, 0.03, clear=clear, usable=usable) is grade
 
 
-@pytest.mark.parametrize(
-    ("shift", "grade"),
-    [(0.0, Grade.HOLDS), (0.12, Grade.HARMLESS), (-0.12, Grade.HARMLESS), (0.2, Grade.OPEN), (0.3, Grade.FAILS),
-     (-0.3, Grade.FAILS)],
-)  # fmt: skip
+@pytest.mark.parametrize(("shift", "grade"), [
+    (0.0, Grade.HOLDS), (0.12, Grade.HARMLESS), (-0.12, Grade.HARMLESS), (0.2, Grade.OPEN), (0.3, Grade.FAILS),
+    (-0.3, Grade.FAILS),
+])  # fmt: skip
 def test_bias_is_judged_in_standard_errors(shift: float, grade: Grade) -> None:
     found = only(judged([({}, {"ols": cell(shift)})], Claim("bias")))
     assert found.grade is grade
@@ -97,13 +95,8 @@ def test_verdicts_rank_by_practical_size_and_not_by_monte_carlo_error() -> None:
 
 
 def test_the_worst_cell_is_named_with_the_dials_that_fail() -> None:
-    shifts = {
-        (effect, spill): 0.5 + effect / 10 if spill == "paper" else 0.0
-        for effect in (0, 1)
-        for spill in ("none", "paper")
-    }
-    cells = [({"effect": effect, "spillover": spill}, {"did": cell(shift)})
-             for (effect, spill), shift in shifts.items()]  # fmt: skip
+    cells = [({"effect": effect, "spillover": spill}, {"did": cell(0.5 + effect / 10 if spill == "paper" else 0.0)})
+             for effect in (0, 1) for spill in ("none", "paper")]  # fmt: skip
     (sentence,) = answer(judged(cells, Claim("bias"))).sentences
     assert sentence == ("Bias of t0: did is too high by 1.20 (0.6 standard errors, 120% of the true 1.00) when "
                         "effect = 1, spillover = paper (fails with spillover = paper).")  # fmt: skip
@@ -205,10 +198,8 @@ def curve(effects: tuple[float, ...], sd: float, **dials: Any) -> list[Any]:
 
 def powers(effects: tuple[float, ...], *sds: float) -> tuple[ClaimAnswer, ShortTable]:
     """What is said of the power at effects, with n = 9 and 1 where two standard deviations are given, and its table."""
-    cells = [
-        one for n, sd in zip((9, 1), sds, strict=False) for one in curve(effects, sd, **{"n": n} if sds[1:] else {})
-    ]
-    diagnosis = judged(cells, Claim("power"))
+    parts = (curve(effects, sd, **{"n": n} if sds[1:] else {}) for n, sd in zip((9, 1), sds, strict=False))
+    diagnosis = judged([one for part in parts for one in part], Claim("power"))
     (part,) = answer(diagnosis).claims
     return part, short_table(part, diagnosis.cells)
 
@@ -223,8 +214,7 @@ def test_power_states_the_smallest_effect_that_most_panels_find() -> None:
     assert part.grade is Grade.STATED
     assert f"80% of panels find an effect of {found.mde:.2f}" in part.sentence
     records = [record for record in verdict_records(answer(diagnosis)) if record["measure"] == "mde"]
-    assert [record["value"] for record in records] == [found.mde]
-    assert records[0]["nominal"] == 0.8
+    assert ([record["value"] for record in records], records[0]["nominal"]) == ([found.mde], 0.8)
     (power,) = (record for record in verdict_records(answer(diagnosis)) if record["measure"] == "power")
     assert (power["nominal"], power["tolerance"]) == (None, None)  # nothing is promised
 
@@ -235,9 +225,6 @@ def test_an_effect_beyond_the_simulated_ones_is_called_so() -> None:
     assert (precise.dial, precise.setting, precise.beyond) == ("effect", "n = 9", False)
     assert (rough.setting, rough.beyond) == ("n = 1", True)
     assert part.sentence.endswith("when n = 9, and in 1 of 2 settings only effects above 0.40.")
-
-
-def test_the_table_says_above_which_size_effects_may_be_found() -> None:
     ((_, entries),) = powers((0.0, -0.2, -0.4), 0.3)[1].rows
     assert entries[-1].text == "above 0.4"
 
@@ -287,13 +274,12 @@ def test_rows_of_a_table_that_is_left_out_do_not_count_twice() -> None:
     assert _left_out_of(tables, [3, 0], "show").startswith("Left out: 2 rows and 1 table of this page, and ")
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [({"measure": "bais"}, "measure = 'bais'"), ({"measure": "bias", "tolerance": 0.0}, "a number above 0"),
-     ({"measure": "power", "tolerance": 0.1}, "stated and not judged"),
-     ({"measure": "size", "tolerance": 1.5}, "a share above 0 and below 1"),
-     ({"measure": "bias", "errors": ("iid",)}, "the same for all error types")],
-)  # fmt: skip
+@pytest.mark.parametrize(("settings", "words"), [
+    ({"measure": "bais"}, "measure = 'bais'"), ({"measure": "bias", "tolerance": 0.0}, "a number above 0"),
+    ({"measure": "power", "tolerance": 0.1}, "stated and not judged"),
+    ({"measure": "size", "tolerance": 1.5}, "a share above 0 and below 1"),
+    ({"measure": "bias", "errors": ("iid",)}, "the same for all error types"),
+])  # fmt: skip
 def test_claims_that_make_no_sense_are_refused(settings: dict[str, Any], words: str) -> None:
     refuses(words, lambda: Claim(**settings))
 
@@ -306,6 +292,7 @@ def test_claims_go_to_plain_data_and_back_and_shares_have_half_of_the_level_as_t
 
 
 LMS = ("lm_lag", "lm_err", "rlm_lag", "rlm_err")
+OF_TESTS = {"truth", "mean_estimate", "empirical_se", "between_worlds", "mean_se", "model_se", "rejection"}
 
 
 @pytest.fixture(scope="module")
@@ -319,9 +306,7 @@ def diagnosis() -> Diagnosis:
 def test_rejections_are_reported_and_no_bias(diagnosis: Diagnosis) -> None:
     frame = diagnosis.frame.query("estimator == 'lm-exact' and term == 'lm_lag' and sample == 'own'")
     null, lagged = (frame[frame["rho"] == rho].set_index("measure") for rho in (0.0, 0.1))
-    assert set(null.index) == {
-        "truth", "mean_estimate", "empirical_se", "between_worlds", "mean_se", "model_se", "rejection"
-    }  # fmt: skip
+    assert set(null.index) == OF_TESTS
     assert null.loc["truth", ["value", "mcse"]].tolist() == [0.0, 0.0]
     for name, expected in (("mean_estimate", 1.0), ("rejection", 0.05)):
         assert null.loc[name, "value"] == pytest.approx(expected, abs=4 * null.loc[name, "mcse"])
@@ -354,15 +339,12 @@ def test_the_plain_test_of_a_lag_may_find_dependent_errors(dependent: Diagnosis)
     lag = table[(table["cell"] == 1) & (table["term"] == "lm_lag")].iloc[0]
     assert lag["rejection"] > 0.8
     rows = dependent.frame[(dependent.frame["cell"] == 0) & (dependent.frame["term"] == "lm_lag")]
-    assert set(rows["measure"]) == {
-        "truth", "mean_estimate", "empirical_se", "between_worlds", "mean_se", "model_se", "rejection"
-    }  # fmt: skip
+    assert set(rows["measure"]) == OF_TESTS
     found = verdicts(dependent, table)
     assert {verdict.measure for verdict in found} == {"size", "power"}
     size, power = ([verdict for verdict in found if (verdict.measure, verdict.term) == (measure, "lm_lag")]
                    for measure in ("size", "power"))  # fmt: skip
-    assert [item.cell for item in size[0].cells] == [0]
-    assert [item.cell for item in power[0].told] == [1]
+    assert ([item.cell for item in size[0].cells], [item.cell for item in power[0].told]) == ([0], [1])
 
 
 def test_reports_say_what_a_statistic_tests(dependent: Diagnosis) -> None:
@@ -446,8 +428,7 @@ def test_one_fit_in_a_thousand_that_failed_is_said_and_harmless() -> None:
 
 def test_without_failures_the_verdict_comes_first_and_mixed_code_is_said() -> None:
     diagnosis = diagnose(made_up([({}, {"ols": sample(64)})]))
-    assert failed_fits(diagnosis) == []
-    assert failure_notice([]) == ""
+    assert (failed_fits(diagnosis), failure_notice([])) == ([], "")
     assert lines_of(diagnosis)[2].startswith("- Bias of t0: ")
     said = "the blocks come from 2 environments: code a | code b"
     assert said in lines_of(diagnosis, environments=("code a", "code b"))
@@ -455,26 +436,21 @@ def test_without_failures_the_verdict_comes_first_and_mixed_code_is_said() -> No
     assert not any("environments" in line for line in lines_of(diagnosis, environments=("code a",)))
 
 
-def test_a_status_alone_makes_no_usable_fit() -> None:
+def test_a_status_alone_makes_no_usable_fit_and_a_missing_error_is_counted() -> None:
     fits = sample(64)
     fits.estimate[[3, 4, 5]], fits.estimate[6] = np.nan, np.inf
     diagnosis = diagnose(made_up([({}, {"ols": fits})]))
-    assert value(diagnosis, "convergence") == 60 / 64
-    assert value(diagnosis, "status:ok") == 60
+    assert (value(diagnosis, "convergence"), value(diagnosis, "status:ok")) == (60 / 64, 60)
     assert failures(diagnosis) == [(0, "ols", 4, 64, "no estimate is finite (4)")]
     lines = lines_of(diagnosis)
     assert lines[2].startswith("- Failed fits: ols failed in 4 of 64 fits (6.2%): no estimate is finite (4).")
     assert "all usable" not in "".join(lines)
-
-
-def test_one_error_that_is_missing_is_left_out_and_counted() -> None:
     fits = sample(64)
     fits.se[:, 0, 0] = np.linspace(0.5, 1.5, 64)
     fits.se[7, 0, 0] = np.nan
     diagnosis = diagnose(made_up([({}, {"ols": fits})]))
     row = diagnosis.frame[(diagnosis.frame["measure"] == "mean_se") & (diagnosis.frame["error"] == "one")].iloc[0]
-    assert row["value"] == pytest.approx(np.nanmean(fits.se[:, 0, 0]))
-    assert row["n"] == 63
+    assert (row["value"], row["n"]) == (pytest.approx(np.nanmean(fits.se[:, 0, 0])), 63)
     table = bias_table(diagnosis)
     assert list(table["n_error"]) == [63, 64]
     assert notices(table) == ["Missing in usable fits: one errors of ols (1 of 64)."]
@@ -511,8 +487,7 @@ def test_an_error_type_that_has_intervals_alone_is_not_missing() -> None:
     fits = harmed(terms=1, se=[(ALL, 0)])
     stored = {"lower": np.full(fits.se.shape, -9.0), "upper": np.full(fits.se.shape, 9.0)}
     table = bias_table(diagnose(made_up([({}, {"ols": replace(fits, stored=stored)})])))
-    assert list(table["n_error"]) == [64, 64]
-    assert notices(table) == []
+    assert (list(table["n_error"]), notices(table)) == ([64, 64], [])
 
 
 def test_terms_without_a_truth_are_named() -> None:
@@ -532,8 +507,7 @@ def test_terms_without_a_truth_are_named() -> None:
 def test_environments_are_those_that_the_store_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = Study("toy", Paper(controls="none"), (TwoWayDID(),), replications=64, block=64)
     store = run(study, store=tmp_path / "x.zarr")
-    assert len(facts_of(store).environments) == 1
-    assert facts_of(store).mixed == ""
+    assert (len(facts_of(store).environments), facts_of(store).mixed) == (1, "")
     named = (Origin("numpy 2.3"), Origin("numpy 2.4", {}, ("another numpy",)))
     monkeypatch.setattr(ZarrStore, "environments", named, raising=False)
     assert facts_of(store).environments == ("numpy 2.3", "numpy 2.4 (another numpy)")

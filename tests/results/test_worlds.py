@@ -249,6 +249,13 @@ def test_paired_contrasts_are_clustered() -> None:
     assert wide >= 2
 
 
+def inflation(beyond: np.ndarray, world: np.ndarray, worlds: int) -> np.ndarray:
+    """By how much worlds widen the variance of the share of statistics (R, 1, K) beyond a critical value."""
+    hits = Tally(beyond.shape[1:], worlds)
+    hits.add(beyond, np.ones(beyond.shape, dtype=bool), Grouping.of(world))
+    return fits.variance_inflation(hits)
+
+
 def test_size_adjusted_power_has_the_worlds_of_both_cells_in_its_error() -> None:
     """400 pairs of cells whose statistics share a part within 20 worlds, against the spread of the powers.
 
@@ -259,10 +266,8 @@ def test_size_adjusted_power_has_the_worlds_of_both_cells_in_its_error() -> None
     world = np.arange(rows) // RUN % worlds
 
     def statistics(mean: float) -> np.ndarray:
-        z = np.sqrt(0.15) * rng.standard_normal((worlds, pairs))[world] + np.sqrt(0.85) * rng.standard_normal(
-            (rows, pairs)
-        )
-        return np.abs(mean + z)[:, None, :]
+        z = np.sqrt(0.15) * rng.standard_normal((worlds, pairs))[world]
+        return np.abs(mean + z + np.sqrt(0.85) * rng.standard_normal((rows, pairs)))[:, None, :]
 
     null, cell = statistics(0.0), statistics(2.0)
     tail = UpperTail(np.full((1, pairs), float(rows)), 0.05, True)
@@ -271,11 +276,7 @@ def test_size_adjusted_power_has_the_worlds_of_both_cells_in_its_error() -> None
     above.add(cell)
     critical = tail.critical(0.05)
     assert critical[0, 0] == np.sort(null[:, 0, 0])[-64]
-    inflations = []
-    for values in (null, cell):
-        hits = Tally((1, pairs), worlds)
-        hits.add(values >= critical, np.ones(values.shape, dtype=bool), Grouping.of(world))
-        inflations.append(fits.variance_inflation(hits))
+    inflations = [inflation(values >= critical, world, worlds) for values in (null, cell)]
     power, plain = adjusted(tail, above, 0.05, *inflations), adjusted(tail, above, 0.05)
     np.testing.assert_array_equal(power.value, plain.value)
     assert to_the_spread(power.value, power.mcse)[0] == pytest.approx(1.0, abs=0.15)
@@ -301,12 +302,8 @@ def test_a_diagnosis_takes_worlds_into_size_adjusted_power() -> None:
     tail.add(null)
     above = Exceedances(tail.values)
     above.add(cell)
-    inflations = []
-    for values in (null, cell):
-        hits = Tally((1, 1), WORLDS)
-        hits.add(values >= tail.critical(0.05), np.ones(values.shape, dtype=bool), Grouping.of(x["world"]))
-        inflations.append(fits.variance_inflation(hits))
-    assert min(float(inflation[0, 0]) for inflation in inflations) > 1.5
+    inflations = [inflation(values >= tail.critical(0.05), x["world"], WORLDS) for values in (null, cell)]
+    assert min(float(one[0, 0]) for one in inflations) > 1.5
     assert many["mcse"] == pytest.approx(float(adjusted(tail, above, 0.05, *inflations).mcse[0, 0]), rel=1e-9)
 
 
@@ -317,8 +314,7 @@ def row(**changes: float) -> dict[Any, Any]:
 
 def test_marks_allow_for_worlds() -> None:
     """4 MCSE are as rare as 4.62 of 32 worlds; a coverage's own widening is that of its nominal error."""
-    assert clear(1) == 4.0
-    assert clear(32) == pytest.approx(stats.t.isf(stats.norm.sf(4.0), 31))
+    assert (clear(1), clear(32)) == (4.0, pytest.approx(stats.t.isf(stats.norm.sf(4.0), 31)))
     assert is_biased(row(bias=4.3))
     assert not is_biased(row(bias=4.3, worlds=32))
     assert is_biased(row(bias=4.7, worlds=32))
@@ -401,7 +397,7 @@ def components(x: list[float], world: list[int]) -> tuple[float, float, float, f
     return between / df_b, within / df_w, df_b, df_w, (n - squares / n) / df_b
 
 
-def test_the_spread_over_worlds_by_hand() -> None:
+def test_the_spread_over_worlds_of_one_or_other_sizes_by_hand() -> None:
     """Worlds {0, 2}, {4, 6}, {8, 10}: MSB = 2 * 32 / 2 = 32, MSW = 2, n_0 = 2: variance 17 / 1, of 14 in the sample."""
     x, world = np.array([0.0, 2.0, 4.0, 6.0, 8.0, 10.0]), np.array([0, 0, 1, 1, 2, 2])
     moments = moments_of(x[:, None], world, 3)
@@ -411,9 +407,6 @@ def test_the_spread_over_worlds_by_hand() -> None:
     assert found.value[0] == pytest.approx(math.sqrt(17.0))
     normal = math.sqrt(2 * ((32 / 2) ** 2 / (2 + 2) + ((1 - 1 / 2) * 2) ** 2 / (3 + 2))) / (2 * math.sqrt(17.0))
     assert found.mcse[0] == pytest.approx(normal)
-
-
-def test_the_spread_of_worlds_of_different_sizes() -> None:
     x = [1.0, 2.5, -0.5, 4.0, 4.5, 3.0, 6.5, -2.0, -1.0]
     world = [0, 0, 0, 1, 1, 1, 1, 4, 4]
     found = fits.variance_over_worlds(moments_of(np.array(x)[:, None], np.array(world), 6))
@@ -502,7 +495,7 @@ def signed() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return theta, theta + rng.standard_normal(400), 0.3 + 0.3 * rng.random(400)
 
 
-def test_type_s_and_type_m_fit_by_fit() -> None:
+def test_type_s_and_type_m_fit_by_fit_in_any_unit() -> None:
     theta, estimate, se = signed()
     sample = Sample(theta[:, None], estimate[:, None], se[:, None, None], 12.0)
     frame = diagnose(made_up([({}, {"a": sample})])).frame
@@ -517,10 +510,7 @@ def test_type_s_and_type_m_fit_by_fit() -> None:
     assert (row["n"], row["value"]) == (count, pytest.approx(wrong / count))
     assert row["mcse"] == pytest.approx(math.sqrt(wrong / count * (1 - wrong / count) / count))
     assert value_of(frame, "type_m")["value"] == pytest.approx(sizes / truths)
-
-
-def test_type_s_does_not_depend_on_the_unit() -> None:
-    """The product of two numbers of 1e-170 is zero, and has no sign."""
+    # the product of two numbers of 1e-170 is zero, and has no sign
     theta, estimate, se = signed()
     found = []
     for unit in (1.0, 1e-170):

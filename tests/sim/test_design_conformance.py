@@ -75,21 +75,16 @@ def test_dials_are_frozen_values(design: Design) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(design, field, None)
     again = pickle.loads(pickle.dumps(design))
-    assert again.schema == design.schema
-    assert again.identity == design.identity
+    assert (again.schema, again.identity) == (design.schema, design.identity)
     if design.identity is None:
-        assert again == design
-        assert hash(again) == hash(design)
+        assert (again, hash(again)) == (design, hash(design))
 
 
 def test_schema_matches_the_draws(design: Design, most: int) -> None:
     panel, schema = draw(design, 0, most).panel, design.schema
     assert (len(panel.units), len(panel.periods)) == (schema.units, schema.periods)
-    assert set(panel.variables) == set(schema.variables)
-    assert set(panel.attributes) == set(schema.attributes)
-    assert tuple(panel.weights) == schema.weights
-    assert panel.roles == schema.roles
-    assert panel.replications == most
+    assert (set(panel.variables), set(panel.attributes)) == (set(schema.variables), set(schema.attributes))
+    assert (tuple(panel.weights), panel.roles, panel.replications) == (schema.weights, schema.roles, most)
     named = (schema.roles.outcome, *schema.roles.regressors, *schema.roles.mediators)
     assert {name for name in named if name} <= set(schema.variables)
     for name, values in panel.variables.items():
@@ -136,8 +131,7 @@ def test_truths_have_one_value_a_replication_and_are_nan_where_a_world_lacks_the
     known = ("att", "beta(did)", "rho", "lambda", "sigma2", "direct(did)", "total(did)", "nde", "nie")
     unknown = ("beta(nonsense)", "kappa", "att(1900,1901)", "direct(nonsense)", "rho(did)", "beta")
     truth = draw(design, 0, most, known + unknown).truth
-    assert set(truth) == {*known, *unknown}
-    assert {values.shape for values in truth.values()} == {(most,)}
+    assert (set(truth), {values.shape for values in truth.values()}) == ({*known, *unknown}, {(most,)})
     assert [name for name in unknown if not np.isnan(truth[name]).all()] == []
 
 

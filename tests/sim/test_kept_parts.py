@@ -127,36 +127,29 @@ def test_a_covariate_may_act_within_units_and_periods_alone() -> None:
     np.testing.assert_allclose(gap, 2 * means, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("parts", "words"),
-    [
-        ({"geography": {"kind": "kept"}}, "panel is missing"),
-        ({"geography": {"kind": "kept", "panel": "nonsense"}}, "not a panel's text"),
-        ({"geography": {"kind": "kept", "panel": panel_text(held()), "groups": "rigion"}}, "groups = 'rigion'"),
-        ({"periods": 5}, "the panel that is kept has 9"),
-        ({"units": 12}, "the geography 'kept' has 36"),
-        ({"adoption": {"kind": "propensity", "share": 0.0}}, "share = 0"),
-        ({"adoption": {"kind": "propensity", "on": "covariates"}}, "without covariates"),
-        ({"adoption": {"kind": "propensity", "date_weights": [[1999, 1.0]]}}, "date_weights: [1999, 1]"),
-        ({"errors": {"kind": "residuals", "block": 30}}, "block = 30 of 36 units"),
-    ],
-)
+@pytest.mark.parametrize(("parts", "words"), [
+    ({"geography": {"kind": "kept"}}, "panel is missing"),
+    ({"geography": {"kind": "kept", "panel": "nonsense"}}, "not a panel's text"),
+    ({"geography": {"kind": "kept", "panel": panel_text(held()), "groups": "rigion"}}, "groups = 'rigion'"),
+    ({"periods": 5}, "the panel that is kept has 9"), ({"units": 12}, "the geography 'kept' has 36"),
+    ({"adoption": {"kind": "propensity", "share": 0.0}}, "share = 0"),
+    ({"adoption": {"kind": "propensity", "on": "covariates"}}, "without covariates"),
+    ({"adoption": {"kind": "propensity", "date_weights": [[1999, 1.0]]}}, "date_weights: [1999, 1]"),
+    ({"errors": {"kind": "residuals", "block": 30}}, "block = 30 of 36 units"),
+])  # fmt: skip
 def test_what_is_wrong_with_dials_is_one_line(parts: dict[str, Any], words: str) -> None:
     with pytest.raises(BadInput) as caught:
         design(**parts)
     assert any(words in str(problem) for problem in caught.value.problems)
 
 
-@pytest.mark.parametrize(
-    ("parts", "words"),
-    [
-        ({"adoption": {"kind": "kept", "variable": "law"}}, "no variable 'law'"),
-        ({"weights": {"kind": "kept", "name": "queen"}}, "no weights 'queen'"),
-        ({"levels": {"kind": "fitted", "method": "other"}}, "no variable 'other.additive'"),
-        ({"geography": {"kind": "grid"}, "weights": {"kind": "knn"}}, "no panel is kept"),
-        ({"weights": {"kind": "none"}, "spillover": {"rho": 0.3}}, "the world has no weights"),
-    ],
-)
+@pytest.mark.parametrize(("parts", "words"), [
+    ({"adoption": {"kind": "kept", "variable": "law"}}, "no variable 'law'"),
+    ({"weights": {"kind": "kept", "name": "queen"}}, "no weights 'queen'"),
+    ({"levels": {"kind": "fitted", "method": "other"}}, "no variable 'other.additive'"),
+    ({"geography": {"kind": "grid"}, "weights": {"kind": "knn"}}, "no panel is kept"),
+    ({"weights": {"kind": "none"}, "spillover": {"rho": 0.3}}, "the world has no weights"),
+])  # fmt: skip
 def test_what_a_panel_lacks_is_named(parts: dict[str, Any], words: str) -> None:
     refuses(words, lambda: settled(design(**parts)))
 

@@ -132,8 +132,17 @@ def test_dials_that_came_later_are_no_settings_of_worlds_that_leave_them() -> No
     assert "factor_drift" not in held["levels"]
     assert "attribute" not in held["covariates"][0]
     moved = to_settings(design_of(levels={"factors": 1, "factor_drift": 0.1}, covariates=[{"attribute": "size"}]))
-    assert moved["levels"]["factor_drift"] == 0.1
-    assert moved["covariates"][0]["attribute"] == "size"
+    assert (moved["levels"]["factor_drift"], moved["covariates"][0]["attribute"]) == (0.1, "size")
+    # studies that do not set them keep the fingerprints that they had before there were such dials
+    table = {"name": "x", "design": {"kind": "panel"}, "estimators": [{"kind": "did"}], "replications": 64}
+    written = {**table, "design": {"kind": "panel", "errors": {"post_scale": 1.0, "growth": 0.0}}}
+    one, two = Study.from_settings(table, "x"), Study.from_settings(written, "x")
+    assert one.fingerprint == two.fingerprint
+    assert "post_scale" not in one.settings["design"]["errors"]
+    own = to_settings(Process())
+    assert not {"treated_scale", "post_scale", "growth", "common_paths"} & {*own}
+    assert to_settings(Process(post_scale=1.5))["post_scale"] == 1.5
+    assert build(Process, {k: v for k, v in to_settings(Process(growth=0.1)).items() if k != "kind"}, "x").growth == 0.1
 
 
 COUNTS: dict[str, tuple[dict[str, Any], float]] = {  # adoption: units that are ever treated, of 40
@@ -266,7 +275,7 @@ def test_contiguity_on_a_lattice_is_that_of_its_squares() -> None:
     assert (cells == cells.T).all()
 
 
-def test_what_a_file_says_is_what_the_world_has() -> None:
+def test_files_say_what_a_world_and_its_weights_are() -> None:
     row = {dial: next(iter(values)) for dial, values in made_worlds.PARTS.items()}
     design = made_worlds.world_of(row | {"geography": "file", "weights": "file"})
     world: Any = design.settle(Streams(SEED))
@@ -279,6 +288,10 @@ def test_what_a_file_says_is_what_the_world_has() -> None:
     raw = made_worlds.ring(20)
     np.testing.assert_allclose(world.settled.context.main_weights.dense, raw / raw.sum(axis=1, keepdims=True))
     assert DrawnWorld(world.settled, Streams(SEED)).did.shape == (1, 6, 20)
+    path = str(made_worlds.files() / "w20.npy")
+    for how, expected in (("none", made_worlds.ring(20)), ("row", made_worlds.ring(20) / 1.5)):
+        panel = panel_of(1, units=20, weights={"kind": "file", "path": path, "standardize": how})
+        np.testing.assert_allclose(panel.weights["w20"].dense, expected)
 
 
 def test_weights_of_distances_are_their_formulas() -> None:
@@ -301,13 +314,6 @@ def test_weights_of_distances_are_their_formulas() -> None:
         expected = values / np.abs(np.linalg.eigvals(values)).max() if name == "spectral" else values
         expected = expected if name == "spectral" else values / values.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(panel.weights[name].dense, expected, rtol=1e-3, atol=1e-12)  # radius of the earth
-
-
-def test_a_file_of_weights_is_standardised_as_told() -> None:
-    path = str(made_worlds.files() / "w20.npy")
-    for how, expected in (("none", made_worlds.ring(20)), ("row", made_worlds.ring(20) / 1.5)):
-        panel = panel_of(1, units=20, weights={"kind": "file", "path": path, "standardize": how})
-        np.testing.assert_allclose(panel.weights["w20"].dense, expected)
 
 
 # Errors whose size follows treatment and time, and paths on which loadings are drawn anew
@@ -372,28 +378,11 @@ def test_parameters_of_errors_are_truths_only_where_they_hold() -> None:
         assert Process(**more).lam == 0.0  # type: ignore[arg-type]
 
 
-def test_new_dials_at_their_defaults_are_no_part_of_a_study() -> None:
-    """Studies that do not set them keep the fingerprints that they had before there were such dials."""
-    table = {"name": "x", "design": {"kind": "panel"}, "estimators": [{"kind": "did"}], "replications": 64}
-    written = {**table, "design": {"kind": "panel", "errors": {"post_scale": 1.0, "growth": 0.0}}}
-    one, two = Study.from_settings(table, "x"), Study.from_settings(written, "x")
-    assert one.fingerprint == two.fingerprint
-    assert "post_scale" not in one.settings["design"]["errors"]
-    own = to_settings(Process())
-    assert not {"treated_scale", "post_scale", "growth", "common_paths"} & {*own}
-    assert to_settings(Process(post_scale=1.5))["post_scale"] == 1.5
-    assert build(Process, {k: v for k, v in to_settings(Process(growth=0.1)).items() if k != "kind"}, "x").growth == 0.1
-
-
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [
-        ({"errors": {"common_paths": [[1.0, 2.0]]}}, "common_paths: one of 2 numbers"),
-        ({"errors": {"common_paths": [[float("inf")] * 8]}}, "common_paths"),
-        ({"errors": {"growth": 3.0}}, "growth = 3"),
-        ({"errors": {"post_scale": -1.0}}, "post_scale = -1"),
-        ({"errors": {"post_scale": 2.0}, "mediators": [{"name": "m"}]}, "beside mediators"),
-    ],
-)
+@pytest.mark.parametrize(("more", "words"), [
+    ({"errors": {"common_paths": [[1.0, 2.0]]}}, "common_paths: one of 2 numbers"),
+    ({"errors": {"common_paths": [[float("inf")] * 8]}}, "common_paths"), ({"errors": {"growth": 3.0}}, "growth = 3"),
+    ({"errors": {"post_scale": -1.0}}, "post_scale = -1"),
+    ({"errors": {"post_scale": 2.0}, "mediators": [{"name": "m"}]}, "beside mediators"),
+])  # fmt: skip
 def test_bad_dials_of_errors_are_refused(more: dict[str, Any], words: str) -> None:
     refuses(words, lambda: design_of(**BY_TREATMENT, **more))

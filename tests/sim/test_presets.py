@@ -47,24 +47,26 @@ def draw(
 def test_48_cities_are_treated_in_396_city_years_from_2008_to_2020(seed: int) -> None:
     panel = draw(Paper(), seed=seed).panel
     did = panel.variables["did"][0]
-    assert did.shape == (18, 285)
-    assert set(np.unique(did)) == {0.0, 1.0}
-    assert int(did.any(axis=0).sum()) == 48
-    assert int(did.sum()) == 396
-    assert did.mean() == pytest.approx(0.0772, abs=5e-5)
+    assert (did.shape, set(np.unique(did)), int(did.any(axis=0).sum())) == ((18, 285), {0.0, 1.0}, 48)
+    assert (int(did.sum()), did.mean()) == (396, pytest.approx(0.0772, abs=5e-5))
     assert did.std(ddof=1) == pytest.approx(0.2668, abs=2e-4)
     assert (np.diff(did, axis=0) >= 0).all()
     years = np.array(panel.periods)[did.argmax(axis=0)][did.any(axis=0)]
     assert {int(year): int((years == year).sum()) for year in np.unique(years)} == COHORTS
 
 
-def test_a_single_date_treats_the_same_cities_at_once() -> None:
+def test_a_calendar_at_once_or_of_any_size_treats_cities_of_the_same_order() -> None:
     staggered, single = (
         draw(Paper()).panel.variables["did"][0],
         draw(Paper(calendar="single")).panel.variables["did"][0],
     )
     np.testing.assert_array_equal(staggered.any(axis=0), single.any(axis=0))
     assert len(np.unique(single.argmax(axis=0)[single.any(axis=0)])) == 1
+    # the published calendar at any share of treated cities: the 14 are among the 48, these among the 142
+    few, some, many = (draw(Paper(treated=n), 1).panel.variables["did"][0].any(axis=0) for n in (14, 48, 142))
+    assert (few <= some).all()
+    assert (some <= many).all()
+    assert draw(Paper(), 2).panel.digest == draw(Paper(assignment="rich", treated=48), 2).panel.digest
 
 
 @pytest.mark.parametrize("name", MOMENTS)
@@ -89,20 +91,13 @@ def test_levels_are_clustered_in_space() -> None:
     assert 0.28 <= np.mean(found) <= 0.45
 
 
-@pytest.mark.parametrize(
-    ("dials", "message"),
-    [
-        ({"spillover": "durbin"}, "none, paper, lag, error"),
-        ({"redraw": ("controls", "outcome")}, "calendar, controls"),
-        ({"serial": 1.0}, "allowed: more than -1, less than 1"),
-        ({"sigma": -0.1}, "0 or more"),
-        ({"treated": 0}, "allowed: 1 to 284"),
-        ({"treated": 285}, "allowed: 1 to 284"),
-        ({"anticipation": 18}, "allowed: 0 to 17"),
-        ({"confounding": 2.0}, "allowed: more than -1, less than 1"),
-        ({"assignment": "poor"}, "design paper"),
-    ],
-)
+@pytest.mark.parametrize(("dials", "message"), [
+    ({"spillover": "durbin"}, "none, paper, lag, error"), ({"redraw": ("controls", "outcome")}, "calendar, controls"),
+    ({"serial": 1.0}, "allowed: more than -1, less than 1"), ({"sigma": -0.1}, "0 or more"),
+    ({"treated": 0}, "allowed: 1 to 284"), ({"treated": 285}, "allowed: 1 to 284"),
+    ({"anticipation": 18}, "allowed: 0 to 17"), ({"confounding": 2.0}, "allowed: more than -1, less than 1"),
+    ({"assignment": "poor"}, "design paper"),
+])  # fmt: skip
 def test_impossible_dials_are_refused(dials: dict[str, object], message: str) -> None:
     refuses(message, Paper, **dials)
 
@@ -137,14 +132,6 @@ def test_cohorts_keep_their_proportions() -> None:
         sizes, remainders = published * treated // 48, published * treated % 48
         sizes[np.argsort(-remainders, kind="stable")[: treated - sizes.sum()]] += 1
         np.testing.assert_array_equal(sizes_of(published / 48, treated), sizes)
-
-
-def test_new_dials_leave_the_numbers_of_the_defaults_alone() -> None:
-    """The published calendar at any share of treated cities: the 14 are among the 48, these among the 142."""
-    few, some, many = (draw(Paper(treated=n), 1).panel.variables["did"][0].any(axis=0) for n in (14, 48, 142))
-    assert (few <= some).all()
-    assert (some <= many).all()
-    assert draw(Paper(), 2).panel.digest == draw(Paper(assignment="rich", treated=48), 2).panel.digest
 
 
 def test_two_way_did_misses_effects_that_grow() -> None:

@@ -52,7 +52,7 @@ def test_each_draws_from_the_state_that_philox_gives_at_that_counter() -> None:
         assert generator.integers(1 << 40) == fresh.integers(1 << 40)
 
 
-def test_a_generator_left_in_the_middle_does_not_disturb_the_next() -> None:
+def test_fixed_differs_from_each_and_neither_disturbs_the_next() -> None:
     """Engines keep unused 32-bit halves: they may not leak into the next replication."""
     clean = [generator.standard_normal() for generator in STREAMS.tile(0, 4).each("errors")]
     dirty = []
@@ -60,35 +60,27 @@ def test_a_generator_left_in_the_middle_does_not_disturb_the_next() -> None:
         dirty.append(generator.standard_normal())
         generator.integers(10, size=index + 1, dtype=np.int32)
     assert dirty == clean
-
-
-def test_fixed_differs_from_each_and_does_not_depend_on_the_tile() -> None:
     fixed = STREAMS.fixed("errors").standard_normal(15)
     np.testing.assert_array_equal(STREAMS.tile(30, 40).fixed("errors").standard_normal(15), fixed)
     for row in normals(STREAMS.tile(0, 50)):
         assert not np.isin(fixed, row).any()
 
 
-@pytest.mark.parametrize(
-    "other",
-    [Streams(8, "cell"), Streams(7, "cell2"), Streams(7, ""), STREAMS.within("sub"), STREAMS.within("")],
-)
+@pytest.mark.parametrize("other", [
+    Streams(8, "cell"), Streams(7, "cell2"), Streams(7, ""), STREAMS.within("sub"), STREAMS.within(""),
+])  # fmt: skip
 def test_seeds_and_scopes_are_independent(other: Streams) -> None:
     one, two = normals(STREAMS.tile(0, 400)).ravel(), normals(other.tile(0, 400)).ravel()
     assert not np.isin(one, two).any()
     assert abs(np.corrcoef(one, two)[0, 1]) < 4 / np.sqrt(one.size)
 
 
-def test_replications_are_independent_standard_normals() -> None:
+def test_streams_are_values_and_replications_independent_standard_normals() -> None:
     draws = STREAMS.tile(0, 2000).normals("errors", 25)
     assert abs(draws.mean()) < 4 / np.sqrt(draws.size)
     assert abs(draws.var() - 1) < 4 * np.sqrt(2 / draws.size)
     assert abs(np.corrcoef(draws[:-1].ravel(), draws[1:].ravel())[0, 1]) < 4 / np.sqrt(draws.size)
-
-
-def test_streams_are_values() -> None:
-    assert pickle.loads(pickle.dumps(STREAMS)) == STREAMS
-    assert STREAMS.tile(3, 9).replications == 6
+    assert (pickle.loads(pickle.dumps(STREAMS)), STREAMS.tile(3, 9).replications) == (STREAMS, 6)
     assert STREAMS.tile(0, 0).normals("errors", 2).shape == (0, 2)
 
 
@@ -112,8 +104,7 @@ def test_whole_tiles_go_round_the_worlds() -> None:
     firsts = {0: 0, 31: 0, 32: 1, 63: 1, 64: 2, 95: 2, 96: 0, 127: 0, 128: 1, 3 * 32 * 1000 + 64: 2}
     assert {r: int(world_of(r, 3)) for r in firsts} == firsts
     np.testing.assert_array_equal(world_of(np.array(list(firsts)), 3), list(firsts.values()))
-    assert TILE == 32
-    assert {int(world_of(r, 1)) for r in range(0, 10_000, 7)} == {0}
+    assert (TILE, {int(world_of(r, 1)) for r in range(0, 10_000, 7)}) == (32, {0})
     assert [worlds_reached(r, 5) for r in (1, 32, 33, 160, 161, 10_000)] == [1, 1, 2, 5, 5, 5], "as many as tiles"
 
 
@@ -148,14 +139,12 @@ def test_a_design_says_whether_its_worlds_differ(name: str) -> None:
     design = every_design()[name]
     one, other = drawn(design, 0), drawn(design, 1)
     differ = any(not np.array_equal(one[key], other[key]) for key in one)
-    assert bool(design.held_fixed) == differ
-    assert design.default_worlds == (WORLDS if differ else 1)
+    assert (bool(design.held_fixed), design.default_worlds) == (differ, WORLDS if differ else 1)
 
 
 def test_an_observed_panel_is_a_fact() -> None:
     panel = Paper().draw(Streams(1)).panel.replication(0)
-    assert Observed(panel).held_fixed == ()
-    assert Observed(panel).default_worlds == 1
+    assert (Observed(panel).held_fixed, Observed(panel).default_worlds) == ((), 1)
 
 
 LEVELS, PLACES = "levels of units and periods", "places and W"
@@ -215,8 +204,7 @@ def test_the_blas_of_numpy_and_of_scipy_has_one_thread_inside_and_its_own_again_
         before = threads()
         if max(before) < 2:
             pytest.skip("this BLAS has one thread")
-        assert set(within()) == {1}
-        assert threads() == before
+        assert (set(within()), threads()) == ({1}, before)
         with pytest.raises(ValueError, match="no root"):
             failing()
         assert threads() == before

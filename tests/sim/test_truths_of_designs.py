@@ -79,8 +79,7 @@ def test_placebos_keep_every_outcome_whatever_is_assigned(scheme: str) -> None:
     draw = drawn(Placebo.of(panel, scheme), names)
     zero = {name for name, values in draw.truth.items() if (values == 0.0).all()}
     unknown = {name for name, values in draw.truth.items() if np.isnan(values).all()}
-    assert zero == ZEROS[scheme]
-    assert unknown == set(names) - zero
+    assert (zero, unknown) == (ZEROS[scheme], set(names) - zero)
     moved = {"relabel": set(panel.variables), "mediator": {"m"}}.get(scheme, {"did"})
     for name, values in draw.panel.variables.items():
         for row in range(len(values)):

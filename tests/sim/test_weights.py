@@ -36,18 +36,21 @@ def random_raw(n: int = 9, density: float = 0.5, seed: int = 1) -> np.ndarray:
     return raw
 
 
-def test_rows_sum_to_one_by_default_and_entries_stay_where_nothing_is_standardised() -> None:
+def test_rows_sum_to_one_unless_standardised_otherwise() -> None:
     weights = Weights.of(names(9), random_raw())
     np.testing.assert_allclose(weights.dense.sum(axis=1), 1.0, rtol=1e-15)
     assert weights.row_stochastic
     np.testing.assert_array_equal(Weights.of(names(9), random_raw(), "none").dense, random_raw())
-
-
-def test_spectral_standardisation_gives_radius_one() -> None:
     weights = Weights.of(names(9), random_raw(), "spectral")
     assert np.abs(np.linalg.eigvals(weights.dense)).max() == pytest.approx(1.0, abs=1e-12)
     assert not weights.row_stochastic
     np.testing.assert_allclose(weights.dense / weights.dense.max(), random_raw() / random_raw().max(), rtol=1e-12)
+    # thirds written with five digits: Lee and Yu's transformation would be off by as much
+    raw = np.where(np.eye(4) == 1, 0.0, 0.33333)
+    assert not Weights.of(names(4), raw, "none").row_stochastic
+    assert Weights.of(names(4), raw).row_stochastic
+    rounded = np.where(np.eye(4) == 1, 0.0, 1 / 3)
+    assert Weights.of(names(4), rounded, "none").row_stochastic
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -106,30 +109,22 @@ def test_reordered_weights_join_the_same_units() -> None:
     assert back.digest == weights.digest != other.digest
 
 
-def test_digest_covers_units_and_entries() -> None:
+def test_digest_covers_units_entries_and_where_rows_begin() -> None:
     weights = Weights.of(names(9), random_raw())
     assert Weights.of(names(9), sp.csr_array(random_raw())).digest == weights.digest
     assert Weights.of(names(9), random_raw(seed=2)).digest != weights.digest
     assert Weights.of(tuple("abcdefghi"), random_raw()).digest != weights.digest
     assert pickle.loads(pickle.dumps(weights)).digest == weights.digest
-
-
-def test_digest_covers_where_rows_begin() -> None:
     first = np.array([[0, 1, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0], [1, 0, 0, 0]], dtype=float)  # columns b c, d, a, a
     other = np.array([[0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0], [1, 0, 0, 0]], dtype=float)  # columns b, c d, a, a
     digests = {Weights.of(names(4), raw, "none").digest for raw in (first, other)}
     assert len(digests) == 2
 
 
-@pytest.mark.parametrize(
-    ("place", "value", "message"),
-    [
-        ((2, 2), 1.0, "own neighbours: unit 002"),
-        ((1, 2), -0.1, "negative, infinite or missing"),
-        ((1, 2), np.nan, "negative, infinite or missing"),
-        (4, 0.0, "without neighbours: unit 004"),
-    ],
-)
+@pytest.mark.parametrize(("place", "value", "message"), [
+    ((2, 2), 1.0, "own neighbours: unit 002"), ((1, 2), -0.1, "negative, infinite or missing"),
+    ((1, 2), np.nan, "negative, infinite or missing"), (4, 0.0, "without neighbours: unit 004"),
+])  # fmt: skip
 def test_faulty_weights_are_refused_by_name(place: tuple[int, int] | int, value: float, message: str) -> None:
     raw = random_raw()
     raw[place] = value
@@ -166,19 +161,9 @@ def test_an_edge_that_no_theorem_gives_is_decided_with_a_margin(rounding: int) -
     assert SpatialFilter.of(weights, 0.5 - 1e-9).rho < 0.5
 
 
-def test_rows_that_nearly_sum_to_one_are_not_row_stochastic() -> None:
-    """Thirds written with five digits: Lee and Yu's transformation would be off by as much."""
-    raw = np.where(np.eye(4) == 1, 0.0, 0.33333)
-    assert not Weights.of(names(4), raw, "none").row_stochastic
-    assert Weights.of(names(4), raw).row_stochastic
-    rounded = np.where(np.eye(4) == 1, 0.0, 1 / 3)
-    assert Weights.of(names(4), rounded, "none").row_stochastic
-
-
 def test_city_weights_are_six_nearest_cities() -> None:
     weights = city_weights()
-    assert weights.eigenvalues.dtype == np.complex128
-    assert len(weights.units) == 285
+    assert (weights.eigenvalues.dtype, len(weights.units)) == (np.complex128, 285)
     assert set(np.diff(weights.matrix.indptr).tolist()) == {6}
     assert set(np.round(weights.matrix.data, 12).tolist()) == {round(1 / 6, 12)}
 
@@ -249,16 +234,13 @@ def test_equal_distances_are_in_or_out_together() -> None:
     np.testing.assert_array_equal(spillover.alone(WorldContext(places, (2001,), None)), in_a_row)
 
 
-def test_band_agrees_with_libpysal_on_projected_points() -> None:
+def test_bands_agree_with_libpysal_and_join_units_at_one_place() -> None:
     points = np.column_stack([LONGITUDE, LATITUDE]) * DEGREE  # on the equator the plane and the globe agree
     theirs = Graph.build_distance_band(points, 2.5 * DEGREE).sparse.toarray()
     ours = sw.band(UNITS, LONGITUDE, LATITUDE, km=2.5 * DEGREE, standardize="none", islands="nearest").dense
     np.testing.assert_array_equal(ours[:3], theirs[:3])
     np.testing.assert_array_equal(ours[3], [0, 0, 1, 0])
     assert ours[2, 3] == 0  # the island is nobody's neighbour
-
-
-def test_units_at_the_same_place_are_neighbours_in_a_band() -> None:
     weights = sw.band(("a", "b", "c"), np.array([0.0, 0.0, 0.5]), np.zeros(3), km=1.2 * DEGREE, standardize="none")
     np.testing.assert_array_equal(weights.dense, 1 - np.eye(3))
 
@@ -369,8 +351,7 @@ def test_every_kind_of_file_gives_the_same_weights(tmp_path: Path, writer: Calla
     weights = from_file(path, UNITS)
     np.testing.assert_allclose(weights.dense, RING / RING.sum(axis=1, keepdims=True))
     np.testing.assert_array_equal(from_file(path, UNITS, standardize="none").dense, RING)
-    assert from_file(path, UNITS, standardize="spectral").radius == pytest.approx(1.0)
-    assert weights.name == "ring"
+    assert (from_file(path, UNITS, standardize="spectral").radius, weights.name) == (pytest.approx(1.0), "ring")
 
 
 RAW = np.array([[0, 2, 0, 1], [2, 0, 1, 0], [0, 1, 0, 3], [1, 0, 3, 0]], dtype=float)
@@ -413,16 +394,18 @@ def test_an_island_of_a_file_gets_its_nearest_unit(tmp_path: Path) -> None:
     refuses(r"w\.csv; has no row for d;.*islands", lambda: from_file(path, UNITS))
     weights = from_file(path, UNITS, islands="nearest", coordinates=PLACES)
     np.testing.assert_array_equal(weights.dense[3], [0, 0, 1, 0])
-    assert weights.attached == (("d", "c"),)
-    assert weights.reordered(UNITS[::-1]).attached == (("d", "c"),)
+    assert (weights.attached, weights.reordered(UNITS[::-1]).attached) == ((("d", "c"),), (("d", "c"),))
 
 
-def test_a_matrix_that_lacks_units_is_no_matrix_with_islands(tmp_path: Path) -> None:
+def test_a_matrix_that_lacks_units_is_no_matrix_with_islands_and_no_other_size(tmp_path: Path) -> None:
     pd.DataFrame(RING[:3, :3], index=UNITS[:3], columns=UNITS[:3]).to_csv(tmp_path / "w.csv")
     refuses(r"w\.csv; has no row for d;", lambda: from_file(tmp_path / "w.csv", UNITS))
     assert from_file(tmp_path / "w.csv", UNITS, keep=UNITS[:3]).attached == ()
     pd.DataFrame(RING * [[0], [1], [1], [1]], index=UNITS, columns=UNITS).to_csv(tmp_path / "w.csv")
     refuses("weights w; units without neighbours: a;", lambda: from_file(tmp_path / "w.csv", UNITS))
+    refuses(r"W is 4 x 4 .*allowed: 5 x 5", lambda: from_file(as_npy(tmp_path), (*UNITS, "e")))
+    np.save(tmp_path / "flat.npy", np.ones(16))
+    refuses(r"W is 16 of float64", lambda: from_file(tmp_path / "flat.npy", UNITS))
 
 
 def test_numbers_of_a_gwt_may_be_distances_and_are_asked_about(tmp_path: Path) -> None:
@@ -477,17 +460,9 @@ WRONG_FILES: dict[str, tuple[str, str, list[str]]] = {
 @pytest.mark.parametrize("case", WRONG_FILES)
 def test_a_wrong_file_of_weights_is_refused(tmp_path: Path, case: str) -> None:
     name, text, expected = WRONG_FILES[case]
-    with pytest.raises(BadInput) as caught:
-        from_file(write(tmp_path / name, text), UNITS)
-    message = str(caught.value)
-    assert all(part in message for part in expected), message
-    assert all(p.what and p.where and p.allowed and p.remedy for p in caught.value.problems)
-
-
-def test_a_matrix_of_another_size_is_refused(tmp_path: Path) -> None:
-    refuses(r"W is 4 x 4 .*allowed: 5 x 5", lambda: from_file(as_npy(tmp_path), (*UNITS, "e")))
-    np.save(tmp_path / "flat.npy", np.ones(16))
-    refuses(r"W is 16 of float64", lambda: from_file(tmp_path / "flat.npy", UNITS))
+    raised = refuses(".", from_file, write(tmp_path / name, text), UNITS)
+    assert all(part in str(raised) for part in expected), raised
+    assert all(p.what and p.where and p.allowed and p.remedy for p in raised.problems)
 
 
 SAME = {"longitude": np.array([1.0, 2.0, 1.0]), "latitude": np.zeros(3)}
@@ -537,8 +512,7 @@ def test_means_of_the_same_values_in_another_order_are_the_same_level() -> None:
 
 @pytest.mark.parametrize(("units", "file", "column", "words"), [
     (UNITS, "map", "name", "there is no column 'name'; allowed: 名称"),
-    (("a", "f"), "map", "名称", "1 unit not on the map: f"),
-    (UNITS, "bad", "名称", "cannot be read as a map"),
+    (("a", "f"), "map", "名称", "1 unit not on the map: f"), (UNITS, "bad", "名称", "cannot be read as a map"),
     (UNITS, "none", "名称", "there is no such file"),
 ])  # fmt: skip
 def test_wrong_maps_are_refused(tmp_path: Path, units: tuple[str, ...], file: str, column: str, words: str) -> None:

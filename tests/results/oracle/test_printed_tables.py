@@ -122,8 +122,7 @@ def check(table: parsers.Printed, parts: list[parsers.Printed], widest_label: in
         lines = table.lines if len(blocks) == 1 else selected(table.lines, columns)
         assert block.lines == tuple((cut(label, widest_label if cells else None), cells) for label, cells in lines)
         first = columns.stop
-    assert first == len(table.heads)
-    assert blocks[-1].notes == parsers.plain(table.notes)
+    assert (first, blocks[-1].notes) == (len(table.heads), parsers.plain(table.notes))
 
 
 def selected(lines: tuple[parsers.Line, ...], columns: range) -> list[parsers.Line]:

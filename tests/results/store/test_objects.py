@@ -55,34 +55,30 @@ def place(object_server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Obj
     return ObjectPath("s3", BUCKET, f"runs/{next(_numbers)}/x.zarr")
 
 
-@pytest.mark.parametrize(
-    ("given", "found"),
-    [("s3://bucket/x.zarr", ObjectPath("s3", "bucket", "x.zarr")),
-     ("s3://bucket/runs/my study/x.zarr/", ObjectPath("s3", "bucket", "runs/my study/x.zarr")),
-     ("gs://bucket/x.zarr", ObjectPath("gs", "bucket", "x.zarr")),
-     ("az://container/x.zarr", ObjectPath("az", "container", "x.zarr")),
-     ("abfss://c@account.dfs.core.windows.net/x", ObjectPath("abfss", "c@account.dfs.core.windows.net", "x")),
-     (Path("s3://bucket/x.zarr"), ObjectPath("s3", "bucket", "x.zarr")),
-     (ObjectPath("s3", "bucket", "x.zarr"), ObjectPath("s3", "bucket", "x.zarr")),
-     ("runs/x.zarr", Path("runs/x.zarr")), ("s3/x.zarr", Path("s3/x.zarr"))],
-)  # fmt: skip
+@pytest.mark.parametrize(("given", "found"), [
+    ("s3://bucket/x.zarr", ObjectPath("s3", "bucket", "x.zarr")),
+    ("s3://bucket/runs/my study/x.zarr/", ObjectPath("s3", "bucket", "runs/my study/x.zarr")),
+    ("gs://bucket/x.zarr", ObjectPath("gs", "bucket", "x.zarr")),
+    ("az://container/x.zarr", ObjectPath("az", "container", "x.zarr")),
+    ("abfss://c@account.dfs.core.windows.net/x", ObjectPath("abfss", "c@account.dfs.core.windows.net", "x")),
+    (Path("s3://bucket/x.zarr"), ObjectPath("s3", "bucket", "x.zarr")),
+    (ObjectPath("s3", "bucket", "x.zarr"), ObjectPath("s3", "bucket", "x.zarr")), ("runs/x.zarr", Path("runs/x.zarr")),
+    ("s3/x.zarr", Path("s3/x.zarr")),
+])  # fmt: skip
 def test_a_place_is_a_path_or_an_address(given: Any, found: Any) -> None:
-    assert store_path(given) == found
-    assert store_path(str(found)) == found
+    assert (store_path(given), store_path(str(found))) == (found, found)
 
 
 NO_STORE, NO_ADDRESS = "names no store in the bucket", "is no address of a store"
 
 
-@pytest.mark.parametrize(
-    ("given", "what"),
-    [("s3://bucket", NO_STORE), ("s3://bucket/", NO_STORE), ("s3://bucket/a//x.zarr", NO_ADDRESS),
-     ("s3://bucket/../x.zarr", NO_ADDRESS), ("s3://bucket/x.zarr?versionId=3", NO_ADDRESS)],
-)  # fmt: skip
+@pytest.mark.parametrize(("given", "what"), [
+    ("s3://bucket", NO_STORE), ("s3://bucket/", NO_STORE), ("s3://bucket/a//x.zarr", NO_ADDRESS),
+    ("s3://bucket/../x.zarr", NO_ADDRESS), ("s3://bucket/x.zarr?versionId=3", NO_ADDRESS),
+])  # fmt: skip
 def test_addresses_without_a_store_are_refused(given: str, what: str) -> None:
-    with pytest.raises(BadInput, match=f"{what}; allowed: an address such as s3://bucket/runs/study.zarr") as caught:
-        store_path(given)
-    assert str(caught.value).startswith(given)
+    said = f"{what}; allowed: an address such as s3://bucket/runs/study.zarr"
+    assert str(refuses(said, store_path, given)).startswith(given)
 
 
 def test_a_password_in_an_address_is_refused_and_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,15 +156,11 @@ def test_without_obstore(place: ObjectPath, refusal: Say, monkeypatch: pytest.Mo
     assert all(wanted in refusal(*command, str(place)) for command in (RUN, REPORT))
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("Generic S3 error: 403 Forbidden: <Code>InvalidAccessKeyId</Code>", "access is denied (InvalidAccessKeyId)"),
-        ("Generic S3 error: 401 Unauthorized: ", "access is denied; allowed"),
-        ("Generic error: GET https://a.b/c?sig=hidden in 3ms: odd\n\nDebug source: sig=hidden", "answers Generic"),
-    ],
-    ids=["denied", "denied without a code", "signature"],
-)
+@pytest.mark.parametrize(("text", "said"), [
+    ("Generic S3 error: 403 Forbidden: <Code>InvalidAccessKeyId</Code>", "access is denied (InvalidAccessKeyId)"),
+    ("Generic S3 error: 401 Unauthorized: ", "access is denied; allowed"),
+    ("Generic error: GET https://a.b/c?sig=hidden in 3ms: odd\n\nDebug source: sig=hidden", "answers Generic"),
+], ids=["denied", "denied without a code", "signature"])  # fmt: skip
 def test_one_line_of_what_obstore_says(text: str, said: str) -> None:
     from obstore.exceptions import GenericError
 
@@ -264,9 +256,7 @@ def test_an_object_store_without_conditions_is_refused(place: ObjectPath, monkey
 
 def test_there_is_never_more_than_one_holder(place: ObjectPath) -> None:
     most, entered = most_at_once(lambda: locked(place), threads=3, tries=15)
-    assert most == 1
-    assert entered >= 1
-    assert names_of(place) == []
+    assert (most, entered >= 1, names_of(place)) == (1, True, [])
 
 
 # Studies that run into one
@@ -339,8 +329,7 @@ def test_workers_make_the_same_store_and_credentials_are_kept_nowhere(
     with nullcontext(pool) if workers else closing(open_executor("serial")) as executor:
         run(STUDY, store=place, executor=executor, writes=writes, shuffle=3)
     store, tree = ZarrStore.open(place), Objects(place)
-    assert store.content_hash() == reference
-    assert store.unfinished() == []
+    assert (store.content_hash(), store.unfinished()) == (reference, [])
     assert all(name.startswith("x.zarr/") for name in names_of(place)), "no lock, no token"
     held = {name: tree.read(name) for name in tree.files()}
     assert [name for name, data in held.items() if KEY.encode() in data or SECRET.encode() in data] == []
@@ -474,13 +463,11 @@ def test_an_object_store_that_goes_away_ends_the_run_in_one_line(
         monkeypatch.setenv("AWS_ENDPOINT_URL", own["AWS_ENDPOINT_URL"])
         run(quick_study(64), store=place)
         mine = ZarrStore(place, "a")
-    with pytest.raises(StoreUnreachable, match="no answer from http://127") as caught:
-        mine.sound(0, 0)
-    assert "\n" not in str(caught.value)
-    with pytest.raises(StoreUnreachable, match="no answer from"):
-        mine.intact(0, 0)
-    with pytest.raises(StoreUnreachable, match="no answer from"):
-        mine.write(0, 0, runner_of(quick_study(64), 0).run(0, 64))
+    block = runner_of(quick_study(64), 0).run(0, 64)
+    for ask in (lambda: mine.sound(0, 0), lambda: mine.intact(0, 0), lambda: mine.write(0, 0, block)):
+        with pytest.raises(StoreUnreachable, match="no answer from http://127") as caught:
+            ask()
+        assert "\n" not in str(caught.value)
 
 
 def test_credentials_that_are_not_known_are_denied(place: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
