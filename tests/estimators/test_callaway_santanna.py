@@ -261,16 +261,11 @@ def test_averages_by_hand() -> None:
     wanted = {
         **{f"event({k})": values for k, values in enumerate(event)},
         "event(-1)": (3 * att(2001, 2000) + 2 * att(2002, 2001) + att(2003, 2002)) / 6,
-        "event(-2)": (2 * att(2002, 2000) + att(2003, 2001)) / 3,
-        "cohort(2001)": cohort[0],
-        "cohort(2003)": cohort[2],
-        "calendar(2002)": calendar[1],
-        "att(2003,2002)": att(2003, 2002),
-        "overall": (9 * cohort[0] + 4 * cohort[1] + cohort[2]) / 14,
-        "overall:event": sum(event) / 3,
-        "overall:cohort": (3 * cohort[0] + 2 * cohort[1] + cohort[2]) / 6,
-        "overall:calendar": sum(calendar) / 3,
-    }
+        "event(-2)": (2 * att(2002, 2000) + att(2003, 2001)) / 3, "cohort(2001)": cohort[0], "cohort(2003)": cohort[2],
+        "calendar(2002)": calendar[1], "att(2003,2002)": att(2003, 2002),
+        "overall": (9 * cohort[0] + 4 * cohort[1] + cohort[2]) / 14, "overall:event": sum(event) / 3,
+        "overall:cohort": (3 * cohort[0] + 2 * cohort[1] + cohort[2]) / 6, "overall:calendar": sum(calendar) / 3,
+    }  # fmt: skip
     for term, values in wanted.items():
         np.testing.assert_allclose(got[term], values, atol=1e-14, err_msg=term)
 

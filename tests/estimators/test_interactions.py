@@ -494,10 +494,8 @@ def test_2000_draws_are_unbiased_covered_and_as_precise_as_the_literature_says()
         effect=Effect(size=0.4), first_period=1, redraw=("adoption",),
     )  # fmt: skip
     estimators, streams, found = (
-        (est.Ancova(), est.PostOnly(), est.TwoWayDID(regressors=("did",))),
-        Streams(8, "ancova"),
-        [],
-    )
+        (est.Ancova(), est.PostOnly(), est.TwoWayDID(regressors=("did",))), Streams(8, "ancova"), [],
+    )  # fmt: skip
     for start in range(0, 2000, 10):  # each in a world of its own
         rows = streams.tile(start, start + 10)
         made = design.settle(streams.within(f"world {start}")).draw(rows, Wanted(frozenset(("y", "did")), ("att",)))

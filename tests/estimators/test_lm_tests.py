@@ -31,18 +31,13 @@ EFFECTS: tuple[tuple[str, ...], ...] = ((), UNIT, PERIOD, BOTH)
 
 # lm_lag, lm_err, rlm_lag, rlm_err on Elhorst's cigarette panel
 CIGARETTES = {
-    ("exact", ()): (66.47, 153.04, 58.26, 144.84),
-    ("exact", UNIT): (131.88, 247.19, 28.53, 143.84),
-    ("exact", PERIOD): (59.47, 85.25, 0.33, 26.11),
-    ("exact", BOTH): (60.33, 72.92, 1.11, 13.70),
-    ("elhorst", ()): (66.47, 153.04, 58.26, 144.84),
-    ("elhorst", UNIT): (136.43, 255.715, 29.51, 148.80),
-    ("elhorst", PERIOD): (44.11, 62.86, 0.33, 19.09),
-    ("elhorst", BOTH): (47.07, 54.65, 1.17, 8.75),
-    ("elhorst-wq", UNIT): (136.43, 255.715, 29.51, 148.80),
-    ("elhorst-wq", PERIOD): (44.04, 62.86, 0.33, 19.15),
+    ("exact", ()): (66.47, 153.04, 58.26, 144.84), ("exact", UNIT): (131.88, 247.19, 28.53, 143.84),
+    ("exact", PERIOD): (59.47, 85.25, 0.33, 26.11), ("exact", BOTH): (60.33, 72.92, 1.11, 13.70),
+    ("elhorst", ()): (66.47, 153.04, 58.26, 144.84), ("elhorst", UNIT): (136.43, 255.715, 29.51, 148.80),
+    ("elhorst", PERIOD): (44.11, 62.86, 0.33, 19.09), ("elhorst", BOTH): (47.07, 54.65, 1.17, 8.75),
+    ("elhorst-wq", UNIT): (136.43, 255.715, 29.51, 148.80), ("elhorst-wq", PERIOD): (44.04, 62.86, 0.33, 19.15),
     ("elhorst-wq", BOTH): (46.90, 54.65, 1.16, 8.91),
-}
+}  # fmt: skip
 
 
 def statistics(panel: Panel, form: str = "exact", effects: tuple[str, ...] = BOTH, **settings: Any) -> Floats:
@@ -90,11 +85,9 @@ def brute_force(panel: Panel, replication: int, effects: tuple[str, ...]) -> tup
     score_lag, score_err = e @ lag @ y / s2 - centre, e @ lag @ e / s2 - centre
     share = noise / both
     return (
-        score_lag**2 / both,
-        score_err**2 / noise,
-        (score_lag - score_err) ** 2 / (both - noise),
+        score_lag**2 / both, score_err**2 / noise, (score_lag - score_err) ** 2 / (both - noise),
         (score_err - share * score_lag) ** 2 / (noise * (1 - share)),
-    )
+    )  # fmt: skip
 
 
 @covered(redrawn=[False, True], weights=["knn", "uneven"], effects=EFFECTS)

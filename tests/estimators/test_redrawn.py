@@ -196,14 +196,10 @@ def test_what_a_kernel_has() -> None:
 
 
 SERVED_BY_A_FIT = {
-    "hc1": {"errors": ("hc1",)},
-    "periods": {"errors": ("cluster:period",)},
-    "two-way": {"errors": ("cluster:unit+period",)},
-    "pooled": {"effects": (), "constant": True},
-    "unit effects": {"effects": ("unit",)},
-    "all terms": {"terms": None},
-    "a control": {"terms": ("inv",)},
-}
+    "hc1": {"errors": ("hc1",)}, "periods": {"errors": ("cluster:period",)},
+    "two-way": {"errors": ("cluster:unit+period",)}, "pooled": {"effects": (), "constant": True},
+    "unit effects": {"effects": ("unit",)}, "all terms": {"terms": None}, "a control": {"terms": ("inv",)},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", SERVED_BY_A_FIT)

@@ -26,13 +26,11 @@ from sim import Panel, Streams
 
 Floats = NDArray[np.float64]
 ESTIMATORS: dict[str, SyntheticEstimator] = {
-    "equally-weighted-did": est.EquallyWeightedDID(),
-    "synthetic-control": est.SyntheticControl(),
-    "synthetic-did": est.SyntheticDID(),
-    "demeaned-synthetic-control": est.DemeanedSyntheticControl(),
+    "equally-weighted-did": est.EquallyWeightedDID(), "synthetic-control": est.SyntheticControl(),
+    "synthetic-did": est.SyntheticDID(), "demeaned-synthetic-control": est.DemeanedSyntheticControl(),
     "synthetic-control-reg": est.SyntheticControl(regularised=True),
     "demeaned-synthetic-control-reg": est.DemeanedSyntheticControl(regularised=True),
-}
+}  # fmt: skip
 DATES = {"one date": {14: 7, 15: 7, 16: 7}, "three dates": {13: 5, 14: 7, 15: 7, 16: 9}}
 
 
@@ -83,11 +81,9 @@ def test_renormalised_weights_are_those_of_the_slow_program(kind: str) -> None:
 
 
 CALIFORNIA = {
-    "equally-weighted-did": (-27.3, 17.7),
-    "synthetic-control": (-19.6, 9.9),
-    "synthetic-did": (-15.6, 8.4),
+    "equally-weighted-did": (-27.3, 17.7), "synthetic-control": (-19.6, 9.9), "synthetic-did": (-15.6, 8.4),
     "demeaned-synthetic-control": (-11.1, 9.5),
-}
+}  # fmt: skip
 UNITS = {
     "synthetic-control": {"Utah": 0.40, "Montana": 0.23, "Nevada": 0.20, "Connecticut": 0.10, "New Hampshire": 0.04,
                           "Colorado": 0.01},
@@ -355,15 +351,10 @@ def test_units_treated_from_the_start_take_no_part() -> None:
 
 
 SHAPES = {
-    "wide": (12, 30, 1.5),
-    "wide, hardly penalised": (12, 30, 1e-12),
-    "tall": (40, 14, 1.5),
-    "tall, hardly penalised": (40, 14, 1e-12),
-    "very wide": (6, 150, 0.7),
-    "very wide, hardly penalised": (9, 150, 1e-12),
-    "one column": (5, 1, 1e-12),
-    "two columns": (1, 2, 0.1),
-}
+    "wide": (12, 30, 1.5), "wide, hardly penalised": (12, 30, 1e-12), "tall": (40, 14, 1.5),
+    "tall, hardly penalised": (40, 14, 1e-12), "very wide": (6, 150, 0.7),
+    "very wide, hardly penalised": (9, 150, 1e-12), "one column": (5, 1, 1e-12), "two columns": (1, 2, 0.1),
+}  # fmt: skip
 
 
 def problems(

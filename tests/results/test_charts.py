@@ -243,10 +243,8 @@ def test_ticks_are_round_numbers_within() -> None:
     assert apart([10.0, 11.0, 50.0], 13.0, 0.0, 100.0) == [10.0, 23.0, 50.0]
     assert apart([95.0, 96.0, 97.0], 13.0, 0.0, 100.0) == [74.0, 87.0, 100.0]
     cells = [
-        {"n": 1000, "kind": "b", "lags": [1, 2]},
-        {"n": 1, "kind": "a", "lags": []},
-        {"n": 2, "kind": "b", "lags": []},
-    ]
+        {"n": 1000, "kind": "b", "lags": [1, 2]}, {"n": 1, "kind": "a", "lags": []}, {"n": 2, "kind": "b", "lags": []},
+    ]  # fmt: skip
     n, kind, lags = grid.dials(cells)
     assert (n.names, n.at, n.places) == (("1", "2", "1000"), (2, 0, 1), (0.0, 1.0, 2.0))
     assert (kind.names, kind.is_number, lags.names) == (("b", "a"), False, ("1 + 2", "none"))

@@ -92,10 +92,9 @@ def test_p_values_stars_and_minus_signs() -> None:
 def test_wide_tables_break_between_groups_and_keep_every_column() -> None:
     heads = tuple(journal.Heading(str(j), f"({j})", "ab"[j // 3]) for j in range(6))
     rows = (
-        journal.Row("x", tuple("123456")),
-        journal.Row("only late", ("",) * 5 + ("9",)),
+        journal.Row("x", tuple("123456")), journal.Row("only late", ("",) * 5 + ("9",)),
         journal.Row("empty", kind="head"),
-    )
+    )  # fmt: skip
     table = journal.JournalTable("2", "Wide", heads, rows, ("note",))
     parts = table.blocks(lambda part: len(part.columns) <= 4)
     assert ([len(part.columns) for part in parts], [len(part.rows) for part in parts]) == ([3, 3], [1, 2])
@@ -104,13 +103,9 @@ def test_wide_tables_break_between_groups_and_keep_every_column() -> None:
     assert [len(part.columns) for part in single.blocks(lambda part: len(part.columns) <= 4)] == [3, 3]
     assert [len(part.columns) for part in table.blocks(lambda part: len(part.columns) <= 2)] == [2, 2, 2]
     labels = (
-        journal.Row("a"),
-        journal.Row("h", kind="head"),
-        journal.Row("b"),
-        journal.Row("c"),
-        journal.Row("h2", kind="head"),
-        journal.Row("d"),
-    )
+        journal.Row("a"), journal.Row("h", kind="head"), journal.Row("b"), journal.Row("c"),
+        journal.Row("h2", kind="head"), journal.Row("d"),
+    )  # fmt: skip
     pages = journal.JournalTable("7", "Long", (), labels, ("note",)).pages(4)
     assert [[row.label for row in part.rows] for part in pages] == [["a", "h", "b", "c"], ["h2", "d"]]
     assert pages[0].notes == (), "long tables break above headings"

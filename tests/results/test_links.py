@@ -261,11 +261,9 @@ def as_other(*command: str) -> None:
 
 
 PLANTS = {
-    "link": "ln -s {victim} {place}",
-    "pipe": "mkfifo {place}",
-    "file of another user": "touch {place}; chmod 666 {place}",
-    "link to nothing": "ln -s {folder}/new {place}",
-}
+    "link": "ln -s {victim} {place}", "pipe": "mkfifo {place}",
+    "file of another user": "touch {place}; chmod 666 {place}", "link to nothing": "ln -s {folder}/new {place}",
+}  # fmt: skip
 
 
 def plant(how: str, place: Path, victim: Path) -> None:

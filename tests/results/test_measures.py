@@ -65,22 +65,17 @@ def brute(theta: np.ndarray, estimate: np.ndarray, se: np.ndarray, dof: float) -
     sig = p <= 0.05
     return {
         "truth": (theta.mean(), theta.std(ddof=1) / np.sqrt(n)),
-        "mean_estimate": (estimate.mean(), estimate.std(ddof=1) / np.sqrt(n)),
-        "bias": (e.mean(), s / np.sqrt(n)),
+        "mean_estimate": (estimate.mean(), estimate.std(ddof=1) / np.sqrt(n)), "bias": (e.mean(), s / np.sqrt(n)),
         "relative_bias": ((e / theta).mean(), (e / theta).std(ddof=1) / np.sqrt(n)),
         "relative_bias_ratio": (ratio(e, theta), jackknife(ratio, e, theta)),
-        "empirical_se": (s, s * np.sqrt((kurtosis - 1) / (4 * n))),
-        "mse": (mse, mse_mcse),
-        "rmse": (np.sqrt(mse), mse_mcse / (2 * np.sqrt(mse))),
-        "mean_se": (se.mean(), se.std(ddof=1) / np.sqrt(n)),
+        "empirical_se": (s, s * np.sqrt((kurtosis - 1) / (4 * n))), "mse": (mse, mse_mcse),
+        "rmse": (np.sqrt(mse), mse_mcse / (2 * np.sqrt(mse))), "mean_se": (se.mean(), se.std(ddof=1) / np.sqrt(n)),
         "model_se": (mod, np.sqrt(v.var(ddof=1) / (4 * n * mod**2))),
-        "se_error": (se_error(e, v), jackknife(se_error, e, v)),
-        "coverage": share((low <= theta) & (theta <= high)),
-        "bias_eliminated_coverage": moved_coverage(low - theta, high - theta, e),
-        "rejection": share(sig),
+        "se_error": (se_error(e, v), jackknife(se_error, e, v)), "coverage": share((low <= theta) & (theta <= high)),
+        "bias_eliminated_coverage": moved_coverage(low - theta, high - theta, e), "rejection": share(sig),
         "type_s": share(np.sign(estimate[sig]) != np.sign(theta[sig])),
         "type_m": (exaggeration(estimate[sig], theta[sig]), jackknife(exaggeration, estimate[sig], theta[sig])),
-    }
+    }  # fmt: skip
 
 
 def moved_coverage(low: np.ndarray, high: np.ndarray, e: np.ndarray) -> tuple[float, float]:

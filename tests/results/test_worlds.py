@@ -49,21 +49,15 @@ def influences(theta: np.ndarray, estimate: np.ndarray, se: np.ndarray) -> dict[
         return float(np.sqrt(w @ (e - w @ e / w.sum()) ** 2 / w.sum()))
 
     measures: dict[str, Callable[[np.ndarray], float]] = {
-        "truth": lambda w: w @ theta / w.sum(),
-        "mean_estimate": lambda w: w @ estimate / w.sum(),
-        "bias": lambda w: w @ e / w.sum(),
-        "relative_bias_ratio": lambda w: (w @ e) / (w @ theta),
-        "empirical_se": spread,
-        "mse": lambda w: w @ e**2 / w.sum(),
-        "rmse": lambda w: np.sqrt(w @ e**2 / w.sum()),
-        "mean_se": lambda w: w @ se / w.sum(),
-        "model_se": lambda w: np.sqrt(w @ v / w.sum()),
-        "se_error": lambda w: 100 * np.sqrt(w @ v / w.sum()) / spread(w),
-        "coverage": lambda w: w @ covers / w.sum(),
+        "truth": lambda w: w @ theta / w.sum(), "mean_estimate": lambda w: w @ estimate / w.sum(),
+        "bias": lambda w: w @ e / w.sum(), "relative_bias_ratio": lambda w: (w @ e) / (w @ theta),
+        "empirical_se": spread, "mse": lambda w: w @ e**2 / w.sum(), "rmse": lambda w: np.sqrt(w @ e**2 / w.sum()),
+        "mean_se": lambda w: w @ se / w.sum(), "model_se": lambda w: np.sqrt(w @ v / w.sum()),
+        "se_error": lambda w: 100 * np.sqrt(w @ v / w.sum()) / spread(w), "coverage": lambda w: w @ covers / w.sum(),
         "rejection": lambda w: w @ rejected / w.sum(),
         "type_m": lambda w: (w @ (np.abs(estimate) * rejected)) / (w @ (np.abs(theta) * rejected)),
         "type_s": lambda w: (w @ ((estimate * theta < 0) & rejected)) / (w @ rejected),
-    }
+    }  # fmt: skip
     n, small = len(e), 1e-4
     out = {}
     for name, measure in measures.items():
@@ -233,11 +227,9 @@ def test_paired_contrasts_are_clustered() -> None:
     hits = [np.abs(e) <= critical * se[:, 0] for e, se in ((a, x["se"]), (b, y["se"]))]
     va, vb = a.var(), b.var()
     expected = {
-        "bias_difference": a - b,
-        "mse_difference": a**2 - b**2,
-        "coverage_difference": hits[0].astype(float) - hits[1],
+        "bias_difference": a - b, "mse_difference": a**2 - b**2, "coverage_difference": hits[0].astype(float) - hits[1],
         "relative_precision": 100 / vb * ((a - a.mean()) ** 2 - va / vb * (b - b.mean()) ** 2),
-    }
+    }  # fmt: skip
     wide = 0
     for name, influence in expected.items():
         error = sandwich(influence - influence.mean(), x["world"])

@@ -44,14 +44,11 @@ def held() -> Panel:
 
 def design(**parts: Any) -> PanelDesign:
     dials = {
-        "periods": made_cities.PERIODS,
-        "first_period": 2010,
-        "treatment": "did",
+        "periods": made_cities.PERIODS, "first_period": 2010, "treatment": "did",
         "geography": {"kind": "kept", "panel": panel_text(held()), "groups": "region"},
-        "weights": {"kind": "kept", "name": "grid"},
-        "levels": {"kind": "fitted"},
+        "weights": {"kind": "kept", "name": "grid"}, "levels": {"kind": "fitted"},
         "adoption": {"kind": "kept", "variable": "did"},
-    }
+    }  # fmt: skip
     return build(PanelDesign, dials | parts, "test")
 
 

@@ -66,16 +66,12 @@ def slopes(panel: Panel, names: tuple[str, ...]) -> np.ndarray:
 M = {"name": "m", "b": 0.5, "sd": 0.8, "within": True}
 N = {"name": "n", "b": -0.4, "sd": 1.0, "within": True}
 WORLDS_OF_TOTALS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "lasting": {"errors": {"serial": 0.6}},
-    "norm kept": {"errors": {"serial": 0.9, "keeps": "norm"}},
+    "plain": {}, "lasting": {"errors": {"serial": 0.6}}, "norm kept": {"errors": {"serial": 0.9, "keeps": "norm"}},
     "norm of arma": {"errors": {"serial": [0.3, 0.2], "moving": [0.4], "keeps": "norm", "scale": 1.5}},
     "groups": {"errors": {"group_share": 0.8}, "geography": {"groups": 3}},
-    "factors": {"errors": {"factors": 1, "factor_share": 0.6}},
-    "unequal": {"errors": {"unit_heteroskedastic": 0.5}},
-    "spread": {"errors": {"spatial": 0.7}},
-    "moving average": {"errors": {"spatial": 0.9, "spatial_kind": "ma"}},
-}
+    "factors": {"errors": {"factors": 1, "factor_share": 0.6}}, "unequal": {"errors": {"unit_heteroskedastic": 0.5}},
+    "spread": {"errors": {"spatial": 0.7}}, "moving average": {"errors": {"spatial": 0.9, "spatial_kind": "ma"}},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WORLDS_OF_TOTALS)
@@ -224,16 +220,12 @@ def worlds_of(x: dict[str, Any], count: int = 60, draws: int = 6, **settings: An
 
 
 SPREAD: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "spread": {"spatial": 0.8},
-    "spread the other way": {"spatial": -0.7, "between": 0.2},
-    "lasting": {"serial": 0.6, "between": 0.3},
-    "of groups": {"group_share": 0.4, "between": 0.4},
+    "plain": {}, "spread": {"spatial": 0.8}, "spread the other way": {"spatial": -0.7, "between": 0.2},
+    "lasting": {"serial": 0.6, "between": 0.3}, "of groups": {"group_share": 0.4, "between": 0.4},
     "spread groups": {"group_share": 0.6, "between": 0.1, "spatial": 0.7, "serial": 0.4},
-    "no units' part": {"between": 0.0, "spatial": 0.8},
-    "units alone": {"between": 1.0, "spatial": 0.8},
+    "no units' part": {"between": 0.0, "spatial": 0.8}, "units alone": {"between": 1.0, "spatial": 0.8},
     "prosperous": {"on_prosperity": 0.7, "between": 0.5},
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SPREAD)

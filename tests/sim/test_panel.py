@@ -77,14 +77,11 @@ def test_digest_covers_labels_roles_numbers_mask_and_weights() -> None:
     mask = np.ones((1, 6, 30), dtype=bool)
     mask[0, 2, 2] = False
     others = [
-        replace(panel, periods=tuple(range(2002, 2008))),
-        replace(panel, roles=Roles("y", "did", ("inv",))),
+        replace(panel, periods=tuple(range(2002, 2008))), replace(panel, roles=Roles("y", "did", ("inv",))),
         *(replace(panel, roles=replace(panel.roles, **role)) for role in OTHER_ROLES),
-        replace(panel, attributes={"province": np.array(["x"] * 30)}),
-        replace(panel, weights={}),
-        replace(panel, observed=mask),
-        panel.with_variables({"y": y}),
-    ]
+        replace(panel, attributes={"province": np.array(["x"] * 30)}), replace(panel, weights={}),
+        replace(panel, observed=mask), panel.with_variables({"y": y}),
+    ]  # fmt: skip
     digests = {panel.digest, *(other.digest for other in others)}
     assert len(digests) == 7 + len(OTHER_ROLES)
     assert small_panel().digest == panel.digest == pickle.loads(pickle.dumps(panel)).digest
@@ -310,28 +307,17 @@ UNEVEN = {
     "first days of months": ([20190101, 20190201, 20190301], "years, months and days", "1, 2, 3"),
 }
 EVEN = {
-    "years": list(range(2005, 2020)),
-    "years with gaps": [1980, 1985, 2000],
-    "numbers": list(range(1, 25)),
-    "months of one year": [201901, 201902, 201903, 201906],
-    "the same month of several years": [200012, 200112, 200312],
-    "months thirteen apart": [201901, 202002, 202103],
-    "two months": [201901, 202006],
-    "quarters of one year": [20191, 20192, 20193],
-    "days of one month": [20190105, 20190106, 20190109],
-    "the last days of years": [20181231, 20191231, 20201231],
-    "months since 1960": list(range(708, 732)),
-    "numbers across a hundred": [201911, 201912, 201913, 202001],
-    "no year": [990101, 990212, 990301],
+    "years": list(range(2005, 2020)), "years with gaps": [1980, 1985, 2000], "numbers": list(range(1, 25)),
+    "months of one year": [201901, 201902, 201903, 201906], "the same month of several years": [200012, 200112, 200312],
+    "months thirteen apart": [201901, 202002, 202103], "two months": [201901, 202006],
+    "quarters of one year": [20191, 20192, 20193], "days of one month": [20190105, 20190106, 20190109],
+    "the last days of years": [20181231, 20191231, 20201231], "months since 1960": list(range(708, 732)),
+    "numbers across a hundred": [201911, 201912, 201913, 202001], "no year": [990101, 990212, 990301],
     "years of two digits in one century": list(range(95, 100)),
-    "months of a trial": [0, 12, 24, 36, 48, 60, 72, 84, 96],
-    "days before and after": [0, 90],
-    "numbers up to a hundred": list(range(100)),
-    "one": [201901],
-    "one that could be a day": [43830],
-    "none": [],
+    "months of a trial": [0, 12, 24, 36, 48, 60, 72, 84, 96], "days before and after": [0, 90],
+    "numbers up to a hundred": list(range(100)), "one": [201901], "one that could be a day": [43830], "none": [],
     "below zero": [-201912, -201911, 0],
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", UNEVEN)

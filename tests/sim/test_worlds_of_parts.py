@@ -103,18 +103,12 @@ def pieces(design: PanelDesign, settled: Any, tile: Streams, row: int) -> PanelP
     seen = np.ones(shape) if panel.observed is None else one(panel.observed).astype(float)
     places = settled.context.places
     return PanelPieces(
-        design=design,
-        weights=None if settled.context.weights is None else settled.context.weights.dense,
-        place=np.stack([places.longitude, places.latitude], axis=1),
-        levels=settled.levels,
-        covariates={name: one(values) for name, values in fixed.items()},
-        mediators=mediators,
-        drawn=one(made.did),
-        errors=one(settled.errors.draw(tile)),
-        deviations=tile.normals("heterogeneity", shape[1])[row],
-        noise={name: tile.normals(f"indicator {name}", *shape)[row] for name in design.indicators.names},
-        seen=seen,
-    )
+        design=design, weights=None if settled.context.weights is None else settled.context.weights.dense,
+        place=np.stack([places.longitude, places.latitude], axis=1), levels=settled.levels,
+        covariates={name: one(values) for name, values in fixed.items()}, mediators=mediators, drawn=one(made.did),
+        errors=one(settled.errors.draw(tile)), deviations=tile.normals("heterogeneity", shape[1])[row],
+        noise={name: tile.normals(f"indicator {name}", *shape)[row] for name in design.indicators.names}, seen=seen,
+    )  # fmt: skip
 
 
 def settled_panel(settled: Any, tile: Streams) -> Any:
@@ -457,12 +451,10 @@ class PanelPieces:
         first = {i: min(t for t in range(len(gain)) if self.drawn[t, i]) for _, i in cells}
         year, start = (lambda c: self.years[c[0]]), (lambda c: self.years[first[c[1]]])
         wanted = {
-            ("att", 0): lambda c: True,
-            ("att", 2): lambda c: (start(c), year(c)) == asked,
-            ("event", 1): lambda c: year(c) - start(c) == asked[0],
-            ("cohort", 1): lambda c: start(c) == asked[0],
+            ("att", 0): lambda c: True, ("att", 2): lambda c: (start(c), year(c)) == asked,
+            ("event", 1): lambda c: year(c) - start(c) == asked[0], ("cohort", 1): lambda c: start(c) == asked[0],
             ("calendar", 1): lambda c: year(c) == asked[0],
-        }
+        }  # fmt: skip
 
         def mean(kept: list[tuple[int, int]]) -> float:
             return float(np.mean([gain[cell] for cell in kept])) if kept else np.nan

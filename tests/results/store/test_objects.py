@@ -484,11 +484,9 @@ DAMAGED_BLOCKS = {
     "block_mark/c.0.1.0": "3 of 6 blocks sound, 1 not run",
 }
 DAMAGED_OTHERS = {
-    "did/term/c.0": "did/term/c.0: does not match its digest",
-    "did/term/c.7": "did/term/c.7: is not of this store",
-    "effect/zarr.json": "effect/zarr.json: is missing",
-    "provenance/zarr.json": "provenance/zarr.json: ",
-}
+    "did/term/c.0": "did/term/c.0: does not match its digest", "did/term/c.7": "did/term/c.7: is not of this store",
+    "effect/zarr.json": "effect/zarr.json: is missing", "provenance/zarr.json": "provenance/zarr.json: ",
+}  # fmt: skip
 GONE = {"did/fit/c.0.0.0", "block_mark/c.0.1.0", "effect/zarr.json"}
 
 
