@@ -103,8 +103,9 @@ def draws(claim: PanelClaim, count: int) -> Panel:
 
 
 @pytest.mark.parametrize(("text", "said"), [
-    ("4:1:did", "own sample (region = east): 12 of 36 units, 2010 to 2018, outcome y."),
-    ("R:11:did", "own sample (outcome second): 36 of 36 units, 2010 to 2018, outcome second."),
+    ("4:1:did", "Twins are of the claim's own sample (region = east): 12 of 36 units, 2010 to 2018, outcome y."),
+    ("R:11:did",
+     "Twins are of the claim's own sample (outcome second): 36 of 36 units, 2010 to 2018, outcome second."),
     ("R:4:did", "winsorised at 0.05 and 0.95"),
     ("R:10:did", "Twins take pilot, data for a control, as the claim's regression does."),
     ("did", ""),

@@ -256,7 +256,9 @@ def test_numbers_of_units_that_look_like_years_are_no_periods(first: int, period
     assert (question in text) is asked
 
 
-@pytest.mark.parametrize(("slip", "said"), [(2, "the treatment is 2 (column"), (0, "the treatment of 1 unit switches")])
+@pytest.mark.parametrize(
+    ("slip", "said"), [(2, "the treatment is 2 (column"), (0, "the treatment of 1 unit switches off")]
+)
 def test_a_treatment_with_one_slip_is_no_control(slip: int, said: str) -> None:
     """Beside dates alone, and beside a clean treatment too, whatever it is called."""
     frame = made_cities.frame().rename(columns={"d": "zone", "first_year": "began"})

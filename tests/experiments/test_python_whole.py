@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from commands import here
 from refusals import refuses
 
 import panelproof as pp
-from experiments.cli import COMMANDS, run_command
-from sim.errors import BadInput
+from experiments.cli import COMMANDS
 from studies import SHORT
 
 IN_PYTHON = {  # a name of pp, or of what it returns, for every command
@@ -41,8 +41,8 @@ def test_every_command_has_a_name_in_python() -> None:
 def test_solve_and_breakdown_find_what_the_commands_find(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('name = "mine"\nworlds = 1\n' + SHORT + '[[estimators]]\nkind = "did"\n', encoding="utf-8")
-    asked = ["--budget", "2048", "--precision", "0.3", "--cluster", "serial", "--json"]
-    assert run_command(["solve", "power:0.8", str(file), "--for", "effect", "--out", str(tmp_path / "a"), *asked]) == 0
+    asked = ("--budget", 2048, "--precision", 0.3, "--cluster", "serial", "--json")
+    here("solve", "power:0.8", file, "--for", "effect", "--out", tmp_path / "a", *asked)
     theirs = (tmp_path / "a" / "answer.json").read_text()
     options: dict[str, Any] = {"budget": 2048, "precision": 0.3}
     same = pp.Study("mine", pp.Paper(controls="none"), (pp.TwoWayDID(),), replications=128, block=64, seed=5,
@@ -50,8 +50,7 @@ def test_solve_and_breakdown_find_what_the_commands_find(tmp_path: Path) -> None
     found = pp.solve("power:0.8", same, "effect", **options)
     assert found[0].state == "found"
     assert f'"value": {found[0].value!r}' in theirs
-    out = ["--measure", "coverage:0.90", "--out", str(tmp_path / "b")]
-    assert run_command(["breakdown", str(file), "--dial", "trend_gap", *out, *asked]) == 0
+    here("breakdown", file, "--dial", "trend_gap", "--measure", "coverage:0.90", "--out", tmp_path / "b", *asked)
     gaps = pp.breakdown(same, "trend_gap", measure="coverage:0.90", out=tmp_path / "c", **options)
     assert (tmp_path / "c" / "points").is_dir()
     assert f'"value": {gaps[-1].value!r}' in (tmp_path / "b" / "answer.json").read_text()
@@ -158,9 +157,7 @@ def test_what_cannot_be_is_one_line_and_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Any, said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BadInput, match=said) as error:
-        call()
-    assert len(str(error.value).splitlines()) == 1
+    refuses(said, call, count=1)
     assert not list(tmp_path.iterdir())
 
 
@@ -193,10 +190,9 @@ def test_intervals_of_tables_have_any_level() -> None:
 
 @pytest.mark.long
 def test_a_run_on_a_cluster_that_it_starts_has_the_serial_numbers(tmp_path: Path) -> None:
-    there = pp.run(study(), store=tmp_path / "a.zarr", cluster="local", workers=1)
-    here = pp.run(study())
+    there, own = pp.run(study(), store=tmp_path / "a.zarr", cluster="local", workers=1), pp.run(study())
     for cell in (0, 1):
-        for theirs, ours in zip(there.blocks(cell), here.blocks(cell), strict=True):
+        for theirs, ours in zip(there.blocks(cell), own.blocks(cell), strict=True):
             np.testing.assert_array_equal(theirs.estimates["did"].estimate, ours.estimates["did"].estimate)
 
 
@@ -211,7 +207,7 @@ def test_a_panel_that_is_drawn_is_that_of_the_run(tmp_path: Path) -> None:
 
 
 def test_a_first_spec_is_written_once(tmp_path: Path) -> None:
-    assert run_command(["panel", "example", str(tmp_path / "made")]) == 0
+    here("panel", "example", tmp_path / "made")
     path = tmp_path / "made" / "panel.csv"
     text = pp.init(path, tmp_path / "spec.toml")
     assert (tmp_path / "spec.toml").read_text() == text
@@ -237,12 +233,9 @@ def test_what_a_prompt_shows_is_short(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_a_script_that_workers_cannot_import_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "mine.py"
-    script.write_text(
-        "import panelproof as pp\n"
-        "study = pp.Study('mine', pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)\n"
-        "pp.run(study, cluster='local', workers=1)\n",
-        encoding="utf-8",
-    )
+    script.write_text("import panelproof as pp\n"
+                      "study = pp.Study('mine', pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)\n"
+                      "pp.run(study, cluster='local', workers=1)\n")  # fmt: skip
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert 'workers import mine.py: it must keep what it runs under if __name__ == "__main__":' in done.stderr

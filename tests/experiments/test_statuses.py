@@ -166,9 +166,8 @@ def test_such_a_worker_stops_the_run_and_poisons_nothing(
     with monkeypatch.context() as patched:
         patched.setattr(runner, "environment_of", lambda _: own)  # of the client; the worker asks for its own
         patched.setattr(tasks, "environment", lambda *_: replace(own, machine="another machine"))
-        with pytest.raises(
-            WorkerRefused, match=f"machine another machine instead of {own.machine}; use machines of one kind$"
-        ):
+        said = f"machine another machine instead of {own.machine}; use machines of one kind$"
+        with pytest.raises(WorkerRefused, match=said):
             run(built_in, store=store, executor=Elsewhere())
     if store is not None:
         kept = ZarrStore.open(store)

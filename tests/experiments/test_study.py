@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from refusals import refuses
 
 from cluster import Executor, Outcome
 from estimators import SpatialPanel, TwoWayDID
@@ -29,13 +30,8 @@ from studies import quick_study, small_study
 
 
 def did_study(**changes: Any) -> Study:
-    settings: dict[str, Any] = {
-        "name": "did",
-        "design": Paper(controls="none"),
-        "estimators": (TwoWayDID(),),
-        "block": 64,
-    }
-    return Study(**(settings | {"replications": 192, "seed": 2} | changes))
+    settings = {"replications": 192, "block": 64, "seed": 2} | changes
+    return Study(**{"name": "did", "design": Paper(controls="none"), "estimators": (TwoWayDID(),)} | settings)
 
 
 def test_numbers_are_as_their_dials_have_them() -> None:
@@ -107,13 +103,11 @@ def test_absurd_sizes_are_refused_before_anything_of_that_size_is_made() -> None
     dials = ("effect", "sigma", "heterogeneity")
     wide = {dial: [0.001 * (i + 1) for i in range(300)] for dial in dials}
     tracemalloc.start()
-    with pytest.raises(BadInput, match=r"the values make 27,000,000 cells; allowed: up to 100,000 cells") as refused:
-        small_study(grid=wide)
-    with pytest.raises(BadInput, match=r"1 cells of 1,000,000,000 replications make 15,625,000 blocks; allowed: up to"):
-        small_study(1_000_000_000, grid={})
+    refuses("the values make 27,000,000 cells; allowed: up to 100,000 cells", lambda: small_study(grid=wide), count=1)
+    refuses("1 cells of 1,000,000,000 replications make 15,625,000 blocks; allowed: up to",
+            lambda: small_study(1_000_000_000, grid={}))  # fmt: skip
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()
-    assert len(str(refused.value).splitlines()) == 1
     assert small_study(1_000_000_000, block=64 * 1024, grid={}).replications == 1_000_000_000
 
 
@@ -157,8 +151,7 @@ def test_a_worker_that_does_not_know_the_study_is_told(tmp_path: Path, every: in
     run(study, store=tmp_path / "x.zarr", executor=recorder, listen=lambda step: steps.append(step.blocks))
     assert len(recorder.sizes) > 20, "some were sent again"
     assert steps == list(range(21))
-    hashes = {ZarrStore.open(tmp_path / name).content_hash() for name in ("whole.zarr", "x.zarr")}
-    assert len(hashes) == 1
+    assert len({ZarrStore.open(tmp_path / name).content_hash() for name in ("whole.zarr", "x.zarr")}) == 1
 
 
 def test_a_later_run_is_never_mistaken_for_an_earlier_one(tmp_path: Path) -> None:
@@ -178,44 +171,19 @@ STUDY = """
 replications = 192
 block = 64
 seed = 5
-
 [design]
 kind = "panel"
 periods = 6
-
-[design.geography]
-kind = "file"
-path = "units.csv"
-group = "province"
-
-[design.weights]
-kind = "file"
-path = "links.csv"
-
-[[design.covariates]]
-name = "x"
-effect = 0.5
-spatial = 0.3
-
-[design.errors]
-sd = 0.5
-group_share = 0.2
-distribution = "t5"
-
-[design.effect]
-size = 0.4
-unit_sd = 0.5
-
-[design.measurement]
-outcome_sd = 0.1
-
-[design.missing]
-pattern = "dropout"
-
+geography = { kind = "file", path = "units.csv", group = "province" }
+weights = { kind = "file", path = "links.csv" }
+covariates = [{ name = "x", effect = 0.5, spatial = 0.3 }]
+errors = { sd = 0.5, group_share = 0.2, distribution = "t5" }
+effect = { size = 0.4, unit_sd = 0.5 }
+measurement = { outcome_sd = 0.1 }
+missing = { pattern = "dropout" }
 [grid]
 "missing.share" = [0.0, 0.15]
 "adoption.kind" = ["clustered", "dose", "staggered"]
-
 [[estimators]]
 kind = "did"
 """
@@ -277,5 +245,4 @@ def test_gaps_that_follow_the_outcome_are_fitted_one_by_one(tmp_path: Path) -> N
     (block,) = records.blocks(0)
     assert (block.estimates["did"].status == 1).all()
     assert np.isfinite(block.truth["att"]).all()
-    assert np.ptp(block.estimates["did"].statistics["nobs"]) == 0
-    assert block.estimates["did"].statistics["nobs"][0] == 144
+    assert (block.estimates["did"].statistics["nobs"] == 144).all()

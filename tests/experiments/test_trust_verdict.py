@@ -203,19 +203,14 @@ FINE = ((0.002, 0.001, 999),)  # a calibrated p value, its Monte Carlo error, tw
 def study(method: str, p: MeasureWithError, rejects: float = 0.051) -> Any:
     """What the study of one method found: a calibrated p value, and how often its test rejects."""
     return SimpleNamespace(
-        method=method, p=p, size=lambda error: MeasureWithError(rejects, 0.003), effects=(0.0, 0.2, -0.4)
+        method=method, p=p, size=lambda _: MeasureWithError(rejects, 0.003), effects=(0.0, 0.2, -0.4)
     )
 
 
 def claim_of(estimate: float, *, continuous: bool = False) -> Any:
     """What of a claim the rules look at."""
-    return SimpleNamespace(
-        estimate=estimate,
-        text="did",
-        called="did",
-        panel=SimpleNamespace(roles=Roles(continuous=continuous)),
-        real=SimpleNamespace(called="did"),
-    )
+    return SimpleNamespace(estimate=estimate, text="did", called="did", real=SimpleNamespace(called="did"),
+                           panel=SimpleNamespace(roles=Roles(continuous=continuous)))  # fmt: skip
 
 
 def trust(
@@ -257,9 +252,8 @@ def test_where_nothing_is_wrong_the_claim_is_supported() -> None:
     larger = replace(moved("differs", "larger"), difference=0.2)
     assert verdict(trust(checks=(larger,))).reason.endswith("; 1 of them differs by more than chance.")
     both = (larger, replace(moved("differs", "trend"), difference=-0.3, alternative="less a trend"))
-    assert verdict(trust(checks=both)).reason.endswith(
-        "2 of them differ by more than chance (less a trend: 0.2 instead of 0.5)."
-    )
+    two = "2 of them differ by more than chance (less a trend: 0.2 instead of 0.5)."
+    assert verdict(trust(checks=both)).reason.endswith(two)
     mirrored = (replace(moved("differs"), difference=0.4, alternative="less a trend"),)
     assert verdict(trust(checks=mirrored, estimate=-0.5)).reason.endswith("(less a trend: -0.1 instead of -0.5).")
     assert "and at most 0.001 calibrated" in verdict(trust(calibrated=((0.001, 0.0, 999),))).reason
@@ -295,8 +289,7 @@ def test_a_p_value_just_above_a_level_is_not_told_as_that_level() -> None:
 @pytest.mark.parametrize("name", ALONE)
 def test_each_rule_alone(name: str) -> None:
     changes, answer, words = ALONE[name]
-    page = trust(**changes)
-    found = verdict(page)
+    found = verdict(page := trust(**changes))
     assert (found.answer, words in found.reason) == (answer, True)
     assert len([*rules(page)]) == 1 + (name == "no effect is claimed")
 
@@ -359,14 +352,8 @@ def test_a_page_without_a_p_value_never_calls_the_estimate_significant() -> None
     assert "not significant at 10%" in said
     assert "no p value" in said
     assert "significant at 1%" not in said
-    levels = {
-        0.01: "significant at 1%",
-        0.011: "significant at 5%",
-        0.05: "significant at 5%",
-        0.1: "significant at 10%",
-    }
-    for p, words in levels.items():
-        assert f", {words} with errors" in verdict(trust(p=p)).sentences[0]
+    for p, level in {0.01: 1, 0.011: 5, 0.05: 5, 0.1: 10}.items():
+        assert f", significant at {level}% with errors" in verdict(trust(p=p)).sentences[0]
 
 
 def test_other_errors_to_print_are_said_with_their_reason() -> None:
