@@ -774,5 +774,7 @@ def _notes(
             yield f"Weights {name}: {weights.read}"
         if weights.attached:
             links = listed((f"{unit} to {nearest}" for unit, nearest in weights.attached), 12)
-            yield (f"Weights {name}: {len(weights.attached)} units have no neighbours there and are linked to the "
-                   f"nearest unit: {links}.")  # fmt: skip
+            they = f"{amount(len(weights.attached), 'unit')} have no neighbours there and are"
+            if len(weights.attached) == 1:
+                they = "1 unit has no neighbours there and is"
+            yield f"Weights {name}: {they} linked to the nearest unit: {links}."

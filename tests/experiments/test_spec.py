@@ -296,6 +296,9 @@ def test_units_without_neighbours_are_attached_aloud(tmp_path: Path) -> None:
     assert reading.notes == (
         "Weights w: 2 units have no neighbours there and are linked to the nearest unit: 城4 to 城3, 城5 to 城4.",
     )
+    (tmp_path / "w.csv").write_text("focal,neighbor\n城0,城1\n城1,城0\n城2,城1\n城3,城2\n城4,城3\n", encoding="utf-8")
+    (note,) = read_real_panel(panel_file(tmp_path), spec_of(tmp_path, text + 'islands = "nearest"\n')).notes
+    assert note == "Weights w: 1 unit has no neighbours there and is linked to the nearest unit: 城5 to 城4."
 
 
 def test_a_missing_spec_and_other_encodings(tmp_path: Path) -> None:
