@@ -617,7 +617,10 @@ def _limits(evaluator: Evaluator, dial: str, rest: Mapping[str, Any], options: S
         start = LEAST_SPREADS * sd if beside_none else start
         least, most = sorted((start, start + MOST_SPREADS * sd))
         return limits(start=start, step=SPREADS * sd, factor=2.0, least=least, most=most)
-    return limits(start=start, origin=start, step=abs(start) / 4 or 0.01, factor=3.0, least=start)
+    step = abs(start) / 4 or 0.01
+    if not start and dial.startswith("effect."):  # in units of the outcome, as a jump: a step is a part of the spread
+        step *= max(_spread(evaluator, {**rest, dial: start}), 1.0)
+    return limits(start=start, origin=start, step=step, factor=3.0, least=start)
 
 
 def _spread(evaluator: Evaluator, dials: Mapping[str, Any]) -> float:

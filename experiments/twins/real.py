@@ -238,8 +238,10 @@ def check_twins(real: RealPanel) -> None:
     section, units, periods = section_of(spec), len(panel.units), len(panel.periods)
     order, most = section.ar or 1, min(units, periods) - 1
     if periods < order + 3:
-        problems.append(Problem(f"ar = {order} of {periods} periods", where, f"a panel of {order + 3} or more periods",
-                                "choose a lower order, or a longer panel"))  # fmt: skip
+        what = f"ar = {order} of {periods} periods"
+        what = what if section.ar else f"{periods} periods, too few for errors that last"
+        remedy = "choose a lower order, or a longer panel" if order > 1 else "take more periods"
+        problems.append(Problem(what, where, f"a panel of {order + 3} or more periods", remedy))
     if section.rank is not None and section.rank > most:
         problems.append(Problem(f"rank = {section.rank} of {units} units and {periods} periods", where, f"0 to {most}",
                                 "choose a lower rank"))  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +78,21 @@ def test_the_effect_of_known_power(seed: int, effect: float, precision: float, w
     assert answer.state == "found"
     assert abs(answer.value / exact - 1) < within
     assert answer.lower <= exact <= answer.upper
+
+
+def test_a_departure_is_found_in_any_unit_of_the_outcome() -> None:
+    """A jump that moves DID by a quarter of the effect, of outcomes around 1 and around 1e6."""
+    found = []
+    for unit in (1.0, 1e6):
+        dials = {"errors": {"sd": unit}, "levels": {"unit_sd": unit, "period_sd": unit}, "effect": {"size": 0.5 * unit}}
+        held = tomllib.loads(STUDY)
+        study = Study.from_settings({**held, "design": held["design"] | dials}, "test")
+        asked = Search(precision=0.2, budget=8000)
+        (answer,) = breakdown(evaluator_of(study, "bias:25%", None), "effect.jump", asked)
+        assert answer.state == "found"
+        found.append((answer.lower / unit, answer.upper / unit))
+    (low, high), (other_low, other_high) = found
+    assert max(low, other_low) < min(high, other_high)
 
 
 def test_a_search_to_an_end_begins_beside_no_effect() -> None:

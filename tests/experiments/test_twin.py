@@ -268,6 +268,20 @@ def test_bad_input_is_one_line_and_nothing_is_written(folder: Path, tmp_path: Pa
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.parametrize(("given", "said", "remedy"), [
+    ("", "3 periods, too few for errors that last;", "take more periods"),
+    ("ar = 1", "ar = 1 of 3 periods;", "take more periods"),
+    ("ar = 2", "ar = 2 of 3 periods;", "choose a lower order, or a longer panel"),
+])  # fmt: skip
+def test_no_lower_order_is_advised_than_there_is(tmp_path: Path, given: str, said: str, remedy: str) -> None:
+    frame = made_cities.frame()
+    real = made_cities.real_panel(tmp_path, SPEC.replace("rank = 2", given), frame[frame["year"].between(2013, 2015)])
+    with pytest.raises(BadInput) as error:
+        check_twins(real)
+    assert said in str(error.value)
+    assert str(error.value).endswith(remedy)
+
+
 def test_the_command_passes_its_methods_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fitted(_: object, methods: object) -> None:
         raise bad(f"methods {methods}", where="twin", allowed="any", remedy="none")
