@@ -337,16 +337,16 @@ def marked(shown: str) -> pd.DataFrame:
                            for row, y in enumerate(frame["y"])])  # fmt: skip
 
 
-def grouped(mark: str) -> pd.DataFrame:
+def grouped(mark: str, separator: str = ",") -> pd.DataFrame:
     frame = made_cities.frame()
-    written = (1000 * frame["gdp"].abs() + 1000).map("{:,.2f}".format)
+    written = (1000 * frame["gdp"].abs() + 1000).map("{:,.2f}".format).str.replace(",", separator)
     return frame.assign(y=written.where(frame.index != 8, mark))
 
 
 @pytest.mark.parametrize(
     ("frame", "example"),
     [(marked("{}***"), "***"), (marked("({})"), "("), (marked("${}"), "$"), (marked("{}万"), "万"),
-     (grouped("1,234.56*"), "such as '1,234.56*'")],
+     (grouped("1,234.56*"), "such as '1,234.56*'"), (grouped("1'234.56", "'"), "'"), (grouped("1’234.56", "’"), "’")],
 )  # fmt: skip
 def test_a_column_of_numbers_beside_signs_is_asked_about(frame: pd.DataFrame, example: str) -> None:
     (asked,) = [line for line in questions_in(propose_spec(frame, "panel.csv")) if line.startswith("y holds text")]
