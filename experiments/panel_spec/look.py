@@ -487,6 +487,13 @@ def _unidentified(
             first = error.problems[0]
             return bad(f"no two columns identify the rows as unit and period: by {likely[0]!r} and {likely[1]!r}, "
                        f"{first.what}", where=filename, allowed=first.allowed, remedy=first.remedy)  # fmt: skip
+    sizes = {name: len(set(column)) for name, column in repeats.items()}
+    for one, other in combinations(repeats, 2):  # a period that no rule knows, such as 'Jan 2010' or a count of months
+        full = sizes[one] * sizes[other] <= (1 + FEW) * len(frame)
+        if full and not pd.MultiIndex.from_arrays([repeats[one], repeats[other]]).duplicated().any():
+            return bad(f"{one!r} and {other!r} tell the rows apart, and neither looks like a period", where=filename,
+                       allowed="years, dates of years, or whole numbers under the name t",
+                       remedy="number the periods 1, 2, 3 and so on in a column t")  # fmt: skip
     return bad("no two columns identify the rows as unit and period", where=filename,
                allowed=f"one row a unit and period; it has the columns {listed(frame.columns, 12)}",
                remedy="add the missing column, remove duplicates, or make a wide table long")  # fmt: skip

@@ -156,6 +156,11 @@ NO_PANELS: dict[str, tuple[pd.DataFrame, str]] = {
     "a missing period": (monthly([2001, "", *range(2003, 2025)]),
                          "column 'year', row 3, unit a; the period is missing"),
     "rows of any names": (repeated(), "identify the rows as unit and period: by 'place' and 't', 2 unit-periods have"),
+    "periods in words": (monthly([f"wave {at}" for at in range(24)]).rename(columns={"year": "when"}),
+                         "panel.csv; 'city' and 'when' tell the rows apart, and neither looks like a period; allowed: "
+                         "years"),
+    "periods under a name of no period": (monthly([*range(500, 524)]).rename(columns={"year": "q"}),
+                                          "'city' and 'q' tell the rows apart"),
     "wide": (pd.DataFrame({"city": ["a", "b"], "y2006": [1.0, 2.0], "y2007": [1.0, 3.0]}), "is a wide table"),
     "wide with numbers of units": (wide(1001), "reshape it: panelproof panel reshape panel.csv"),
     "wide with numbers like years": (wide(1810), "reshape it: panelproof panel reshape panel.csv"),
