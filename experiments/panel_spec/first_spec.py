@@ -189,7 +189,7 @@ def _questions(look: Look) -> Iterator[str]:
             yield f"longitude, latitude: {name} {why}"
         elif "or empty" in why and look.treatment is None and look.first_treated is None:
             yield f"treatment: {name} {why}"
-        elif (said := re.search(r"holds text.*, such as '(.*)'", why)) and DRESSED.fullmatch(said[1]):
+        elif (said := re.search(r"holds text.*, such as ['\"](.*)['\"]", why)) and DRESSED.fullmatch(said[1]):
             yield f"{name} {why}, and is not used: if it holds numbers, write them without other signs"
         if "names units" in why and rank(name, UNIT_WORDS) < rank(look.unit, UNIT_WORDS):
             yield f"unit: is it {look.unit}? {name} {why}: fill it to name them so"

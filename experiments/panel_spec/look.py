@@ -64,7 +64,7 @@ TOTAL_WORDS = ("total", "totals", "sum", "all", "national", "nation", "average",
 SUBTOTAL_WORDS = ("subtotal", "subtotals", "小计", *TOTAL_WORDS)
 PART_OF_YEAR = re.compile(r"(?:1[89]|20)\d\d ?[-/年.]?(?:[QqHhMm]|第)?(?:\d{1,2}|[一二三四])(?:季度?|月)?")  # 2018Q1
 NAME_ENDS = re.compile(r"(市|地区|自治州|盟|\bcity)$")  # of a name that some rows write and others do not
-DRESSED = re.compile(r"\W*\d[\d.,\s]*\D*")  # a number beside signs: $7.04, (2.5), 8.81***, 3.5万
+DRESSED = re.compile(r"\W*\d[\d.,'’\s]*\D*")  # a number beside signs: $7.04, (2.5), 8.81***, 3.5万, 7'041
 FEWEST = 4  # units, and one period less, from which one that equals a sum of others is no chance
 CLOSE = 1e-3  # standard deviations between a total and what it is made of, which rounding may leave
 MOVES = 50  # times that, by which a total must change over time
@@ -487,6 +487,13 @@ def _unidentified(
             first = error.problems[0]
             return bad(f"no two columns identify the rows as unit and period: by {likely[0]!r} and {likely[1]!r}, "
                        f"{first.what}", where=filename, allowed=first.allowed, remedy=first.remedy)  # fmt: skip
+    sizes = {name: len(set(column)) for name, column in repeats.items()}
+    for one, other in combinations(repeats, 2):  # a period that no rule knows, such as 'Jan 2010' or a count of months
+        full = sizes[one] * sizes[other] <= (1 + FEW) * len(frame)
+        if full and not pd.MultiIndex.from_arrays([repeats[one], repeats[other]]).duplicated().any():
+            return bad(f"{one!r} and {other!r} tell the rows apart, and neither looks like a period", where=filename,
+                       allowed="years, dates of years, or whole numbers under the name t",
+                       remedy="number the periods 1, 2, 3 and so on in a column t")  # fmt: skip
     return bad("no two columns identify the rows as unit and period", where=filename,
                allowed=f"one row a unit and period; it has the columns {listed(frame.columns, 12)}",
                remedy="add the missing column, remove duplicates, or make a wide table long")  # fmt: skip

@@ -39,7 +39,7 @@ from experiments.tables.ledger import (
 from experiments.tables.spatial_models import likelihood_of
 from results.tables.records import BASELINE, EFFECTS, SPATIAL, Place, Record, records_of
 from sim.design import Estimand
-from sim.errors import BadInput, Problem, bad, closest, listed, naming, one_of, refuse
+from sim.errors import BadInput, Problem, bad, closest, listed, naming, one_of, refuse, type_problems
 from sim.panel import Panel, seen_in
 from sim.schema import Roles, refuse_weights
 from sim.world.draw import POLICY_MEANS
@@ -205,6 +205,7 @@ def claim_of(real: RealPanel, text: str = HEADLINE, error: str | None = None) ->
     Raises BadInput for a panel that cannot be estimated or has no time before adoption, and for what the spec does not
     give.
     """
+    refuse(type_problems(text, str, "claim", where="--claim", allowed="did, or TABLE:COLUMN:TERM such as 7:3:w_did"))
     _check_panel(real)
     place, term, choose = _read(real, text.strip())
     fitted = _found(real, place, term, text, choose)

@@ -41,7 +41,7 @@ from experiments.trust.recommend import FEW_TREATED, errors_named, forbidden_of,
 from experiments.twins.twin import Twin
 from results.diagnosis.fits import Fits, fits_of
 from results.store.block import Block
-from results.text import DASH, bracketed, fixed, joined
+from results.text import DASH, bracketed, fixed, joined, share
 from sim.arrays import Floats
 from sim.design import Estimand
 from sim.errors import BadInput, amount, bad, closest, one_of, reason
@@ -537,6 +537,9 @@ class Lineup:
                        for name in racing if name not in judged)  # fmt: skip
         notes += tuple(f"{name} failed on every panel of the worlds." for name in racing
                        if all(one.failures == 1 for one in results if one.estimator == name))  # fmt: skip
+        failed = {name: max(one.failures for one in results if one.estimator == name) for name in racing}
+        notes += tuple(f"{name} failed on {share(part)} of the panels of a world: its numbers are those of the others."
+                       for name, part in failed.items() if 0 < part < 1)  # fmt: skip
         slow = (OnPanel(name, left_out="too slow for this budget") for name in self.field if name not in counts)
         said = (*(one.on_panel(errors[name]) for name, one in racing.items()), *self.left_out, *slow)
         found = Race(self.claim, self.own, self.effect, tuple(results), said, best, agree, notes=notes)

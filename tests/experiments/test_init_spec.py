@@ -156,6 +156,11 @@ NO_PANELS: dict[str, tuple[pd.DataFrame, str]] = {
     "a missing period": (monthly([2001, "", *range(2003, 2025)]),
                          "column 'year', row 3, unit a; the period is missing"),
     "rows of any names": (repeated(), "identify the rows as unit and period: by 'place' and 't', 2 unit-periods have"),
+    "periods in words": (monthly([f"wave {at}" for at in range(24)]).rename(columns={"year": "when"}),
+                         "panel.csv; 'city' and 'when' tell the rows apart, and neither looks like a period; allowed: "
+                         "years"),
+    "periods under a name of no period": (monthly([*range(500, 524)]).rename(columns={"year": "q"}),
+                                          "'city' and 'q' tell the rows apart"),
     "wide": (pd.DataFrame({"city": ["a", "b"], "y2006": [1.0, 2.0], "y2007": [1.0, 3.0]}), "is a wide table"),
     "wide with numbers of units": (wide(1001), "reshape it: panelproof panel reshape panel.csv"),
     "wide with numbers like years": (wide(1810), "reshape it: panelproof panel reshape panel.csv"),
@@ -336,16 +341,16 @@ def marked(shown: str) -> pd.DataFrame:
                            for row, y in enumerate(frame["y"])])  # fmt: skip
 
 
-def grouped(mark: str) -> pd.DataFrame:
+def grouped(mark: str, separator: str = ",") -> pd.DataFrame:
     frame = made_cities.frame()
-    written = (1000 * frame["gdp"].abs() + 1000).map("{:,.2f}".format)
+    written = (1000 * frame["gdp"].abs() + 1000).map("{:,.2f}".format).str.replace(",", separator)
     return frame.assign(y=written.where(frame.index != 8, mark))
 
 
 @pytest.mark.parametrize(
     ("frame", "example"),
     [(marked("{}***"), "***"), (marked("({})"), "("), (marked("${}"), "$"), (marked("{}万"), "万"),
-     (grouped("1,234.56*"), "such as '1,234.56*'")],
+     (grouped("1,234.56*"), "such as '1,234.56*'"), (grouped("1'234.56", "'"), "'"), (grouped("1’234.56", "’"), "’")],
 )  # fmt: skip
 def test_a_column_of_numbers_beside_signs_is_asked_about(frame: pd.DataFrame, example: str) -> None:
     (asked,) = [line for line in questions_in(propose_spec(frame, "panel.csv")) if line.startswith("y holds text")]

@@ -123,6 +123,7 @@ WRONG_TYPES: dict[str, tuple[Any, str]] = {
     "budget text": (lambda: pp.trust(real(), budget="soon"), "budget 'soon'; allowed: a time above zero"),  # type: ignore[arg-type]
     "budget below 0": (lambda: pp.trust(real(), budget=-1), "budget -1; allowed: a time above zero"),
     "budget none": (lambda: pp.trust(real(), budget=None), "budget = None; allowed: a time"),  # type: ignore[arg-type]
+    "claim number": (lambda: pp.trust(real(), claim=5), "--claim; claim = 5; allowed: did, or TABLE:COLUMN:TERM"),  # type: ignore[arg-type]
     "budget of a race": (lambda: pp.race(real(), budget=-1), "budget -1; allowed"),
     "few panels": (lambda: pp.trust(real(), replications=3), "replications = 3; allowed: a whole number from 64"),
     "effect": (lambda: pp.race(real(), effect="x"), "effect = 'x'; allowed: a number"),

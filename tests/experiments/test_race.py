@@ -77,6 +77,22 @@ def test_measures_are_those_of_the_same_fits_by_hand() -> None:
     assert one.bias_mcse == pytest.approx(missed.std(ddof=1) / np.sqrt(128), rel=0.7)  # clustered by worlds
 
 
+@pp.estimator(terms=["did"])
+def now_and_then(panel: Panel, rng: np.random.Generator) -> Any:
+    """The two-way regression of about half of the panels."""
+    fit = TwoWayDID(errors=("cluster:unit",))(panel)
+    at = fit.terms.index("did")
+    return None if rng.random() > 0.5 else (fit.estimate[0, at], fit.se[0, 0, at], fit.dof[0, 0, at])
+
+
+def test_who_fails_on_a_part_of_the_panels_is_named() -> None:
+    found = race(example(), replications=64, kinds=(now_and_then(),))
+    parts = [one.failures for one in found.results if one.estimator == "now-and-then"]
+    assert 0.2 < max(parts) < 0.8
+    (said,) = [note for note in found.notes if "failed on" in note]
+    assert said.startswith(f"now-and-then failed on {max(parts):.1%} of the panels of a world")
+
+
 @pytest.mark.parametrize(("changes", "valid"), [
     ({}, True),
     ({"bias": -0.49}, True),
