@@ -433,7 +433,7 @@ def test_slx_and_sdm_of_every_w_stand_beside_the_did() -> None:
                               "Total effect of did"]  # fmt: skip
     for column, (model, weights) in enumerate([(model, name) for name in names for model in ("slx", "sdm")], start=1):
         for label, term in (("did", "did"), ("W × did", "w_did"), ("Indirect effect of did", "indirect:did")):
-            effect = one(document, table="7", model=model, weights=weights, term=term, se_type="cluster:unit")
+            effect, *_ = records(document, table="7", model=model, weights=weights, term=term, se_type="cluster:unit")
             assert float(rows[label][column].rstrip("* ")) == pytest.approx(effect.estimate, abs=6e-5)
     assert rows["ρ"][1] == rows["ρ"][3] == ""
     assert rows["W × did"][0] == ""
