@@ -11,7 +11,10 @@ The question is l'effect of the later periods. Two restrictions on delta:
                                (C-LF hybrid, Andrews, Roth and Pakes 2023) accepts for some early difference taken as
                                the largest, by the moments in which later periods occur
 
-Their coverage holds for every delta that obeys the restriction, as far as the estimates are normal.
+Their coverage holds for every delta that obeys the restriction, as far as the estimates are normal and sigma is known.
+The shortest interval makes the most of noise in a sigma that is estimated from few clusters: with 4 event times before
+adoption and 3 from then on, 95% intervals of smoothness(0) cover 57% with 5 treated units, 82% with 10 and 94% with 20,
+where those that take trends as parallel cover 86, 89 and 95%. Relative magnitudes cover enough there.
 """
 
 from __future__ import annotations

@@ -552,6 +552,23 @@ def test_the_test_is_that_of_the_path(panel: Panel) -> None:
     assert clusters == len(set(group[ever])) < m == ever.sum()
 
 
+@pytest.mark.parametrize(("treated", "cover"), [(5, 0.57), (20, 0.94)])
+def test_a_covariance_of_few_treated_units_makes_the_shortest_interval_too_short(treated: int, cover: float) -> None:
+    """Parallel trends without an effect: shares of intervals for the mean effect that hold zero."""
+    rows, n, t = 200, treated + 60, 8
+    d = (np.arange(t)[:, None] >= 5) * (np.arange(n) < treated) * 1.0
+    y = np.random.default_rng(4).standard_normal((rows, t, n))
+    drawn = Panel(tuple(f"u{i}" for i in range(n)), tuple(range(t)), {"y": y, "d": d[None]}, Roles("y", "d"))
+    held = []
+    for path in trends.EventTimes.each(CallawaySantAnna(base="universal"), drawn):
+        asked = honest.BoundsQuestion(path.estimate, path.covariance, path.pre, np.full(3, 1 / 3))
+        first, second = honest.smoothness(asked, 0.0), honest.relative_magnitudes(asked, 1.0)
+        held.append([first[0] <= 0 <= first[1], second[0] <= 0 <= second[1]])
+    found = np.mean(held, axis=0)
+    assert abs(found[0] - cover) < 4 * np.sqrt(cover * (1 - cover) / rows)
+    assert found[1] > 0.95
+
+
 def test_breakdowns_are_where_the_bounds_reach_zero(panel: Panel) -> None:
     """A drift-free panel with a large effect: at the value the interval's end is 0, below it it is not."""
     large = panel.with_variables({"y": panel.variables["y"] + 6.0 * panel.variables["did"]})
