@@ -35,7 +35,7 @@ LEAST = 1e-15  # penalty, likewise, that is put in place of a smaller one, so th
 PERFECT = 1e-9  # norm of a residual relative to a column, below which a fit counts as perfect
 TOLERANCE = 1e-12  # of gradients relative to a column's squares: rounding
 DEPENDENT = 1e-14  # share of a column's squares outside the span of those that have entered
-APART = 1e-9  # smallest eigenvalue of columns' cross products, from which a slight penalty is not needed to tell them
+APART = 1e-9  # least squares of a column outside the span of those before it, from which no penalty need tell them
 CERTAIN = 1e-9  # of gradients of what is called an optimum
 REFINED = 2  # times that u is refined
 NEWTON_STEPS = 100
@@ -92,7 +92,8 @@ def _solved(c: Floats, d: Floats, allowed: Flags, lightest: Floats, near: Flags)
         # where a fit is perfect many w fit, as with rows of zeros and equal columns; a slight penalty, near rounding
         # here, chooses
         both = (u > 0)[:, :, None] & (u > 0)[:, None]
-        apart = np.linalg.eigvalsh(np.where(both, gram, np.eye(n)))[:, 0] > APART
+        factor = np.linalg.cholesky(np.where(both, gram, 0.0) + (~both + TOLERANCE) * np.eye(n))
+        apart = np.square(np.einsum("pii->pi", factor)).min(axis=1) > APART
         optimal = optimal & (usual | (apart & ~_perfect(c, u)))
     elif usual.all():
         u, optimal = by_dual(c, d, allowed, near)

@@ -28,7 +28,7 @@ from estimators.staggered import honest
 from estimators.staggered import trend_evidence as trends
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from references.small_panels import bare, unseen
-from sim import Panel
+from sim import Panel, Roles
 from sim.panel import part, seen_in
 
 Floats = NDArray[np.float64]
