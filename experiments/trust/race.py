@@ -529,9 +529,7 @@ class Lineup:
             results += with_confidence(of_world, losses, self.claim.real.spec.inference.seed)
         best, agree = chosen(results, self.own)
         fewer = [f"{name} on {count:,}" for name, count in counts.items() if count < max(counts.values())]
-        notes = (IN_THE_SET, *self.notes)
-        if fewer:
-            notes += (f"Slow estimators raced on fewer panels: {joined(fewer)}.",)
+        notes = (*self.notes, f"Slow estimators raced on fewer panels: {joined(fewer)}.") if fewer else self.notes
         judged = {one.estimator for one in results if np.isfinite(one.bias) or one.failures == 1}
         notes += tuple(f"{name} is not judged: where effects differ, what it estimates has no one true value."
                        for name in racing if name not in judged)  # fmt: skip
@@ -698,6 +696,7 @@ def document(found: Race) -> dict[str, Any]:
         "worlds": [without_nan(_plain(one)) for one in found.results],
         "panel": [without_nan(asdict(one)) for one in found.panel],
         "notes": list(found.notes),
+        "legend": IN_THE_SET,
         "seconds": found.seconds,
     }
 
@@ -747,5 +746,5 @@ def print_race(found: Race, console: Console) -> None:
     console.print(table)
     for here in (one for one in found.panel if one.left_out):
         console.print(Text(f"Left out: {here.estimator}: {here.left_out}."))
-    for note in found.notes:
+    for note in (IN_THE_SET, *found.notes):
         console.print(Text(note, style="dim"))

@@ -154,7 +154,7 @@ def race_page(document: Mapping[str, Any], world: str) -> str:
               row["estimator"] == document["best"]) for row, half in zip(raced, wide, strict=True)]  # fmt: skip
     caption = "Bars are 95% Monte Carlo intervals; the filled mark is the estimator to use."
     chart = dots("race", f"Misses in the world {world}", "root mean squared error", shown, 0.0, caption)
-    notes = [*left_out, *document["notes"]]
+    notes = [document["legend"], *left_out, *document["notes"]]
     return _answer_page("Which estimator to use", document["answer"], chart_figure(chart), tables, notes)
 
 

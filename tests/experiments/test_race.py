@@ -625,6 +625,7 @@ def test_no_name_is_cut_at_80_columns() -> None:
     race_module.print_race(found, console)
     said = console.export_text()
     assert "demeaned-synthetic-" in said
+    assert "In the set: the p value" in said
     assert "\u2026" not in said
     assert max(map(len, said.splitlines())) <= 80
 

@@ -92,9 +92,18 @@ def test_estimators_without_fits_stand_last_in_a_race() -> None:
     missing = dict.fromkeys(("bias", "bias_mcse", "rmse_mcse", "coverage", "power"))
     rows = [missing | {"world": "w", "estimator": name, "rmse": rmse, "valid": name == "z", "confidence": 0.75}
             for name, rmse in (("x", None), ("y", 2.0), ("z", 1.0))]  # fmt: skip
-    document = {"worlds": rows, "panel": [], "answer": "", "notes": [], "effect": 1.0, "best": "z"}
+    document = {
+        "worlds": rows,
+        "panel": [],
+        "answer": "",
+        "notes": [],
+        "legend": "In the set",
+        "effect": 1.0,
+        "best": "z",
+    }
     page = race_page(document, "w")
     assert re.findall("<t[hd][^>]*>([xyz])</t", page) == ["z", "y", "x"]
+    assert "In the set" in page
     assert re.findall(">(0.75|not valid)<", page) == ["0.75", "not valid", "not valid"]
 
 
