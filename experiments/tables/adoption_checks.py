@@ -31,6 +31,7 @@ from sim.errors import BadInput
 from sim.panel import Panel
 
 COMPARISONS, BOUNDS = "S2", "S3"
+FEWEST = 20  # clusters from which intervals under smoothness hold (estimators/staggered/honest.py)
 POWERS = (0.5, 0.8)  # of the pre-trend test
 MAGNITUDES = (0.5, 1.0, 1.5, 2.0)  # Mbar
 CURVATURES = (0.0, 0.1, 0.25, 0.5, 1.0)  # M, in standard errors of the effect asked about
@@ -123,6 +124,11 @@ def _add_power(path: EventTimes, ledger: Ledger) -> None:
 
 def _add_bounds(path: EventTimes, ledger: Ledger) -> None:
     """Intervals for the effect at adoption and for the mean of all later event times."""
+    if path.fewest < FEWEST:
+        ledger.note(f"Table {BOUNDS}: the covariance of its estimates is made of {path.fewest} clusters of treated "
+                    "units or of units compared with, whichever are fewer. Intervals under smoothness are too short "
+                    "then: of simulated 95% intervals with M = 0, 57% held the effect with 5 clusters, 82% with 10 and "
+                    "94% with 20. Those of relative magnitudes hold.")  # fmt: skip
     post = len(path.events) - path.pre
     asked = {"event(0)": np.eye(1, post)[0]}
     if post > 1:

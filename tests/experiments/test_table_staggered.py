@@ -172,6 +172,14 @@ def test_table_s3_and_power_are_of_the_clustered_covariance(usual: tuple[RealPan
     assert [figure.name for figure in ledger.figures] == ["event-study", "goodman-bacon"]
 
 
+def test_intervals_under_smoothness_of_few_clusters_say_that_they_are_short(usual: tuple[RealPanel, Ledger]) -> None:
+    many = fitted(real_panel(frame({2004: 20, 0: 20}, years=6), honest=True))
+    assert said(many, "honest", "0", transform="smoothness", sample="event(0)")
+    few, none = ([note for note in ledger.notes if "under smoothness" in note] for ledger in (usual[1], many))
+    assert not none
+    assert [" is made of 18 clusters of treated units" in note for note in few] == [True]
+
+
 def test_published_numbers_of_the_minimum_wage_panel(shared_data: Path) -> None:
     spec = {"panel": {"unit": "countyreal", "period": "year", "outcome": "lemp", "first_treated": "first.treat"},
             "robustness": {"staggered": True}}  # fmt: skip
