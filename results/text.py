@@ -38,6 +38,11 @@ def p_value(value: float | None) -> str:
     return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
 
 
+def above(value: float, bound: float, digits: int) -> str:
+    """A number above a bound with as many decimals as show that it is, `digits` or more: 0.1004 is not 0.10."""
+    return f"{value:.{next((k for k in range(digits, 9) if round(value, k) > bound), digits)}f}"
+
+
 def interval(lower: float | None, upper: float | None, form: Callable[[float | None], str]) -> str:
     """Two ends, each written by `form`; a dash where there is none."""
     return NOTHING if lower is None or upper is None else f"{form(lower)} to {form(upper)}"

@@ -36,7 +36,7 @@ from experiments.twins.twin import misses
 from results.diagnosis.measures import Z95
 from results.report.panel_pages import marked, number, trust_page
 from results.store.disk import write_whole
-from results.text import in_columns, interval, probability, share
+from results.text import above, in_columns, interval, probability, share
 
 AnswerOfVerdict = Literal["supported", "contradicted", "not decided", "no claim"]
 CLAIMED = max(LEVELS)  # p value up to which an effect is one that is claimed
@@ -90,8 +90,9 @@ def rules(found: Trust) -> Iterator[tuple[AnswerOfVerdict, str]]:
     p = [record.pvalue for record in (found.record, found.advised)]
     if not any(value is not None and value <= CLAIMED for value in p):
         shown = next((value for value in p if value is not None), None)
-        digits = next((k for k in range(2, 9) if round(shown or 0.0, k) > CLAIMED), 2)  # 0.1004 is not 0.10
-        said = "there is no p value" if shown is None else f"p = {shown:.{digits}f} with {errors_named(found.printed)}"
+        said = "there is no p value"
+        if shown is not None:
+            said = f"p = {above(shown, CLAIMED, 2)} with {errors_named(found.printed)}"
         detected, largest = f"an effect of {abs(found.mde.value):.3g}", np.abs(found.main.effects).max()
         if abs(found.mde.value) > largest:
             detected = f"no effect up to {largest:.3g}, the largest that was simulated,"
@@ -123,8 +124,7 @@ def rules(found: Trust) -> Iterator[tuple[AnswerOfVerdict, str]]:
     # the p value with the recommended errors
     own = found.advised.pvalue
     if own is None or not own <= LEVEL:
-        digits = next((k for k in range(3, 9) if round(own or 0.0, k) > LEVEL), 3)
-        said = "there is no p value" if own is None else f"p = {own:.{digits}f}"
+        said = "there is no p value" if own is None else f"p = {above(own, LEVEL, 3)}"
         yield "not decided", f"With {errors_named(found.recommended)} {said}."
 
     # the calibrated p value of each method that has a vote, where it is clearly above 5%

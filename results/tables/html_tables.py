@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
@@ -79,8 +79,7 @@ def _picture(figure: Figure) -> dict[str, str]:
     return {"name": prefix, "title": figure.title, "caption": figure.caption, "svg": Markup(svg)}
 
 
-def _page(document: Document, tables: Sequence[JournalTable], errors: str | None, picture: Callable[[], str]) -> bytes:
-    return html_tables(document, tables, errors, picture()).encode()
-
-
-FORMATS = (TableFormat("html", "tables.html", _page),)
+FORMATS = (
+    TableFormat("html", "tables.html", lambda document, tables, errors, picture: html_tables(
+        document, tables, errors, picture()).encode()),
+)  # fmt: skip

@@ -552,8 +552,10 @@ def test_the_test_is_that_of_the_path(panel: Panel) -> None:
     assert clusters == len(set(group[ever])) < m == ever.sum()
 
 
-@pytest.mark.parametrize(("treated", "cover"), [(5, 0.57), (20, 0.94)])
-def test_a_covariance_of_few_treated_units_makes_the_shortest_interval_too_short(treated: int, cover: float) -> None:
+@pytest.mark.parametrize(("treated", "cover", "parallel"), [(5, 0.57, 0.86), (10, 0.82, 0.89), (20, 0.94, 0.95)])
+def test_a_covariance_of_few_treated_units_makes_the_shortest_interval_too_short(
+    treated: int, cover: float, parallel: float
+) -> None:
     """Parallel trends without an effect: shares of intervals for the mean effect that hold zero."""
     rows, n, t = 200, treated + 60, 8
     d = (np.arange(t)[:, None] >= 5) * (np.arange(n) < treated) * 1.0
@@ -563,9 +565,11 @@ def test_a_covariance_of_few_treated_units_makes_the_shortest_interval_too_short
     for path in trends.EventTimes.each(CallawaySantAnna(base="universal"), drawn):
         asked = honest.BoundsQuestion(path.estimate, path.covariance, path.pre, np.full(3, 1 / 3))
         first, second = honest.smoothness(asked, 0.0), honest.relative_magnitudes(asked, 1.0)
-        held.append([first[0] <= 0 <= first[1], second[0] <= 0 <= second[1]])
+        third = honest.sensitivity(asked, "smoothness", np.zeros(1)).original
+        held.append([end[0] <= 0 <= end[1] for end in (first, second, third)])
     found = np.mean(held, axis=0)
-    assert abs(found[0] - cover) < 4 * np.sqrt(cover * (1 - cover) / rows)
+    for share, expected in ((found[0], cover), (found[2], parallel)):
+        assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / rows)
     assert found[1] > 0.95
 
 
