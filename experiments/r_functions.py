@@ -147,7 +147,7 @@ def _answers(
                    ",".join(map(str, seeds))]  # fmt: skip
         try:
             done = subprocess.run(
-                command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=seconds,
+                command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": name}, timeout=seconds,
                 capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:

@@ -141,7 +141,11 @@ def test_draws_in_r_hang_on_the_replication_alone(script: Path, panel: Panel) ->
 
 
 @needs_r
-def test_an_error_and_the_end_of_r_say_what_happened(script: Path, panel: Panel) -> None:
+def test_an_error_and_the_end_of_r_say_what_happened_and_leave_no_file(
+    script: Path, panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
     up = panel.with_variables({"y": panel.variables["y"] + 100.0})
     with pytest.raises(RFailed, match=r"raising in R, panel 0 of 3: y is above 0"):
         r_estimator(script, "raising", terms=["m"], errors=[])(up)
@@ -149,6 +153,7 @@ def test_an_error_and_the_end_of_r_say_what_happened(script: Path, panel: Panel)
         r_estimator(script, "crash", terms=["m"], errors=[])(up)
     with pytest.raises(RFailed, match="took more than 1 s"):
         r_estimator(script, "slow", terms=["m"], errors=[], seconds=1.0)(up)
+    assert not [*tmp_path.iterdir()]
 
 
 @needs_r
