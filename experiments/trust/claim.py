@@ -240,7 +240,7 @@ def error_types_of(own: Estimator, panel: Panel, real: RealPanel, printed: str) 
     wanted += [*own.errors, *real.spec.inference.errors]  # type: ignore[attr-defined]
     cheap = [error for error in dict.fromkeys(wanted) if kind_of(error) not in DRAWN]
     if panel.roles.treatment and (~treated).sum() < FEWEST_TO_REJECT:
-        cheap = [error for error in cheap if error not in FOR_FEW]
+        cheap = [error for error in cheap if kind_of(error) not in FOR_FEW]
     known = tuple(panel.attributes)
     if staggered:
         one_way = {f"cluster:{name}" for name in ("unit", *known)}
@@ -423,7 +423,7 @@ def _errors(
                   allowed=f"--errors {one_of(known, usual)}" if known else "a term with an error",
                   remedy="choose another error type" if known else "choose another term")  # fmt: skip
     why = " is drawn anew for every panel, and is not run on thousands of twins" if kind_of(usual) in DRAWN else ""
-    if usual in FOR_FEW and (~treated_units(fitted.panel)).sum() < FEWEST_TO_REJECT:
+    if kind_of(usual) in FOR_FEW and (~treated_units(fitted.panel)).sum() < FEWEST_TO_REJECT:
         why = f" has no p value of 5% or less with fewer than {FEWEST_TO_REJECT} units that are never treated"
     raise bad(f"error type {usual!r}{why}", where="--errors", allowed=one_of(known, usual),
               remedy=closest(usual, known, "choose one of them"))  # fmt: skip

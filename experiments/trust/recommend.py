@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from estimators.core.error_types import error_label, groups_of
+from estimators.core.error_types import error_label, groups_of, kind_of
 from estimators.linear.covariances import cells_of
 from estimators.linear.did import TwoWayDID
 from estimators.spatial.spatial_panel import SpatialPanel
@@ -81,7 +81,8 @@ def advice(sizes: Mapping[str, MeasureWithError], printed: str, forbidden: Mappi
     allowed = [error for error in known if error not in forbidden]
     if printed in allowed and _excess(sizes[printed]) == 0.0:
         return printed, f"its test rejects in {sizes[printed].value:.1%} of twins without an effect"
-    choice = allowed or [error for error in known if error in FOR_FEW] or known
+    few = [error for error in known if kind_of(error) in FOR_FEW]
+    choice = allowed or few or known
     best = min(choice, key=lambda error: (_excess(sizes[error]), rank_of(error), abs(sizes[error].value - LEVEL)),
                default=printed)  # fmt: skip
     if not known:
@@ -90,7 +91,8 @@ def advice(sizes: Mapping[str, MeasureWithError], printed: str, forbidden: Mappi
         reasons = list(dict.fromkeys(forbidden.values()))
         more = [f"and so on ({len(reasons)} reasons)"] if len(reasons) > 2 else []
         said = "; ".join([*reasons[:2], *more])
-        return best, f"no error type is safe here; {error_label(best)} comes nearest: {said}"
+        among = " of those for few treated units" if few else ""
+        return best, f"no error type is safe here ({said}); the nearest to 5%{among} is {error_label(best)}"
     if best == printed:
         return best, f"no other has a size nearer to 5%: {sizes[best].value:.1%} on twins"
     of_twins = f"in {sizes[best].value:.1%} of twins without an effect"
@@ -108,7 +110,7 @@ def advice(sizes: Mapping[str, MeasureWithError], printed: str, forbidden: Mappi
 
 def errors_named(error: str) -> str:
     """An error type in a sentence: tests by placebos have p values and no standard errors."""
-    return f"{'p values by' if error in FOR_FEW else 'errors'} {error_label(error)}"
+    return f"{'p values by' if kind_of(error) in FOR_FEW else 'errors'} {error_label(error)}"
 
 
 def rank_of(error: str) -> int:

@@ -22,10 +22,11 @@ from scipy import stats
 from verdict_worlds import SMALL, World, by_method
 
 import panelproof as pp
+from estimators.linear.did import TwoWayDID
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.runner import run
 from experiments.study import Study, TrustCard
-from experiments.trust.claim import assigned_by, claim_of
+from experiments.trust.claim import assigned_by, claim_of, error_types_of
 from experiments.trust.document import _support, document, opening, print_trust, verdict
 from experiments.trust.evidence import RunContext, TermFits
 from experiments.trust.recommend import forbidden_of
@@ -410,8 +411,10 @@ def mirrored(what: str, one: dict[str, Any], other: dict[str, Any], turned: tupl
 def test_placebos_that_cannot_reject_are_no_error_type(tmp_path: Path, others: int, *, served: bool) -> None:
     """With 18 placebos the least p value is 1/19: a twin's test would never reject, and no effect be detected."""
     real = World("one treated", units=others + 1, periods=10, dates=((5, 1),)).real(tmp_path, 0, 0.0)
-    few = {"conley-taber", "ferman-pinto"}
-    assert few & {*claim_of(real).errors} == (few if served else set())
+    few = {"conley-taber", "ferman-pinto", "ferman-pinto:people"}
+    panel = replace(real.panel, attributes={"people": np.arange(1.0, others + 2)})
+    own = TwoWayDID(errors=("cluster:unit", "ferman-pinto:people"))
+    assert few & {*error_types_of(own, panel, real, "cluster:unit")} == (few if served else set())
     if not served:
         with pytest.raises(BadInput, match="no p value of 5% or less with fewer than 19 units that are never treated"):
             claim_of(real, error="conley-taber")

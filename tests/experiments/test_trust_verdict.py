@@ -146,10 +146,14 @@ ADVICE: dict[str, tuple[dict[str, float], float, str, dict[str, str], str, str]]
         "cr2:unit", INSTEAD.format("6.0%")),
     "nothing is allowed: inference for few treated first": (
         dict(zip(FEW, (0.05, 0.4, 0.08, 0.11), strict=True)), 0.005, "cluster:unit", dict.fromkeys(FEW, "1 is treated"),
-        "conley-taber", "no error type is safe here; placebos of never treated units (Conley and Taber) comes nearest: "
-        "1 is treated"),
+        "conley-taber", "no error type is safe here (1 is treated); the nearest to 5% of those for few treated units "
+        "is placebos of never treated units (Conley and Taber)"),
+    "inference for few treated of a given size": (
+        {"iid": 0.05, "ferman-pinto:people": 0.2}, 0.005, "iid", dict.fromkeys(("iid", "ferman-pinto:people"), "few"),
+        "ferman-pinto:people", ""),
     "nothing is allowed, and there is none for few": (
-        {"iid": 0.05, "cluster:unit": 0.4}, 0.005, "cluster:unit", dict.fromkeys(FEW, "1 is treated"), "iid", ""),
+        {"iid": 0.05, "cluster:unit": 0.4}, 0.005, "cluster:unit", dict.fromkeys(FEW, "1 is treated"), "iid",
+        "no error type is safe here (1 is treated); the nearest to 5% is homoskedastic"),
     "no size is known": ({"a": NAN}, NAN, "a", {}, "a", "no error type could be judged on twins"),
     "the printed one is the nearest": (
         {"a": 0.10, "b": 0.20}, 0.001, "a", {}, "a", "no other has a size nearer to 5%: 10.0% on twins"),
