@@ -211,7 +211,7 @@ def test_a_formula_that_lacks_the_treatment_hears_how_it_is_called() -> None:
     ("y ~ d + I(1) | unit", "I(1) is a number"), ("y ~ 2:x", "2 is a number"), ("3 ~ d", "3 is a number"),
     ("y ~ i(log(z))", "allowed: i(LEVELS)"), ("y ~ i('g')", "allowed: i(LEVELS)"),
     ("y ~ i(i(g))", "allowed: i(LEVELS)"), ("y ~ i(g, ref = x)", "ref = x"),
-    ("y ~ I(" + 3000 * "-" + "x)", "cannot be read"),
+    ("y ~ i(period, ever, x)", "allowed: i(LEVELS)"), ("y ~ I(" + 3000 * "-" + "x)", "cannot be read"),
 ])  # fmt: skip
 def test_what_is_no_formula_of_the_panel_is_refused_in_one_line(text: str, said: str, panel: Panel) -> None:
     refuses(re.escape(said), lambda: formula(text)(panel))
