@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from sim.design import Design
 from sim.errors import BadInput, Problem, choice_problems
 from sim.schema import Roles, Schema
+from sim.weights import DEGREES
 from sim.world.context import DesignSummary, Part
 from sim.world.parts.adoption import Adoption, Random
 from sim.world.parts.covariates import Covariate
@@ -86,7 +87,8 @@ class PanelDials(Design):
         return DesignSummary(
             units=self.size,
             periods=self.labels,
-            groups=self.geography.group_count,
+            groups=min(self.geography.group_count, self.size),  # the others have no units
+            placed={*DEGREES} <= {*self.geography.attributes},
             covariates=tuple(item.name for item in self.covariates),
             moved=tuple(item.name for item in self.covariates if item.shift),
             mediators=tuple(item.name for item in self.mediators),

@@ -75,6 +75,7 @@ WORLDS_OF_TOTALS: dict[str, dict[str, Any]] = {
     "unequal": {"errors": {"unit_heteroskedastic": 0.5}},
     "spread": {"errors": {"spatial": 0.7}},
     "moving average": {"errors": {"spatial": 0.9, "spatial_kind": "ma"}},
+    "paths": {"errors": {"common_paths": [[3.0, 2.0, 1.0, 0.0, 0.0, -1.0, -2.0, -3.0]]}},
 }
 
 
@@ -186,6 +187,20 @@ def test_a_mediator_follows_treatment_and_levels_around_its_own_mean(within: boo
 def test_adoption_that_leaves_nothing_to_compare_with_is_bad_input(dials: dict[str, Any], said: str) -> None:
     refuses(said, lambda: design_of(first_period=2001, adoption={"kind": "random", **dials}))
     design_of(first_period=2001, adoption={"kind": "random", "treated": UNITS - 1, "date": 2002})
+
+
+NOWHERE: dict[str, Any] = {"geography": {"kind": "nowhere"}, "weights": {"kind": "none"}}
+
+
+@pytest.mark.parametrize(("dials", "said"), [
+    ({"units": 4, "weights": {"k": 2}, "adoption": {"kind": "clustered", "treated": 5}}, "treated = 5 of 4 groups"),
+    ({**NOWHERE, "spillover": {"w_effect": 1.0, "radius": 9.0}}, "radius = 9 among units without coordinates"),
+    ({**NOWHERE, "weights": {"kind": "band"}}, "distances among units without coordinates"),
+    ({"covariates": [{"name": "z", "between": 1.0}], "adoption": {"kind": "instrumented"}}, "z have nothing but unit"),
+])  # fmt: skip
+def test_what_a_world_lacks_is_bad_input(dials: dict[str, Any], said: str) -> None:
+    """All groups had adopted, all units had been neighbours, and doses had been rounding divided by itself."""
+    refuses(said, lambda: panel_of(1, **dials))
 
 
 def test_confounding_makes_room_for_a_mediator_in_a_total() -> None:
@@ -395,6 +410,8 @@ def test_effects_of_groups_are_those_of_their_observed_treated_unit_periods_and_
     dials: dict[str, Any] = {"covariates": covariates, "adoption": {"kind": "instrumented"}, "effect": {"size": 2.0}}
     assert (panel_of(1, **dials).variables["did"] < 0).any()
     assert truth_of("unit_att_of(b,1)", **dials) == pytest.approx(2.0, rel=1e-12)
+    changing = [{**covariates[1], "between": 0.5}]  # a value that units do not keep is no group of them
+    assert np.isnan(truth_of("att_of(b,1)", covariates=changing, redraw=["covariates"]))
 
 
 # Levels
