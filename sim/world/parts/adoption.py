@@ -343,9 +343,14 @@ class AdoptionOfPanel(Absorbing):
     variable: str = "did"
 
     def first(self, context: WorldContext, rng: np.random.Generator) -> Floats:
-        """The first treated period of each unit."""
-        treated = context.places.variable(self.variable, "[design.adoption] variable") > 0
-        return first_treated(context.years, treated)
+        """The first treated period of each unit; raises BadInput for a treatment that has none alone."""
+        treatment = context.places.variable(self.variable, "[design.adoption] variable")
+        first = first_treated(context.years, treatment > 0)
+        if (treatment != (context.years[:, None] >= first)).any():
+            raise bad(f"{self.variable!r} is not 0 before adoption and 1 from then on",
+                      where="[design.adoption] variable", allowed="a treatment that stays",
+                      remedy='use kind = "kept-paths"')  # fmt: skip
+        return first
 
 
 @dataclass(frozen=True, slots=True)

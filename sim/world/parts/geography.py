@@ -322,6 +322,8 @@ class UnitsOfPanel(Geography):
         if len(held.periods) != len(summary.periods):
             what = f"periods = {len(summary.periods)}, but the panel that is kept has {len(held.periods)}"
             yield fault(what, f"{len(held.periods)}", "correct periods")
+        if not held.balanced:
+            yield fault("the panel that is kept has gaps", "every unit in every period", "keep its balanced part")
         if self.groups and self.groups not in held.attributes:
             yield fault(f"groups = {self.groups!r}", one_of(held.attributes), "name an attribute of the units")
         known = [*held.variables, *(name for name, x in held.attributes.items() if x.dtype.kind in "fiub")]
