@@ -25,7 +25,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.arrays import Floats
+from sim.arrays import Floats, arma_matrix
 from sim.design import Estimand
 from sim.filters import SpaceTimeFilter, SpatialFilter
 from sim.panel import Panel
@@ -283,6 +283,7 @@ class DrawnWorld:
     def __init__(self, world: Settled, streams: Streams) -> None:
         self.world, self.streams = world, streams
         self.design, self.context = world.design, world.context
+        self._covariate_streams = streams if "covariates" in self.design.redraw else None  # None: they are fixed
         self.seen: Floats | None = world.observed  # (1 or R, T, N), 1 where observed; None where all is
 
     def fixed(self, *what: str) -> bool:
@@ -359,11 +360,6 @@ class DrawnWorld:
             found[name] = part.seen(values, error, part.covariate_sd)
         return found
 
-    @property
-    def _covariate_streams(self) -> Streams | None:
-        """None where covariates are fixed."""
-        return self.streams if "covariates" in self.design.redraw else None
-
     @cached_property
     def untreated_mediators(self) -> Mapping[str, Floats]:
         """Mediators without treatment: level and own error; only those that add to the outcome's errors."""
@@ -400,16 +396,21 @@ class DrawnWorld:
                 added.append(part.b * mediator + product)
         mediated = np.sum(added, axis=0) if added else None
 
-        process = self.world.errors
+        process, law = self.world.errors, self.design.errors
+        past = None
+        if self.world.dynamics is not None:  # errors of as many periods before the first, (R, T, N)
+            past = process.draw(self.streams.within("before the first period"))
+            if isinstance(law, Process) and (law.ar or law.moving):
+                own, later = self.world.once("past", partial(going_before, law, past.shape[1]))
+                past = own @ past + later @ self.innovations
+            past = process.spread(past)
         noise = process.spread(self.innovations if process is self.world.followed else process.draw(self.streams))
         if noise is self.innovations and needed:
             noise = noise.copy()
         if self._cells is not None:
             noise *= self._cells
 
-        if self.world.dynamics is not None:
-            # what errors of as many periods before the first have left, (R, N)
-            past = process.spread(process.draw(self.streams.within("before the first period")))
+        if self.world.dynamics is not None and past is not None:
             before = self.world.dynamics.apply(past, np.zeros_like(past[:, 0]))[:, -1]
             steady = self._signal() if mediated is None else self._signal() + mediated
             return self.world.dynamics.apply(noise, before) + self.world.spread(steady) + self._levels()
@@ -509,6 +510,16 @@ def given_totals(parts: list[MediatorPart], total: float) -> tuple[Floats, Float
     with_outcome = b * sd**2 + kappa * sd * max(structural_sd(parts, total), 0.0)
     slopes = with_outcome / total**2
     return slopes, semidefinite_root(np.diag(sd**2) - np.outer(slopes, with_outcome))
+
+
+def going_before(law: Process, periods: int) -> tuple[Floats, Floats]:
+    """What makes errors e of the T periods before those of T periods, of errors u drawn alone and the later ones v:
+    e = own u + later v, matrices (T, T), by the law of e given v."""
+    joint = arma_matrix(law.ar, law.moving, 2 * periods)
+    both = joint[periods:, :periods]
+    later = np.linalg.solve(joint[periods:, periods:], both).T
+    alone = np.linalg.inv(np.linalg.cholesky(joint[:periods, :periods]))
+    return semidefinite_root(joint[:periods, :periods] - later @ both) @ alone, later
 
 
 def semidefinite_root(matrix: Floats) -> Floats:

@@ -18,6 +18,7 @@ from scipy.stats import norm
 
 from experiments.settings import build
 from sim import BadInput, Panel, Streams, Wanted
+from sim.arrays import arma_matrix
 from sim.panel_sidecars import panel_text
 from sim.world.context import cities
 from sim.world.panel_design import PanelDesign
@@ -374,11 +375,16 @@ def test_the_norm_that_is_kept_gives_this_variance_to_a_period(moving: list[floa
 
 @pytest.mark.parametrize("gamma", [0.8, -0.5])
 def test_outcomes_that_follow_their_past_have_begun_long_before(gamma: float) -> None:
-    """y_t = gamma y_t-1 + e_t from as many periods before: cov(y_s, y_t) = gamma^(t - s) sum_k gamma^2k, k to T + s."""
-    y = panel_of(spillover={"gamma": gamma}, **SILENT).variables["y"]
-    for s, t in ((0, 0), (0, 1), (0, PERIODS - 1), (2, 5), (PERIODS - 1, PERIODS - 1)):
-        expected = gamma ** (t - s) * sum(gamma ** (2 * k) for k in range(PERIODS + s + 1))
-        assert_close((y[:, s] * y[:, t]).mean(axis=1), expected)
+    """y_t = gamma y_t-1 + e_t from as many periods before, of errors that are one process: y = L e, cov(y) = L C L'."""
+    at = np.arange(2 * PERIODS)
+    lags = np.subtract.outer(at, at)
+    past = np.where(lags >= 0, gamma ** np.maximum(lags, 0), 0.0)[PERIODS:]
+    for serial in (0.0, 0.8, [0.3, 0.2]):
+        y = panel_of(spillover={"gamma": gamma}, errors={"serial": serial}, **SILENT).variables["y"]
+        correlation = np.eye(2 * PERIODS) if serial == 0 else arma_matrix(tuple(np.atleast_1d(serial)), (), 2 * PERIODS)
+        expected = past @ correlation @ past.T
+        for s, t in ((0, 0), (0, 1), (0, PERIODS - 1), (2, 5), (PERIODS - 1, PERIODS - 1)):
+            assert_close((y[:, s] * y[:, t]).mean(axis=1), expected[s, t])
 
 
 # Effects of groups
