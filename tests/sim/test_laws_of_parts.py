@@ -476,20 +476,29 @@ def test_a_grid_lies_around_its_centre_and_capitals_are_richer_than_their_region
 
 
 @pytest.mark.parametrize(
-    ("column", "cell"), [("rich", ""), ("rich", "inf"), ("latitude", "90.1"), ("longitude", ""), ("longitude", "-181")]
+    ("column", "cell"),
+    [
+        ("rich", ""),
+        ("rich", "inf"),
+        ("latitude", "90.1"),
+        ("longitude", ""),
+        ("longitude", "-181"),
+        ("unit", ""),
+        ("region", ""),
+    ],
 )
 def test_units_of_a_file_are_where_numbers_say(tmp_path: Path, column: str, cell: str) -> None:
-    row = {"unit": "b", "longitude": "2", "latitude": "3", "rich": "0.5"}
+    row = {"unit": "b", "longitude": "2", "latitude": "3", "rich": "0.5", "region": "east"}
     path = tmp_path / "units.csv"
     dials = {"periods": 4, "weights": {"kind": "none"},
-             "geography": {"kind": "file", "path": str(path), "prosperity": "rich"}}  # fmt: skip
-    head = "unit,longitude,latitude,rich\na,1,2,0.1\nc,3,1,0.7\n"
+             "geography": {"kind": "file", "path": str(path), "prosperity": "rich", "group": "region"}}  # fmt: skip
+    head = "unit,longitude,latitude,rich,region\na,1,2,0.1,west\nc,3,1,0.7,east\n"
     path.write_text(head + ",".join(row.values()) + "\n")
     assert build(PanelDesign, dials, "worlds.toml [design]").schema.units == 3
-    path.write_text(head + "b,-180,90,0.5\n")  # a pole is a place
+    path.write_text(head + "b,-180,90,0.5,east\n")  # a pole is a place
     assert build(PanelDesign, dials, "worlds.toml [design]").schema.units == 3
     path.write_text(head + ",".join((row | {column: cell}).values()) + "\n")
-    with pytest.raises(BadInput, match=f"column '{column}' holds what is no such number"):
+    with pytest.raises(BadInput, match=f"column '{column}' (holds what is no such number|has empty cells)"):
         build(PanelDesign, dials, "worlds.toml [design]")
 
 
