@@ -21,6 +21,8 @@ from scripts import module_of
 from estimators import Estimates
 from sim import BadInput, Panel, Roles, Streams, Wanted
 from sim.presets import BertrandDufloMullainathan
+from sim.world.context import slots_of
+from sim.world.panel_design import PanelDesign
 
 pytestmark = pytest.mark.documents
 
@@ -383,3 +385,12 @@ def test_plain_functions_are_a_study_and_plug_ins(tmp_path: Path) -> None:
     assert set(means) == {0.0, 1.0}
     assert all(abs(row["value"]) <= 4 * row["mcse"] for row in means.values())
     assert "coverage" not in {row["measure"] for row in rows}
+
+
+def test_the_recipe_of_a_part_names_all_that_a_slot_asks_for() -> None:
+    text = (RECIPES / "part.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (\w+) \| `sim/world/parts/\w+\.py` \| (.*) \|$", text, re.MULTILINE))
+    slots = slots_of(PanelDesign)
+    assert {*rows} == {*slots} - {"other_weights"}
+    for name, said in rows.items():
+        assert slots[name].base.__abstractmethods__ <= {*re.findall(r"`(\w+)`", said)}, name

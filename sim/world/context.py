@@ -108,6 +108,7 @@ class DesignSummary:
 
     covariates, moved: names of all covariates, and of those that the treatment moves. groups: how many the geography
     has. absorbing: whether units stay treated. indicators: names of what the outcome is made of, if it is an index.
+    placed: whether units have coordinates.
     """
 
     units: int
@@ -118,6 +119,7 @@ class DesignSummary:
     mediators: tuple[str, ...]
     absorbing: bool
     indicators: tuple[str, ...] = ()
+    placed: bool = True
 
 
 class Part(ABC):
@@ -125,7 +127,7 @@ class Part(ABC):
 
     ranges: the numbers that a dial may take, by name. default: the kind that a slot's table without one is of. files:
     dials that hold a panel as a text, for which a study file names a Parquet file beside it. paths: dials that name any
-    other file, relative to the study file.
+    other file, relative to the study file. on_places: whether it needs coordinates of the units.
     """
 
     kind: ClassVar[str]
@@ -133,6 +135,7 @@ class Part(ABC):
     ranges: ClassVar[Mapping[str, Range]] = {}
     files: ClassVar[tuple[str, ...]] = ()
     paths: ClassVar[tuple[str, ...]] = ()
+    on_places: ClassVar[bool] = False
 
     @property
     def held_fixed(self) -> tuple[str, ...]:
@@ -150,6 +153,8 @@ class Part(ABC):
                     wrong.append(f"{name} = ")
                     yield fault(f"{name} = {value:g}", allowed.words, f"correct {name}")
         yield from (problem for problem in self.faults(summary) if not problem.what.startswith(tuple(wrong)))
+        if self.on_places and not summary.placed:
+            yield fault("distances among units without coordinates", *PLACED)
 
     @property
     def follows(self) -> tuple[str, ...]:
@@ -159,6 +164,9 @@ class Part(ABC):
     def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """What is wrong besides numbers out of range."""
         return iter(())
+
+
+PLACED = "a geography with longitude and latitude", "choose another [design.geography] kind"  # allowed, and the remedy
 
 
 def fault(what: str, allowed: str, remedy: str) -> Problem:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from sim.design import Design
 from sim.errors import BadInput, Problem, choice_problems
 from sim.schema import Roles, Schema
+from sim.weights import DEGREES
 from sim.world.context import DesignSummary, Part
 from sim.world.parts.adoption import Adoption, Random
 from sim.world.parts.covariates import Covariate
@@ -86,7 +87,8 @@ class PanelDials(Design):
         return DesignSummary(
             units=self.size,
             periods=self.labels,
-            groups=self.geography.group_count,
+            groups=min(self.geography.group_count, self.size),  # the others have no units
+            placed={*DEGREES} <= {*self.geography.attributes},
             covariates=tuple(item.name for item in self.covariates),
             moved=tuple(item.name for item in self.covariates if item.shift),
             mediators=tuple(item.name for item in self.mediators),
@@ -176,8 +178,18 @@ class PanelDials(Design):
 
     @property
     def noiseless(self) -> bool:
-        """Whether neither errors nor effects vary, so that estimates differ by rounding alone."""
+        """Whether no errors of any kind and no effects vary, so that estimates differ by rounding alone."""
+        errors, index = self.errors, self.indicators
+        others = (
+            self.measurement.outcome_sd,
+            isinstance(errors, Process) and errors.scale and errors.common_paths,
+            isinstance(index, Entropy) and index.names and index.noise,
+            *(part.sd and (part.b or part.interaction) for part in self.mediators if not part.within),
+        )
         assigned = "adoption" in self.redraw and self.levels.interacts  # other units are compared in each replication
         return (
-            self.errors.size < LEAST_NOISE and not assigned and not (self.effect.varies and self.effect.size_of_units)
+            errors.size < LEAST_NOISE
+            and not assigned
+            and not (self.effect.varies and self.effect.size_of_units)
+            and not any(others)
         )

@@ -25,7 +25,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.arrays import Floats
+from sim.arrays import Floats, arma_matrix
 from sim.design import Estimand
 from sim.filters import SpaceTimeFilter, SpatialFilter
 from sim.panel import Panel
@@ -35,7 +35,7 @@ from sim.world.context import WorldContext, first_treated, standard
 from sim.world.dials import PanelDials
 from sim.world.parts.adoption import Absorbing, InstrumentedDose
 from sim.world.parts.covariates import SettledCovariate
-from sim.world.parts.errors import ErrorProcess
+from sim.world.parts.errors import ErrorProcess, Process
 from sim.world.parts.mediators import MediatorPart, structural_sd
 
 POLICY_MEANS = frozenset({"att", "event", "cohort", "calendar", "att_event", "att_cohort", "att_calendar"})
@@ -72,13 +72,18 @@ class DrawnAdoption:
         return ratio(np.vecdot(effects, weight), np.full(1, weight.sum()))
 
     def contrast(self, gain: Floats) -> Floats:
-        """What two-way DID estimates with one date: the effect's change at it, treated minus untreated units."""
-        after, ever = self.did.any(axis=2), self.did.any(axis=1)
-        before = ~after
-        effect = (gain * after[:, :, None]).sum(axis=1) / after.sum(axis=1, keepdims=True)
-        effect = effect - (gain * before[:, :, None]).sum(axis=1) / before.sum(axis=1, keepdims=True)
-        treated = (effect * ever).sum(axis=1) / ever.sum(axis=1)
-        return treated - (effect * ~ever).sum(axis=1) / (~ever).sum(axis=1)
+        """What two-way DID estimates with one date, (1 or R,): the effect's change at it, treated less untreated units.
+
+        NaN in replications with other dates, or with nobody or nothing to compare.
+        """
+        after, ever = (self.did.any(axis=axis).astype(np.float64) for axis in (2, 1))
+        before, never = 1 - after, 1 - ever
+        effect = ratio((gain * after[:, :, None]).sum(axis=1), after.sum(axis=1, keepdims=True))
+        effect = effect - ratio((gain * before[:, :, None]).sum(axis=1), before.sum(axis=1, keepdims=True))
+        treated = ratio((effect * ever).sum(axis=1), ever.sum(axis=1))
+        found = treated - ratio((effect * never).sum(axis=1), never.sum(axis=1))
+        one_date = (self.did == ever[:, None, :] * after[:, :, None]).all(axis=(1, 2))
+        return np.where(one_date, found, np.nan)
 
     def _compute_weights(self, ask: Estimand) -> Floats:
         """Weights up to scale, (1 or R, T, N); all zero when the world has no such estimand."""
@@ -156,6 +161,7 @@ class Settled:
 
     levels: all that units and periods bring along, (T, N). treatment: the fixed one, (1, T, N). frame: units, periods,
     attributes and weights without variables. multiplier: S, None where outcomes do not depend on those of neighbours.
+    followed: errors that mediators and doses follow, the outcome's without common paths.
     dynamics: S and the lags in time, None without such lags.
     observed: 1 where unit-periods are seen, (1, T, N), None where all are or where that differs between replications.
     streams: those that the world was drawn from.
@@ -167,6 +173,7 @@ class Settled:
     levels: Floats
     covariates: Mapping[str, SettledCovariate]
     errors: ErrorProcess
+    followed: ErrorProcess
     multiplier: SpatialFilter | None
     mediator_filters: Mapping[str, SpatialFilter | None]
     treatment: Floats
@@ -225,13 +232,17 @@ def settled(design: PanelDials, streams: Streams) -> Settled:
     frame = Panel(places.names, design.labels, {}, design.schema.roles, facts,
                   None if observed is None else observed > 0, weights)  # fmt: skip
     (gamma, eta), rho = design.spillover.past, design.spillover.rho
+    law, errors = design.errors, design.errors.settle(context, streams)
     world = Settled(
         design=design,
         context=context,
         frame=frame,
         levels=levels.total,
         covariates=covariates,
-        errors=design.errors.settle(context, streams),
+        errors=errors,
+        followed=replace(law, common_paths=()).settle(context, streams)
+        if isinstance(law, Process) and law.common_paths
+        else errors,
         multiplier=context.spatial(rho),
         mediator_filters={item.name: context.spatial(item.spatial) for item in design.mediators},
         treatment=design.adoption.path(context, streams.fixed("adoption"))[None],
@@ -272,6 +283,7 @@ class DrawnWorld:
     def __init__(self, world: Settled, streams: Streams) -> None:
         self.world, self.streams = world, streams
         self.design, self.context = world.design, world.context
+        self._covariate_streams = streams if "covariates" in self.design.redraw else None  # None: they are fixed
         self.seen: Floats | None = world.observed  # (1 or R, T, N), 1 where observed; None where all is
 
     def fixed(self, *what: str) -> bool:
@@ -348,11 +360,6 @@ class DrawnWorld:
             found[name] = part.seen(values, error, part.covariate_sd)
         return found
 
-    @property
-    def _covariate_streams(self) -> Streams | None:
-        """None where covariates are fixed."""
-        return self.streams if "covariates" in self.design.redraw else None
-
     @cached_property
     def untreated_mediators(self) -> Mapping[str, Floats]:
         """Mediators without treatment: level and own error; only those that add to the outcome's errors."""
@@ -375,8 +382,8 @@ class DrawnWorld:
 
     @cached_property
     def innovations(self) -> Floats:
-        """The outcome's errors before they spread over space, (R, T, N)."""
-        return self.world.errors.draw(self.streams)
+        """The outcome's errors before they spread over space, (R, T, N), without common paths."""
+        return self.world.followed.draw(self.streams)
 
     def outcome(self, wanted: list[str]) -> Floats:
         """The outcome, (R, T, N); it takes the place of the errors unless a mediator that is wanted is made of them."""
@@ -389,16 +396,21 @@ class DrawnWorld:
                 added.append(part.b * mediator + product)
         mediated = np.sum(added, axis=0) if added else None
 
-        noise = self.world.errors.spread(self.innovations)
+        process, law = self.world.errors, self.design.errors
+        past = None
+        if self.world.dynamics is not None:  # errors of as many periods before the first, (R, T, N)
+            past = process.draw(self.streams.within("before the first period"))
+            if isinstance(law, Process) and (law.ar or law.moving):
+                own, later = self.world.once("past", partial(going_before, law, past.shape[1]))
+                past = own @ past + later @ self.innovations
+            past = process.spread(past)
+        noise = process.spread(self.innovations if process is self.world.followed else process.draw(self.streams))
         if noise is self.innovations and needed:
             noise = noise.copy()
         if self._cells is not None:
             noise *= self._cells
 
-        if self.world.dynamics is not None:
-            # what errors of as many periods before the first have left, (R, N)
-            errors, streams = self.world.errors, self.streams.within("before the first period")
-            past = errors.spread(errors.draw(streams))
+        if self.world.dynamics is not None and past is not None:
             before = self.world.dynamics.apply(past, np.zeros_like(past[:, 0]))[:, -1]
             steady = self._signal() if mediated is None else self._signal() + mediated
             return self.world.dynamics.apply(noise, before) + self.world.spread(steady) + self._levels()
@@ -498,6 +510,16 @@ def given_totals(parts: list[MediatorPart], total: float) -> tuple[Floats, Float
     with_outcome = b * sd**2 + kappa * sd * max(structural_sd(parts, total), 0.0)
     slopes = with_outcome / total**2
     return slopes, semidefinite_root(np.diag(sd**2) - np.outer(slopes, with_outcome))
+
+
+def going_before(law: Process, periods: int) -> tuple[Floats, Floats]:
+    """What makes errors e of the T periods before those of T periods, of errors u drawn alone and the later ones v:
+    e = own u + later v, matrices (T, T), by the law of e given v."""
+    joint = arma_matrix(law.ar, law.moving, 2 * periods)
+    both = joint[periods:, :periods]
+    later = np.linalg.solve(joint[periods:, periods:], both).T
+    alone = np.linalg.inv(np.linalg.cholesky(joint[:periods, :periods]))
+    return semidefinite_root(joint[:periods, :periods] - later @ both) @ alone, later
 
 
 def semidefinite_root(matrix: Floats) -> Floats:

@@ -85,12 +85,9 @@ class Truth:
         if (kind := ask.kind.removeprefix(A_UNIT)) in KINDS_A_UNIT and kind != ask.kind:
             return Truth(self.tile, self.index, a_unit=True).of(Estimand(kind, ask.arguments))
         match ask.kind, ask.arguments:
-            case "contrast", ():  # where all treated units adopt at one date and all is observed
-                did = self.tile.did
-                ever = did.any(axis=1, keepdims=True)
-                one_date = self.design.adoption.absorbing and bool((did == ever * did.any(2, keepdims=True)).all())
-                compared = bool(ever.any() and not ever.all() and not did.any(axis=2).all()) and self.tile.seen is None
-                return self.tile.adoption.contrast(self._gain) if one_date and compared else NONE
+            case "contrast", ():  # where all is observed
+                whole = self.design.adoption.absorbing and self.tile.seen is None
+                return self.tile.adoption.contrast(self._gain) if whole else NONE
             case "spill", (("untreated" | "never") as who,):
                 return self._spill(who)
             case (("slope" | "level"), (name,)):
@@ -152,6 +149,8 @@ class Truth:
         """The mean effect on treated unit-periods of the units with a value, (1 or R,)."""
         covariate, facts = self.tile.covariates.get(name), self.world.frame.attributes
         if name not in facts and covariate is None:
+            return NONE
+        if covariate is not None and (covariate != covariate[0, 0]).any():  # no value that units keep
             return NONE
         held = group_labels(facts[name] if covariate is None else covariate[0, 0])
         on = (self.tile.did != 0) * (1.0 if self.tile.seen is None else self.tile.seen) * (held == value)

@@ -36,7 +36,11 @@ from sim import Panel, Streams
 from sim.presets import Paper
 from sim.real_panels import Placebo
 from sim.schemes import FORMS, scheme_of
+from sim.world.parts.errors import Process
+from sim.world.parts.indicators import Entropy
 from sim.world.parts.levels import Effects
+from sim.world.parts.measurement import Classical
+from sim.world.parts.mediators import Linear
 
 
 @pytest.fixture(scope="module")
@@ -641,5 +645,8 @@ def test_effects_that_differ_are_noise_enough_and_python_is_free(tmp_path: Path)
     parts = replace(Paper(sigma=0.0).parts, redraw=("adoption",))  # other units are treated in each replication
     for levels in (Effects(), Effects(trends_sd=1.0), Effects(factors=1, unit_sd=1.0)):
         assert replace(parts, levels=levels).noiseless == (levels == Effects())
+    for part in ({"measurement": Classical(outcome_sd=0.1)}, {"errors": Process(sd=0.0, common_paths=((1.0,) * 18,))},
+                 {"indicators": Entropy(names=("a",))}, {"mediators": (Linear(b=0.5),)}):  # fmt: skip
+        assert not replace(Paper(sigma=0.0).parts, **part).noiseless
     silent = Study("silent", Paper(sigma=0.0), (PermutationTest(),))
     assert Study.from_settings(silent.settings) == silent

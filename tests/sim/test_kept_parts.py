@@ -26,6 +26,7 @@ from sim.world.parts.effect import Effect
 from sim.world.parts.errors import Process, Residuals, blocks
 
 STREAMS = Streams(4, "kept")
+SEEN = np.arange(9 * 36).reshape(1, 9, 36) > 0  # without the first unit-period
 
 
 def held() -> Panel:
@@ -131,6 +132,7 @@ def test_a_covariate_may_act_within_units_and_periods_alone() -> None:
     ({"geography": {"kind": "kept"}}, "panel is missing"),
     ({"geography": {"kind": "kept", "panel": "nonsense"}}, "not a panel's text"),
     ({"geography": {"kind": "kept", "panel": panel_text(held()), "groups": "rigion"}}, "groups = 'rigion'"),
+    ({"geography": {"kind": "kept", "panel": panel_text(replace(held(), observed=SEEN))}}, "is kept has gaps"),
     ({"periods": 5}, "the panel that is kept has 9"), ({"units": 12}, "the geography 'kept' has 36"),
     ({"adoption": {"kind": "propensity", "share": 0.0}}, "share = 0"),
     ({"adoption": {"kind": "propensity", "on": "covariates"}}, "without covariates"),
@@ -145,6 +147,7 @@ def test_what_is_wrong_with_dials_is_one_line(parts: dict[str, Any], words: str)
 
 @pytest.mark.parametrize(("parts", "words"), [
     ({"adoption": {"kind": "kept", "variable": "law"}}, "no variable 'law'"),
+    ({"adoption": {"kind": "kept", "variable": "road"}}, "'road' is not 0 before adoption and 1 from then on"),
     ({"weights": {"kind": "kept", "name": "queen"}}, "no weights 'queen'"),
     ({"levels": {"kind": "fitted", "method": "other"}}, "no variable 'other.additive'"),
     ({"geography": {"kind": "grid"}, "weights": {"kind": "knn"}}, "no panel is kept"),

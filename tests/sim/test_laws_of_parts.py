@@ -18,6 +18,7 @@ from scipy.stats import norm
 
 from experiments.settings import build
 from sim import BadInput, Panel, Streams, Wanted
+from sim.arrays import arma_matrix
 from sim.panel_sidecars import panel_text
 from sim.world.context import cities
 from sim.world.panel_design import PanelDesign
@@ -75,6 +76,7 @@ WORLDS_OF_TOTALS: dict[str, dict[str, Any]] = {
     "unequal": {"errors": {"unit_heteroskedastic": 0.5}},
     "spread": {"errors": {"spatial": 0.7}},
     "moving average": {"errors": {"spatial": 0.9, "spatial_kind": "ma"}},
+    "paths": {"errors": {"common_paths": [[3.0, 2.0, 1.0, 0.0, 0.0, -1.0, -2.0, -3.0]]}},
 }
 
 
@@ -186,6 +188,20 @@ def test_a_mediator_follows_treatment_and_levels_around_its_own_mean(within: boo
 def test_adoption_that_leaves_nothing_to_compare_with_is_bad_input(dials: dict[str, Any], said: str) -> None:
     refuses(said, lambda: design_of(first_period=2001, adoption={"kind": "random", **dials}))
     design_of(first_period=2001, adoption={"kind": "random", "treated": UNITS - 1, "date": 2002})
+
+
+NOWHERE: dict[str, Any] = {"geography": {"kind": "nowhere"}, "weights": {"kind": "none"}}
+
+
+@pytest.mark.parametrize(("dials", "said"), [
+    ({"units": 4, "weights": {"k": 2}, "adoption": {"kind": "clustered", "treated": 5}}, "treated = 5 of 4 groups"),
+    ({**NOWHERE, "spillover": {"w_effect": 1.0, "radius": 9.0}}, "radius = 9 among units without coordinates"),
+    ({**NOWHERE, "weights": {"kind": "band"}}, "distances among units without coordinates"),
+    ({"covariates": [{"name": "z", "between": 1.0}], "adoption": {"kind": "instrumented"}}, "z have nothing but unit"),
+])  # fmt: skip
+def test_what_a_world_lacks_is_bad_input(dials: dict[str, Any], said: str) -> None:
+    """All groups had adopted, all units had been neighbours, and doses had been rounding divided by itself."""
+    refuses(said, lambda: panel_of(1, **dials))
 
 
 def test_confounding_makes_room_for_a_mediator_in_a_total() -> None:
@@ -359,11 +375,16 @@ def test_the_norm_that_is_kept_gives_this_variance_to_a_period(moving: list[floa
 
 @pytest.mark.parametrize("gamma", [0.8, -0.5])
 def test_outcomes_that_follow_their_past_have_begun_long_before(gamma: float) -> None:
-    """y_t = gamma y_t-1 + e_t from as many periods before: cov(y_s, y_t) = gamma^(t - s) sum_k gamma^2k, k to T + s."""
-    y = panel_of(spillover={"gamma": gamma}, **SILENT).variables["y"]
-    for s, t in ((0, 0), (0, 1), (0, PERIODS - 1), (2, 5), (PERIODS - 1, PERIODS - 1)):
-        expected = gamma ** (t - s) * sum(gamma ** (2 * k) for k in range(PERIODS + s + 1))
-        assert_close((y[:, s] * y[:, t]).mean(axis=1), expected)
+    """y_t = gamma y_t-1 + e_t from as many periods before, of errors that are one process: y = L e, cov(y) = L C L'."""
+    at = np.arange(2 * PERIODS)
+    lags = np.subtract.outer(at, at)
+    past = np.where(lags >= 0, gamma ** np.maximum(lags, 0), 0.0)[PERIODS:]
+    for serial in (0.0, 0.8, [0.3, 0.2]):
+        y = panel_of(spillover={"gamma": gamma}, errors={"serial": serial}, **SILENT).variables["y"]
+        correlation = np.eye(2 * PERIODS) if serial == 0 else arma_matrix(tuple(np.atleast_1d(serial)), (), 2 * PERIODS)
+        expected = past @ correlation @ past.T
+        for s, t in ((0, 0), (0, 1), (0, PERIODS - 1), (2, 5), (PERIODS - 1, PERIODS - 1)):
+            assert_close((y[:, s] * y[:, t]).mean(axis=1), expected[s, t])
 
 
 # Effects of groups
@@ -395,6 +416,8 @@ def test_effects_of_groups_are_those_of_their_observed_treated_unit_periods_and_
     dials: dict[str, Any] = {"covariates": covariates, "adoption": {"kind": "instrumented"}, "effect": {"size": 2.0}}
     assert (panel_of(1, **dials).variables["did"] < 0).any()
     assert truth_of("unit_att_of(b,1)", **dials) == pytest.approx(2.0, rel=1e-12)
+    changing = [{**covariates[1], "between": 0.5}]  # a value that units do not keep is no group of them
+    assert np.isnan(truth_of("att_of(b,1)", covariates=changing, redraw=["covariates"]))
 
 
 # Levels
@@ -453,20 +476,29 @@ def test_a_grid_lies_around_its_centre_and_capitals_are_richer_than_their_region
 
 
 @pytest.mark.parametrize(
-    ("column", "cell"), [("rich", ""), ("rich", "inf"), ("latitude", "90.1"), ("longitude", ""), ("longitude", "-181")]
+    ("column", "cell"),
+    [
+        ("rich", ""),
+        ("rich", "inf"),
+        ("latitude", "90.1"),
+        ("longitude", ""),
+        ("longitude", "-181"),
+        ("unit", ""),
+        ("region", ""),
+    ],
 )
 def test_units_of_a_file_are_where_numbers_say(tmp_path: Path, column: str, cell: str) -> None:
-    row = {"unit": "b", "longitude": "2", "latitude": "3", "rich": "0.5"}
+    row = {"unit": "b", "longitude": "2", "latitude": "3", "rich": "0.5", "region": "east"}
     path = tmp_path / "units.csv"
     dials = {"periods": 4, "weights": {"kind": "none"},
-             "geography": {"kind": "file", "path": str(path), "prosperity": "rich"}}  # fmt: skip
-    head = "unit,longitude,latitude,rich\na,1,2,0.1\nc,3,1,0.7\n"
+             "geography": {"kind": "file", "path": str(path), "prosperity": "rich", "group": "region"}}  # fmt: skip
+    head = "unit,longitude,latitude,rich,region\na,1,2,0.1,west\nc,3,1,0.7,east\n"
     path.write_text(head + ",".join(row.values()) + "\n")
     assert build(PanelDesign, dials, "worlds.toml [design]").schema.units == 3
-    path.write_text(head + "b,-180,90,0.5\n")  # a pole is a place
+    path.write_text(head + "b,-180,90,0.5,east\n")  # a pole is a place
     assert build(PanelDesign, dials, "worlds.toml [design]").schema.units == 3
     path.write_text(head + ",".join((row | {column: cell}).values()) + "\n")
-    with pytest.raises(BadInput, match=f"column '{column}' holds what is no such number"):
+    with pytest.raises(BadInput, match=f"column '{column}' (holds what is no such number|has empty cells)"):
         build(PanelDesign, dials, "worlds.toml [design]")
 
 

@@ -15,11 +15,14 @@ from references.small_panels import small_panel
 from sim import Design, Draw, Panel, Streams, Wanted
 from sim.design import Estimand
 from sim.real_panels import Observed, Placebo
+from sim.world.draw import DrawnAdoption
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import Random, Switching
 from sim.world.parts.effect import Effect
 
 TILE = Streams(11, "truths", 5, 9)
+ONE, TWO, NONE = np.zeros((3, 3, 4))  # assignments of three periods and four units
+ONE[1:, 0], TWO[1:, 0], TWO[2:, 1] = 1.0, 1.0, 1.0
 UNKNOWN = ("rho", "lambda", "dependence", "nde", "nie", "contrast", "direct(did)", "total(did)", "indirect(x)",
            "beta(w_did)", "beta(nothing)")  # fmt: skip
 MEANS = ("att", "att_event", "att_cohort", "att_calendar")
@@ -127,3 +130,11 @@ def test_a_path_is_the_effect_by_time_since_adoption() -> None:
 ])  # fmt: skip
 def test_a_path_that_cannot_be_is_refused(adoption: Any, effect: Effect, said: str) -> None:
     refuses(said, lambda: drawn(PanelDesign(units=12, periods=10, adoption=adoption, effect=effect), ("att",)))
+
+
+def test_a_contrast_is_that_of_its_own_replication() -> None:
+    """One date beside replications with two and with none, which had taken the truth from it."""
+    gain = np.arange(12.0).reshape(1, 3, 4) ** 2
+    alone = gain[0, 1:].mean(axis=0) - gain[0, 0]
+    expected = [alone[0] - alone[1:].mean(), np.nan, np.nan]
+    np.testing.assert_allclose(DrawnAdoption(np.stack([ONE, TWO, NONE]), np.arange(3.0)).contrast(gain), expected)

@@ -22,8 +22,9 @@ from sim import BadInput, Weights
 from sim import weights as sw
 from sim.filters import SpatialFilter
 from sim.weights_files import FileLayout, from_file, keys_of_file
-from sim.world.context import Places, WorldContext, city_weights
+from sim.world.context import Places, WorldContext, cities, city_weights
 from sim.world.parts.spillover import Neighbours
+from sim.world.parts.weights import Knn
 
 KINDS = ("knn", "inverse-distance", "contiguity", "spectral")
 
@@ -159,6 +160,12 @@ def test_an_edge_that_no_theorem_gives_is_decided_with_a_margin(rounding: int) -
     assert not weights.row_stochastic
     refuses(r"allowed: between -0\.5 and 0\.5", lambda: SpatialFilter.of(weights, 0.5))
     assert SpatialFilter.of(weights, 0.5 - 1e-9).rho < 0.5
+
+
+def test_units_with_the_names_of_cities_have_the_neighbours_of_their_own_places() -> None:
+    table = cities()
+    moved = Places(table.names, table.longitude[::-1], table.latitude[::-1], np.zeros(285, np.intp), np.zeros(285))
+    np.testing.assert_array_equal(Knn().build(moved).dense, city_weights().dense[::-1, ::-1])
 
 
 def test_city_weights_are_six_nearest_cities() -> None:

@@ -149,7 +149,9 @@ OF_STAYING = {("effect", "growing"), ("effect", "fading"), ("effect", "early")}
 COMING_AND_GOING = {("adoption", name) for name in ("switching", "dose", "lognormal dose", "instrumented",
                                                     "kept paths", "permuted paths")}  # fmt: skip
 OF_X = {("effect", "by covariate"), ("errors", "by covariate"), ("adoption", "instrumented")}
-OF_PLACES = {("weights", name) for name in ("knn", "band", "inverse-distance", "spectral", "queen", "rook")}
+OF_PLACES = {("weights", name) for name in ("knn", "band", "inverse-distance", "spectral", "queen", "rook")} | {
+    ("spillover", name) for name in ("radius", "controls", "all of it")
+}
 
 
 def forbidden(row: Row) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, ndtr
 
 from sim.arrays import Floats, persistent
-from sim.errors import Problem, bad
+from sim.errors import Problem, bad, listed
 from sim.world.context import (
     FINITE,
     INSIDE,
@@ -248,6 +248,9 @@ class Dose(Adoption):
 # A treatment of any strength that follows instruments, and the outcome's errors.
 
 
+ROUNDING = 1e-26  # of squares, as a share of those before means were taken off, that rounding alone leaves
+
+
 @dataclass(frozen=True, slots=True)
 class InstrumentedDose(Adoption):
     """A continuous treatment that covariates move, its instruments, and that follows the outcome's errors.
@@ -303,7 +306,8 @@ class InstrumentedDose(Adoption):
         means = total.mean(axis=1, keepdims=True) + total.mean(axis=2, keepdims=True)
         within = total - means + total.mean(axis=(1, 2), keepdims=True)
         squares = np.square(within).sum(axis=(1, 2), keepdims=True)
-        strength = np.sqrt(self.concentration / np.where(squares > 0, squares, np.inf)) * self.sd
+        told = squares > ROUNDING * np.square(total).sum(axis=(1, 2), keepdims=True)
+        strength = np.sqrt(self.concentration / np.where(told, squares, np.inf)) * self.sd
         return np.asarray(strength * total)
 
     def dose(self, signal: Floats, levels: Floats, errors: Floats, own: Floats) -> Floats:
@@ -313,8 +317,14 @@ class InstrumentedDose(Adoption):
         return np.asarray(self.mean + self.levels * (levels - levels.mean()) + signal + self.sd * noise)
 
     def path(self, context: WorldContext, rng: np.random.Generator) -> Floats:
-        """What instruments give alone: doses of a replication need its errors."""
-        return self.mean + self.signal([context.covariates[name][None] for name in self.instruments])[0]
+        """What instruments give alone: doses of a replication need its errors. Raises BadInput where they are constant
+        but for unit and period effects, so that no strength gives them the concentration."""
+        signal = self.signal([context.covariates[name][None] for name in self.instruments])[0]
+        if self.concentration and not signal.any():
+            raise bad(f"instruments {listed(self.instruments)} have nothing but unit and period effects",
+                      where="[design.adoption] instruments", allowed="covariates that change within units",
+                      remedy="lower their between, or set concentration = 0")  # fmt: skip
+        return self.mean + signal
 
 
 # The treatment of the panel that is kept.
@@ -333,9 +343,14 @@ class AdoptionOfPanel(Absorbing):
     variable: str = "did"
 
     def first(self, context: WorldContext, rng: np.random.Generator) -> Floats:
-        """The first treated period of each unit."""
-        treated = context.places.variable(self.variable, "[design.adoption] variable") > 0
-        return first_treated(context.years, treated)
+        """The first treated period of each unit; raises BadInput for a treatment that has none alone."""
+        treatment = context.places.variable(self.variable, "[design.adoption] variable")
+        first = first_treated(context.years, treatment > 0)
+        if (treatment != (context.years[:, None] >= first)).any():
+            raise bad(f"{self.variable!r} is not 0 before adoption and 1 from then on",
+                      where="[design.adoption] variable", allowed="a treatment that stays",
+                      remedy='use kind = "kept-paths"')  # fmt: skip
+        return first
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,10 +191,11 @@ class Normal(Covariate):
 
     name: of the variable. effect: its coefficient in the outcome. lag_effect: coefficient of its spatial lag.
     bad_control: whether the treatment moves it. moved: by how much, where it does. mean, sd: of its values, over all
-    units where they differ by their places in W. between: share of its variance between units. group_share: share of
-    its variance that units of a group have in common in a period. serial: first-order autocorrelation of what changes
-    over periods. spatial: spatial coefficient over W, of both parts. on_prosperity: correlation of the units' part with
-    prosperity. distribution: of its values: normal | uniform | lognormal | binary (1 where the score is above 0; mean
+    units where they differ by their places in W; there a lognormal one varies more, by a tenth at spatial = 0.9.
+    between: share of its variance between units. group_share: share of its variance that units of a group have in
+    common in a period. serial: first-order autocorrelation of what changes over periods. spatial: spatial coefficient
+    over W, of both parts. on_prosperity: correlation of the units' part with prosperity before it is spread over
+    neighbours. distribution: of its values: normal | uniform | lognormal | binary (1 where the score is above 0; mean
     and sd are then not used). attribute: the name of an attribute of units, which is then exp(z), z the covariate's
     standardised mean of a unit: sizes, such as ferman-pinto:NAME takes them.
     """

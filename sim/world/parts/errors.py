@@ -116,7 +116,8 @@ class Process(Errors):
     change of the logarithm of the errors' size from one period to the next; the middle of the panel keeps its size.
     These three are factors of errors that are spread over space already, so that errors shared by neighbours and groups
     change with the unit-period. common_paths: paths over the periods, lists of T numbers each; each unit has a standard
-    normal loading on each of them, drawn in every replication and independent of who is treated.
+    normal loading on each of them, drawn in every replication and independent of who is treated. Mediators and doses
+    that follow errors follow the rest of them.
     """
 
     kind: ClassVar[str] = "process"

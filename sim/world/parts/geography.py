@@ -141,6 +141,10 @@ class UnitsOfFile(Geography):
         if self.unit not in lacking and len(set(names := self._names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
             yield fault(f"units repeat in column {self.unit!r}: {listed(twice)}", "one row a unit", "remove rows")
+        for name in (name for name in dict.fromkeys((self.unit, self.group, *self.columns)) if name in table.columns):
+            words = name in (self.unit, self.group) or table[name].dtype.kind not in "fiub"  # a number may be missing
+            if words and (table[name].isna() | (table[name].astype(str).str.strip() == "")).any():
+                yield fault(f"column {name!r} has empty cells", "a value for every unit", "fill them")
         limits: dict[str, float] = {getattr(self, name): limit for name, limit in DEGREES.items()}
         limits |= {self.prosperity: np.inf} if self.prosperity else {}
         for name, limit in limits.items():
@@ -322,6 +326,8 @@ class UnitsOfPanel(Geography):
         if len(held.periods) != len(summary.periods):
             what = f"periods = {len(summary.periods)}, but the panel that is kept has {len(held.periods)}"
             yield fault(what, f"{len(held.periods)}", "correct periods")
+        if not held.balanced:
+            yield fault("the panel that is kept has gaps", "every unit in every period", "keep its balanced part")
         if self.groups and self.groups not in held.attributes:
             yield fault(f"groups = {self.groups!r}", one_of(held.attributes), "name an attribute of the units")
         known = [*held.variables, *(name for name, x in held.attributes.items() if x.dtype.kind in "fiub")]

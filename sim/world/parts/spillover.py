@@ -14,7 +14,7 @@ from sim.arrays import Floats
 from sim.errors import Problem
 from sim.streams import LATER
 from sim.weights import within_km
-from sim.world.context import FINITE, INSIDE, POSITIVE, DesignSummary, Part, WorldContext, fault
+from sim.world.context import FINITE, INSIDE, PLACED, POSITIVE, DesignSummary, Part, WorldContext, fault
 
 
 class SpilloverPart(Part):
@@ -87,6 +87,8 @@ class Neighbours(SpilloverPart):
         """Numbers out of range, a radius without an effect."""
         if self.radius is not None and not self.w_effect:
             yield fault(f"radius = {self.radius:g} without w_effect", "a w_effect other than 0", "set w_effect")
+        if self.radius is not None and not summary.placed:
+            yield fault(f"radius = {self.radius:g} among units without coordinates", *PLACED)
 
     @property
     def lag(self) -> float:

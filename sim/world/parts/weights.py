@@ -48,6 +48,7 @@ class Band(WeightsPart):
     """
 
     kind: ClassVar[str] = "band"
+    on_places: ClassVar[bool] = True
     ranges: ClassVar = {"km": POSITIVE}
 
     km: float = 300.0
@@ -76,6 +77,7 @@ class Contiguity(WeightsPart):
     """
 
     kind: ClassVar[str] = "contiguity"
+    on_places: ClassVar[bool] = True
 
     rule: Literal["queen", "rook"] = "queen"
     name: str = ""
@@ -171,6 +173,7 @@ class InverseDistance(WeightsPart):
     """
 
     kind: ClassVar[str] = "inverse-distance"
+    on_places: ClassVar[bool] = True
     ranges: ClassVar = {"power": POSITIVE, "cutoff_km": POSITIVE}
 
     power: float = 1.0
@@ -220,6 +223,7 @@ class Knn(WeightsPart):
     """
 
     kind: ClassVar[str] = "knn"
+    on_places: ClassVar[bool] = True
     ranges: ClassVar = {"k": whole_from(1)}
 
     k: int = 6
@@ -234,7 +238,7 @@ class Knn(WeightsPart):
 
     def build(self, places: Places) -> Weights:
         """W of the places; that of the embedded cities is built once."""
-        if places.names == cities().names and not self.name:
+        if places.longitude is cities().longitude and not self.name:
             return city_weights(self.k)
         return knn(places.names, places.longitude, places.latitude, k=self.k, name=self.label)
 
