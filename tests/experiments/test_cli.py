@@ -189,6 +189,16 @@ def test_a_damaged_store_is_refused_in_one_line(ran: Path, tmp_path: Path) -> No
     here("store", "verify", damaged, code=1)
 
 
+def test_names_and_texts_that_no_encoding_has_are_printed_and_written(ran: Path, tmp_path: Path) -> None:
+    """Such as a folder's name in another encoding than the system's, or an error that quotes one."""
+    store = Path(shutil.copytree(ran / "x.zarr", tmp_path / os.fsdecode(b"\xff.zarr")))
+    ZarrStore(store, "a").note("tracebacks", {"cell 0 block 0 replication 3 did": "ValueError: no \ud800"})
+    for words in (["report", store, "--html", tmp_path / "x.html"], ["store", "info", store], ["compare", store, store],
+                  ["store", "info", store, "--json"], ["store", "pack", store], ["replay", store, 0, 3]):  # fmt: skip
+        here(*words).out.encode()
+    assert "\\udcff.zarr" in (tmp_path / "x.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(("arguments", "more"), [
     (["estimate", "panel.csv", "--spec", "spec.toml"], ""),
     (["run", "bias", "--cluster", "serial", "--store", "x.zarr"], f"; {KEPT}"),
