@@ -39,11 +39,12 @@ class Problem:
         return visible(" ".join("; ".join(part for part in parts if part).split()))
 
 
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
-    """A text for a terminal: what would move its cursor, change its colours or turn letters round stands as "\\x1b".
+    """A text for a terminal: what would move its cursor, change its colours or turn letters round stands as "\\x1b",
+    and what no encoding has, such as a byte of a file's name that is no letter, as "\\udcff".
 
     Lines and tabs stay. A name in a store or a bundle may hold anything (ECMA-48, section 8; Unicode TR 36).
     """

@@ -26,7 +26,7 @@ from experiments.listing import in_full, kinds_in
 from experiments.run.tasks import runner_of
 from experiments.study import Study
 from results.store import BlockState, Origin, Shard, Store, StoreSchema, ZarrStore
-from results.store.block import Block
+from results.store.block import Block, block_arrays
 from results.store.bucket import StorePath
 from results.store.disk import check_own, open_beside, read_plain, write_whole
 from sim.errors import amount, bad, listed
@@ -348,35 +348,46 @@ def replay(store: Store, cell: int, replication: int, *, load_code: bool = False
 
 
 def compare(store: ZarrStore, again: Replay, console: Console) -> int:
-    """Print the fits beside what the store holds; 1 when any number differs, else 0."""
-    index = again.replication // store.block
+    """Print the fits beside what the store holds; 1 when any number or fact differs, else 0. Raises BadInput for a
+    damaged block."""
+    index, kept = again.replication // store.block, None
     if store.state(again.cell, index) is not BlockState.DONE:
         console.print("the store does not hold this replication yet")
-        kept = None
     else:
-        kept = store.read(again.cell, index)
-    row = again.replication - index * store.block
+        row = again.replication - index * store.block
+        kept = store.sound(again.cell, index).take(slice(row, row + 1))
+    for name, found in again.block.estimates.items():
+        layout = store.layouts[name]
+        if not set(found.terms) <= set(layout.terms) or found.errors != layout.errors:
+            raise bad(f"estimator {name} has other terms or error types by now: {listed(found.terms)}; "
+                      f"{listed(found.errors)}", where=str(store.path), allowed="the code that made the store",
+                      remedy="undo the change, or run its study into another store")  # fmt: skip
+    mine, theirs = (block_arrays(block, store.layouts, store.estimands) for block in (again.block, kept or again.block))
+    apart = {path: (here != theirs[path]) & ~(np.isnan(here) & np.isnan(theirs[path])) for path, here in mine.items()}
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("estimator", "term", "truth", "estimate", "se", "store"):
         table.add_column(heading, justify="left" if heading in {"estimator", "term"} else "right")
-    differing = 0
+    differing, facts = 0, dict[str, list[str]]()
     for name, estimates in again.block.estimates.items():
-        targets = store.layouts[name].targets
-        stored_terms = store.layouts[name].terms
+        layout = store.layouts[name]
+        facts[name] = [fact for fact in ("status", *layout.statistics) if apart[f"{name}/{fact}"].any()]
+        differing += len(facts[name])
         for k, term in enumerate(estimates.terms):
-            truth = float(again.block.truth.get(targets.get(term, ""), np.array([np.nan]))[0])
-            verdict = "-"
-            if kept is not None:
-                there = kept.estimates[name].estimate[row, stored_terms.index(term)]
-                same = np.array_equal(estimates.estimate[0, k], there, equal_nan=True)
-                differing += not same
-                verdict = "same" if same else "differs"
+            target, at = layout.targets.get(term, ""), layout.terms.index(term)
+            truth = float(again.block.truth.get(target, np.array([np.nan]))[0])
+            parts = [apart[f"{name}/{part}"][..., at] for part in ("estimate", "se", "dof", *layout.stored)]
+            parts += [apart["truth"][:, store.estimands.index(target)]] if target in store.estimands else []
+            differs = any(part.any() for part in parts)
+            differing += differs
+            verdict = "-" if kept is None else "differs" if differs else "same"
             table.add_row(
                 name, term, f"{truth:.6f}", f"{estimates.estimate[0, k]:.6f}", f"{estimates.se[0, 0, k]:.6f}", verdict
             )
     console.print(table)
 
     for name, estimates in again.block.estimates.items():  # how each fit that is not OK ended
+        if facts[name]:
+            console.print(f"{name}: the store has another {listed(facts[name])}", markup=False)
         status = Status(int(estimates.status[0]))
         if status is not Status.OK:
             console.print(f"{name}: {status.meaning}", markup=False)

@@ -57,12 +57,21 @@ class ChunkArrays:
         self._chunks: dict[str, _Chunks | None] = {}
         self._last: dict[int, tuple[int, int]] = {}  # of each cell the block that was last read, and its `seen`
 
-    def read(self, cell: int, index: int, rows: slice, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """By path; raises an error of zarr, ValueError or OSError for a damaged chunk."""
+    def read(
+        self, cell: int, index: int, rows: slice, names: Sequence[str], *, whole: bool = False
+    ) -> dict[str, NDArray[Any]]:
+        """By path; raises an error of zarr, ValueError or OSError for a damaged chunk.
+
+        whole: also for one that is missing, in whose place fill values are read.
+        """
         chunks = {name: self._chunks_of(name) for name in names}
         others = [name for name, files in chunks.items() if files is None]
         keys = {name: files.key(cell, index) for name, files in chunks.items() if files is not None}
         held = self._store.read_all(keys.values())
+        gone = [keys[name] for name, files in chunks.items() if files is not None and math.prod(files.sizes)
+                and isinstance(held[keys[name]], FileNotFoundError)]  # fmt: skip
+        if whole and gone:
+            raise FileNotFoundError(gone[0])
         read = {name: files.decoded(held[keys[name]], rows) for name, files in chunks.items() if files is not None}
         found = {name: values for name, (values, _) in read.items()}
         checksums = tuple((name, checksum) for name, (_, checksum) in read.items())

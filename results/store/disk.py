@@ -142,7 +142,7 @@ def write_whole(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:
         for name, content in files.items():
             with tempfile.NamedTemporaryFile("wb", dir=folder, suffix=".partial", delete=False) as file:
                 waiting[name] = file.name
-                file.write(content.encode() if isinstance(content, str) else content)
+                file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
             os.chmod(file.name, 0o644)
         for name in list(waiting):
             os.replace(waiting[name], folder / name)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from estimators.core.estimator import Layout, Status
 from results.store.block import Block, SomeBlocks, block_arrays
 from results.store.skeleton import StoreSchema
-from sim.errors import bad, listed
+from sim.errors import BadInput, bad, listed
 from sim.panel import card
 
 if TYPE_CHECKING:
@@ -343,13 +343,17 @@ class Store(ABC):
         return left if done else []
 
     def raised(self, except_for: Container[tuple[int, int]] = ()) -> list[tuple[int, int]]:
-        """(cell, block) of every block that is there and holds a fit that raised, leaving out some blocks."""
-        return [
-            place
-            for place in self.done()
-            if place not in except_for
-            and any(np.isin(values, RAISED).any() for values in self.statuses(*place).values())
-        ]
+        """(cell, block) of every block that is there and holds a fit that raised, or is too damaged to say it, leaving
+        out some blocks."""
+        found = []
+        for place in self.done():
+            if place not in except_for:
+                try:
+                    again = any(np.isin(values, RAISED).any() for values in self.statuses(*place).values())
+                except BadInput:
+                    again = True
+                found += [place] if again else []
+        return found
 
     @cached_property
     def tracebacks(self) -> dict[str, str]:

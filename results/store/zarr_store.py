@@ -406,7 +406,7 @@ class ZarrStore(Store):
         try:
             homes = {name: home_of(name, self.layouts) for name in names}
             arrays = list(dict.fromkeys(home for home, _ in homes.values()))
-            held = self._blocks.read(cell, index, self.block_rows(index), arrays)
+            held = self._blocks.read(cell, index, self.block_rows(index), arrays, whole=True)
             return {name: picked(held[home], name, place) for name, (home, place) in homes.items()}
         except DAMAGE as error:
             raise self._damaged(cell, index) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -12,7 +13,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock, create_autospec
 
 import click
@@ -26,6 +29,7 @@ import pytest
 from commands import here
 from real_parts import ENVIRONMENT
 from refusals import refuses
+from rich.console import Console
 
 import panelproof as pp
 from estimators import TwoWayDID
@@ -33,6 +37,7 @@ from experiments.cli import KEPT, Terminated, panelproof
 from experiments.commands.command_options import ADVANCED, CLUSTER_OPTIONS
 from experiments.commands.study_commands import SHELLS
 from experiments.run import reporting
+from experiments.run.resume import compare
 from results.store import ZarrStore, locked
 from results.store.disk import write_whole
 from studies import SHORT
@@ -144,6 +149,25 @@ def test_a_replay_has_the_tracebacks_of_its_own_fit_alone() -> None:
         assert list(pp.replay(store, 0, at).block.tracebacks) == [(at, "moody")]
 
 
+def test_a_replay_is_compared_in_all_that_the_store_holds_of_a_fit(ran: Path) -> None:
+    """Not in its estimates alone. Terms that changed code calls otherwise cannot be compared."""
+    store, out = ZarrStore.open(ran / "x.zarr"), Console(file=io.StringIO())
+    again = pp.replay(store, 1, 149)
+    fit, truth = again.block.estimates["did"], again.block.truth
+
+    def compared(**changes: Any) -> int:
+        block = replace(again.block, estimates={"did": replace(fit, **changes)})
+        return compare(store, replace(again, block=block), out)
+
+    assert compared() == 0
+    for changes in ({"estimate": -fit.estimate}, {"se": 2 * fit.se}, {"dof": fit.dof + 1}, {"status": 1 + fit.status},
+                    {"statistics": {**fit.statistics, "r2": fit.statistics["r2"] + 1}}):  # fmt: skip
+        assert compared(**changes) == 1, changes
+    other = replace(again.block, truth={name: values + 1 for name, values in truth.items()})
+    assert compare(store, replace(again, block=other), out) == 1
+    refuses("estimator did has other terms or error types by now: new;", lambda: compared(terms=("new",)))
+
+
 def test_replay_finds_the_same_numbers_and_saves_the_panel(ran: Path) -> None:
     assert "same" in here("replay", ran / "x.zarr", 1, 149, "--save", ran / "panel.csv").out
     panel = pd.read_csv(ran / "panel.csv")
@@ -157,11 +181,22 @@ def test_a_damaged_store_is_refused_in_one_line(ran: Path, tmp_path: Path) -> No
     assert "Does it run?" in said
     damaged = Path(shutil.copytree(ran / "x.zarr", tmp_path / "x.zarr"))
     (damaged / "did" / "fit" / "c.0.1.0").write_bytes(b"xx")
-    for command in (["report"], ["report", "--json"], ["store", "hash"], ["store", "info"]):
-        out, err = here(*command, damaged, code=2)
+    for command, *rest in ((["report"],), (["report", "--json"],), (["store", "hash"],), (["store", "info"],),
+                           (["replay"], 0, 70)):  # fmt: skip
+        out, err = here(*command, damaged, *rest, code=2)
         assert "is damaged" in err
         assert ("Does it run?" in out) == (command == ["store", "info"])
     here("store", "verify", damaged, code=1)
+
+
+def test_names_and_texts_that_no_encoding_has_are_printed_and_written(ran: Path, tmp_path: Path) -> None:
+    """Such as a folder's name in another encoding than the system's, or an error that quotes one."""
+    store = Path(shutil.copytree(ran / "x.zarr", tmp_path / os.fsdecode(b"\xff.zarr")))
+    ZarrStore(store, "a").note("tracebacks", {"cell 0 block 0 replication 3 did": "ValueError: no \ud800"})
+    for words in (["report", store, "--html", tmp_path / "x.html"], ["store", "info", store], ["compare", store, store],
+                  ["store", "info", store, "--json"], ["store", "pack", store], ["replay", store, 0, 3]):  # fmt: skip
+        here(*words).out.encode()
+    assert "\\udcff.zarr" in (tmp_path / "x.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("arguments", "more"), [

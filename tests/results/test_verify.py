@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from damage import cut, flip
+from refusals import refuses
 
 from estimators import TwoWayDID
 from experiments.cli import run_command
@@ -117,6 +118,16 @@ def test_an_edited_number_in_the_metadata_is_never_printed(
     assert run_here(folder) == 0
     assert "zarr.json: does not match its digest" in " ".join(capsys.readouterr().out.split())
     assert run_command(["report", str(folder / "x.zarr")]) == 0
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_fit_whose_status_is_damaged_is_not_counted_and_is_fitted_again_by_a_retry(folder: Path, how: str) -> None:
+    """A missing file counted as fits that were not run yet."""
+    before = ZarrStore.open(folder / "x.zarr").content_hash()
+    DAMAGES[how](folder / "x.zarr" / "did" / "fit" / "c.1.1.0")
+    refuses("block 1 of cell 1 is damaged", ZarrStore.open(folder / "x.zarr").status_counts)
+    assert run_here(folder, "-q", "--retry", "failed") == 0
+    assert ZarrStore.open(folder / "x.zarr").content_hash() == before
 
 
 def test_every_damage_has_a_line_of_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
