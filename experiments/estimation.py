@@ -439,8 +439,11 @@ class Tables(Document):
 
     def __getitem__(self, key: Selection) -> Tables:
         """One table, `tables["2"]`, or one column of it, `tables["2", 5]`. Raises BadInput where there is none."""
-        table, column = (str(key[0]), int(key[1])) if isinstance(key, tuple) else (str(key), None)
-        where = "tables[...]"
+        where, (first, *rest) = "tables[...]", key if isinstance(key, tuple) else (key,)
+        if len(rest) > 1 or not all(str(part).isdecimal() for part in rest):
+            raise bad(f"{key!r} is no table and column", where=where, allowed="a table, or a table and one column",
+                      remedy='write tables["2"] or tables["2", 5]')  # fmt: skip
+        table, column = str(first), int(rest[0]) if rest else None
         tables = {item.table for item in (*self.records, *self.statistics)}
         known = sorted(tables, key=lambda name: (len(name), name))
         if table not in known:
@@ -534,7 +537,7 @@ class Tables(Document):
         if self.place != PLACES:
             raise bad("several columns", where="test", allowed="one column", remedy='choose it: tables["2", 5]')
         (place, *_) = dict.fromkeys((record.table, record.column) for record in self.records)
-        fitted = chosen(self.fitted, *place, [str(word) for word in which.values()], "test")
+        fitted = chosen(self.fitted, *place, [str(word) for word in which.values()])
         return fitted.test(hypothesis, self.errors, "test", str(self.panel.get("treatment_column") or ""))
 
     def summary(self) -> Text:

@@ -45,6 +45,7 @@ SEPARATORS = ",;\t"
 DECIMAL_COMMA = re.compile(r"(?:^|[;\t])[ \"]*[-+]?\d+,\d+(?:[eE][-+]?\d+)?[ \"]*(?=[;\t\r\n]|$)", re.MULTILINE)
 DECIMAL_POINT = re.compile(DECIMAL_COMMA.pattern.replace(r"\d+,", r"\d*\."), re.MULTILINE)
 POINTS_OF_GROUPS = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")  # 8.808, which is 8808 beside decimal commas
+COMMAS_OF_GROUPS = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")  # 8,808, which may be 8808
 NOT_AVAILABLE = "NA"  # a missing number, and a name of Namibia or of North America
 MAYBE_NAMES = re.compile(r"(?:^|[,;\t])[ \"]*(?:0\d|NA[ \"]*(?:[,;\t\r\n]|$))", re.MULTILINE)
 
@@ -109,8 +110,9 @@ def read_frame(path: str | Path, sheet: str | None = None, *, place: TablePlace 
 def read_csv_text(path: Path, place: TablePlace = TablePlace()) -> pd.DataFrame:
     """A csv file as `text_of` decodes it, its columns separated by commas, semicolons or tabs.
 
-    Where they are not commas and all decimal marks are, these are read as such. `attrs` has an encoding that was
-    guessed, and a number whose point may part thousands: "grouped", left as text beside decimal commas, else "pointed".
+    Where they are not commas and all decimal marks are, these are read as such; numbers stay text where each comma may
+    part thousands. `attrs` has an encoding that was guessed, and a number whose point may part thousands: "grouped",
+    left as text beside decimal commas, else "pointed".
     Raises BadInput for another encoding or repeated column names, and what pandas raises.
     """
     text, encoding = text_of(path)
@@ -118,7 +120,8 @@ def read_csv_text(path: Path, place: TablePlace = TablePlace()) -> pd.DataFrame:
         lines = text.rstrip("\r\n,;\t ").splitlines()
         text = "\n".join(lines[place.skip : len(lines) - place.below])
     separator = separator_of(text)
-    commas = separator != "," and DECIMAL_COMMA.search(text) is not None
+    marked = (found[0].strip(' ";\t') for found in DECIMAL_COMMA.finditer(text) if separator != ",")
+    commas = not all(map(COMMAS_OF_GROUPS.fullmatch, marked))
     pointed = (found[0].strip(' ";\t') for found in DECIMAL_POINT.finditer(text) if separator != ",")
     first = next(pointed, "")
     grouped = first if all(map(POINTS_OF_GROUPS.fullmatch, (first, *pointed))) else ""

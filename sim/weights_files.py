@@ -497,7 +497,7 @@ def _weights_of(column: pd.Series[Any], path: Path, number: int | None = None, *
         row = int(unusable[0])
         called = repr(column.name) if number is None or isinstance(column.name, str) else str(number + 1)
         raise bad(f"a weight is {cell_text(column.iloc[row])}", where=f"{path.name}, column {called}, row {row + 2}",
-                  allowed="numbers >= 0", remedy="correct the cell")  # fmt: skip
+                  allowed="numbers >= 0, their digits without commas", remedy="correct the cell")  # fmt: skip
     return values
 
 

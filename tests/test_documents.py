@@ -144,6 +144,15 @@ def test_the_architecture_has_every_package() -> None:
     assert written == found
 
 
+def test_the_core_records_of_the_architecture_stand_in_their_modules() -> None:
+    rows = rows_of("docs/architecture.md", "## Core records")
+    texts = {name: (REPOSITORY / name).read_text(encoding="utf-8") for row in rows for name in CODE.findall(row[1])}
+    pairs = [(record, CODE.findall(row[1])) for row in rows for record in CODE.findall(row[0])]
+    assert len(pairs) > 20
+    for record, files in pairs:
+        assert any(re.search(rf"^class {record}\b", texts[name], re.MULTILINE) for name in files), record
+
+
 def test_the_architecture_has_the_contracts_of_import_linter() -> None:
     rows = {row[0]: row[1] for row in rows_of("docs/architecture.md", "## Rooms") if len(row) == 2}
     settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]

@@ -177,7 +177,10 @@ def _questions(look: Look) -> Iterator[str]:
     if look.rivals:
         yield f"outcome: is it {look.outcome}, and not {listed(look.rivals, 6)}?"
     if look.treatment is None and look.first_treated is None:
-        yield "treatment: no column is 0, then 1; name the treatment, if there is one"
+        for name, problem in look.doubtful.items():
+            yield f"treatment: is it {name}? Then {problem.what} ({problem.where}): {problem.remedy}"
+        if not look.doubtful:
+            yield "treatment: no column is 0, then 1; name the treatment, if there is one"
     if look.policies:
         yield f"treatment: is it {look.treatment}, and not {listed(look.policies, 6)}?"
     if look.treatment is None and look.first_treated:

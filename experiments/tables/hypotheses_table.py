@@ -41,9 +41,13 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     refuse(problems)
 
 
-def chosen(fitted: Sequence[FittedColumn], table: str, column: int, words: Sequence[str], where: str) -> FittedColumn:
+def chosen(
+    fitted: Sequence[FittedColumn], table: str, column: int, words: Sequence[str], where: str = ""
+) -> FittedColumn:
     """The fit of a column that has all the words (model, transform, weights, ...), some of which are several words as
-    in "direct, unit effects"; raises BadInput for none or several."""
+    in "direct, unit effects"; raises BadInput for none or several. where: the text that holds the words; without it
+    they are arguments of `test`."""
+    written, where = where != "", where or "test"
     tables = {one.fit.table: None for one in fitted}
     here = [one for one in fitted if one.fit.place == (table, column)]
     if not here:
@@ -67,8 +71,14 @@ def chosen(fitted: Sequence[FittedColumn], table: str, column: int, words: Seque
         raise bad(f"the fit of table {table}, column {column} is not {' '.join(words)}", where=where,
                   allowed=one_of(sorted(_words(here[0].fit))), remedy="leave the word out")  # fmt: skip
     what = f"table {table}, column {column} has {len(left)} fits" + (f" with {' '.join(words)}" if words else "")
+    named = [
+        f'{name}="{value}"'
+        for name in TELLING
+        if str(value := getattr(here[0].fit, name)) in _words(here[0].fit) - shared
+    ]
     raise bad(what, where=where, allowed=f"one of {listed(telling, 12)}",
-              remedy=f'add the word, such as "{table}.{column} {telling[0]}: ..."')  # fmt: skip
+              remedy=f'add the word, such as "{table}.{column} {telling[0]}: ..."' if written
+              else f"say which, such as {', '.join(named)}")  # fmt: skip
 
 
 def _words(fit: Fit) -> set[str]:

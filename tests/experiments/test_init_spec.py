@@ -107,6 +107,9 @@ def test_what_only_looks_like_a_treatment_is_said_to_be_none(tmp_path: Path, val
     assert panel.roles.treatment is None
     assert "law" not in panel.roles.controls
     assert f'# "law" looks like a treatment, but {words}' in text
+    (asked,) = [line for line in questions_in(text) if line.startswith("treatment: ")]
+    assert asked.startswith(f"treatment: is it law? Then {words}")
+    assert "treatment_kind = " in asked
     text, panel = proposed(tmp_path, frame)
     assert panel.roles.treatment == "did"
     assert "looks like a treatment" not in text  # beside a treatment, other columns may go on and off

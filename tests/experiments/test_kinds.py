@@ -187,6 +187,8 @@ def test_ranges_of_numbers_and_kinds_of_parts_are_allowed_values() -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [
     ("csdid", "callaway-santanna"), ("TwoWayDID", "did"), ("bais", "bias"), ("adoption.randm", "adoption.random"),
+    ("plm", "did"), ("xtdidregress", "did"), ("ivreghdfe", "iv"), ("HonestDiD", "trend-evidence"), ("phtest", "random"),
+    ("boottest", "wild:A"), ("fwildclusterboot", "wild:A"), ("didplacebo", "permutation"),
 ])  # fmt: skip
 def test_an_unknown_kind_gets_a_suggestion(name: str, kind: str) -> None:
     assert f"did you mean '{kind}'?" in refusal("kinds", name)

@@ -392,6 +392,19 @@ def test_points_beside_decimal_commas_are_no_decimals_in_silence(tmp_path: Path)
     assert "If points part thousands, write the numbers without them" in lines[0][0]
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_commas_that_may_all_part_thousands_are_no_decimals_in_silence(tmp_path: Path, separator: str) -> None:
+    path, table = tmp_path / "panel.csv", frame()
+    whole = 1000 + np.random.default_rng(3).permutation(len(table))
+    table.assign(y=[f"{value:,}" for value in whole], x=whole % 7).to_csv(path, sep=separator, index=False)
+    with pytest.raises(BadInput, match="holds '1,"):
+        pp.read_panel(path, SPEC)
+    for asked, scale in (({"thousands": True}, 1.0), ({"decimal": ","}, 1e-3)):
+        real = pp.read_panel(path, {**SPEC, "read": asked})
+        np.testing.assert_allclose(real.panel.variables["y"][0].T.ravel(), whole * scale)
+    assert f'"{whole[0]:,}" is read as {whole[0]}; or, by decimal = ",", as {whole[0] / 1000}' in pp.init(path)
+
+
 def test_reshape_says_what_it_left_out_and_refuses_points_of_thousands(tmp_path: Path) -> None:
     wide = frame().assign(city=lambda d: "0" + d["city"].str[1:])
     wide = wide.pivot(index="city", columns="year", values="x").add_prefix("x").reset_index()

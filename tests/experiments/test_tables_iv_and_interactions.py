@@ -408,7 +408,9 @@ def test_in_python_one_column_is_chosen() -> None:
     for call, said in (
         (lambda: interactions()["2"].lincom("did"), "several columns"),
         (lambda: whole.lincom("did = 0, inv = 0"), "no single combination"),
-        (lambda: pair.lincom("did"), "has 2 fits; allowed: one of pooled, random"),
+        (lambda: pair.lincom("did"), 'one of pooled, random; say which, such as model="pooled"'),
+        (lambda: interactions()["2", 2, "random"], "is no table and column"),  # type: ignore[index]
+        (lambda: interactions()["2", "two"], "is no table and column"),  # type: ignore[index]
         (lambda: whole.lincom("did", model="pooled"), "is not pooled; allowed: did"),
         (lambda: pair.lincom("did", model="pooled", sample="random"), "has 0 fits with pooled random"),
         (lambda: pair.lincom("did - inv", model="random"), "has no covariance of its terms"),

@@ -4,7 +4,9 @@ xarray dials are dimensions, every number is that of its block, and nothing warn
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
+import json
 import os
 import re
 import shutil
@@ -60,6 +62,33 @@ def store_copy(finished: Path, tmp_path: Path) -> Path:
 
 
 NUMBERS = ("estimate", "fit", "inference")
+
+
+def hashed_as_the_page_says(path: Path) -> str:
+    """docs/stores.md, What is in it, in words of zarr alone; of a store of one estimator, did."""
+    root = zarr.open_group(path, mode="r", use_consolidated=False)
+    facts = dict(root.attrs)
+    said = [facts[name] for name in ("replications", "block", "cells", "estimands", "layouts")]
+    sha = hashlib.sha256(f"{facts['fingerprint']}{json.dumps(said, sort_keys=True)}".encode())
+    names = [name for name in root.array_keys() if name not in ("truth", "block_mark")]
+    for name in sorted([*names, *(f"did/{name}" for name in ("term", "error", "quantity", "fact"))]):
+        sha.update(f"{name}{root[name].shape}{root[name][:].tolist()}".encode())
+    for cell, first in itertools.product(range(len(facts["cells"])), range(0, facts["replications"], facts["block"])):
+        at = (cell, slice(first, first + facts["block"]))
+        inference, fit = np.moveaxis(root["did/inference"][at], 1, 0), root["did/fit"][at].T
+        arrays = {"estimate": root["did/estimate"][at], **dict(zip(root["did/quantity"][:], inference, strict=True)),
+                  **dict(zip(root["did/fact"][:], fit, strict=True))}  # fmt: skip
+        arrays["status"] = arrays["status"].astype("|u1")
+        parts = ({"truth": root["truth"][at]}, {f"did/{name}": values for name, values in arrays.items()})
+        digests = (hashlib.sha256(b"".join(f"{name}{part[name].shape}{part[name].dtype.str}".encode()
+                                           + part[name].tobytes() for name in sorted(part))).hexdigest()
+                   for part in parts)  # fmt: skip
+        sha.update(f"{cell} {first // facts['block']} 1 {''.join(digests)}\n".encode())
+    return sha.hexdigest()
+
+
+def test_the_hash_is_what_the_page_says(finished: Path) -> None:
+    assert ZarrStore.open(finished).content_hash() == hashed_as_the_page_says(finished)
 
 
 def test_every_flipped_bit_truncation_and_missing_chunk_is_found_and_repaired(store_copy: Path) -> None:
