@@ -34,7 +34,7 @@ from sim.errors import bad, closest, one_of, refuse, type_problems
 from sim.schema import TREATMENT
 
 LEVEL = 0.05  # of intervals
-TIE = 1e-9  # relative distance of two statistics that counts as none
+TIE = 1e-9  # distance of two statistics, as a share of their size, that counts as none
 DOUBLINGS = 14  # of the distance at which a rejected value is sought; then there is none
 BISECTIONS = 50
 ROUNDED = 1e-14  # share of its terms' own variances below which that of a combination is rounding
@@ -60,8 +60,14 @@ class NullTests(Moments):
 
 
 def permutation_p_values(real: Floats, drawn: Floats) -> Floats:
-    """p of R samples, real (R,), against B draws each, drawn (R, B); NaN where the sample has no statistic."""
-    less = np.abs(drawn) < np.abs(real)[:, None] * (1 - TIE)
+    """p of R samples, real (R,), against B draws each, drawn (R, B); NaN where the sample has no statistic.
+
+    Two statistics are equal within `TIE` of the sample's own or of the draws' median, whichever is larger: one that is
+    0 but for rounding is 0.
+    """
+    sizes, own = np.abs(drawn), np.abs(real)[:, None]
+    usual = np.median(np.nan_to_num(sizes, posinf=0.0), axis=1, keepdims=True)
+    less = sizes < own - TIE * np.maximum(own, usual)
     return np.where(np.isnan(real), np.nan, (1.0 + (~less).sum(axis=1)) / (1.0 + drawn.shape[1]))
 
 

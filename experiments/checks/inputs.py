@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from estimators.core.error_types import kind_of
+from estimators.core.error_types import groups_of, kind_of
 from estimators.linear.did import TwoWayDID
 from experiments.checks.case import Case, number, some, starred
 from experiments.checks.products import turning_point
@@ -267,10 +267,13 @@ def _treated(case: Case) -> Iterator[Check]:
             f"All treated units are of one {group}: errors clustered by {group} know nothing of its own shocks, so "
             f"that the stars of {stars} mean nothing. Use panelproof placebo."
         )
+        severity = OVERTURNS if held == 1 else SILENT
+        if severity and effect is not None and group not in groups_of(effect.se_type, (*case.panel.attributes,)):
+            severity = INFORMS
+            said = f"All treated units are of one {group}, for whose own shocks the errors of the claim do not allow."
         quiet = f"Treated units are of {held} clusters by {group}."
-        yield Check.fact("one-treated-cluster", OVERTURNS if held == 1 else SILENT, said, quiet,
-                         {"treated_clusters": float(held)}, unit="treated clusters",
-                         remedy="use panelproof placebo" if held == 1 else "")  # fmt: skip
+        yield Check.fact("one-treated-cluster", severity, said, quiet, {"treated_clusters": float(held)},
+                         unit="treated clusters", remedy="use panelproof placebo" if severity else "")  # fmt: skip
     if case.panel.roles.continuous:
         return
     did = case.panel.variables[str(case.panel.roles.treatment)][0]

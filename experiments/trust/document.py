@@ -99,10 +99,10 @@ def rules(found: Trust) -> Iterator[tuple[AnswerOfVerdict, str]]:
         yield "no claim", (f"No effect is claimed ({said}). Your panel detects {detected} with a power of "
                            f"{found.mde.power:.0%}.")  # fmt: skip
 
-    # checks that contradict the claim, those of trends first
+    # other estimates that contradict the claim, those of trends first; then facts that leave nothing to rest it on
     against = [check for check in found.checks if check.answer == "contradicts"]
-    for check in sorted(against, key=lambda check: check.name != "unequal-trends"):
-        yield "contradicted", check.sentence
+    for check in sorted(against, key=lambda check: (check.difference is None, check.name != "unequal-trends")):
+        yield "not decided" if check.difference is None else "contradicted", check.sentence
 
     # trends before adoption that lean the claim's way by more than nine in ten twins, and explain it
     lean = found.evidence.lean

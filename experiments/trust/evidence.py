@@ -226,13 +226,13 @@ class TermFits:
 
     def moved(self, effect: float) -> TermFits:
         """The fits if an effect moved every estimate by so much: by t, or where there is no standard error, with the
-        one that the p value of the unmoved estimate implies, and no p value below the least of all fits: those of a few
-        placebos come in steps."""
+        one that the p value of the unmoved estimate implies, and no p value below the least of all fits, or of 5% where
+        none is below it: those of a few placebos come in steps, and reach 5% where they are run."""
         with np.errstate(divide="ignore", invalid="ignore"):
             known = np.isfinite(self.se)
             se = np.where(known, self.se, self.estimate / self.statistic)
             dof, estimate = np.where(known, self.dof, np.inf), self.estimate + effect
-            least = np.min(self.pvalue, where=~known & np.isfinite(self.pvalue), initial=1.0)
+            least = np.min(self.pvalue, where=~known & np.isfinite(self.pvalue), initial=LEVEL)
             pvalue = np.maximum(p_values(estimate / se, dof), np.where(known, 0.0, least))
             return TermFits(estimate, self.se, self.dof, pvalue)
 

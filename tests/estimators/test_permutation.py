@@ -205,6 +205,13 @@ def test_intervals_of_any_slopes_are_the_first_rejected_values() -> None:
                     assert rejected(end + side * 1e-7 * distance)
 
 
+def test_an_estimate_of_zero_is_larger_than_no_draw() -> None:
+    """A difference of counts that is 0 but for rounding, which the order of the units decides."""
+    drawn = np.array([[0.0, 0.3, -0.2, 0.1], [0.2, np.nan, 0.0, -2.0], [np.inf, 0.0, 0.5, 0.4]])
+    assert permutation_p_values(np.array([1e-17, -1e-12, 1e-17]), drawn).tolist() == [1.0, 1.0, 1.0]
+    assert permutation_p_values(np.array([1e-8, 1e-8, 1e-8]), drawn).tolist() == [0.8, 0.8, 0.8]
+
+
 def test_a_failed_real_fit_is_no_test() -> None:
     panel = small_panel(20, 5, seed=2, replications=3, redrawn=True, model="none")
     got = PermutationTest.of(DID, draws=99)(changed(panel, "did", 1, 0.0))

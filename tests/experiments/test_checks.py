@@ -21,6 +21,7 @@ from experiments.checks import (
     checks_of,
     index_weights,
     influence,
+    inputs,
     missing_cells,
     residuals,
     specifications,
@@ -39,10 +40,10 @@ from experiments.checks.check import (
     with_departure,
     worst_of,
 )
-from experiments.estimation import estimate
+from experiments.estimation import estimate, ledger_of
 from experiments.tables import regressions, spatial_models
 from experiments.tables.ledger import Ledger
-from results.tables.records import SILENT, WEAKENS, Check
+from results.tables.records import INFORMS, SILENT, WEAKENS, Check
 from sim import Panel, Roles
 
 TABLE = [  # difference, se, supports -> answer, of a claim of 5 that needs a change of 3 towards zero; critical 2
@@ -349,10 +350,15 @@ def test_one_treated_cluster(tmp_path: Path) -> None:
     frame = made_cities.frame()
     only = frame.loc[frame["d"] == 1, "province"].iloc[0]
     spec = SPEC.replace('outcomes = ["second"]', "").replace(GROUPS, f'{GROUPS}cluster = "province"\n')
-    document = made(tmp_path, spec, frame.assign(d=frame["d"] * (frame["province"] == only)))
-    found = of(document, "one-treated-cluster")
+    real = made_cities.real_panel(tmp_path, spec, frame.assign(d=frame["d"] * (frame["province"] == only)))
+    found = of(estimate(real), "one-treated-cluster")
     assert found.answer == "contradicts"
     assert found.sentence.startswith("All treated units are of one province")
+    case = Case.of(real, ledger_of(real))
+    assert case.effect is not None
+    by_unit = replace(case, effect=replace(case.effect, se_type="cr2:unit"))
+    (judged,) = (one for one in inputs.check(by_unit) if one.name == found.name)
+    assert (judged.severity, judged.sentence.endswith("the errors of the claim do not allow.")) == (INFORMS, True)
 
 
 @pytest.mark.parametrize("power", [0.8, 0.985])

@@ -478,6 +478,8 @@ def test_fits_that_an_effect_moves_by_hand() -> None:
     assert moved.pvalue == pytest.approx([2 * stats.norm.sf(2 * stats.norm.isf(0.025)), 2 * stats.t.sf(8.0, 9), 1e-6])
     assert moved.statistic == pytest.approx([2 * stats.norm.isf(0.025), 8.0, stats.norm.isf(5e-7)])
     assert np.isnan(replace(found, estimate=nan).moved(1.0).statistic).all()
+    none = replace(found, pvalue=np.array([0.3, np.nan, 0.4])).moved(20.0)  # no twin is significant: others may be
+    assert none.pvalue[[0, 2]].tolist() == [0.05, 0.05]
 
 
 def test_one_group_that_adopts_as_a_whole_leaves_no_safe_errors(tmp_path: Path) -> None:

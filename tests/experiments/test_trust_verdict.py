@@ -17,7 +17,7 @@ from experiments.trust.evidence import Evidence, Lean, MeasureWithError
 from experiments.trust.recommend import advice, assigned_by, forbidden_of
 from experiments.trust.trust import Ask, Trust
 from results.diagnosis.power import Detectable
-from results.tables.records import SILENT, WEAKENS, Check
+from results.tables.records import OVERTURNS, SILENT, WEAKENS, Check
 from sim.panel import Panel
 from sim.schema import Roles
 
@@ -269,6 +269,7 @@ def test_where_nothing_is_wrong_the_claim_is_supported() -> None:
 ALONE: dict[str, tuple[dict[str, Any], str, str]] = {
     "no effect is claimed": ({"p": 0.11, "advised": 0.2}, "no claim", "detects an effect of 0.3 with a power of 80%"),
     "a check contradicts": ({"checks": (moved("contradicts"),)}, "contradicted", "sentence of leave-out:province"),
+    "a fact speaks against it": ({"checks": (Check.fact("codes", OVERTURNS, "It is -999."),)}, "not decided", "-999"),
     "a trend leans": ({"evidence": Evidence(lean=LEAN)}, "not decided", "as much or more in 2.0% of twins"),
     "a rare joint test": ({"evidence": Evidence(pretrend=0.01)}, "not decided", "as large in 1.0% of twins"),
     "no error type is safe": ({"forbidden": FORBIDDEN}, "not decided", "three clusters are too few"),
@@ -321,6 +322,8 @@ def test_the_first_rule_that_applies_answers_and_the_others_are_said() -> None:
         changes = ALONE[first][0] | ALONE[second][0]
         if {"evidence"} <= ALONE[first][0].keys() & ALONE[second][0].keys():
             changes["evidence"] = Evidence(lean=LEAN, pretrend=0.01)
+        if {"checks"} <= ALONE[first][0].keys() & ALONE[second][0].keys():
+            changes["checks"] = (*ALONE[second][0]["checks"], *ALONE[first][0]["checks"])
         found = verdict(trust(**changes))
         assert found.answer == ALONE[first][1]
         assert ALONE[first][2] in found.reason
