@@ -281,7 +281,7 @@ def report_options(
         dials = resolved_names(store.cells, _list(by), "--by")
     with gathering(problems):
         own = measures_asked(store, [name for name in measures if ":" in name], load_code=load_code)
-    named = [name for name in measures if ":" not in name]
+    named = [name for name in measures if ":" not in name] or (list(own) if by and measures else [])
     problems += [unknown_measure([*MEASURES, *own], name, "--measure") for name in named if name not in MEASURES | own]
     chosen = _list(formats)
     drawn = tuple(form for form in PICTURES if form in chosen)

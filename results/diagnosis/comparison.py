@@ -242,7 +242,12 @@ def _compared(one: _Shared, a: Store, b: Store, pair: CellPair) -> tuple[list[tu
             if (rows := one.rows(store, cell, start, start + store.block)) is not None:
                 for key, values in rows.values.items():
                     _take_in(moments, key, values, rows.replications, store.worlds)
-        means.append({key: mean_over_worlds(own) for key, own in moments.items()})
+        found = {key: mean_over_worlds(own) for key, own in moments.items()}
+        for key in found.keys() & {"coverage", "rejection"}:  # a share of 0 or 1 is not known exactly
+            own = found[key]
+            share = measures.proportion(np.round(own.value * own.n), own.n)
+            found[key] = own._replace(mcse=np.fmax(own.mcse, share.mcse))
+        means.append(found)
     differences_ = {
         key: Measured(means[1][key].value - held.value, np.hypot(held.mcse, means[1][key].mcse), held.n)
         for key, held in means[0].items()

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from results.diagnosis.diagnose import Diagnosis
+from results.diagnosis.diagnose import PROPORTIONS, Diagnosis
 from results.plots.chart import key_of
 from results.plots.grid import ShownMeasure, Value, dials, lead_terms, subject_of, values_of
 from results.tables.journal_table import Heading, JournalTable, Row
@@ -100,7 +100,8 @@ def pivot(diagnosis: Diagnosis, measure: ShownMeasure, rows: Sequence[str] = (),
     title = f"{measure.short} {'for' if measure.by_error else 'of'} {what}"
     unit = "Percent. " if measure.share else ""
     unit += "Where the truth is 0, power is the size. " if measure.name == "power" else ""
-    ends = " At 0 and 100% it is the other end of Wilson's 95% interval." if measure.share else ""
+    whose = "Wilson's" if measure.column in PROPORTIONS else "Searle's" if measure.name == "between_worlds" else ""
+    ends = f" At 0 and 100% it is the other end of {whose} 95% interval." if whose else ""
     error = "In brackets the Monte Carlo standard error."
     marked = " ! marks a clear departure." if measure.nominal is not None else ""
     note = f"{unit}{error}{ends}{marked}"

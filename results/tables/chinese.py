@@ -61,12 +61,14 @@ def in_language(table: JournalTable, document: Document) -> JournalTable:
 
 
 def names_of(document: Document) -> frozenset[str]:
-    """What the user has called variables, columns and W."""
+    """What the user has called variables, columns and W, groups and units."""
     facts = document.panel
     own = (facts.get(name) for name in ("outcome", "treatment_column", "unit", "period", "weight"))
     mediators = (record.mediator for record in document.records)
+    groups = (part for record in document.records for part in re.split(" = | less ", record.sample)[1:])
+    units = (one.term for one in document.statistics if one.name in ("unit_weight", "local_i"))
     return frozenset(str(name) for name in (*own, *facts.get("controls", ()), *facts.get("weights", ()), *mediators,
-                                            *document.style.labels.values()) if name)  # fmt: skip
+                                            *groups, *units, *document.style.labels.values()) if name)  # fmt: skip
 
 
 def chinese(text: str, names: Collection[str] = ()) -> str:

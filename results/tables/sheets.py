@@ -70,7 +70,8 @@ def _fill(sheet: Any, table: JournalTable) -> None:
             if value is None or NUMBER.search(text) is None:
                 place.value, place.number_format = str(text) or None, "@"
             else:
-                place.value, place.number_format = value, number_format(text)
+                place.value, place.number_format = repr(value).removesuffix(".0"), number_format(text)
+                place.data_type = "n"  # of a number the library writes 16 digits, which are not always it
         if row.rule or row.kind == "head" or at == first:
             for j in range(1, columns + 2):
                 sheet.cell(at, j).border = Border(top=thin)
@@ -109,10 +110,9 @@ def csv_tables(document: Document, tables: Sequence[JournalTable]) -> dict[str, 
         writer.writerow(["", *(" ".join(filter(None, (one.group, one.number, one.label))) for one in table.columns)])
         above = ""
         for row in table.rows:
-            first = next(filter(None, row.cells), "")
-            held = ("p value" if first.startswith("[p") else "95% interval" if first.startswith("[")
-                    else IN_BRACKETS[document.style.brackets])  # fmt: skip
-            label = row.label.strip() or f"{above} ({said(held)})"
+            held = dict.fromkeys("p value" if cell.startswith("[p") else "95% interval" if cell.startswith("[")
+                                 else IN_BRACKETS[document.style.brackets] for cell in row.cells if cell)  # fmt: skip
+            label = row.label.strip() or f"{above} ({' / '.join(map(said, held))})"
             above = row.label.strip() or above
             full = [cell if (value := number_of(cell)) is None or not cell else  # a number in full, a text as it is
                     repr(int(value) if value == int(value) else value)

@@ -13,18 +13,20 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import pytest
-from documents import FACTS, full_document, records
+from documents import FACTS, full_document, records, statistics
 from known_tables import ASKED, known_document
+from made_cities import frame
 from rich.cells import cell_len
 from rich.console import Console
 
 import panelproof as pp
 from estimators.core.error_types import KINDS, error_label
 from experiments.tables.ledger import journal_tables
+from experiments.tables.spatial_models import conclusion, wald_names
 from results.plots.specification_curve import effect_chart
-from results.tables.chinese import chinese, sentence, wording
+from results.tables.chinese import chinese, in_language, sentence, wording
 from results.tables.html_tables import html_tables
-from results.tables.journal_table import JournalTable
+from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.latex import latex_tables
 from results.tables.records import Brackets, Check, Document, Fit, Style
 from results.tables.rtf import rtf_tables
@@ -142,6 +144,29 @@ def test_robustness_checks_and_error_types_of_the_stars_note_have_chinese_names(
     )
 
 
+def test_effects_of_spatial_models_and_what_their_tests_choose_are_said_in_chinese() -> None:
+    own = wald_names("cluster:unit")
+    for first, second, lag, error in itertools.product((0.01, 0.2, np.nan), (0.01, 0.2), (1.0, 9.0), (2.0, 12.0)):
+        found = {own["sar"]: 1.0, f"{own['sar']}_p": first, own["sem"]: 1.0, f"{own['sem']}_p": second}
+        tests = {"lm_lag": lag, "lm_lag_p": 0.5 / lag**2, "lm_err": error, "lm_err_p": 0.5 / error**2}
+        said = conclusion(found, tests, own, "Wald tests with standard errors clustered by park and period")
+        assert not english(sentence(said, NAMES)), said
+    spec = {"panel": {"unit": "city", "period": "year", "outcome": "y", "treatment": "d", "controls": ["road"],
+                      "longitude": "lon", "latitude": "lat"}, "inference": {"errors": ["driscoll-kraay"]},
+            "weights": [{"kind": "knn"}], "spatial": {"effects": ["two-way", "unit", "period", "none"]}}  # fmt: skip
+    document = pp.estimate(pp.read_panel(frame(), spec))
+    for kind in ("cluster:unit", "driscoll-kraay"):
+        for table in journal_tables(replace(document, style=CHINESE), kind):
+            texts = [
+                table.title,
+                *table.notes,
+                *(each.group for each in table.columns),
+                *(row.label for row in table.rows),
+            ]
+            left = {word for text in texts for word in english(text)} - {"road", "knn"}
+            assert not left, (table.caption, left)
+
+
 def around(page: str) -> str:
     """The texts of a page but for figures, warnings and notes behind the tables, which are in English."""
     page = re.sub(r"<(style|script|svg|ul|figcaption)\b.*?</\1>", " ", page, flags=re.DOTALL)
@@ -168,6 +193,13 @@ def test_a_name_of_the_user_is_never_translated_and_an_unknown_sentence_stays_wh
     assert (chinese("Constant"), chinese("Constant", {"Constant"})) == ("常数项", "Constant")
     assert chinese("  between") == "  组间"
     assert chinese("lagged by 2") == "滞后2期"  # and no {index} by {how}
+    fit = Fit(("C", 1), "synthetic-did", sample="area = north and south")
+    named = Document(
+        {}, tuple(records(fit, {"did": 0.1})), tuple(statistics(fit, "no", unit_weight=1.0)), style=CHINESE
+    )
+    table = JournalTable("1", "Tables", (Heading("north and south"),), (Row("no", ("no",)),))
+    shown = in_language(table, named)
+    assert (shown.title, shown.columns[0].label, shown.rows[0].label) == ("表格", "north and south", "no")
     unknown = "Effects without controls and with others: nothing is known."
     assert (sentence(unknown), wording(full_document())("Contents")) == (unknown, "Contents")
 

@@ -296,6 +296,17 @@ def test_other_draws_are_compared_by_their_means(changes: dict[str, object], why
         assert bias["mcse"] == pytest.approx(np.hypot(x.std(ddof=1), y.std(ddof=1)) / np.sqrt(320), rel=1e-9)
 
 
+def test_shares_of_none_or_all_of_other_draws_are_not_known_exactly() -> None:
+    """Both covered in 4 of 4: nobody knows that nothing differs, and 4 against 0 of 4 is no exact number either."""
+    found = compare(*(run(replace(STUDY, replications=4, seed=seed)) for seed in (3, 4))).frame
+    shares = found[found["measure"].isin(["coverage", "rejection"])]
+    known = shares[shares["a"].isin([0.0, 1.0]) & shares["b"].isin([0.0, 1.0])]
+    cases = 4 + 1.96**2
+    p = 1.96**2 / 2 / cases
+    assert len(known) > 3
+    assert known["mcse"].to_numpy() == pytest.approx(np.sqrt(2 * p * (1 - p) / cases), rel=1e-4)
+
+
 def test_fits_are_counted_on_either_side() -> None:
     """Ten fits of one side have no standard error, and no test."""
     a = run(replace(STUDY, replications=128))

@@ -294,3 +294,6 @@ def test_the_command_line_and_a_study_take_them(tmp_path: Path, capsys: pytest.C
     assert found["equivalence", "did"] == 1.0
     assert set(found) == {("equivalence", "did"), ("rejection_at_null", "did")}
     assert run_command(["report", store, "--measure", "null:dit=0"]) == 2
+    capsys.readouterr()
+    assert run_command(["report", store, "--by", "error", "--measure", "null:did=0.0157"]) == 0
+    assert capsys.readouterr().out.startswith("rejection_at_null for did")  # and no table of the bias

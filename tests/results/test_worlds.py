@@ -20,7 +20,9 @@ from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.measures import Grouping, Measured, RunningMoments, Tally, interval, wilson
 from results.diagnosis.power import Exceedances, UpperTail, adjusted
+from results.plots.grid import MEASURES
 from results.report.html import ReportFacts, html_report
+from results.report.pivot import pivot
 from results.verdict.verdicts import clear, is_biased, is_off
 
 WORLDS = 10
@@ -370,6 +372,10 @@ def test_reports_show_the_share_between_worlds_and_explain_it(shared: Callable[.
     assert f"{100 * share['value']:.1f} ({100 * share['mcse']:.1f})" in page
     assert "it is clustered by world" in page
     assert "set <code>worlds</code> in the study" not in page
+    for name, whose in (("between_worlds", "Searle"), ("coverage", "Wilson"), ("relative_bias", "")):
+        table = pivot(diagnosis, MEASURES[name])
+        assert table is not None
+        assert [said for said in ("Searle", "Wilson") if said in table.note] == [whose] * bool(whose)
     terminal, page = both_reports(shared(1, ("calendar",)))
     assert "Worlds %" not in terminal
     assert "set <code>worlds</code> in the study" in page
