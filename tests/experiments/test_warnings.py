@@ -92,6 +92,16 @@ def test_counts_are_those_of_the_specifications(committed: Document) -> None:
     assert figure.svg.count('id="specification-curve-way-') == len(ways)
 
 
+def test_a_specification_that_tables_hold_counts_once(tmp_path: Path) -> None:
+    """Trends, in table R too, and each of two groups, whose columns in table 4 leave out the other."""
+    spec = made_cities.spec("d", made_cities.CONTROLS, 'groups = ["half"]\n[robustness]\nunit_trends = true')
+    frame = made_cities.frame()
+    half = np.where(frame["province"].isin(["P2", "P5"]), "a", "b")
+    found = [one for one in made(tmp_path, spec, frame.assign(half=half)).specifications if one.kind != "errors"]
+    assert {"half = a", "half = b", "city-specific linear trends", "no controls"} < {one.label for one in found}
+    assert len({round(one.estimate, 9) for one in found}) == len(found)
+
+
 def test_residuals_of_tables_2_5_and_7(committed: Document, tmp_path: Path) -> None:
     """Residuals by dense least squares, their AR(1) by a regression; those of the SDM by its printed coefficients."""
     frame = made_cities.frame().sort_values(["year", "city"])
