@@ -93,6 +93,7 @@ def _shares(strength: Floats | Flags) -> Floats:
     return np.asarray(strength / np.where(total > 0, total, 1.0), dtype=np.float64)
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # a group of one has no variance, nor has one of equal units
 def balance(x: Floats, treated: Flags, weights: Floats, *, before: Flags) -> Mapping[str, Floats]:
     """How alike treated and controls are in each covariate, before matching and after, each (K,).
 
@@ -126,13 +127,11 @@ def _contrast(x: Floats, treated: Flags, weights: Floats) -> Mapping[str, Floats
         mean = w @ x[members] / w.sum()
         deviation = w @ (x[members] - mean) ** 2
         out[f"mean_{group}"] = mean
-        with np.errstate(divide="ignore", invalid="ignore"):  # a group of one has no variance
-            out[f"variance_{group}"] = deviation / w.sum() * (count / np.float64(count - 1))
+        out[f"variance_{group}"] = deviation / w.sum() * (count / np.float64(count - 1))
         squares += deviation
         inverse_sizes += 1.0 / float(w.sum())
     dof = int((weights > 0).sum()) - 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        out["t"] = (out["mean_1"] - out["mean_0"]) / np.sqrt(squares / np.float64(dof) * inverse_sizes)
+    out["t"] = (out["mean_1"] - out["mean_0"]) / np.sqrt(squares / np.float64(dof) * inverse_sizes)
     out["p"] = 2 * stdtr(dof, -np.abs(out["t"]))
     return out
 

@@ -145,6 +145,7 @@ def _adjusted(kind: str, span: ClusterSpan, x: Floats, bread: Floats, psi: Float
     return left, np.where(sound, satterthwaite(squares, reach), np.nan)
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # of a coefficient that every cluster loses all is zero
 def satterthwaite(squares: Floats, reach: Floats) -> Floats:
     """(tr P)^2 / tr P^2 of P = diag(l_g'l_g) - C'C, (R, K): squares (R, K, G), C = W_g l_g (R, K, q, G)."""
     own = np.square(reach).sum(axis=2)

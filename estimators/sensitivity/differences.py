@@ -586,5 +586,6 @@ class Ways:
         estimate = np.stack([fit.estimate for fit in fits], axis=1)
         variance = np.vecdot(sums, sums)
         same = variance <= SAME * variance[:, :1]
-        return StackedScores(np.where(same, 0.0, estimate), np.where(same[:, :, None], 0.0, sums),
+        apart = np.arange(len(fits)) % 2 == 1  # an alternative whose scores cancel is an estimate all the same
+        return StackedScores(np.where(same & apart, 0.0, estimate), np.where(same[:, :, None], 0.0, sums),
                        np.broadcast_to(np.array(dofs, dtype=np.float64), estimate.shape).copy())  # fmt: skip

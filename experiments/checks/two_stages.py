@@ -48,6 +48,8 @@ def check(case: Case) -> Iterator[Check]:
         "valid, OLS is biased."
     )
     quiet = f"OLS and 2SLS do not disagree on the effect of {name} (endogeneity p {short_p(p)})."
+    if np.isnan(p):
+        quiet = f"No test tells whether OLS and 2SLS disagree on the effect of {name}: it has no error."
     severity = (WEAKENS if case.claimed and case.term == own else INFORMS) if p < LEVEL or outside else SILENT
     numbers = {"ols": least.estimate, "two_stages": two.estimate, "two_stages_lower": two.lower,
                "two_stages_upper": two.upper, "endogeneity_p": p}  # fmt: skip

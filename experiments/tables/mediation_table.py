@@ -102,7 +102,7 @@ def _add_note(ledger: Ledger, mediator: str, estimates: Estimates) -> None:
     """That a share of an effect which may be zero says nothing; that the share hangs on an assumption."""
     total, row = estimates.terms.index("total"), estimates.errors.index("delta")
     t = estimates.estimate[0, total] / estimates.se[0, row, total]
-    if not abs(t) >= critical_values(estimates.dof[:1, row, total], LEVEL)[0]:  # as its 95% interval says
+    if abs(t) < critical_values(estimates.dof[:1, row, total], LEVEL)[0]:  # as its 95% interval says
         ledger.note(f"Table 5, {mediator}: the total effect is not distinguishable from zero (t = {t:.2f}), so the "
                     "proportion mediated is not meaningful.")  # fmt: skip
     ledger.note("Table 5: an indirect effect is causal only if no unobserved variable affects both mediator and "

@@ -223,6 +223,18 @@ def test_units_without_gaps_and_controls_may_be_asked_about(gaps: Panel, panel: 
     assert alone.estimate[0, 2] == pytest.approx(TwoWayDID(regressors=("did", "road"))(panel).estimate[0, 1], rel=1e-9)
 
 
+def test_an_alternative_of_two_units_is_an_estimate_without_an_error() -> None:
+    """Their scores cancel, so that it has no variance; it is not zero for that."""
+    d = (np.arange(8)[:, None] >= [4, 9, 5, 9]).astype(float)[None]
+    y = d + np.random.default_rng(0).normal(size=d.shape)
+    groups = {"g": np.array(["x", "x", "z", "z"])}
+    four = Panel(tuple("abcd"), tuple(range(8)), {"y": y, "d": d}, Roles("y", "d"), groups)
+    found = Differences(alternatives=("without:g=x",))(four)
+    two = TwoWayDID()(part(four, groups["g"] == "z", np.ones(8, dtype=bool))).estimate[0, 0]
+    np.testing.assert_allclose(found.estimate[0], [found.estimate[0, 0], two - found.estimate[0, 0], two], rtol=1e-9)
+    assert np.isnan(found.se[0, 0]).tolist() == [False, False, True]
+
+
 def test_a_batch_is_its_panels_one_by_one(panel: Panel) -> None:
     y, noise = panel.variables["y"], np.random.default_rng(1).standard_normal((5, 9, 36))
     many = panel.with_variables({"y": np.concatenate([y, y + noise])})

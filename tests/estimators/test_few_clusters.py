@@ -131,6 +131,15 @@ def test_what_no_cluster_may_miss_has_no_error() -> None:
     assert found.status[0] == 1
 
 
+def test_a_coefficient_of_one_province_alone_has_no_error_and_gives_no_warning() -> None:
+    d = np.zeros((1, 4, 4))
+    d[0, 2:, 0] = 1.0
+    values = {"y": np.random.default_rng(1).normal(size=(1, 4, 4)), "d": d}
+    panel = bare(values, Roles("y", "d"), attributes={"province": np.array(["p1", "p1", "p2", "p2"])})
+    found = TwoWayDID(errors=("cr2:province",), effects=("unit", "province-by-period"))(panel)
+    assert np.isnan([found.se[0, 0, 0], found.dof[0, 0, 0]]).all()
+
+
 SIZES = (4, 4, 5, 5, 6, 6, 7, 8, 9, 10)
 THREE, FOUR = (1, 4, 8), (2, 4, 6, 8)
 

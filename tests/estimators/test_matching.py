@@ -170,6 +170,17 @@ def test_balance_equals_known_tests() -> None:
         assert found["t_after"][k] == pytest.approx(beta[1] / np.sqrt(variance), rel=1e-8)
 
 
+def test_balance_of_what_all_matched_controls_share() -> None:
+    """A port that one matched city has and no matched control: no variance to divide by, and no warning."""
+    port, d = np.array([1.0, 0, 0, 0, 1, 0])[:, None], np.arange(6) < 3
+    weights = np.array([1.0, 1, 1, 2, 0, 1])
+    found = matching.balance(port, d, weights, before=np.ones(6, dtype=bool))
+    assert found["variance_ratio_after"][0] == np.inf
+    assert found["mean_control_after"][0] == 0.0
+    same = matching.balance(port, d, np.array([0.0, 1, 1, 1, 0, 1]), before=np.ones(6, dtype=bool))
+    assert np.isnan([same["variance_ratio_after"][0], same["t_after"][0]]).all()
+
+
 def selected_panel(n: int = 300, replications: int = 1, seed: int = 1) -> Panel:
     """Units of a large x are treated more often and grow faster: plain DID is biased upwards, the true effect is 1."""
     rng = np.random.default_rng(seed)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ledgers import by_term, one, records
+from statsmodels.stats.multitest import multipletests
 from warned import GROUPS, SPEC, dummies, made, of
 
 from estimators.linear.covariances import ClusterK
@@ -89,6 +90,16 @@ def test_counts_are_those_of_the_specifications(committed: Document) -> None:
     assert figure.title == f"Effect on y in {len(ways)} specifications"
     assert f"Of {counts[0]}, {counts[1]} have its sign, {counts[2]} of them are significant at 5%" in figure.caption
     assert figure.svg.count('id="specification-curve-way-') == len(ways)
+
+
+def test_a_specification_that_tables_hold_counts_once(tmp_path: Path) -> None:
+    """Trends, in table R too, and each of two groups, whose columns in table 4 leave out the other."""
+    spec = made_cities.spec("d", made_cities.CONTROLS, 'groups = ["half"]\n[robustness]\nunit_trends = true')
+    frame = made_cities.frame()
+    half = np.where(frame["province"].isin(["P2", "P5"]), "a", "b")
+    found = [one for one in made(tmp_path, spec, frame.assign(half=half)).specifications if one.kind != "errors"]
+    assert {"half = a", "half = b", "city-specific linear trends", "no controls"} < {one.label for one in found}
+    assert len({round(one.estimate, 9) for one in found}) == len(found)
 
 
 def test_residuals_of_tables_2_5_and_7(committed: Document, tmp_path: Path) -> None:
@@ -235,6 +246,51 @@ def test_tests_of_several_outcomes(committed: Document) -> None:
     for name, record in own.items():
         assert found[f"alone:{name}"] == pytest.approx(record.pvalue, rel=1e-8)
     assert found["together:second"] >= found["alone:second"] - 4 * np.sqrt(0.25 / 999)
+
+
+SEVERAL = f"""{made_cities.PANEL}
+mediators = ["patents"]
+missing = "drop"
+%s
+[inference]
+draws = 99
+%s
+[robustness]
+outcomes = ["second"]
+"""
+
+
+def test_several_tests_count_parameters_and_rows_as_tables_do(tmp_path: Path) -> None:
+    """With all effects in the factor, and a city of one row, which tables leave out."""
+    frame = made_cities.frame()
+    frame = frame[(frame["city"] != "C01") | (frame["year"] == 2014)]
+    document = made(tmp_path, SEVERAL % ("", 'cluster_k = "all"'), frame)
+    records = {"y": headline(document), "patents": one(document, model="mediator", term="did", se_type="cluster:unit"),
+               "second": one(document, sample="outcome second", term="did", se_type="cluster:unit")}  # fmt: skip
+    found = of(document, "romano-wolf").numbers
+    for name, record in records.items():
+        assert found[f"alone:{name}"] == pytest.approx(record.pvalue, rel=1e-8)
+
+
+def test_several_tests_of_few_clusters_are_held_to_holm(tmp_path: Path) -> None:
+    """Nine provinces: random signs never give a |t| above 3, and called any larger one as certain as can be."""
+    found = of(made(tmp_path, SEVERAL % ('cluster = "province"', "")), "romano-wolf")
+    alone, together = ([found.numbers[f"{what}:{name}"] for name in ("y", "patents", "second")]
+                       for what in ("alone", "together"))  # fmt: skip
+    np.testing.assert_allclose(together, multipletests(alone, method="holm")[1], rtol=1e-12)
+    assert "Holm" in found.sentence
+
+
+def test_two_units_have_no_test_that_rounding_makes(tmp_path: Path) -> None:
+    """Their scores cancel: nothing is held to others, and no sentence speaks of a number that is none."""
+    frame = made_cities.frame()
+    instruments = '[iv]\nendogenous = "road"\ninstruments = ["gdp"]'
+    two = frame[frame["city"].isin(["C01", frame.loc[frame["d"] == 1, "city"].iloc[0]])]
+    document = made(tmp_path, SEVERAL % ("", "") + instruments, two)
+    codes = {warning.name: warning for warning in document.warnings}
+    assert "romano-wolf" not in codes
+    assert "no error" in codes["ols-and-2sls"].sentence
+    assert not [text for text in document.notes if "nan" in text]
 
 
 def test_a_group_that_carries_the_effect(tmp_path: Path) -> None:
