@@ -47,7 +47,9 @@ DECIMAL_POINT = re.compile(DECIMAL_COMMA.pattern.replace(r"\d+,", r"\d*\."), re.
 POINTS_OF_GROUPS = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")  # 8.808, which is 8808 beside decimal commas
 COMMAS_OF_GROUPS = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")  # 8,808, which may be 8808
 NOT_AVAILABLE = "NA"  # a missing number, and a name of Namibia or of North America
-MAYBE_NAMES = re.compile(r"(?:^|[,;\t])[ \"]*(?:0\d|NA[ \"]*(?:[,;\t\r\n]|$))", re.MULTILINE)
+NOTES = ("<super>", "<sub>", "<circle>")  # signs that name a footnote: 3\u00b2 is not 32
+UNWRITTEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # signs that no workbook, Word file or picture holds
+MAYBE_NAMES = re.compile(r"(?:^|[,;\t])[ \"]*(?:0\d|\d{17}|NA[ \"]*(?:[,;\t\r\n]|$))", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,11 @@ def read_frame(path: str | Path, sheet: str | None = None, *, place: TablePlace 
             frame = read_csv_text(path, place) if extension == ".csv" else index_as_columns(readers[extension](path))
     except BadInput:
         raise
-    except (*UNREADABLE, pd.errors.ParserWarning) as error:
+    except pd.errors.ParserWarning as error:
+        raise bad("cannot be read as csv (rows have more cells than the header)", where=path.name,
+                  allowed="a header with a name for each cell", remedy="correct the header; of rows above it, "
+                  "such as a title, say how many: skip = 1 in [read], as init proposes") from error  # fmt: skip
+    except UNREADABLE as error:
         raise bad(f"cannot be read as {extension[1:]} ({first_line(error)})",
                   where=path.name, allowed="a table with one header row and one row per unit and period",
                   remedy="open it in the program that wrote it and save it again") from error  # fmt: skip
@@ -155,9 +161,10 @@ def grouped_problems(frame: pd.DataFrame, told: bool = False) -> list[Problem]:
 
 
 def coded(column: pd.Series[Any]) -> bool:
-    """Whether a column holds digits alone and some cell begins with a 0 before others, as ids such as 01001 do."""
+    """Whether a column holds digits alone, in some cell a 0 before others, as ids such as 01001 have, or more digits
+    than a number keeps."""
     texts = column.dropna().astype(str).str.strip()
-    return bool(texts.str.match("0[0-9]").any() and texts.str.fullmatch("[0-9]+").all())
+    return bool(texts.str.match("0[0-9]|[0-9]{17}").any() and texts.str.fullmatch("[0-9]+").all())
 
 
 def _keep_names(frame: pd.DataFrame, cells: Callable[[list[int]], pd.DataFrame]) -> None:
@@ -216,6 +223,9 @@ def text_of(path: Path, kind: str = "csv") -> tuple[str, str]:
             text = content.decode(encoding)
         except UnicodeDecodeError:
             continue
+        if "\0" in text:
+            raise bad("holds NUL bytes, as UTF-16 without its mark does", where=path.name, allowed=f"{kind} in UTF-8",
+                      remedy='save it as UTF-8 (a spreadsheet as "CSV UTF-8")')  # fmt: skip
         if encoding != WESTERN or len(ACCENTS.findall(text)) > ACCENTED * len(re.findall(r"[^\x00-\x7f]+", text)):
             return text, encoding
     raise bad("is neither UTF-8 nor GB18030 text", where=path.name, allowed=f"{kind} in UTF-8 (or GB18030)",
@@ -335,6 +345,9 @@ def check_table(frame: pd.DataFrame, file: str) -> None:
     if wrong := [name for name in frame.columns if not isinstance(name, str)]:
         raise bad(f"column names are no texts: {listed(map(repr, wrong))}", where=file, allowed="texts",
                   remedy="rename them: table.columns = table.columns.map(str)")  # fmt: skip
+    if odd := [name for name in frame.columns if UNWRITTEN.search(name)]:
+        raise bad(f"column names hold control signs: {listed(map(repr, odd))}", where=file, allowed="letters and other "
+                  "signs that are seen", remedy="rename them")  # fmt: skip
     _check_header(list(frame.columns), file)
     if frame.empty:
         raise bad("has no rows", where=file, allowed="a header and one row per unit and period",
@@ -520,6 +533,10 @@ def _rectangle(
     for name, column in values.items():
         arrays[name][0, t, i] = column
     problems = _attribute_problems(frame, named, rows)
+    names = {keys[0]: units, **{column: unit_labels(frame[column]) for column in named.values()}}
+    problems += [Problem(f"holds control signs: {name!r}", f"{rows.file}, column {column!r}",
+                         "letters and other signs that are seen", "correct the name")
+                 for column, own in names.items() for name in dict.fromkeys(own) if UNWRITTEN.search(name)]  # fmt: skip
     own = replace(roles, treatment=None, continuous=False)  # as its values say
     if roles.treatment is not None:
         column = frame.attrs.get("called", {}).get(roles.treatment, roles.treatment)
@@ -547,8 +564,10 @@ def unit_label(value: object) -> str:
 
 
 def plain(text: str) -> str:
-    """A text without surrounding blanks, its wide digits, signs and blanks as those of ASCII."""
-    return text.strip() if text.isascii() else unicodedata.normalize("NFKC", text).replace("\u2212", "-").strip()
+    """A text without surrounding blanks, its wide digits, signs and blanks as those of ASCII; raised ones are notes."""
+    if text.isascii() or any(unicodedata.decomposition(sign).startswith(NOTES) for sign in text):
+        return text.strip()
+    return unicodedata.normalize("NFKC", text).replace("\u2212", "-").strip()
 
 
 def unit_labels(column: pd.Series[Any]) -> NDArray[np.object_]:

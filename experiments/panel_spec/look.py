@@ -63,6 +63,7 @@ TOTAL_WORDS = ("total", "totals", "sum", "all", "national", "nation", "average",
                "总计", "总和", "平均", "全省")  # fmt: skip
 SUBTOTAL_WORDS = ("subtotal", "subtotals", "小计", *TOTAL_WORDS)
 PART_OF_YEAR = re.compile(r"(?:1[89]|20)\d\d ?[-/年.]?(?:[QqHhMm]|第)?(?:\d{1,2}|[一二三四])(?:季度?|月)?")  # 2018Q1
+UNSEEN = "\u00ad\u200b-\u200f\u2060\ufeff"  # signs without a width, which names bring from other programs
 NAME_ENDS = re.compile(r"(市|地区|自治州|盟|\bcity)$")  # of a name that some rows write and others do not
 DRESSED = re.compile(r"\W*\d[\d.,'’\s]*\D*")  # a number beside signs: $7.04, (2.5), 8.81***, 3.5万, 7'041
 FEWEST = 4  # units, and one period less, from which one that equals a sum of others is no chance
@@ -228,13 +229,14 @@ def totals(arrays: Mapping[str, Floats], units: tuple[str, ...]) -> dict[str, st
 
 
 def alike(labels: NDArray[np.object_], years: NDArray[np.int64]) -> tuple[tuple[str, str], ...]:
-    """Pairs of units whose names differ in case, blanks or an ending such as 市 alone, and that share no period.
+    """Pairs of units whose names differ in case, blanks, first zeros or an ending such as 市 alone, and that share no
+    period.
 
     labels, years: of the rows, (rows,).
     """
     named: dict[str, list[str]] = {}
     for label in dict.fromkeys(labels.tolist()):
-        key = re.sub(r"\s+", "", NAME_ENDS.sub("", plain(label).casefold()))
+        key = re.sub(f"[\\s{UNSEEN}]+", "", NAME_ENDS.sub("", plain(label).casefold())).lstrip("0")
         named.setdefault(key, []).append(label)
     pairs = [(one, other) for same in named.values() for one, other in combinations(same, 2)]
     seen = {label: set(years[labels == label]) for label in {name for pair in pairs for name in pair}}

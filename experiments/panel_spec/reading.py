@@ -192,7 +192,7 @@ def _number(value: object, read: ReadSection) -> object:
     elif read.thousands and GROUPED.fullmatch(text):
         text = re.sub(r"[, ]", "", text)
     try:
-        return float(text) * share
+        return value if "_" in text or np.isnan(float(text)) else float(text) * share
     except ValueError:
         return value
 

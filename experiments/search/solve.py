@@ -368,8 +368,10 @@ class SearchAnswer:
             place = f"{self.dial} = {self.value:.4g}, where the search begins"
             return f"{head} at {place}, or so near to it that it cannot be told, {work}.{self.note}"
         if self.state == "not reached":
-            way = "down" if self.points and self.value < self.points[0].dials.get(self.dial, -math.inf) else "up"
-            return f"{head} nowhere {way} to {self.dial} = {self.value:.4g}, {work}.{self.note}"
+            begin = self.points[0].dials.get(self.dial) if self.points else None
+            way = "down" if begin is not None and self.value < begin else "up"
+            since = "" if begin in {None, self.value} else f" from {begin:.4g} on"
+            return f"{head} nowhere {way} to {self.dial} = {self.value:.4g}{since}, {work}.{self.note}"
         ends = f"{100 * LEVEL:g}% interval {self.lower:.4g} to {self.upper:.4g}"
         first = "" if self.whole in {None, self.value} else f", so at {self.whole:,}"
         return f"{head} at {self.dial} = {self.value:.4g} ({ends}){first}, {work}.{self.note}"

@@ -231,9 +231,9 @@ def test_what_is_passed_already_or_never(file: Path, monkeypatch: pytest.MonkeyP
     for said, *words in (
         ("falls below 99% already at errors.serial = 0", "breakdown", file, "--out", "out", "--dial", "errors.serial",
          "--measure", "coverage:0.99"),
-        ("nowhere up to effect.trend_gap = 0.02", "breakdown", file, "--dial", "effect.trend_gap", "--to", 0.02,
-         "--measure", "bias:50%"),
-        ("nowhere up to adoption.treated = 20", "solve", "power:0.9999", file, "--for", "treated"),
+        ("nowhere up to effect.trend_gap = 0.02 from 0 on, ", "breakdown", file, "--dial", "effect.trend_gap",
+         "--to", 0.02, "--measure", "bias:50%"),
+        ("nowhere up to adoption.treated = 20, ", "solve", "power:0.9999", file, "--for", "treated"),
     ):  # fmt: skip
         assert said in asked(*words, code=1).out
     for verb in ("breakdown", "solve"):  # neither answer takes the place of the other

@@ -482,6 +482,23 @@ def test_an_odd_file_is_refused_with_what_to_do(name: str, tmp_path: Path) -> No
     assert not (tmp_path / "SPEC.toml").exists()
 
 
+NO_NUMBERS = ("1_000", "nan", "1200¹", "3②")  # of which float, or wide digits, would make 1000, nothing, 12001 and 32
+
+
+@pytest.mark.parametrize("text", NO_NUMBERS)
+@pytest.mark.parametrize("read", [{}, {"missing": ["-"]}])
+def test_a_text_that_is_no_plain_number_is_none(text: str, read: dict[str, Any]) -> None:
+    settings = {"panel": {"unit": "city", "period": "year", "outcome": "y"}, "read": read}
+    data = clean().assign(y=lambda f: [text, *f["y"].map(str)[1:]])
+    assert f"holds {text!r}" in refuses("y", lambda: pp.read_panel(data, settings)).problems[0].what
+
+
+def test_names_that_no_file_can_hold_are_refused() -> None:
+    settings = {"panel": {"unit": "city", "period": "year", "outcome": "y", "groups": ["g"]}}
+    data = clean().assign(city=lambda f: f["city"] + "\x07x", g="a\x0bb")
+    assert len(refuses("holds control signs", lambda: pp.read_panel(data, settings)).problems) > 1
+
+
 def by_year(folder: Path) -> Path:
     np.save(folder / "w.npy", NEAR)
     return csv(folder, clean().sort_values(["year", "city"], ascending=[True, False]))
@@ -568,7 +585,16 @@ def test_names_are_alike_by_case_blanks_and_endings_in_different_periods_alone()
     def found(one: str, other: str, second: int = 2007) -> bool:
         return bool(alike(np.array([one, other], dtype=object), np.array([2006, second])))
 
-    assert all(found(*pair) for pair in (("Beijing", "BEIJING"), ("北京", "北京市"), ("San Juan", "Sanjuan")))
+    assert all(
+        found(*pair)
+        for pair in (
+            ("Beijing", "BEIJING"),
+            ("北京", "北京市"),
+            ("San Juan", "Sanjuan"),
+            ("01001", "1001"),
+            ("Beijing", "\ufeffBei\u200bjing"),
+        )
+    )
     assert not found("Beijing", "BEIJING", 2006)
     assert not any(found(*pair) for pair in (("1-12", "11-2"), ("吉林省", "吉林市"), ("c1", "c10")))
 

@@ -99,9 +99,11 @@ BROKEN = {
         (b"\n\n", "cannot be read as csv"),
         (b"city;y\na;1\nb;1;2\n", "cannot be read as csv"),
         (b"city,y,y\na,1,2\n", "column names repeat: y"),
-        (b"city,y\na,1,2,3\n", "cannot be read as csv"),
+        (b"city,y\na,1,2,3\n", "cannot be read as csv (rows have more cells than the header)"),
         (b"city,y\na,1\nb,1,2,3\n", "cannot be read as csv"),
         (b"\xff\xfe\x81\x20\xff", "neither UTF-8 nor GB18030"),
+        ("city,y\na,1\n".encode("utf-16-le"), "holds NUL bytes, as UTF-16 without its mark does"),
+        (b"city\x07,y\na,1\n", r"column names hold control signs: 'city\x07'"),
     ],
     "a.xlsx": [(b"not a zip", "cannot be read as xlsx"), (b"PK\x03\x04 torn", "cannot be read as xlsx")],
     "a.parquet": [(b"PAR1 torn", "cannot be read as parquet")],
@@ -154,6 +156,8 @@ def test_ids_keep_their_zeros(tmp_path: Path, name: str) -> None:
     assert frame[["code", "year", "share"]].values.tolist() == [[11, 2006, 0], [12, 2007, 1]]
     assert Rows.of(frame, "fips", "year").labels.tolist() == ["01001", "10001"]
     assert Rows.of(frame.assign(year=["01", "02"]), "fips", "year").years.tolist() == [1, 2]
+    long = pd.DataFrame({"id": ["91440300000000001", None, "91440300000000003"], "y": [1.0, None, 2.0]})
+    assert _written(long, tmp_path / name)["id"].tolist() == ["91440300000000001", "91440300000000003"]
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.xlsx"])
