@@ -555,6 +555,7 @@ def info(store: StorePath, as_json: bool) -> None:
 def merge_(stores: tuple[StorePath, ...], out: StorePath, as_json: bool, **accepted: bool) -> int:
     """Join STORES of one study, such as its shards, into one; exit 3 when blocks are missing in it."""
     from results.store.merge import merge
+    from sim.errors import amount
 
     merged = merge(stores, out, **accepted)
     if as_json:
@@ -563,7 +564,7 @@ def merge_(stores: tuple[StorePath, ...], out: StorePath, as_json: bool, **accep
     say(f"merged {len(stores)} stores: {merged.sentence}")
     say(f"store   {out}")
     if missing := merged.total - merged.done:
-        say(f"{missing:,} blocks are missing; run the study with --store {out} to compute them")
+        say(f"missing {amount(missing, 'block')}; run the study with --store {out} to compute what is missing")
     return 3 if missing else 0
 
 

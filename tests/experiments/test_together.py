@@ -676,5 +676,5 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here("run", "t.toml", *serial, "--shard", "2/3")
     here("store", "merge", one, third, "--out", "part.zarr")
     said = here("store", "merge", two, third, "--out", "other.zarr", code=3).out
-    assert "2 blocks are missing; run the study with --store other.zarr" in said
+    assert "missing 2 blocks; run the study with --store other.zarr" in said
     here("store", "merge", two, third, "--out", "json.zarr", "--json", code=3)
