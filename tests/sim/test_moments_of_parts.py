@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import made_worlds
@@ -275,7 +276,7 @@ def test_contiguity_on_a_lattice_is_that_of_its_squares() -> None:
     assert (cells == cells.T).all()
 
 
-def test_files_say_what_a_world_and_its_weights_are() -> None:
+def test_files_say_what_a_world_and_its_weights_are(tmp_path: Path) -> None:
     row = {dial: next(iter(values)) for dial, values in made_worlds.PARTS.items()}
     design = made_worlds.world_of(row | {"geography": "file", "weights": "file"})
     world: Any = design.settle(Streams(SEED))
@@ -292,6 +293,9 @@ def test_files_say_what_a_world_and_its_weights_are() -> None:
     for how, expected in (("none", made_worlds.ring(20)), ("row", made_worlds.ring(20) / 1.5)):
         panel = panel_of(1, units=20, weights={"kind": "file", "path": path, "standardize": how})
         np.testing.assert_allclose(panel.weights["w20"].dense, expected)
+    np.save(tmp_path / "island.npy", np.eye(4, k=1))  # the fourth unit, which is nowhere near another
+    weights = {"kind": "file", "path": str(tmp_path / "island.npy"), "islands": "nearest"}
+    refuses("unit 4; allowed: coordinates", panel_of, 1, units=4, geography={"kind": "nowhere"}, weights=weights)
 
 
 def test_weights_of_distances_are_their_formulas() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from sim.errors import BadInput, Problem, bad, one_of
 from sim.panel_sidecars import as_file, file_text
-from sim.weights import CALLED, Standardize, Weights, band, inverse_distance, knn, touching_cells
+from sim.weights import CALLED, DEGREES, Standardize, Weights, band, inverse_distance, knn, touching_cells
 from sim.world.context import POSITIVE, DesignSummary, Part, Places, cities, city_weights, fault, whole_from
 
 
@@ -148,7 +148,8 @@ class WeightsOfFile(WeightsPart):
         from sim.weights import Coordinates
         from sim.weights_files import AS_IT_STANDS, from_file
 
-        where = Coordinates(places.names, places.longitude, places.latitude)
+        placed = DEGREES.keys() <= places.attributes.keys()
+        where = Coordinates(places.names, places.longitude, places.latitude) if placed else None
         try:
             with as_file(self.path) as path:
                 return from_file(path, places.names, standardize=self.standardize, islands=self.islands,
