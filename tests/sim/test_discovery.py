@@ -11,6 +11,7 @@ import pytest
 from refusals import refuses
 
 import sim.world
+from estimators.core.error_types import KINDS
 from estimators.core.estimator import Estimator, estimators
 from sim import BadInput, Design
 from sim.design import designs, find_design
@@ -59,11 +60,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     forget()
 
 
-def test_our_own_packages_leave_nothing_out_and_aliases_stand_for_estimators() -> None:
+def test_our_own_packages_leave_nothing_out_and_aliases_stand_for_estimators_or_error_types() -> None:
     assert {"paper", "bdm"} <= set(designs())
     assert {"did", "spatial"} <= set(estimators())
     assert problems() == ()
-    assert set(ALIASES.values()) <= set(estimators())
+    assert set(ALIASES.values()) <= {*estimators(), *(kind.written for kind in KINDS.values())}
     assert not set(ALIASES) & set(estimators())
 
 
