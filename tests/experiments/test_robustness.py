@@ -458,7 +458,7 @@ def test_psm_needs_a_treatment_and_a_time_before(tmp_path: Path) -> None:
         return frame.assign(eip=frame["eip"].mask(frame["city"] == "c0", 1))
 
     assert "some units are treated in 2001" in problems(tmp_path, "[robustness.psm]\n", edit=early)[0]
-    assert problems(tmp_path, "[robustness.psm]\nyears = [2001, 2002]\n", edit=early) == []
+    assert problems(tmp_path, "[robustness.psm]\nyears = [2001, 2050]\n", edit=early) == []
 
     def all_treated(frame: pd.DataFrame) -> pd.DataFrame:
         return frame.assign(eip=frame["eip"].mask(frame["year"] == 2006, 1))
