@@ -8,7 +8,7 @@ import re
 import zipfile
 from dataclasses import replace
 from html import unescape
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ from experiments.tables.spatial_models import conclusion, wald_names
 from results.plots.specification_curve import effect_chart
 from results.tables.chinese import chinese, in_language, sentence, wording
 from results.tables.html_tables import html_tables
-from results.tables.journal_table import Heading, JournalTable, Row
+from results.tables.journal_table import Heading, JournalTable, Row, TableSetting
 from results.tables.latex import latex_tables
 from results.tables.records import Brackets, Check, Document, Fit, Style
 from results.tables.rtf import rtf_tables
@@ -165,6 +165,19 @@ def test_effects_of_spatial_models_and_what_their_tests_choose_are_said_in_chine
             ]
             left = {word for text in texts for word in english(text)} - {"road", "knn"}
             assert not left, (table.caption, left)
+
+
+@pytest.mark.parametrize("lacking", [(), ("lower", "upper"), ("lower", "upper", "pvalue"), ("pvalue",)])
+def test_the_effect_in_a_sentence_is_chinese_whole(lacking: tuple[str, ...]) -> None:
+    document = replace(full_document(), style=CHINESE)
+    gone: dict[str, Any] = dict.fromkeys(lacking)
+    document = replace(document, records=tuple(replace(one, **gone) for one in document.records))
+    for kind, controls in itertools.product(("continuous", "absorbing"), ([], ["road"])):
+        facts = {**document.panel, "treatment_kind": kind, "controls": controls}
+        said = wording(document)(TableSetting(replace(document, panel=facts)).headline)
+        assert re.match("eip(每增加一个单位)?对icr的效应：", said)
+        assert not english(said), said
+    assert wording(document)("1 more table: 1. Name them after --tables, or write all with --out.").startswith("另有1")
 
 
 def around(page: str) -> str:
