@@ -26,9 +26,9 @@ from experiments.tables.spatial_models import conclusion, wald_names
 from results.plots.specification_curve import effect_chart
 from results.tables.chinese import chinese, in_language, sentence, wording
 from results.tables.html_tables import html_tables
-from results.tables.journal_table import Heading, JournalTable, Row, TableSetting
+from results.tables.journal_table import BESIDE, UNBOUNDED_NOTE, Heading, JournalTable, Row, TableSetting
 from results.tables.latex import latex_tables
-from results.tables.records import Brackets, Check, Document, Fit, Style
+from results.tables.records import Brackets, Check, Document, Fit, Style, clusters_of
 from results.tables.rtf import rtf_tables
 from results.tables.terminal_tables import print_estimates
 from results.tables.typography import error_note, number_of
@@ -114,6 +114,21 @@ def test_every_error_type_has_chinese_words_and_notes(kind: str) -> None:
         ):
             note = error_note(error, likelihood=likelihood, cluster_k=counted, brackets=brackets)
             assert not english(sentence(note, NAMES)), note
+
+
+@pytest.mark.parametrize("kind", ["cluster:GDP", "cv3:GDP", "cr2:GDP", "cluster:GDP+period"])
+def test_notes_on_clusters_keep_the_name_of_the_group_and_are_chinese_whole(kind: str) -> None:
+    fit = Fit(("2", 5), "did")
+    found = Document(FACTS, tuple(records(fit, {"did": 0.1}, (kind,))),
+                     tuple(statistics(fit, **{clusters_of(kind): 9.0})))  # fmt: skip
+    for style in (Style(), CHINESE):
+        table = next(iter(journal_tables(replace(found, style=style), kind)))
+        (note,) = (note for note in table.notes if "G = 9" in note)
+        assert "GDP" in note
+        assert not english(note) or style is not CHINESE, note
+    for held in ("standard error", "t statistic by errors", "p value by errors", "95% interval by errors"):
+        assert not english(sentence(f"{BESIDE} the {held} clustered by unit."))
+    assert not english(sentence(UNBOUNDED_NOTE) + sentence("Clustered by unit: G = 6 to 9, by column."))
 
 
 @pytest.mark.parametrize("kind", ["normality", "randomisation", "permutation", "projection", "simulation"])
