@@ -523,7 +523,8 @@ class TableSetting:
         for kind, found in clusters.items():
             lowest, highest = f"{min(found):,.0f}", f"{max(found):,.0f}"
             span = lowest if min(found) == max(found) else f"{lowest} to {highest}, by column"
-            errors.append(f"{error_label(kind).capitalize()}: G = {span}.")
+            said = error_label(kind)
+            errors.append(f"{said[:1].upper()}{said[1:]}: G = {span}.")
 
         weight, weighted = self.document.panel.get("weight"), ""
         if weight is not None:  # fits with a W are spatial, and are not weighted

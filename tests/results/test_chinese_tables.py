@@ -8,7 +8,7 @@ import re
 import zipfile
 from dataclasses import replace
 from html import unescape
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -26,9 +26,9 @@ from experiments.tables.spatial_models import conclusion, wald_names
 from results.plots.specification_curve import effect_chart
 from results.tables.chinese import chinese, in_language, sentence, wording
 from results.tables.html_tables import html_tables
-from results.tables.journal_table import Heading, JournalTable, Row
+from results.tables.journal_table import BESIDE, UNBOUNDED_NOTE, Heading, JournalTable, Row, TableSetting
 from results.tables.latex import latex_tables
-from results.tables.records import Brackets, Check, Document, Fit, Style
+from results.tables.records import Brackets, Check, Document, Fit, Style, clusters_of
 from results.tables.rtf import rtf_tables
 from results.tables.terminal_tables import print_estimates
 from results.tables.typography import error_note, number_of
@@ -116,6 +116,21 @@ def test_every_error_type_has_chinese_words_and_notes(kind: str) -> None:
             assert not english(sentence(note, NAMES)), note
 
 
+@pytest.mark.parametrize("kind", ["cluster:GDP", "cv3:GDP", "cr2:GDP", "cluster:GDP+period"])
+def test_notes_on_clusters_keep_the_name_of_the_group_and_are_chinese_whole(kind: str) -> None:
+    fit = Fit(("2", 5), "did")
+    found = Document(FACTS, tuple(records(fit, {"did": 0.1}, (kind,))),
+                     tuple(statistics(fit, **{clusters_of(kind): 9.0})))  # fmt: skip
+    for style in (Style(), CHINESE):
+        table = next(iter(journal_tables(replace(found, style=style), kind)))
+        (note,) = (note for note in table.notes if "G = 9" in note)
+        assert "GDP" in note
+        assert not english(note) or style is not CHINESE, note
+    for held in ("standard error", "t statistic by errors", "p value by errors", "95% interval by errors"):
+        assert not english(sentence(f"{BESIDE} the {held} clustered by unit."))
+    assert not english(sentence(UNBOUNDED_NOTE) + sentence("Clustered by unit: G = 6 to 9, by column."))
+
+
 @pytest.mark.parametrize("kind", ["normality", "randomisation", "permutation", "projection", "simulation"])
 def test_table_6_says_in_chinese_how_its_rows_are_tested(kind: str) -> None:
     for measure in ("moran", "geary", "moran-residuals"):
@@ -165,6 +180,19 @@ def test_effects_of_spatial_models_and_what_their_tests_choose_are_said_in_chine
             ]
             left = {word for text in texts for word in english(text)} - {"road", "knn"}
             assert not left, (table.caption, left)
+
+
+@pytest.mark.parametrize("lacking", [(), ("lower", "upper"), ("lower", "upper", "pvalue"), ("pvalue",)])
+def test_the_effect_in_a_sentence_is_chinese_whole(lacking: tuple[str, ...]) -> None:
+    document = replace(full_document(), style=CHINESE)
+    gone: dict[str, Any] = dict.fromkeys(lacking)
+    document = replace(document, records=tuple(replace(one, **gone) for one in document.records))
+    for kind, controls in itertools.product(("continuous", "absorbing"), ([], ["road"])):
+        facts = {**document.panel, "treatment_kind": kind, "controls": controls}
+        said = wording(document)(TableSetting(replace(document, panel=facts)).headline)
+        assert re.match("eip(每增加一个单位)?对icr的效应：", said)
+        assert not english(said), said
+    assert wording(document)("1 more table: 1. Name them after --tables, or write all with --out.").startswith("另有1")
 
 
 def around(page: str) -> str:
