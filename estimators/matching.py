@@ -40,8 +40,12 @@ from sim.streams import Streams
 # Rosenbaum and Rubin 1983).
 
 
+DIGITS = 12  # of scores and their distances, beyond which they differ by rounding, as means over other years do
+
+
 def on_support(score: Floats, treated: Flags) -> Flags:
     """Treated units whose score lies within the range of the controls' scores, (N,) (Dehejia and Wahba 1999)."""
+    score = np.round(score, DIGITS)
     controls = score[~treated]
     return np.asarray(treated & (score >= controls.min()) & (score <= controls.max()))
 
@@ -53,14 +57,14 @@ def nearest_links(of: Floats, among: Floats, neighbours: int, caliper: float, re
     replacement the treated choose in descending order of their scores, and a control serves once. Of controls at equal
     distance the first is taken.
     """
-    distance = np.abs(of[:, None] - among)
+    distance = np.round(np.abs(of[:, None] - among), DIGITS)
     distance[distance > caliper] = np.inf
     chosen = np.zeros(distance.shape, dtype=bool)
     if replacement:
         order = np.argsort(distance, axis=1, kind="stable")[:, :neighbours]
         np.put_along_axis(chosen, order, True, axis=1)
         return _shares(chosen & np.isfinite(distance))
-    for row in np.argsort(-of, kind="stable"):
+    for row in np.argsort(-np.round(of, DIGITS), kind="stable"):
         order = np.argsort(distance[row], kind="stable")[:neighbours]
         taken = order[np.isfinite(distance[row, order])]
         chosen[row, taken] = True
@@ -70,7 +74,7 @@ def nearest_links(of: Floats, among: Floats, neighbours: int, caliper: float, re
 
 def radius_links(of: Floats, among: Floats, radius: float) -> Floats:
     """Each treated unit linked to all controls whose scores are within the radius, equally."""
-    return _shares(np.abs(of[:, None] - among) <= radius)
+    return _shares(np.round(np.abs(of[:, None] - among), DIGITS) <= radius)
 
 
 def kernel_links(of: Floats, among: Floats, bandwidth: float) -> Floats:

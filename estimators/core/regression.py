@@ -278,7 +278,8 @@ def logit(x: Floats, chosen: Flags, weights: Floats | None = None, *, penalised:
     centre, scale = x.mean(axis=0), x.std(axis=0)
     failed = Logit(np.full(x.shape[1] + 1, np.nan), np.full(x.shape[1] + 1, np.nan), np.full(len(x), np.nan), np.nan,
                    converged=False, ratio=np.nan)  # fmt: skip
-    if chosen.all() or not chosen.any() or not (scale > 0).all():
+    varies = np.square(scale) > ROUNDING * np.square(x).mean(axis=0)
+    if chosen.all() or not chosen.any() or not varies.all():
         return failed
     z = np.column_stack([np.ones(len(x)), (x - centre) / scale])
     w = np.ones(len(x)) if weights is None else weights

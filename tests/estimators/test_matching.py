@@ -91,13 +91,14 @@ def test_a_penalised_logit_maximises_the_penalised_likelihood(apart: bool) -> No
     assert ours.ratio == pytest.approx(2 * (alone.fun - found.fun), abs=1e-8)
 
 
-@pytest.mark.parametrize("fault", ["separated", "collinear", "constant", "one group"])
+@pytest.mark.parametrize("fault", ["separated", "collinear", "constant", "constant up to rounding", "one group"])
 def test_a_logit_without_a_maximum_says_so(fault: str) -> None:
     x, d = covariates(60)
     x, d = {
         "separated": (x, x[:, 0] > 0),
         "collinear": (np.column_stack([x, 2 * x[:, 0] - 1]), d),
         "constant": (np.column_stack([x, np.ones(60)]), d),
+        "constant up to rounding": (np.where(np.arange(60) % 3, 0.1, np.mean([0.1] * 3))[:, None], d),
         "one group": (x, np.ones(60, dtype=bool)),
     }[fault]
     fit = logit(x, d)
@@ -148,6 +149,19 @@ def test_common_support() -> None:
     score = np.array([0.1, 0.2, 0.5, 0.7, 0.05, 0.9])
     treated = np.array([False, True, False, True, True, True])
     assert matching.on_support(score, treated).tolist() == [False, True, False, False, False, False]
+
+
+def test_scores_that_differ_by_rounding_are_equal() -> None:
+    """A covariate that does not change is 0.1 over two years and a little more over three."""
+    low, high = 0.1, float(np.mean([0.1] * 3))
+    assert low < high
+    treated = np.array([True, False, True, False])
+    assert matching.on_support(np.array([low, high, 0.5, 0.4999]), treated).tolist() == [True, False, False, False]
+    of, among = np.array([low, high]), np.array([high, low])
+    for replacement, taken in ((True, [0, 0]), (False, [0, 1])):
+        links = matching.nearest_links(of, among, 1, 0.05, replacement=replacement)
+        assert links.argmax(axis=1).tolist() == taken  # of equal ones the first
+    assert matching.radius_links(np.array([0.3]), np.array([0.1]), 0.2).all()
 
 
 def test_balance_equals_known_tests() -> None:
