@@ -26,13 +26,18 @@ TOLERANCE = 0.01  # distance from 5% that is none
 FEWEST = {"cluster": 30.0, "cr2": 4.0, "cv3": 8.0}  # clusters, in effect, that a kind of errors can rest on
 FEWEST_TREATED = {"cluster": 20, "cr2": 4, "cv3": 8}  # clusters with treated units, and as many with untreated ones
 ORDER = ("cluster", "cr2", "cv3", *FOR_FEW)
-FEW_TREATED = 4  # treated units below which no clustered errors serve
+FEW_TREATED = 4  # treated units, or untreated ones, below which no errors serve but those for few treated
 
 
 def forbidden_of(errors: tuple[str, ...], panel: Panel) -> dict[str, str]:
     """Why error types may not be printed on a panel, whatever their size on twins, by error type."""
     group, own = assigned_by(panel), panel.roles.treatment
     treated = int(treated_units(panel).sum()) if own else 0
+    counts = [(treated, "treated")]
+    if own and not panel.roles.continuous:  # of few units that are not, the regression is the same, mirrored
+        others = TwoWayDID(errors=("iid",)).cluster_facts(panel, "unit").untreated
+        counts.append((int(others[0]), "untreated while others are treated"))
+    few, which = min(counts)
     out = {}
     for error in errors:
         kind, _, name = error.partition(":")
@@ -43,10 +48,8 @@ def forbidden_of(errors: tuple[str, ...], panel: Panel) -> dict[str, str]:
             said = f"these take treated and other units as equally noisy, which {treated} treated units need not"
         if not said and group and (kind not in FEWEST or name != group):
             said = f"whole groups ({group}) adopt together, so that errors must allow for shocks of a {group}"
-        if not said and 0 < treated < FEW_TREATED and kind not in FOR_FEW:
-            said = (
-                f"{treated} {'unit is' if treated == 1 else 'units are'} treated, and these errors need {FEW_TREATED}"
-            )
+        if not said and 0 < few < FEW_TREATED and kind not in FOR_FEW:
+            said = f"{few} {'unit is' if few == 1 else 'units are'} {which}, and these errors need {FEW_TREATED}"
         if said:
             out[error] = said
     return out

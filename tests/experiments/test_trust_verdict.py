@@ -87,6 +87,9 @@ def test_groups_that_adopt_at_different_dates_are_whole_where_their_units_do_ali
     ("iid", 3, 40, "3 units are treated, and these errors need 4"),
     ("hc1", 1, 40, "1 unit is treated, and these errors need 4"),
     ("driscoll-kraay", 1, 40, "1 unit is treated, and these errors need 4"),
+    ("iid", 36, 40, ""),
+    ("iid", 37, 40, "3 units are untreated while others are treated, and these errors need 4"),
+    ("hc1", 39, 40, "1 unit is untreated while others are treated, and these errors need 4"),
 ])  # fmt: skip
 def test_what_an_error_type_needs(error: str, treated: int, units: int, words: str) -> None:
     """Units count by their shares g of the variance: (sum g)^2 / sum g^2, and 1/n_1^2 or 1/n_0^2 at one date."""
