@@ -95,8 +95,13 @@ def _run(
     if worker.nanny:  # the process is the worker's alone
         keep_output_free()
     first = function.first if isinstance(function, TwoPhaseTask) else function
-    with ending_after(seconds if worker.nanny else None):
-        outcome = outcome_of(first, job)
+    try:
+        with ending_after(seconds if worker.nanny else None):
+            outcome = outcome_of(first, job)
+    except BaseException:  # it ends a child too, in which the job runs next, and is found there
+        if worker.nanny:
+            os._exit(1)
+        raise
     if os.getpid() != own:  # a copy that the job made and did not end
         os._exit(0)
     if outcome.error is not None or not isinstance(function, TwoPhaseTask):

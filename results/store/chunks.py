@@ -68,7 +68,7 @@ class ChunkArrays:
         others = [name for name, files in chunks.items() if files is None]
         keys = {name: files.key(cell, index) for name, files in chunks.items() if files is not None}
         held = self._store.read_all(keys.values())
-        gone = [keys[name] for name, files in chunks.items() if files is not None and math.prod(files.sizes)
+        gone = [keys[name] for name, files in chunks.items() if files is not None and 0 not in files.sizes
                 and isinstance(held[keys[name]], FileNotFoundError)]  # fmt: skip
         if whole and gone:
             raise FileNotFoundError(gone[0])

@@ -168,7 +168,7 @@ class Hold:
             except OSError as error:
                 raise _unwritable(self._path, error) from error
             if self._real.exists():
-                _sweep(self._real)
+                sweep(self._real)
 
     def _take_in(self, store: Path) -> None:
         """Take the lease of a folder; without marks it is no store, or one that is to be repaired."""
@@ -220,7 +220,7 @@ class Hold:
         if self._leases and isinstance(self._real, Path) and self._real.exists():
             with contextlib.suppress(StoreLocked, BadInput, OSError):
                 self.check()
-                _sweep(self._real)
+                sweep(self._real)
         for lease in reversed(self._leases):
             lease.end()
 
@@ -309,8 +309,8 @@ def taking_place(path: StorePath) -> Iterator[None]:
         raise StoreLocked(f"{path} was made by another run meanwhile; wait for that run or stop it") from error
 
 
-def _sweep(real: Path) -> None:
-    """Remove what killed runs left beside a store that is this run's."""
+def sweep(real: Path) -> None:
+    """Remove what killed runs left beside a store that is this run's, or beside the place where one is made."""
     if set_aside(real).is_symlink():
         raise not_ours(set_aside(real), LINK)
     for leftover in (set_aside(real), *real.parent.glob(f".{glob.escape(real.name)}.*.partial")):

@@ -30,7 +30,7 @@ from results.store.disk import check_own_folder, flush, flush_names, open_plain,
 from results.store.files import PACKED_SUFFIX, check_place, folder_beside, is_packed, no_store, tree_of
 from results.store.lease import EXPIRES, StoreLocked, is_lease
 from results.store.lock import SUFFIX as LOCK
-from results.store.lock import check_free, locked
+from results.store.lock import check_free, locked, sweep
 from results.store.skeleton import STORE_FORMAT, check_identity
 from results.store.store import BlockState, Store, numbers_apart
 from results.store.zarr_store import ZarrStore, copy_block, copy_environments
@@ -208,10 +208,11 @@ def pack(path: StorePath, out: StorePath) -> int:
                   remedy="copy the file")  # fmt: skip
     if not path.exists():
         raise no_store(path)
-    with locked(path):
+    with locked(path), locked(out):
+        sweep(out.resolve())  # half a zip, of a command that was killed
         before = ZarrStore.open(path).content_hash()  # which reads every block
         tree = tree_of(path)
-        files = [file for file in tree.files() if not is_lease(file)]
+        files = [file for file in tree.files() if not is_lease(file) and not file.endswith(".partial")]
         with folder_beside(out) as made:
             with zipfile.ZipFile(made / out.name, "w", zipfile.ZIP_STORED) as archive:  # chunks are compressed already
                 for file in files:

@@ -374,6 +374,30 @@ def test_a_second_part_that_does_not_end_costs_its_job_alone() -> None:
     assert len(outcomes) == 7
 
 
+class Panic(BaseException):
+    """As libraries in Rust raise it; `asyncio.CancelledError` is no Exception either."""
+
+
+def panics(job: int) -> int:
+    if job == 3:
+        raise Panic
+    return job
+
+
+@pytest.mark.long
+def test_what_is_raised_and_is_no_exception_ends_a_worker_as_it_ends_a_child() -> None:
+    """It was the answer of its job: a block that holds such a fit was lost on workers, and kept in a run without."""
+    pool = open_executor("local", 1)
+    try:
+        outcomes = {found.job: found for found in pool.run(panics, range(5))}
+    finally:
+        pool.close()
+    lost = outcomes.pop(3)
+    assert lost.died
+    assert "exited with code 1" in str(lost.error)
+    assert [found.result for found in outcomes.values()] == list(outcomes)
+
+
 def memory_of(job: int, seconds: float | None, memory: int | None) -> int | None:
     return memory
 

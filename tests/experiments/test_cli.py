@@ -133,6 +133,10 @@ def test_a_replay_is_compared_term_by_term(tmp_path: Path) -> None:
     for cell, terms in ((0, len(store.layouts["did"].terms)), (1, 2)):
         said = here("replay", tmp_path / "x.zarr", cell, 5).out
         assert (said.count(" same\n"), said.count("differs")) == (terms, 0)
+    again = pp.replay(store, 1, 5)
+    fit, last = again.block.estimates["did"], np.array([[0.0, 1.0]])
+    other = replace(again.block, estimates={"did": replace(fit, estimate=fit.estimate + last)})
+    assert compare(store, replace(again, block=other), Console(file=io.StringIO())) == 1
 
 
 def test_a_replay_has_the_tracebacks_of_its_own_fit_alone() -> None:

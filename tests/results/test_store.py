@@ -365,6 +365,17 @@ def test_a_mark_has_one_name() -> None:
     assert list(marks_of(names, ".")) == [(1, 0, names[0])]
 
 
+def test_what_kills_left_is_neither_packed_nor_kept(made: Path, tmp_path: Path) -> None:
+    store = Path(shutil.copytree(made / "x.zarr", tmp_path / "x.zarr"))
+    files = pack(store, tmp_path / "a.zip")
+    (store / "truth" / "c.0.0.0.0a1b2c3d.partial").write_bytes(b"a part of a block")
+    half = tmp_path / ".b.zip.abcdefgh.partial"
+    half.mkdir()
+    (half / "b.zip").write_bytes(b"half a zip")
+    assert pack(store, tmp_path / "b.zip") == files
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "b.zip", "x.zarr"]
+
+
 def test_bad_requests_are_one_line_and_leave_nothing(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "x.zarr", tmp_path / "x.zarr")
     (tmp_path / "taken.zip").write_text("mine")
