@@ -43,8 +43,8 @@ STRENGTHS = ("weight", "weights", "w", "wij", "value", "权重", *DISTANCES)
 NUMBERED = re.compile(r"[^\d]*(\d+)")
 LINES = {".gal": "UTF-8 (or GB18030), names without spaces, and for each unit a line with its number of "
                  "neighbours and one of their names",
-         ".gwt": "UTF-8 (or GB18030), names without spaces, and below the first line a unit, a neighbour and a number in "
-                 "each"}  # fmt: skip
+         ".gwt": "UTF-8 (or GB18030), names without spaces, and below the first line a unit, a neighbour and a number "
+                 "in each"}  # fmt: skip
 SHAPES = "a square matrix with names in the first row and column, or columns focal, neighbor, weight"
 
 
