@@ -548,7 +548,7 @@ def rerun(folder: str | Path, *, load_code: bool = False) -> list[Finding]:
 
 def _opened(store: Any) -> Any:
     """A store that is named, opened, or itself."""
-    return open_store(store) if isinstance(store, str | Path) else store
+    return store if hasattr(store, "blocks") else open_store(store)
 
 
 def _searched(asked: tuple[Any, Any], cluster: str | None, workers: int | None) -> list[SearchAnswer]:

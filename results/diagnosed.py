@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from estimators.core.estimator import usual_error
+from estimators.core.estimator import check_level, usual_error
 from results.diagnosis.comparison import Target, contrast
 from results.diagnosis.diagnose import Diagnosis
 from results.diagnosis.diagnose import diagnose as reduce
@@ -240,10 +240,10 @@ def diagnose(
     >>> diagnosis.frame.query("measure == 'coverage' and term == 'did'")["error"].tolist()
     ['iid', 'hc1', 'cluster:unit']
     """
-    if not hasattr(records, "layouts"):  # a protocol that no class says it has
+    if not hasattr(records, "blocks"):  # a protocol that no class says it has
         refuse(type_problems(records, (), "records", where="diagnose", allowed="what run or open_store returned",
                              remedy='open_store("runs/mine.zarr") opens a store'))  # fmt: skip
-    found = reduce(records, alpha, measures, normal=normal)
+    found = reduce(records, check_level(alpha, "diagnose"), measures, normal=normal)
     kept = with_normal(records) if normal else records
     return Diagnosed(**{each.name: getattr(found, each.name) for each in fields(found)}, records=kept)
 

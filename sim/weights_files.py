@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -40,10 +41,10 @@ LOOSE = (("i", "j"), ("1", "2"), ("o", "d"), ("a", "b"))  # the same, in a table
 DISTANCES = ("distance", "dist", "km", "miles", "meters", "metres", "距离", "公里")
 STRENGTHS = ("weight", "weights", "w", "wij", "value", "权重", *DISTANCES)
 NUMBERED = re.compile(r"[^\d]*(\d+)")
-LINES = {".gal": "UTF-8 without a mark at its start, names without spaces, and for each unit a line with its number of "
+LINES = {".gal": "UTF-8 (or GB18030), names without spaces, and for each unit a line with its number of "
                  "neighbours and one of their names",
-         ".gwt": "UTF-8, names without spaces, and below the first line a unit, a neighbour and a number in "
-                 "each"}  # fmt: skip
+         ".gwt": "UTF-8 (or GB18030), names without spaces, and below the first line a unit, a neighbour and a number "
+                 "in each"}  # fmt: skip
 SHAPES = "a square matrix with names in the first row and column, or columns focal, neighbor, weight"
 
 
@@ -326,10 +327,13 @@ def _read(path: Path, layout: FileLayout) -> Edges | sp.csr_array | Floats:
             case extension:
                 from libpysal.graph import read_gal, read_gwt
 
-                links = (read_gal if extension == ".gal" else read_gwt)(path).adjacency.reset_index()
+                text, _ = text_of(path, extension[1:])
+                with TemporaryDirectory() as folder:  # libpysal reads the encoding of the system alone
+                    copy = Path(folder) / path.name
+                    copy.write_text(text, encoding="locale")
+                    links = (read_gal if extension == ".gal" else read_gwt)(copy).adjacency.reset_index()
                 # libpysal reads 01001 as 1001. An island appears as its own neighbour with weight 0.
-                words = path.read_text("latin-1").split()
-                ids = {str(int(word)): word for word in words if re.fullmatch("0[0-9]+", word)}
+                ids = {str(int(word)): word for word in text.split() if re.fullmatch("0[0-9]+", word)}
                 focal, neighbor = (np.array([ids.get(label, label) for label in unit_labels(links[end])], object)
                                    for end in ("focal", "neighbor"))  # fmt: skip
                 weight = links["weight"].to_numpy(np.float64)

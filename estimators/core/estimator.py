@@ -39,6 +39,15 @@ def p_values(statistic: Floats, dof: Floats) -> Floats:
     return 2 * np.where(np.isinf(dof), ndtr(tail), stdtr(finite, tail))
 
 
+def check_level(alpha: float, where: str) -> float:
+    """The level of tests and intervals; raises BadInput for what is none."""
+    allowed, remedy = "a number between 0 and 1", "write 0.05 for tests at 5% and intervals of 95%"
+    refuse(type_problems(alpha, Real, "alpha", where=where, allowed=allowed, remedy=remedy))
+    if not 0 < alpha < 1:
+        raise bad(f"alpha = {alpha}", where=where, allowed=allowed, remedy=remedy)
+    return alpha
+
+
 def critical_values(dof: Floats, alpha: float) -> Floats:
     """Two-sided critical values at level alpha, of the shape of dof; each distinct value is computed once."""
     distinct, inverse = np.unique(dof, return_inverse=True)
@@ -278,10 +287,7 @@ class Estimates(Moments):
         >>> pp.TwoWayDID()(pp.example_panel().panel).conf_int().loc["did"].round(3).tolist()
         [0.022, 0.038]
         """
-        refuse(type_problems(alpha, Real, "alpha", where="conf_int", allowed="a number between 0 and 1"))
-        if not 0 < alpha < 1:
-            raise bad(f"alpha = {alpha}", where="conf_int", allowed="a number between 0 and 1",
-                      remedy="write 0.05 for intervals of 95%")  # fmt: skip
+        check_level(alpha, "conf_int")
         own = [ends is not None and bool(np.isfinite(ends).any()) for ends in (self.lower, self.upper)]
         if any(own) and alpha != LEVEL:
             raise bad(f"alpha = {alpha} of intervals that are kept as they were estimated", where="conf_int",

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -144,17 +145,11 @@ def panel_and_spec(command: CommandFunction) -> CommandFunction:
     return click.argument("panel", type=click.Path(path_type=Path))(spec(command))
 
 
-def _level(ctx: click.Context, param: click.Parameter, alpha: float) -> float:
-    """A level of tests; raises BadInput for NaN, which passes the range of click."""
-    if not 0 < alpha < 1:
-        from sim.errors import bad
-
-        raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
-    return alpha
-
-
-alpha_option = click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05,
-                            show_default=True, callback=_level, help="Level of tests and intervals.")  # fmt: skip
+alpha_option = click.option(
+    "--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
+    callback=lambda _, __, alpha: import_module("estimators.core.estimator").check_level(alpha, "--alpha"),  # NaN too
+    help="Level of tests and intervals.",
+)  # fmt: skip
 
 
 def _called_otherwise(ctx: click.Context, param: click.Parameter, given: bool) -> None:

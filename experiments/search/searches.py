@@ -203,9 +203,6 @@ def run_search(
     place = named_place(where, table_of(text))
     folder = out or Path("runs") / f"{verb}-{Path(text).stem}"
     check_folder(folder)
-    if not 0 < options.precision < 1:
-        raise bad(f"precision {options.precision:g}", where="--precision", allowed="above 0, below 1",
-                  remedy="correct the number")  # fmt: skip
     evaluator, search = prepare(study_of(text).resized(seed=seed), folder=folder, options=options)
 
     console = NamesConsole()

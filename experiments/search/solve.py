@@ -486,8 +486,14 @@ def check_possible(evaluator: Evaluator, dial: str, rests: Sequence[Mapping[str,
 
 
 def check_settings(evaluator: Evaluator, dial: str, options: Search, to: str = "--to") -> None:
-    """Raise BadInput for what names and settings alone say, before anything is drawn: a dial without a number, and
-    ends that are none or equal."""
+    """Raise BadInput for what names and settings alone say, before anything is drawn: a dial without a number, ends
+    that are none or equal, and a precision or a budget that is none."""
+    if not 0 < options.precision < 1:
+        raise bad(f"precision {options.precision:g}", where="--precision", allowed="above 0, below 1",
+                  remedy="correct the number")  # fmt: skip
+    if not options.budget >= 1:
+        raise bad(f"budget {options.budget:g}", where="--budget", allowed="a whole number from 1",
+                  remedy="correct the number")  # fmt: skip
     whole, start = _counts(evaluator.study, dial), _start(evaluator, dial, options)
     for name, value in (("--from", options.low), (to, options.high)):
         if value is not None and not (math.isfinite(value) and (float(value).is_integer() or not whole)):

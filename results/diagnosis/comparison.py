@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from estimators.core.estimator import Status
+from estimators.core.estimator import Status, check_level
 from results.diagnosis import measures
 from results.diagnosis import measures as influence
 from results.diagnosis.fits import Fits, clustered, fits_of, mean_over_worlds, variance_over_worlds, widened
@@ -196,6 +196,7 @@ def compare(a: Store, b: Store, alpha: float = 0.05) -> Comparison:
     Measures: estimate (its mean), bias, mean_se, coverage and rejection at level `alpha`. Raises BadInput for a damaged
     block.
     """
+    check_level(alpha, "compare")
     shared = []
     for name, layout in a.layouts.items():
         if (other := b.layouts.get(name)) is not None:

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from sim.errors import BadInput, Problem, bad
+from sim.errors import BadInput, Problem, bad, refuse, type_problems
 
 SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
 ADDRESS = re.compile(rf"({'|'.join(SCHEMES)}):/+(.*)", re.DOTALL)  # a Path has one slash
@@ -140,8 +140,10 @@ HALF_MADE = "half-made"  # an object that is there while a store is created
 def store_path(given: str | Path | ObjectPath) -> StorePath:
     """A store's place as the user named it: a path of this machine, or an address of an object store.
 
-    Raises BadInput for an address that names no store.
+    Raises BadInput for an address that names no store, and for what is neither.
     """
+    refuse(type_problems(given, (str, Path, ObjectPath), "store", where="a store", remedy="run a study first",
+                         allowed="what run returned, a path, or an address such as s3://..."))  # fmt: skip
     found = ADDRESS.fullmatch(str(given))
     if isinstance(given, ObjectPath) or found is None:
         return given if isinstance(given, ObjectPath) else Path(given)

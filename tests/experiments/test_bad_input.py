@@ -253,7 +253,7 @@ COMMANDS: dict[str, tuple[list[str], Words]] = {
     "page of another name": (["run", "bias", "--html", "study.toml"], (".html",)),
     "alpha that is no number": (["report", "{folder}", "--alpha", "nan"], ("alpha",)),
     "alpha of a comparison": (["compare", "a.zarr", "b.zarr", "--alpha", "nan"],
-                              ("--alpha; alpha = nan; allowed: above 0, below 1",)),
+                              ("--alpha; alpha = nan; allowed: a number between 0 and 1",)),
     "store under a file": (["run", "bias", "--cluster", "serial", "--store", "{folder}/empty.csv/x.zarr"],
                            ("empty.csv",)),
     "unknown cluster": (["run", "bias", "--cluster", "slrm"], ("slrm", "local")),

@@ -132,6 +132,13 @@ WRONG_TYPES: dict[str, tuple[Any, str]] = {
     "alpha of mediation": (lambda: tables()["6"].conf_int(alpha=0.1), "table 6, conf_int; alpha = 0.1 of intervals"),
     "show none": (lambda: pp.show(None), "answer = None; allowed: what estimate"),  # type: ignore[arg-type]
     "show diagnosis": (lambda: pp.show(diagnosis()), "answer is of the type Diagnosed; .*summary"),
+    "a level in percent": (lambda: pp.diagnose(diagnosis().records, 5), "diagnose; alpha = 5; allowed: a number"),
+    "a level of a comparison": (lambda: pp.compare(*2 * [diagnosis().records], 0), "compare; alpha = 0; allowed"),
+    "a diagnosis again": (lambda: pp.diagnose(diagnosis()), "records is of the type Diagnosed; allowed: what run"),
+    "comparison of a study": (lambda: pp.compare(diagnosis().records, study()), "store is of the type Study; allowed"),  # type: ignore[arg-type]
+    "replay of nothing": (lambda: pp.replay(None, 0, 0), "store = None; allowed: what run returned, a path"),  # type: ignore[arg-type]
+    "precision": (lambda: pp.solve("power:0.8", study(grid={}), "effect", precision=2), "--precision; precision 2; "),
+    "budget": (lambda: pp.breakdown(study(grid={}), "trend_gap", budget=0), "--budget; budget 0; allowed: a whole"),
     "run name": (lambda: pp.run("nosuch"), "no study 'nosuch'"),
     "run none": (lambda: pp.run(None), "study = None; allowed: a Study"),  # type: ignore[arg-type]
     "solve number": (lambda: pp.solve("power:0.8", 3, "effect"), "study = 3; allowed: a Study"),  # type: ignore[arg-type]

@@ -455,7 +455,6 @@ WRONG_FILES: dict[str, tuple[str, str, list[str]]] = {
     "the same with semicolons": ("w.csv", "0;1,5;1\n1;0;1\n1;1;0\n", ["no names in its first row"]),
     "broken gal": ("w.gal", "nothing\n", ["cannot be read as gal"]),
     "spaces in names of a gal": ("w.gal", "2\nNew York 1\nd\n", ["as gal; allowed: UTF-8", "names without spaces"]),
-    "a mark at the start of a gal": ("w.gal", "\ufeff2\na 1\nb\nb 1\na\n", ["UTF-8 without a mark at its start"]),
     "broken gwt": ("w.gwt", "0 4 x y\n", ["cannot be read as gwt"]),
     "broken mtx": ("w.mtx", "nothing\n", ["cannot be read as mtx"]),
     "broken npy": ("w.npy", "nothing\n", ["cannot be read as npy"]),
@@ -587,6 +586,17 @@ def test_ids_with_zeros_in_front_stay_as_they_are(tmp_path: Path, name: str) -> 
         np.testing.assert_array_equal(found.dense, square.to_numpy())
     ring = from_file(write(tmp_path / "w.gal", "2\n01001 1\n01003\n01003 1\n01001\n"), units[:2], standardize="none")
     np.testing.assert_array_equal(ring.dense, [[0, 1], [1, 0]])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+@pytest.mark.parametrize(("name", "text"), [
+    ("w.gal", "0 3 w id\n朝阳市 2\n沈阳市 大连市\n沈阳市 1\n朝阳市\n大连市 1\n朝阳市\n"),
+    ("w.gwt", "0 3 w id\n朝阳市 沈阳市 1\n朝阳市 大连市 1\n沈阳市 朝阳市 1\n大连市 朝阳市 1\n"),
+])  # fmt: skip
+def test_names_of_a_gal_or_gwt_file_may_be_chinese(tmp_path: Path, name: str, text: str, encoding: str) -> None:
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    found = from_file(tmp_path / name, ("朝阳市", "沈阳市", "大连市"), standardize="none", meant=True)
+    np.testing.assert_array_equal(found.dense, [[0, 1, 1], [1, 0, 0], [1, 0, 0]])
 
 
 FOUR = np.abs(np.subtract.outer([0.0, 1.0, 3.0, 12.0], [0.0, 1.0, 3.0, 12.0]))  # km between places on a road
