@@ -242,14 +242,17 @@ def _called(name: str, function: Function, given: Mapping[str, Floats]) -> float
         found = function(**{key: values.copy() for key, values in given.items()})
     except Exception as error:
         raise _fault(name, f"raises {reason(error)}") from error
-    if isinstance(found, tuple):
-        if len(found) == 2 and all(np.ndim(part) == 0 for part in found):
-            return float(found[0]), float(found[1])
+    pair = isinstance(found, tuple)
+    if pair and not (len(found) == 2 and all(np.ndim(part) == 0 for part in found)):
         raise _fault(name, f"returns a tuple of {len(found)}")
     try:
         array = np.asarray(found, dtype=np.float64)
     except (TypeError, ValueError):
         raise _fault(name, f"returns a {type(found).__name__}") from None
+    if np.isinf(array).any():
+        raise _fault(name, "returns an infinite number (NaN is for no value)")
+    if pair:
+        return float(array[0]), float(array[1])
     if array.shape == (n,):
         return array
     if array.shape == ():

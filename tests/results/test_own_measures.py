@@ -136,6 +136,8 @@ FAULTS: dict[str, tuple[Callable[..., Any], str]] = {
     "raises": (lambda estimate: estimate[10_000], "it raises IndexError"),
     "shape": (lambda estimate: estimate[:3], "an array of shape (3,) for 128 fits"),
     "text": (lambda estimate: "high", "it returns a str"),
+    "infinite": (lambda estimate: np.full_like(estimate, np.inf), "it returns an infinite number"),
+    "infinite_pair": (lambda estimate: (1.0, np.inf), "it returns an infinite number"),
     "triple": (lambda estimate: (1.0, 2.0, 3.0), "a tuple of 3"),
     "unknown": (lambda estimates: 1.0, "arguments (estimates)"),
     "nothing": (lambda: 1.0, "arguments ()"),
