@@ -16,7 +16,7 @@ from experiments.panel_spec.weights import AnyWeights, Economic, Nested
 from experiments.settings import Flag, Name, Names, NamesByName, Number, Positive, Table, Value, Whole, build
 from results.tables.records import STAR_LEVELS, Brackets, Language, Style
 from sim.errors import BadInput, Problem, closest, one_of
-from sim.panel_files import TreatmentKind
+from sim.panel_files import UNWRITTEN, TreatmentKind
 from sim.world.context import Slot
 from sim.world.parts.adoption import Adoption
 
@@ -331,6 +331,9 @@ class OutputSection(Table):
                           "levels from the largest down, such as [0.1, 0.05, 0.01]", "put them in order")  # fmt: skip
         yield from repeats({"tables": self.tables, "stars": self.stars}, where)
         yield from repeats({"labels": tuple(self.labels.values())}, where)
+        for label in (label for label in self.labels.values() if UNWRITTEN.search(label)):
+            yield Problem(f"labels hold control signs: {label!r}", where, "letters and other signs that are seen",
+                          "correct the label")  # fmt: skip
 
 
 class ModerationSection(Table):

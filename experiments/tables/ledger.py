@@ -599,4 +599,4 @@ def journal_tables(document: Document, errors: str | None = None) -> tuple[Journ
         numbered.append(replace(table, name=f"{table.name}{letter}"))
     every = (*numbered, *behind)
     asked = named_tables(every, style.tables) if style.tables else every
-    return tuple(in_language(table, document) for table in asked)
+    return asked if style.language == "en" else tuple(in_language(table, document) for table in asked)

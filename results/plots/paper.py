@@ -20,7 +20,6 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from results.tables.records import Figure
-from sim.errors import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +66,7 @@ def draw(name: str, size: tuple[float, float], title: str, description: str, pai
     told = {gid: f"<title>{escape(text)}</title>" for gid, text in said.items()}
     inside = re.sub(r'<g id="([^"]+)">', lambda found: f"{found[0]}{told.get(found[1], '')}", body[end:])
     inside = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", inside)  # several figures may stand in one page
-    return visible(opening + body[len("<svg") : end] + texts + inside)
+    return opening + body[len("<svg") : end] + texts + inside
 
 
 def figure(
@@ -75,9 +74,7 @@ def figure(
 ) -> Figure:  # fmt: skip
     """A picture of a document, which can be drawn again as a pdf or a png; description: what is read out (default: the
     caption)."""
-    return Figure(
-        name, visible(title), visible(caption), partial(drawn, name, size, title, description or caption, paint)
-    )
+    return Figure(name, title, caption, partial(drawn, name, size, title, description or caption, paint))
 
 
 def drawn(name: str, size: tuple[float, float], title: str, description: str, paint: Paint, form: str) -> bytes:

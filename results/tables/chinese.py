@@ -12,7 +12,6 @@ from importlib.resources import files
 from results.tables.journal_table import JournalTable
 from results.tables.records import Document
 from results.tables.typography import NumberCell
-from sim.errors import visible
 
 PLACES = {  # what they hold, where it is not any text
     **dict.fromkeys(("number", "start", "end"), "[-0-9.,e]+"),
@@ -40,29 +39,25 @@ def wording(document: Document) -> Callable[[str], str]:
 def notes_of(document: Document) -> tuple[str, ...]:
     """A document's notes in its language; those that the vocabulary does not hold stay as they are."""
     names = names_of(document) if document.style.language == "zh" else None
-    said: Callable[[str], str] = str if names is None else partial(sentence, names=names)
-    return tuple(visible(said(note)) for note in document.notes)
+    return document.notes if names is None else tuple(sentence(note, names) for note in document.notes)
 
 
 def in_language(table: JournalTable, document: Document) -> JournalTable:
-    """A table in its document's language; what the user called something keeps its name, of which signs that no file
-    may hold are spelt out."""
-    said: Callable[[str], str] = str
-    note_of: Callable[[str], str] = str
-    if document.style.language == "zh":
-        names = names_of(document)
-        said, note_of = partial(chinese, names=names), partial(sentence, names=names)
-        cells = [[cell if isinstance(cell, NumberCell) else chinese(cell) for cell in row.cells] for row in table.rows]
-        rows = tuple(replace(row, cells=tuple(own)) for row, own in zip(table.rows, cells, strict=True))
-        table = replace(table, rows=rows, word="表", more="（续）")
-    return replace(
-        table,
-        title=visible(said(table.title)),
-        columns=tuple(replace(one, label=visible(said(one.label)), group=visible(said(one.group)))
-                      for one in table.columns),
-        rows=tuple(replace(row, label=visible(said(row.label))) for row in table.rows),
-        notes=tuple(visible(note_of(note)) for note in table.notes),
-    )  # fmt: skip
+    """A table in Chinese; what the user called something keeps its name."""
+    names = names_of(document)
+    said = partial(chinese, names=names)
+    columns = (replace(one, label=said(one.label), group=said(one.group)) for one in table.columns)
+    rows = (
+        replace(
+            row,
+            label=said(row.label),
+            cells=tuple(cell if isinstance(cell, NumberCell) else chinese(cell) for cell in row.cells),
+        )
+        for row in table.rows
+    )
+    notes = tuple(sentence(note, names) for note in table.notes)
+    return replace(table, title=said(table.title), columns=tuple(columns), rows=tuple(rows), notes=notes, word="表",
+                   more="（续）")  # fmt: skip
 
 
 def names_of(document: Document) -> frozenset[str]:

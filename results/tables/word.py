@@ -19,7 +19,7 @@ from results.tables.chinese import notes_of, wording
 from results.tables.journal_table import JournalTable, TableFormat
 from results.tables.records import Document
 from results.tables.typography import split_stars, with_minus
-from sim.errors import bad, visible
+from sim.errors import bad
 
 UPRIGHT, TURNED = 105, 160  # widest table on an upright page and on one that lies on its side, in letters
 FONT, EAST_ASIAN, POINTS = "Times New Roman", "SimSun", 9
@@ -46,7 +46,7 @@ def word_tables(document: Document, tables: Sequence[JournalTable]) -> bytes:
 
     file = docx.Document()
     said = wording(document)
-    _set_up(file, visible(f"{document.panel.get('outcome') or ''}: {said('tables')}"))
+    _set_up(file, f"{document.panel.get('outcome') or ''}: {said('tables')}")
     titles = [*(table.caption for table in tables), *(each.title for each in document.figures)]
     if len(titles) > 1:
         # a table of contents is a field of the headings, which Word fills with page numbers when it updates its fields

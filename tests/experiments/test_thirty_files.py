@@ -497,6 +497,8 @@ def test_names_that_no_file_can_hold_are_refused() -> None:
     settings = {"panel": {"unit": "city", "period": "year", "outcome": "y", "groups": ["g"]}}
     data = clean().assign(city=lambda f: f["city"] + "\x07x", g="a\x0bb")
     assert len(refuses("holds control signs", lambda: pp.read_panel(data, settings)).problems) > 1
+    labelled = {**settings, "output": {"labels": {"y": "y\x07"}}}
+    refuses("labels hold control signs", lambda: pp.read_panel(clean().assign(g="a"), labelled))
 
 
 def by_year(folder: Path) -> Path:

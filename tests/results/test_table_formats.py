@@ -29,7 +29,7 @@ from results.tables import rtf, word
 from results.tables.html_tables import html_tables
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.latex import escape, latex_tables
-from results.tables.records import Check, Document, Language, Record, Style
+from results.tables.records import Check, Document, Record, Style
 from results.tables.sheets import csv_tables, xlsx_tables
 from results.tables.terminal_tables import print_estimates, print_table
 from results.tables.word import word_tables
@@ -299,18 +299,3 @@ def test_a_label_that_begins_as_a_formula_is_a_text() -> None:
     sheet = openpyxl.load_workbook(io.BytesIO(xlsx_tables(full_document(), [table]))).active
     cells = [cell for row in sheet for cell in row if cell.value in texts]
     assert (len(cells), {cell.data_type for cell in cells}) == (4, {"s"})
-
-
-@pytest.mark.parametrize("language", ["en", "zh"])
-def test_signs_that_no_file_may_hold_are_spelt_out(language: Language) -> None:
-    plain = full_document()
-    drawing = figure("a", (100.0, 80.0), "e\x07p", "e\x07p", lambda canvas: {})
-    document = replace(plain, style=Style(labels={"eip": "e\x07p"}, language=language), notes=("e\x07p",))
-    document = replace(document, figures=(drawing,), panel={**plain.panel, "outcome": "e\x07p"})
-    tables = journal_tables(document)
-    packages = {"word/document": word_tables(document, tables), "xl/worksheets/sheet2": xlsx_tables(document, tables)}
-    for part, package in packages.items():
-        content = zipfile.ZipFile(io.BytesIO(package)).read(f"{part}.xml").decode()
-        assert r"e\x07p" in content
-    assert r"e\x07p" in drawing.svg
-    assert "\x07" not in drawing.svg

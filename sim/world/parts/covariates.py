@@ -191,7 +191,7 @@ class Normal(Covariate):
 
     name: of the variable. effect: its coefficient in the outcome. lag_effect: coefficient of its spatial lag.
     bad_control: whether the treatment moves it. moved: by how much, where it does. mean, sd: of its values, over all
-    units where they differ by their places in W; there a lognormal one varies more, by a tenth at spatial = 0.9.
+    units where they differ by their places in W; there a lognormal one varies more.
     between: share of its variance between units. group_share: share of its variance that units of a group have in
     common in a period. serial: first-order autocorrelation of what changes over periods. spatial: spatial coefficient
     over W, of both parts. on_prosperity: correlation of the units' part with prosperity before it is spread over
