@@ -404,6 +404,8 @@ class DrawnWorld:
                 own, later = self.world.once("past", partial(going_before, law, past.shape[1]))
                 past = own @ past + later @ self.innovations
             past = process.spread(past)
+            if (sizes := law.cells(self.did, earlier=True)) is not None:
+                past = past * sizes
         noise = process.spread(self.innovations if process is self.world.followed else process.draw(self.streams))
         if noise is self.innovations and needed:
             noise = noise.copy()

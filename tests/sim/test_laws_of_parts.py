@@ -379,10 +379,11 @@ def test_outcomes_that_follow_their_past_have_begun_long_before(gamma: float) ->
     at = np.arange(2 * PERIODS)
     lags = np.subtract.outer(at, at)
     past = np.where(lags >= 0, gamma ** np.maximum(lags, 0), 0.0)[PERIODS:]
-    for serial in (0.0, 0.8, [0.3, 0.2]):
-        y = panel_of(spillover={"gamma": gamma}, errors={"serial": serial}, **SILENT).variables["y"]
+    for serial, growth in ((0.0, 0.0), (0.8, 0.0), ([0.3, 0.2], 0.0), (0.8, -0.3)):
+        y = panel_of(spillover={"gamma": gamma}, errors={"serial": serial, "growth": growth}, **SILENT).variables["y"]
         correlation = np.eye(2 * PERIODS) if serial == 0 else arma_matrix(tuple(np.atleast_1d(serial)), (), 2 * PERIODS)
-        expected = past @ correlation @ past.T
+        sizes = np.exp(growth * (at - PERIODS - (PERIODS - 1) / 2))  # of 1 in the middle of the panel's own periods
+        expected = past @ (correlation * np.outer(sizes, sizes)) @ past.T
         for s, t in ((0, 0), (0, 1), (0, PERIODS - 1), (2, 5), (PERIODS - 1, PERIODS - 1)):
             assert_close((y[:, s] * y[:, t]).mean(axis=1), expected[s, t])
 

@@ -81,9 +81,12 @@ class Errors(Part):
     def settle(self, context: WorldContext, streams: Streams) -> ErrorProcess:
         """Draw what the world holds fixed of them."""
 
-    def cells(self, treatment: Floats) -> Floats | None:
+    def cells(self, treatment: Floats, earlier: bool = False) -> Floats | None:
         """Sizes of the errors of unit-periods, relative to one another, that follow treatment (1 or R, T, N): arrays
-        like it, by which errors are multiplied after they spread; None where errors do not follow it."""
+        like it, by which errors are multiplied after they spread; None where errors do not follow it.
+
+        earlier: in as many periods before the first, when nobody was treated yet.
+        """
         return None
 
     def like(self, shocks: Floats) -> Floats:
@@ -236,13 +239,13 @@ class Process(Errors):
         correlations = arma_matrix(self.ar, self.moving, periods)
         return self.size * float(np.sqrt(np.sqrt(periods) / np.linalg.norm(correlations)))
 
-    def cells(self, treatment: Floats) -> Floats | None:
+    def cells(self, treatment: Floats, earlier: bool = False) -> Floats | None:
         """treated_scale, post_scale and exp(growth t) where they apply, t counted from the middle of the panel."""
         if not self.differs:
             return None
-        on = treatment != 0
-        time = np.arange(treatment.shape[1]) - (treatment.shape[1] - 1) / 2
-        sizes = np.where(on, self.post_scale, 1.0) * np.exp(self.growth * time)[:, None]
+        on, periods = treatment != 0, treatment.shape[1]
+        time = np.arange(periods) - (periods - 1) / 2 - earlier * periods
+        sizes = np.where(on & (not earlier), self.post_scale, 1.0) * np.exp(self.growth * time)[:, None]
         return np.asarray(sizes * np.where(on.any(axis=1, keepdims=True), self.treated_scale, 1.0))
 
     def like(self, shocks: Floats) -> Floats:
