@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,7 +11,9 @@ import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from commands import here
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ROOMS = ("sim", "estimators", "results", "cluster", "experiments")
@@ -64,7 +67,9 @@ def test_documents_give_the_same_commands() -> None:
 
 
 @pytest.mark.long
-def test_uv_installs_a_program_that_runs_a_study(tmp_path: Path) -> None:
+@pytest.mark.parametrize("versions", [("--constraints", "constraints.txt"), ("--resolution", "lowest-direct")])
+def test_uv_installs_a_program_that_runs_a_study(versions: tuple[str, str], tmp_path: Path) -> None:
+    """With the libraries of the constraints, and with the oldest ones that are allowed: estimates are the same."""
     uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     if uv is None:
         pytest.skip("there is no uv on the PATH; pip install uv")
@@ -75,7 +80,7 @@ def test_uv_installs_a_program_that_runs_a_study(tmp_path: Path) -> None:
     own = {"UV_TOOL_DIR": tmp_path / "tools", "UV_TOOL_BIN_DIR": tmp_path / "bin", "UV_PYTHON_DOWNLOADS": "never"}
     inherited = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     there = inherited | {name: str(value) for name, value in own.items()}
-    command = [uv, "tool", "install", "--python", found.stdout.strip(), "--constraints", "constraints.txt", "."]
+    command = [uv, "tool", "install", "--python", found.stdout.strip(), *versions, "."]
     installed = subprocess.run(command, cwd=source, env=there, text=True, capture_output=True, check=False)
     if "Failed to fetch" in installed.stderr:
         pytest.skip("no package registry answers")
@@ -92,6 +97,13 @@ def test_uv_installs_a_program_that_runs_a_study(tmp_path: Path) -> None:
     said("run", "size", "--replications", "64", "--cluster", "serial", "--html", "size.html")
     assert (tmp_path / "size.html").stat().st_size > 0
     assert said("report", "runs/size.zarr").startswith("size: ")
+    said("estimate", "example/panel.csv", "--spec", "example/spec.toml", "--format", "json,html,xlsx", "--out", "out")
+    here("estimate", tmp_path / "example/panel.csv", "--spec", tmp_path / "example/spec.toml", "--format", "json",
+         "--out", tmp_path / "own")  # fmt: skip
+    theirs, ours = (pd.DataFrame(json.loads((tmp_path / out / "estimates.json").read_text())["records"])
+                    for out in ("out", "own"))  # fmt: skip
+    assert len(ours) > 1000
+    pd.testing.assert_frame_equal(theirs, ours, rtol=1e-6, atol=1e-12)
 
 
 def test_make_says_at_once_what_is_installed_and_shows_that_it_goes_on(tmp_path: Path) -> None:
