@@ -69,7 +69,8 @@ def test_documents_give_the_same_commands() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("versions", [("--constraints", "constraints.txt"), ("--resolution", "lowest-direct")])
 def test_uv_installs_a_program_that_runs_a_study(versions: tuple[str, str], tmp_path: Path) -> None:
-    """With the libraries of the constraints, and with the oldest ones that are allowed: estimates are the same."""
+    """With the libraries of the constraints, and with the oldest Python that is here and the oldest libraries that are
+    allowed: estimates are the same."""
     uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     if uv is None:
         pytest.skip("there is no uv on the PATH; pip install uv")
@@ -80,7 +81,9 @@ def test_uv_installs_a_program_that_runs_a_study(versions: tuple[str, str], tmp_
     own = {"UV_TOOL_DIR": tmp_path / "tools", "UV_TOOL_BIN_DIR": tmp_path / "bin", "UV_PYTHON_DOWNLOADS": "never"}
     inherited = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     there = inherited | {name: str(value) for name, value in own.items()}
-    command = [uv, "tool", "install", "--python", found.stdout.strip(), *versions, "."]
+    oldest = subprocess.run([uv, "python", "find", "3.12"], env=there, text=True, capture_output=True, check=False)
+    python = oldest.stdout.strip() if "lowest-direct" in versions and oldest.returncode == 0 else found.stdout.strip()
+    command = [uv, "tool", "install", "--python", python, *versions, "."]
     installed = subprocess.run(command, cwd=source, env=there, text=True, capture_output=True, check=False)
     if "Failed to fetch" in installed.stderr:
         pytest.skip("no package registry answers")

@@ -551,7 +551,7 @@ class Lineup:
         world: the decisive one, which has none nearby where adoption hangs on factors."""
         designs = () if world == SELECTION else self.near[:WORLDS_NEARBY]
         context, missed = replace(context, folder=None), list[list[float]]()
-        for some in itertools.batched(enumerate(designs), context.executor.workers, strict=False):
+        for some in itertools.batched(enumerate(designs), context.executor.workers):
             if missed and time.perf_counter() > until:
                 break
             pairs = [[self.study(f"near {place}", design, one, UNIT) for one in (self.field[self.own], best)]
