@@ -64,7 +64,9 @@ def test_each_comparison_is_a_regression_on_its_units_and_window() -> None:
         part = {name: values[:, start:stop, units] for name, values in on.variables.items()}
         sub = Panel(names(int(units.sum())), on.periods[start:stop], part, on.roles)
         np.testing.assert_allclose(estimate, coefficient(sub), rtol=0, atol=1e-12)
-        assert (sum(c.units), sum(c.window)) == (units.sum(), stop - start)
+        assert c.units == ((first == c.treated - 2001).sum(), (first == group).sum())
+        assert sum(c.window) == stop - start
+        assert (c.control is None) == (c.kind in (bacon.NEVER, bacon.ALWAYS))
 
 
 def test_castle_doctrine_laws() -> None:
@@ -101,6 +103,8 @@ def test_order_scale_and_effects_do_not_matter() -> None:
         np.testing.assert_allclose(again.estimates, factor * got.estimates, rtol=0, atol=1e-11)
         np.testing.assert_allclose(again.weights, got.weights, rtol=1e-13)
         assert [c.treated for c in again.comparisons] == [c.treated for c in got.comparisons]
+    spaced = bacon.decompose(replace(on, periods=(2001, 2002, 2003, 2005, 2006, 2008, 2009, 2014, 2020)))
+    np.testing.assert_array_equal(spaced.weights, got.weights)  # periods count, whatever their labels
     one = bacon.decompose(on.replication(1))
     np.testing.assert_allclose(one.estimates[0], got.estimates[1], rtol=0, atol=1e-14)
 

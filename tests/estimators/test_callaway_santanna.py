@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from agreement import assert_batch_is_its_panels
 from covering import covered
 from refusals import refuses
 from scipy.stats import norm
 
+from estimators import Status
 from estimators.staggered import adoption_effects as effects
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from references.cohort_effects_twin import Twin
@@ -155,10 +157,31 @@ def test_as_many_covariates_as_controls_are_no_comparison(method: Any) -> None:
     assert fewer.se[0, 0, fewer.terms.index("overall")] > 0
     found = CallawaySantAnna(method="dr", covariates=("x0", "x1"), outcome="y")
     assert found.spare_controls(made_up(EVER)[0]) == 16 - 3, "sixteen units are never treated"
+    later = replace(found, controls="not-yet")  # in earlier periods there are more
+    assert later.spare_controls(made_up(EVER)[0]) == 16 - 3
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_without_covariates_one_control_is_enough_for_every_method(method: Any) -> None:
+    panel, _ = made_up([*[2] * 6, 6])
+    found, wanted = (CallawaySantAnna(method=one)(panel) for one in (method, "unconditional"))
+    np.testing.assert_allclose(found.estimate, wanted.estimate, rtol=1e-12)
+    assert np.isfinite(found.params["overall"])
+
+
+def test_redrawn_covariates_and_calendars_are_those_of_each_replication() -> None:
+    panel, _ = made_up(EVER, replications=3)
+    x = np.random.default_rng(8).standard_normal((3, *panel.variables["x0"].shape[1:]))
+    assert_batch_is_its_panels(CallawaySantAnna(method="regression", covariates=("x0",)),
+                               panel.with_variables({"x0": x}), rtol=1e-11)  # fmt: skip
+    did = np.repeat(panel.variables["did"], 3, axis=0)
+    did[1, 2:] = 1.0  # nobody is never treated
+    found = CallawaySantAnna()(panel.with_variables({"did": did}))
+    assert found.status.tolist() == [Status.OK, Status.REFUSED, Status.OK]
 
 
 def test_bands_are_wider_than_single_intervals_and_repeat_with_the_seed() -> None:
-    panel, _ = made_up(EVER, replications=3)
+    (panel, _), first = made_up(EVER, replications=3), set[float]()
     for kind in ("rademacher", "mammen"):
         estimator = CallawaySantAnna(band=kind, window=(-3, 3), cohorts=(2, 3), years=(3, 4), draws=499)
         streams = Streams(5).tile(0, 3)
@@ -169,6 +192,10 @@ def test_bands_are_wider_than_single_intervals_and_repeat_with_the_seed() -> Non
         assert (got.statistics["critical:event"] > got.statistics["critical:cohort"]).all()
         again = estimator(panel.replication(1), streams.tile(1, 2))
         assert again.statistics["critical:event"][0] == pytest.approx(got.statistics["critical:event"][1], abs=1e-12)
+        wider = replace(estimator, alpha=0.01)(panel, streams).statistics["critical:event"]
+        assert (wider > got.statistics["critical:event"]).all()
+        first.add(float(got.statistics["critical:event"][0]))
+    assert len(first) == 2, "the multipliers are those asked for"
 
 
 @pytest.mark.parametrize(("settings", "first", "message"), [

@@ -387,6 +387,7 @@ MISTAKES = {
     "did * inv = 0": "multiplies terms, which is not linear",
     "did / 0": "divides by a term or by 0",
     "1 / did": "divides by a term or by 0",
+    "did / (2 + inv) = 1": "divides by a term or by 0",
     "did = 0, 2 * did = 1": "one hypothesis follows from the others, or contradicts them",
     "did = 1e400": "1e400 is too large",
     "0.01 < did < -0.01": "the lower bound is not below the upper",

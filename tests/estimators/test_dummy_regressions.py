@@ -18,8 +18,9 @@ from scipy.stats import chi2, norm
 from scipy.stats import f as f_distribution
 
 from estimators import DCDH, CallawaySantAnna, Estimates, Estimator, PermutationTest, Status, SyntheticDID
+from estimators.core import regression
 from estimators.staggered.adoption_effects import Cohorts, event_of
-from estimators.staggered.dummy_regression import EventStudy, SunAbraham
+from estimators.staggered.dummy_regression import EventStudy, SunAbraham, invert_partialled
 from estimators.staggered.imputation import Imputation, TwoStage
 from estimators.staggered.stacked import Stacked
 from references.dense import Dense
@@ -471,7 +472,7 @@ def test_two_stage_is_did2s_of_pyfixest(second: str) -> None:
 def test_units_treated_throughout_take_no_part() -> None:
     always = changed(staggered_panel(), "did", np.s_[0, :, 0], 1.0)
     left_out = of_units(always, np.arange(len(always.units)) > 0)
-    for estimator in (Imputation(), TwoStage()):
+    for estimator in (Imputation(), TwoStage(), EventStudy(), SunAbraham(), SunAbraham(estimated_shares=False)):
         assert_agree(estimator(always), estimator(left_out), rtol=1e-11, atol=1e-12)
 
 
@@ -687,3 +688,31 @@ def test_cohorts_of_one_unit_each_show_no_error_of_their_mean() -> None:
     assert np.isfinite(fit.params["overall:cohort"])
     assert np.isnan(fit.std_errors["overall:cohort"])
     assert np.isfinite(fit.std_errors["overall"])
+    saturated = SunAbraham(uniform_draws=0)(panel_of([2, 3, *[4] * 6, *[NEVER] * 20], tuple(range(8)), noise=1.0))
+    assert np.isfinite(saturated.params["event(4)"])  # of two cohorts of one unit
+    assert np.isnan(saturated.std_errors["event(4)"])
+    assert np.isfinite(saturated.std_errors["event(3)"])
+
+
+def test_what_effects_leave_of_a_column_among_others_is_not_inverted() -> None:
+    raw = np.random.default_rng(1).standard_normal((2, 30))
+    left = raw * [[1.0], [1e-8]]
+    bread, sound = invert_partialled(raw, left)
+    assert not sound
+    assert np.isnan(bread).all()
+    assert invert_partialled(left, left)[1]
+
+
+def test_cross_products_that_are_missing_or_too_near_singular_have_no_inverse() -> None:
+    matrices = np.repeat(1.0 + np.eye(3)[None], 3, axis=0)
+    matrices[1, 0, 0] = matrices[2, 0, 1] = matrices[2, 1, 0] = np.nan
+    inverse, sound = regression.invert(matrices)
+    assert sound.tolist() == [True, False, False]
+    assert np.isnan(inverse).all(axis=(1, 2)).tolist() == [False, True, True]
+    for least, missing in ((0.4, False), (0.6, True)):  # the smaller eigenvalue, in units of the diagonal, is 1/2
+        assert np.isnan(regression.definite_inverse(matrices[:1], least)).all() == missing
+
+
+def test_a_bin_of_all_later_periods_has_no_estimand() -> None:
+    targets = EventStudy(window=(-3, 4)).targets()
+    assert [name for name in targets if name.startswith("event(")] == [f"event({k})" for k in range(4)]

@@ -135,6 +135,16 @@ def part(panel: Panel, first: int, last: int) -> Panel:
     return Panel(panel.units, panel.periods[first:last], values, panel.roles, weights=dict(panel.weights))
 
 
+def test_r2_is_that_of_the_periods_that_are_explained() -> None:
+    panel = made(t=8, seed=3)
+    found = DynamicSpatialPanel("ar", "none", effects="unit")(panel)
+    y = panel.variables["y"][0]
+    e = y[1:] - found.params["gamma"] * y[:-1]
+    e = e - sum(found.params[name] * panel.variables[name][0, 1:] for name in panel.roles.regressors)
+    e = e - e.mean(axis=0)
+    assert found.statistics["r2"][0] == pytest.approx(1 - (e**2).sum() / ((y[1:] - y[1:].mean()) ** 2).sum(), abs=1e-10)
+
+
 @pytest.mark.parametrize("t", [9, 10])
 def test_the_jackknife_is_twice_the_whole_less_the_halves(t: int) -> None:
     """Of nine explained periods both ways to halve them count."""
@@ -233,6 +243,7 @@ def test_careless_uses_are_one_line() -> None:
     panel = made()
     refuses("2 periods", lambda: DynamicSpatialPanel()(part(panel, 0, 2)))
     refuses("4 periods", lambda: DynamicSpatialPanel(correction="jackknife")(part(panel, 0, 4)))
+    assert len(DynamicSpatialPanel(correction="jackknife")(part(panel, 0, 5)).status) == 1
     refuses("row-stochastic W", lambda: DynamicSpatialPanel()(made(weights="uneven")))
     assert DynamicSpatialPanel(effects="unit")(made(weights="uneven")).status.tolist() == [Status.OK]
     refuses("no spatial weights", lambda: DynamicSpatialPanel()(replace(panel, weights={})))

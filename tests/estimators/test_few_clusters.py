@@ -259,6 +259,7 @@ def test_p_values_and_intervals_equal_those_of_refits(name: str, grouping: str, 
     inside, outside = (lower + step, upper - step), (lower - step, upper + step)
     assert min(twin.pvalue(1, c, v) for c in inside) > 0.05
     assert max(twin.pvalue(1, c, v) for c in outside) <= 0.05
+    assert (ours.dof[0, 1] == clusters - 1).all()
     assert np.isnan(ours.se[0, 1]).all()
     assert np.isnan(ours.pvalue[0, 0]).all()
     assert np.isfinite(ours.se[0, 0]).all()

@@ -239,7 +239,8 @@ def test_errors_by_pyfixest_do_not_hang_on_the_hash_of_names(panel: Panel, monke
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"text": None}, {"vcov": 5}, {"unit": 5}, {"label": None}, {"errors": (3,)}, {"errors": None}]
+    "wrong",
+    [{"text": None}, {"vcov": 5}, {"unit": 5}, {"label": None}, *({"errors": one} for one in ((3,), ("hc1", 3), None))],
 )
 def test_what_is_of_the_wrong_type_is_one_line(wrong: dict[str, Any]) -> None:
     refuses(f"{next(iter(wrong))} is of the wrong type", lambda: formula(**{"text": "y ~ d | unit", **wrong}))

@@ -39,6 +39,13 @@ def ring(units: int) -> Weights:
     return Weights.of(tuple(f"u{i}" for i in range(units)), np.roll(np.eye(units), 1, axis=1))
 
 
+def directed(units: int) -> Weights:
+    """A ring in which two units have one neighbour, and a unit is none's: powers of W serve better than polynomials."""
+    raw = np.roll(np.eye(units), 1, axis=1)
+    raw[3] = raw[9]
+    return Weights.of(tuple(f"u{i}" for i in range(units)), raw)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_traces_equal_dense_evaluation(kind: str) -> None:
     weights = small_weights(30, kind)
@@ -214,12 +221,12 @@ def drawn(*, switching: tuple[int, ...] = (), kind: str = "many", weights: Any =
     return panel.with_variables({"did": did})
 
 
-@pytest.mark.parametrize("weights", ["knn", "contiguity"])
+@pytest.mark.parametrize("weights", ["knn", "contiguity", "directed"])
 @pytest.mark.parametrize("kind", ["many", "few"])
 @pytest.mark.parametrize("durbin", [False, True])
 @pytest.mark.parametrize("controls", [0, 2])
 def test_forms_equal_dense_algebra(weights: Any, kind: str, durbin: bool, controls: int) -> None:
-    w, rng = small_weights(N, weights), np.random.default_rng(3)
+    w, rng = directed(N) if weights == "directed" else small_weights(N, weights), np.random.default_rng(3)
     x = balanced_split(rng.standard_normal((controls, T, N)))[0]
     spectrum, dates = spectra.Spectrum(w), drawn_dates(RHO.size, kind)
     fixed = FixedSide.of(np.concatenate([x, w.lag(x, centred=True)]), spectrum)
@@ -269,6 +276,13 @@ def test_which_weights_have_tables(kind: Any, units: int, able: bool) -> None:
     """Sparse row-stochastic ones of fewer than 500 units."""
     side = FixedSide.of(np.zeros((2, T, units)), spectra.Spectrum(small_weights(units, kind)))
     assert (side is not None) == able
+
+
+def test_sparse_weights_that_let_time_effects_through_have_no_tables() -> None:
+    chain = Weights.of(tuple(f"u{i}" for i in range(60)), np.eye(60, k=1) + np.eye(60, k=-1), "spectral")
+    spectrum = spectra.Spectrum(chain)
+    assert not spectrum.series.dense
+    assert FixedSide.of(np.zeros((2, T, 60)), spectrum) is None
 
 
 def test_many_worlds_do_without_tables() -> None:

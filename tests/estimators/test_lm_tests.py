@@ -104,6 +104,15 @@ def test_dense_matrices(effects: tuple[str, ...], weights: Kind, redrawn: bool) 
     np.testing.assert_allclose(statistics(panel, "exact", effects), expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("weights", ["knn", "uneven"])
+@pytest.mark.parametrize("effects", [(), UNIT])
+def test_without_period_effects_the_order_of_lag_and_effects_does_not_matter(
+    effects: tuple[str, ...], weights: Kind
+) -> None:
+    one, other = (statistics(panel_of(weights), form, effects) for form in ("elhorst", "elhorst-wq"))
+    np.testing.assert_allclose(other, one, rtol=1e-9)
+
+
 @covered(weights=["knn", "uneven"], effects=EFFECTS)
 def test_spreg_on_stacked_data_with_dummies(effects: tuple[str, ...], weights: Kind) -> None:
     """Its tests for a cross-section, with T N rows and a block-diagonal W, are Elhorst's form, lags demeaned last."""
@@ -317,8 +326,23 @@ def test_a_constant_and_weights_that_link_all_alike_have_no_index() -> None:
 
 def test_folded_p_values_count_the_rarer_tail_twice_and_ties_in_both() -> None:
     simulated = np.array([[0.0], [1.0], [2.0], [3.0]])
-    for observed, wanted in ((9.0, 2 / 5), (-9.0, 2 / 5), (2.5, 4 / 5), (3.0, 4 / 5), (1.5, 1.0)):
+    for observed, wanted in ((9.0, 2 / 5), (-9.0, 2 / 5), (2.5, 4 / 5), (3.0, 4 / 5), (3.0 + 1e-15, 4 / 5), (1.5, 1.0)):
         assert ac.folded_p_values(simulated, np.array([observed])).tolist() == [wanted]
+
+
+def test_histories_of_residuals_move_as_a_whole() -> None:
+    """Every draw is I of one of the 24 orders of 4 units, the same in all periods, and all orders come."""
+    w, e = small_weights(4, "inverse-distance"), values(3, 4)
+    orders = [ac.pooled_moran(e[:, list(order)], w) for order in itertools.permutations(range(4))]
+    drawn = ac.permuted_pooled_moran(e, w, 400, np.random.default_rng(1))
+    gaps = np.abs(np.subtract.outer(drawn, orders))
+    assert gaps.min(axis=1).max() < 1e-12
+    assert gaps.min(axis=0).max() < 1e-12
+
+
+def test_pieces_hold_every_draw_once() -> None:
+    for size in (1, 1000, ac.AT_ONCE // 2, ac.AT_ONCE + 1):  # a draw may be larger than what is held at a time
+        assert [draw for some in ac.pieces(5, size) for draw in range(some.start, some.stop)] == [0, 1, 2, 3, 4]
 
 
 def test_adjusted_p_values_are_those_of_statsmodels() -> None:
@@ -360,6 +384,9 @@ def test_absorbed_and_collinear_regressors_add_nothing() -> None:
     again = ac.ResidualMaker.of(twice, ("inv", "trend", "twice"))
     assert len(again.basis) == 1
     np.testing.assert_allclose(again(panel.variables["y"]), plain(panel.variables["y"]), atol=1e-12)
+    small = panel.with_variables({"road": 1e-9 * panel.variables["road"]})  # other units of measure
+    one, other = (ac.ResidualMaker.of(each, CONTROLS)(panel.variables["y"]) for each in (panel, small))
+    np.testing.assert_allclose(other, one, atol=1e-11)
 
 
 @pytest.mark.parametrize("redrawn", [False, True])
@@ -449,3 +476,11 @@ def test_a_value_at_the_mean_stands_in_one_quadrant_however_it_is_rounded(moved:
     y[:4] -= y.sum() / 4  # the mean is 0 up to rounding
     y[4] = moved * np.spacing(1.0)
     assert np.isin(ac.quadrants(y, w)[4], (2, 3))  # low itself
+
+
+@pytest.mark.parametrize("moved", [-3, 0, 3])
+def test_neighbours_at_the_mean_are_low_however_they_are_rounded(moved: int) -> None:
+    """Of a ring of 4, units 1 and 3 have 0 and 2 for neighbours, whose values cancel."""
+    w = Weights.of(tuple("abcd"), np.roll(np.eye(4), 1, axis=1) + np.roll(np.eye(4), -1, axis=1))
+    y = np.array([0.3, 0.9, -0.3 + moved * np.spacing(0.3), -0.9])
+    assert ac.quadrants(y, w)[[1, 3]].tolist() == [4, 3]

@@ -142,6 +142,14 @@ def test_sensitivity_errors_are_the_infinitesimal_jackknife(rho: float) -> None:
     np.testing.assert_allclose(effect[:, 0], expected, rtol=1e-11)
 
 
+def test_without_correlation_the_sensitivity_error_is_that_of_the_indirect_effect() -> None:
+    """With the factors of both equations, which differ from one."""
+    paths = Mediation().fitted(panel_of(12, 5))[1]
+    assert paths.roots[0] > 1.01
+    wanted = MediatedEffects.analytic(paths, paths.covariance, sobel=False).se[0][TERMS.index("nie")]
+    assert paths.indirect(np.zeros(1))[1][0, 0] == pytest.approx(wanted, rel=1e-10)
+
+
 def test_units_that_are_never_observed_count_for_nothing() -> None:
     panel = panel_of(24, 6)
     few, gone = of_units(panel, np.arange(24) < 20), unseen(panel, (slice(None), slice(20, None)))

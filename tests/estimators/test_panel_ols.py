@@ -66,6 +66,23 @@ def test_it_equals_a_regression_with_dummies(panel: Panel, effects: tuple[str, .
         np.testing.assert_allclose(ours.se[:, :, :3], without.se, rtol=1e-12)
 
 
+@pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
+@pytest.mark.parametrize("error", ["iid", "hc1", "cluster:province"])
+def test_the_covariance_of_some_terms_is_that_of_their_errors(panel: Panel, error: str, cluster_k: Any) -> None:
+    whole = panel_ols(errors=(error,), cluster_k=cluster_k)
+    some = replace(whole, terms=("road", "did")).covariance(panel, error)
+    at = [whole.layout(panel.schema).terms.index(term) for term in some.terms]
+    np.testing.assert_allclose(np.sqrt(np.diag(some.matrix[0])), whole(panel).se[0, 0, at], rtol=1e-9)
+    np.testing.assert_allclose(some.matrix[0], whole.covariance(panel, error).matrix[0][np.ix_(at, at)], rtol=1e-12)
+
+
+def test_a_pooled_regression_without_a_constant_has_no_mean_to_take_off(panel: Panel) -> None:
+    ours = panel_ols(effects=(), constant=False)(panel)
+    free = panel.nobs - len(NAMES)
+    adjusted = 1 - (1 - ours.statistics["r2"][0]) * panel.nobs / free
+    assert ours.statistics["r2_adjusted"][0] == pytest.approx(adjusted, abs=1e-12)
+
+
 @pytest.mark.parametrize("name", ["pooled", "unit", "period", "two-way"])
 def test_slopes_constant_and_errors_equal_linearmodels(panel: Panel, name: str) -> None:
     """Its PanelOLS with a constant adds grand means back, as Stata does; clusters count all effects in k."""

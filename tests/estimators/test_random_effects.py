@@ -110,6 +110,10 @@ def test_what_cannot_be_estimated_is_bad_input() -> None:
     rng = np.random.default_rng(1)
     few = Panel(tuple("abc"), (1, 2, 3, 4), {name: rng.standard_normal((1, 4, 3)) for name in ("y", "u", "v")})
     refuses("more units, and more periods, than coefficients", lambda: RandomEffects("y", ("u", "v"))(few))
+    gaps = small_panel(24, 7, seed=6, missing=9)
+    assert gaps.observed is not None
+    level = np.where(gaps.observed, np.arange(24.0), np.nan)  # whatever cells that are not observed hold
+    refuses("variable 'inv' is absorbed", lambda: RandomEffects()(gaps.with_variables({"inv": level})))
 
 
 @pytest.mark.parametrize("fault", ["unit", "period", "collinear"])
@@ -213,7 +217,9 @@ def test_both_tests_have_their_size_and_see_effects_that_regressors_know_of() ->
 
 def test_a_unit_that_is_never_observed_changes_no_test_and_none_is_there_unasked(panel: Panel) -> None:
     panel, kept = small_panel(40, 8, seed=5), np.arange(40) != 3
-    with_it, without = unseen(panel, (slice(None), 3)), part(panel, kept, np.ones(8, dtype=bool))
+    late = (slice(4, None), slice(5, 15))  # unit means then do not average to the mean of all cells
+    with_it = unseen(panel, (slice(None), 3), late)
+    without = part(unseen(panel, late), kept, np.ones(8, dtype=bool))
     one, other = (RandomEffects(tests=True)(each) for each in (with_it, without))
     for name, values in other.statistics.items():
         np.testing.assert_allclose(one.statistics[name], values, rtol=1e-9, err_msg=name)

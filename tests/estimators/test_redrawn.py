@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from refusals import refuses
 
 from estimators import Estimates, Estimator, SpatialPanel, Status, Tile, TwoWayDID
+from estimators.core.treatments import Fields
 from estimators.linear.least_squares import LinearPlan
 from estimators.spatial.redrawn_sdm import RedrawnDurbinPlan, terms_of
 from estimators.spatial.spectrum import Transform
@@ -69,13 +71,14 @@ def assert_equal(found: Estimates, general: Estimates, tolerance: float) -> None
     missing=[0, 19],
     error=["cluster:unit", "cluster:province"],
     cluster_k=["slopes", "nonnested", "all"],
+    regressors=[None, ("inv", "did", "road")],
 )
 def test_did_is_that_of_the_general_estimator(
-    kind: str, missing: int, error: str, cluster_k: Literal["slopes", "nonnested", "all"]
+    kind: str, missing: int, error: str, cluster_k: Literal["slopes", "nonnested", "all"], regressors: tuple[str, ...]
 ) -> None:
     panel = redrawn(kind, missing=missing)
     general = TwoWayDID(errors=("iid", "hc1", "cluster:unit", error)[: 3 + (error != "cluster:unit")],
-                        cluster_k=cluster_k)  # fmt: skip
+                        cluster_k=cluster_k, regressors=regressors)  # fmt: skip
     for errors in ((error,), ("iid", error), ("iid",), tuple(dict.fromkeys((error, "iid", "cluster:unit")))):
         own = dataclasses.replace(general, errors=errors, terms=("did",))
         reduction = own.reduction(panel.schema)
@@ -181,6 +184,34 @@ def test_the_level_of_a_redrawn_treatment_does_not_matter(level: float) -> None:
     np.testing.assert_allclose(kernel.se[:, :, 0], whole.se[:, :, 0], rtol=1e-5)
 
 
+def test_draws_that_effects_or_controls_use_up_are_singular_alone() -> None:
+    """By rounding alone something is left of them."""
+    panel, rng = redrawn("dose"), np.random.default_rng(2)
+    did = np.array(panel.variables["did"])
+    did[0] = rng.standard_normal(N) + rng.standard_normal((T, 1))
+    shares = rng.standard_normal((ROWS - 4, 2, 1, 1))
+    did[4:] = shares[:, 0] * panel.variables["inv"] + shares[:, 1] * panel.variables["road"] + rng.standard_normal(N)
+    found = TwoWayDID(errors=("cluster:unit",), terms=("did",))(panel.with_variables({"did": did}))
+    assert found.status.tolist() == [Status.OK if row in (1, 2, 3) else Status.SINGULAR for row in range(ROWS)]
+
+
+def test_what_unobserved_cells_of_a_redrawn_treatment_hold_does_not_matter() -> None:
+    panel, own = redrawn("dose", missing=19), TwoWayDID(errors=("cluster:unit",), terms=("did",))
+    assert panel.observed is not None
+    hidden = panel.with_variables({"did": np.where(panel.observed, panel.variables["did"], np.nan)})
+    assert by_kernel(own.reduction(hidden.schema).prepare(hidden))
+    np.testing.assert_array_equal(own(hidden).se, own(panel).se)
+
+
+def test_tables_belong_to_their_paths() -> None:
+    """They are found by where the paths lie in memory, which others must not take."""
+    paths, fields = np.eye(3), Fields(np.ones((1, 3, 4)))
+    fields.tables(paths)
+    kept = weakref.ref(paths)
+    del paths
+    assert kept() is not None
+
+
 def test_what_a_kernel_has() -> None:
     schema = small_panel(N, T).schema
     did = TwoWayDID(regressors=("inv", "did"), errors=("iid", "cluster:province"), cluster_k="all", label="x")
@@ -189,6 +220,7 @@ def test_what_a_kernel_has() -> None:
     assert SpatialPanel("sdm", "lee-yu").for_redrawn_treatments(schema) == LEE_YU
     without: tuple[Estimator, ...] = (
         TwoWayDID(errors=("cluster:unit", "hc1")), TwoWayDID(regressors=("inv",)), SpatialPanel("sar"),
+        TwoWayDID(errors=("cluster:unit+period",)),
     )  # fmt: skip
     assert [item.for_redrawn_treatments(schema) for item in without] == list(without)
     untreated = dataclasses.replace(schema, roles=Roles("y", None, ("inv",)))

@@ -464,6 +464,44 @@ def test_first_stage_quantiles_by_adaptive_quadrature(mbar: float, size: float) 
         assert abs(share_below(limit, rows, covariance) - (1 - size)) < 1e-9
 
 
+def hybrid(tests: honest.Vertices, c: int, theta: float, limit: float) -> tuple[float, float]:
+    """The largest moment of a candidate and what it may be: its quantile given that it is the largest and below the
+    limit (Andrews, Roth and Pakes 2023), by a line along which the other moments move with it."""
+    moments, covariance = tests.rows[c] @ (tests.point[c] - [theta, 0.0]), tests.rows[c] @ tests.covariance[c]
+    covariance = covariance @ tests.rows[c].T
+    best = int(np.argmax(moments))
+    low, high, sd = -np.inf, limit, np.sqrt(covariance[best, best])
+    for other in set(range(len(moments))) - {best}:
+        pace = covariance[best, other] / sd**2
+        if pace != 1.0:
+            meeting = moments[best] - (moments[best] - moments[other]) / (1 - pace)
+            low, high = (max(low, meeting), high) if pace < 1 else (low, min(high, meeting))
+    size = 0.9 * 0.05 / (1 - 0.1 * 0.05)
+    quantile = sd * stats.norm.isf((1 - size) * stats.norm.sf(high / sd) + size * stats.norm.sf(low / sd))
+    return moments[best], min(limit, max(quantile, 0.0))
+
+
+@pytest.mark.parametrize("limit", [0.3, 2.0, 30.0])
+def test_both_stages_of_the_hybrid_test_by_loops(limit: float) -> None:
+    """Of any moments of the form that candidates have: slopes in theta of both signs, then none."""
+    rng, count = np.random.default_rng(5), 150
+    rows = rng.standard_normal((count, 5, 2))
+    rows[:, 0, 0], rows[:, 1, 0], rows[:, 2:, 0] = abs(rows[:, 0, 0]), -abs(rows[:, 1, 0]), 0.0
+    root, grid = rng.standard_normal((count, 2, 3)), np.linspace(-4, 4, 17)
+    whole = honest.Vertices(rows, 1.5 * rng.standard_normal((count, 2)), root @ root.swapaxes(1, 2))
+    for c in range(count):
+        one = honest.Vertices(rows[c : c + 1], whole.point[c : c + 1], whole.covariance[c : c + 1])
+        wanted = [bool(value <= most) for value, most in (hybrid(one, 0, theta, limit) for theta in grid)]
+        assert one.accept(grid, 0.05, np.full(1, limit)).tolist() == wanted
+
+        # the first stage: every moment is at most the limit
+        value, d = one.point[0]
+        low, high = (value - (limit - slope * d) / a for a, slope in rows[c, :2])
+        accepts = low <= high and all(rows[c, 2:, 1] * d <= limit)
+        got = one.first_stage(np.full(1, limit))
+        np.testing.assert_allclose(got, (low, high) if accepts else (np.inf, -np.inf), rtol=1e-12)
+
+
 def test_ends_are_where_the_test_turns() -> None:
     low, high = honest.relative_magnitudes(CITED, 1.0)
     tests = honest.Vertices.of(CITED, 1.0)
@@ -505,6 +543,7 @@ def test_breakdowns_are_zero_of_what_was_never_significant_and_at_most_the_large
     null = weak.original[1] + 0.1  # of another null hypothesis it is not
     assert honest.sensitivity(weak, "smoothness", np.empty(0), null).breakdown > 0
     assert honest.breakdown(CITED, "smoothness", null=0.19) == 0.0
+    assert honest.breakdown(CITED, "relative magnitudes", null=0.19) == 0.0
     quiet = panel.with_variables({"y": 1e-3 * panel.variables["y"] + 6.0 * panel.variables["did"]})
     assert trends.TrendEvidence(bounds=True)(quiet).estimate[0, 1:].tolist() == [trends.MOST, trends.MOST]
 
@@ -523,11 +562,16 @@ def test_scale_sign_and_linear_trends(restriction: honest.Restriction) -> None:
 
 def test_bad_input_is_said_in_one_line() -> None:
     refuses(r"sigma has shape \(7, 7\)", lambda: honest.BoundsQuestion(BETA, SIGMA[:7, :7], 4))
-    refuses("pre = 8 of 8 estimates", lambda: honest.BoundsQuestion(BETA, SIGMA, 8))
-    refuses("sigma is not positive definite", lambda: honest.BoundsQuestion(BETA, -SIGMA, 4))
+    for pre in (0, 8):
+        refuses(f"pre = {pre} of 8 estimates", lambda pre=pre: honest.BoundsQuestion(BETA, SIGMA, pre))
+    for sigma in (-SIGMA, np.outer(BETA, BETA) + 1e-16 * np.eye(8)):
+        refuses("sigma is not positive definite", lambda sigma=sigma: honest.BoundsQuestion(BETA, sigma, 4))
     refuses(r"weights have shape \(3,\)", lambda: honest.BoundsQuestion(BETA, SIGMA, 4, np.ones(3)))
-    refuses("level = 95", lambda: honest.BoundsQuestion(BETA, SIGMA, 4, level=95))
-    refuses("bound = -1", lambda: honest.smoothness(CITED, -1.0))
+    refuses("or are zero", lambda: honest.BoundsQuestion(BETA, SIGMA, 4, np.zeros(4)))
+    for level in (95, 0.05):
+        refuses(f"level = {level}", lambda level=level: honest.BoundsQuestion(BETA, SIGMA, 4, level=level))
+    for bound in (-1.0, np.inf):
+        refuses(f"bound = {bound}", lambda bound=bound: honest.smoothness(CITED, bound))
     refuses("restriction = 'smooth'; did you mean 'smoothness'", honest.breakdown, CITED, "smooth")
     refuses("restriction = 'smooth'; did you mean 'smoothness'", honest.sensitivity, CITED, "smooth", np.ones(1))
 

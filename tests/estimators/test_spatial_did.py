@@ -207,6 +207,27 @@ def test_a_draw_in_which_everybody_is_exposed_alike_is_singular_alone() -> None:
     did[1] = (np.arange(7) >= 3)[:, None]
     got = SpatialDID()(panel.with_variables({"did": did}))
     assert got.status.tolist() == [Status.OK, Status.SINGULAR, Status.OK]
+    did = np.repeat(panel.variables["did"], 3, axis=0)
+    did[0] = (np.arange(7) >= 3)[:, None] & (np.arange(60) == 3)  # one draw without a ring of treated units
+    rings = Rings(ends=(80.0, 160.0))(panel.with_variables({"did": did}))
+    assert rings.status.tolist() == [Status.SINGULAR, Status.OK, Status.OK]
+
+
+def test_an_exact_fit_has_no_errors() -> None:
+    panel = on_a_map()
+    did = panel.variables["did"]
+    y = did + 0.5 * panel.weights["knn"].lag(did) + panel.variables["inv"]
+    found = SpatialDID()(panel.with_variables({"y": y}))
+    assert found.params["did"] == pytest.approx(1.0, abs=1e-12)
+    assert np.isnan(found.se).all()
+
+
+def test_estimands_of_rings() -> None:
+    """With rings around treated units D's slope is an effect without neighbours; rings themselves have no truth."""
+    schema = on_a_map().schema
+    both, untreated = (Rings(reach=reach).layout(schema).targets for reach in ("both", "untreated"))
+    assert (both["did"], untreated["did"]) == ("beta(did)", "att")
+    assert not any(":" in name and not name.startswith("spill:") for name in (*both, *untreated))
 
 
 def test_without_noise_the_paper_design_is_recovered_to_the_last_digits() -> None:

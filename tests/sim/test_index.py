@@ -73,6 +73,7 @@ def test_loops_give_the_same(gaps: int) -> None:
     values = drawn(3)
     seen = np.ones((3, 4, 7), dtype=bool)
     seen.reshape(3, -1)[:, 2 : 2 + gaps] = False
+    seen[1, 3, :gaps] = False  # of one replication alone
     index = index_of(values, seen)
     for r in range(3):
         weights, scores = by_loops({name: x[r] for name, x in values.items()}, NEGATIVE, seen[r])
@@ -128,6 +129,8 @@ REFUSED: dict[str, tuple[Callable[[], EntropyIndex], list[str]]] = {
     "constant once": (lambda: entropy_index({"a": np.stack([X[0], X[0] * 0])}), ["of replication 1"]),
     "constant where observed": (lambda: entropy_index({"a": X}, observed=X * 0 + [[[1, 0, 0], [0, 0, 0]]] > 0),
                                 ["fewer than two unit-periods"]),
+    "observed in one replication": (lambda: entropy_index({"a": X}, observed=np.concatenate([X, X * 0]) > 0),
+                                    ["fewer than two unit-periods"]),
     "missing": (lambda: entropy_index({"a": X}, {"b": HOLE}, cells=CELLS),
                 ["spec.toml [index], unit 乙, 2007", "'b' is nan", 'missing = "drop"']),
     "missing in one replication": (lambda: entropy_index({"a": np.concatenate([X, HOLE])}), ["period 1", "'a' is nan"]),
@@ -135,6 +138,7 @@ REFUSED: dict[str, tuple[Callable[[], EntropyIndex], list[str]]] = {
                  ["unit 1, period 1", "'a' is inf and 1 more"]),
     "all at once": (lambda: entropy_index({"a": HOLE, "b": X * 0, "c": X}), ["'a' is nan", "\n", "'b' is 0"]),
     "shapes": (lambda: entropy_index({"a": X, "b": X[:, :1]}), ["shapes differ"]),
+    "no panel among others": (lambda: entropy_index({"a": X, "b": X[0]}), ["shapes differ"]),
     "replications": (lambda: entropy_index({"a": np.tile(X, (2, 1, 1)), "b": np.tile(X, (3, 1, 1))}), ["shapes"]),
     "no panel": (lambda: entropy_index({"a": X[0]}), ["shapes differ"]),
 }  # fmt: skip

@@ -216,7 +216,7 @@ def test_confounding_makes_room_for_a_mediator_in_a_total() -> None:
     assert_close(np.square(u).mean(axis=(1, 2)), 1.0)
 
 
-@pytest.mark.parametrize("serial", [[0.5, 0.5], [1.5, -0.5]])
+@pytest.mark.parametrize("serial", [[0.5, 0.5], [1.5, -0.5], [-0.5, 0.5]])
 def test_errors_with_a_unit_root_are_bad_input(serial: list[float]) -> None:
     refuses("coefficients of a stationary process", lambda: design_of(errors={"serial": serial}))
     design_of(errors={"serial": [0.9 * serial[0], 0.81 * serial[1]]})
@@ -553,6 +553,18 @@ def test_a_propensity_with_a_cap_never_treats_more_and_has_its_log_odds() -> Non
     assert capped.sum(axis=1).max() == 6
 
 
+def test_one_unit_of_a_propensity_is_chosen_by_its_odds() -> None:
+    """Where a number of units is fixed the first is i with probability odds_i / sum odds_j."""
+    adoption = {"kind": "propensity", "strength": 2.5, "share": 1 / UNITS, "independent": False}
+    panel = panel_of(4000, adoption=adoption, redraw=["adoption"], levels={"period_sd": 0.0}, errors={"scale": 0.0})
+    chosen = panel.variables["did"].any(axis=1)
+    unit = panel.variables["y"][0].mean(axis=0)
+    odds = np.exp(2.5 * (unit - unit.mean()) / unit.std())
+    chances = odds / odds.sum()
+    assert (chosen.sum(axis=1) == 1).all()
+    assert (np.abs(chosen.mean(axis=0) - chances) < 4.5 * np.sqrt(chances * (1 - chances) / 4000)).all()
+
+
 @pytest.mark.parametrize("prosperity", [0.0, 2.0])
 def test_a_calendar_is_kept_and_prosperous_units_come_first_in_it(prosperity: float) -> None:
     """Gumbel top-k: the first unit is i with probability exp(a p_i) / sum exp(a p_j)."""
@@ -575,6 +587,13 @@ def test_doses_last_as_dialled() -> None:
     score = norm.ppf((did - 1.0) / (0.5 * np.sqrt(12)) + 0.5)
     for lag in (1, 3):
         assert_close((score[:, lag:] * score[:, : 7 - lag]).mean(axis=(1, 2)), 0.3 + 0.7 * 0.6**lag)
+
+
+@pytest.mark.parametrize("kind", ["switching", "instrumented", "random"])
+def test_treatments_need_two_periods_and_no_more(kind: str) -> None:
+    dials = {"adoption": {"kind": kind}, "covariates": [{"name": "z"}]}
+    assert design_of(periods=2, **dials).schema.periods == 2
+    refuses("2 or more", lambda: design_of(periods=1, **dials))
 
 
 def test_switching_comes_to_its_stationary_share() -> None:

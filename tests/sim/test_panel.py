@@ -44,6 +44,10 @@ def test_arrays_are_read_only() -> None:
     panel = small_panel()
     with pytest.raises(ValueError, match="read-only"):
         panel.variables["y"][0, 0, 0] = 1.0
+    seen = small_panel(missing=2).observed
+    assert seen is not None
+    with pytest.raises(ValueError, match="read-only"):
+        seen[0, 0, 0] = False
     with pytest.raises(TypeError):
         panel.variables["y"] = np.zeros(1)  # type: ignore[index]
     with pytest.raises(FrozenInstanceError):
@@ -100,6 +104,7 @@ FAULTY: dict[str, Callable[[], object]] = {
         lambda: Panel(UNITS, PERIODS, {"x": np.array([[[0.0, 0, 0], [0, np.nan, 0]]])}),
     "numbers of replications differ":
         lambda: Panel(UNITS, PERIODS, {"x": np.zeros((2, 2, 3)), "z": np.zeros((3, 2, 3))}),
+    r"'observed' has shape \(1, 3, 2\)": lambda: Panel(UNITS, PERIODS, {}, observed=np.ones((1, 3, 2), dtype=bool)),
     "units are empty or repeat": lambda: Panel(("a", "b", "a"), PERIODS, {}),
     "periods are empty or repeat": lambda: Panel(UNITS, (2001, 2001), {}),
     "attribute 'region' has shape": lambda: Panel(UNITS, PERIODS, {}, attributes={"region": np.array(["e"])}),

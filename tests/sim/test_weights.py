@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import pickle
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import geopandas
@@ -255,6 +256,11 @@ def test_bands_agree_with_libpysal_and_join_units_at_one_place() -> None:
 def test_economic_and_nested_weights() -> None:
     level = np.array([1.0, 3.0, 4.0, 8.0])
     np.testing.assert_allclose(sw.economic(UNITS, level, standardize="none").dense[0], [0, 1 / 2, 1 / 3, 1 / 7])
+    for name, build in (
+        ("economic", partial(sw.economic, UNITS)),
+        ("nested", partial(sw.nested, UNITS, LONGITUDE, LATITUDE)),
+    ):
+        assert [build(level, name=given).name for given in (None, "gdp")] == [name, "gdp"]
     expected = np.array([0, 1 / 2, 1 / 2 / 3, 1 / 12 / 7]) / DEGREE
     np.testing.assert_allclose(sw.nested(UNITS, LONGITUDE, LATITUDE, level, standardize="none").dense[0], expected)
 
@@ -304,6 +310,7 @@ def test_cells_touch_on_a_plane_whose_degrees_have_one_length() -> None:
     row, place = (part.ravel() for part in np.indices((5, 5)))
     longitude, latitude = (part.astype(np.float64) for part in (place + 0.5 * (row % 2), 20.0 + 10.0 * row))
     found = sw.touching_cells(tuple(map(str, range(25))), longitude, latitude, rule="rook", standardize="none")
+    assert (found.name, sw.touching_cells(found.units, longitude, latitude, name="near").name) == ("rook", "near")
     rows, along = (np.abs(values[:, None] - values) for values in (row, longitude))
     np.testing.assert_array_equal(found.dense, ((rows == 0) & (along == 1)) | ((rows == 1) & (along == 0.5)))
 
