@@ -40,6 +40,7 @@ from experiments.twins.twin import Twin, twin
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, bad
 from sim.panel import Panel
+from sim.schema import period_step
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.effect import Effect
 from sim.world.parts.spillover import Neighbours
@@ -91,7 +92,7 @@ def departures_of(claim: PanelClaim) -> tuple[dict[str, Departure], tuple[str, .
 
     # what each departure of size 1 does to the outcome, (T, N)
     d = panel.variables[treatment]
-    steps = np.arange(len(panel.periods), dtype=np.float64)
+    steps = np.array(panel.periods) / period_step(panel.periods)
     changes = {TREND: (steps - steps.mean())[:, None] * d[0].any(axis=0),
                COHORTS: np.maximum(np.cumsum(d[0], axis=0) - 1.0, 0.0)}  # fmt: skip
     if panel.weights:

@@ -28,6 +28,7 @@ from sim.filters import SpatialFilter
 from sim.panel import Panel
 from sim.panel_sidecars import is_text
 from sim.registry import discover, find
+from sim.schema import period_step
 from sim.weights import Weights, great_circle_km, knn
 
 
@@ -289,6 +290,11 @@ class WorldContext:
     def years(self) -> Floats:
         """The periods' labels as numbers, (T,)."""
         return np.array(self.periods, dtype=np.float64)
+
+    @cached_property
+    def time(self) -> Floats:
+        """Steps from one period to the next since the middle of the panel, (T,)."""
+        return (self.years - self.years.mean()) / period_step(self.periods)
 
     @cached_property
     def distances(self) -> Floats:

@@ -44,6 +44,7 @@ from sim.world.draw import POLICY_MEANS, DrawnWorld, Settled, ratio, settled
 NONE = np.array([np.nan])
 IMPACTS = frozenset({"direct", "indirect", "total"})
 KINDS_A_UNIT = frozenset({"nie", "nde", "slope", "level", "att_of", "ddd"})
+MEANS = POLICY_MEANS | KINDS_A_UNIT | {"contrast", "att_own", "spill"}  # of unit-periods that a draw may lack
 OF_VALUES = ("slope(", "level(", "att_of(", "ddd(")  # of covariates or mediators, which may be drawn anew
 
 

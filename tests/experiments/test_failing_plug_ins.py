@@ -34,6 +34,9 @@ from results.store.block import Block
 from sim import BadInput, Design, Draw, Panel, Roles, Schema, Streams, Wanted, World
 from sim.presets import BertrandDufloMullainathan, Paper
 from sim.streams import TILE
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.adoption import Random
+from sim.world.parts.weights import NoWeights
 from studies import SHORT, quick_study
 
 N, T = 6, 4
@@ -143,6 +146,15 @@ def test_the_sound_design_and_estimator_run() -> None:
     truth = np.array([0.0, np.nan, 0.0, 0.0])  # a mean over a window may be of no cells in some draws
     check_truths(BertrandDufloMullainathan(), {"att(1990,1991)": truth, "rho": np.full(4, np.nan)}, 4)
     refuses("truth of rho", lambda: check_truths(BertrandDufloMullainathan(), {"rho": truth}, 4))
+
+
+def test_draws_of_parts_in_which_nobody_is_treated_have_no_truth_and_lose_their_fits_alone() -> None:
+    design = PanelDesign(units=6, weights=NoWeights(), adoption=Random(independent=True), redraw=("adoption",))
+    records = run(study(design, replications=512))
+    truth, status = (np.concatenate(found) for found in zip(*[
+        (block.truth["att"], block.estimates["did"].status) for block in records.blocks(0)], strict=True))  # fmt: skip
+    assert 0 < np.isnan(truth).sum() < 30
+    assert (status[np.isnan(truth)] == Status.SINGULAR).all()
 
 
 @pytest.mark.parametrize("fault", DESIGNS)

@@ -227,11 +227,14 @@ def test_effects_count_periods_whatever_their_labels() -> None:
     annual = context(np.zeros(5), np.zeros((5, 0)))
     biennial = replace(annual, periods=tuple(range(2001, 2017, 2)))
     did = (np.arange(8)[:, None] >= np.array([2, 3, 5, 7, 8]))[None].astype(float)
-    part = Effect(1.0, by_cohort=0.5, shape="fading", anticipation=1)
+    part = Effect(1.0, by_cohort=0.5, shape="fading", anticipation=1, trend_gap=0.1)
     np.testing.assert_allclose(part.sizes(annual, did, None, STREAMS)[0, 0], [2.0, 2.5, 3.5, 4.5, 1.0], rtol=1e-15)
     np.testing.assert_array_equal(part.sizes(biennial, did, None, STREAMS), part.sizes(annual, did, None, STREAMS))
     np.testing.assert_allclose(part.dose(annual, did)[0, :5, 1], [0.0, 0.0, 0.5, 1.0, 0.8], rtol=1e-15)
     np.testing.assert_array_equal(part.dose(biennial, did), part.dose(annual, did))
+    gap = part.confounding(biennial, did)
+    assert gap is not None
+    np.testing.assert_allclose(np.diff(gap[0], axis=0), 0.1 * np.array([[1, 1, 1, 1, 0]] * 7), rtol=1e-12)
 
 
 def residual_paths(**dials: Any) -> np.ndarray:

@@ -184,6 +184,10 @@ def test_a_mediator_follows_treatment_and_levels_around_its_own_mean(within: boo
     ({"date": 2001}, "date = 2001; allowed: a period after the first, 2001 to 2008"),
     ({"dates": [2001, 2004]}, r"dates = \[2001, 2004\]; allowed: two periods after the first"),
     ({"last_periods": PERIODS}, f"last_periods = {PERIODS}; allowed: 1 to {PERIODS - 1}"),
+    ({"dates": [2002, 2004], "date": 2003}, "dates beside date or last_periods; allowed: one of the three"),
+    ({"treated": 5, "independent": True}, "treated = 5 with independent = true; allowed: one of the two"),
+    ({"most": 5}, "most = 5 without independent; allowed: independent = true"),
+    ({"kind": "propensity", "independent": False, "most": 5}, "most = 5 without independent; allowed: independent"),
 ])  # fmt: skip
 def test_adoption_that_leaves_nothing_to_compare_with_is_bad_input(dials: dict[str, Any], said: str) -> None:
     refuses(said, lambda: design_of(first_period=2001, adoption={"kind": "random", **dials}))

@@ -226,6 +226,16 @@ def test_the_share_that_is_missing(pattern: str) -> None:
         assert_close(np.array(low), 0.0)
 
 
+@pytest.mark.parametrize("share", [0.25, 0.7])
+def test_the_highest_outcomes_are_missing_and_of_a_unit_that_would_lose_all_the_lowest_stays(share: float) -> None:
+    seen = panel_of(1, missing={"share": share, "pattern": "on_outcome", "slope": 1e9}, scope="w0").observed
+    assert seen is not None
+    whole = complete_outcome(0)
+    lowest = whole == whole.min(axis=0)
+    assert whole[seen[0] & ~lowest].max() < whole[~seen[0]].min()
+    assert seen[0][lowest].all()
+
+
 def test_errors_of_measurement_are_added_to_what_is_seen_alone() -> None:
     x = [{"name": "x", "effect": 1.0}]
     plain = panel_of(covariates=x, redraw=["covariates"])

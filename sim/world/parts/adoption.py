@@ -428,7 +428,13 @@ class Random(Absorbing):
             yield fault(what, "a share of 1 unit to all but 1", "correct share")
         if self.most is not None and not 1 <= self.most < summary.units:
             yield fault(f"most = {self.most} of {summary.units} units", f"1 to {summary.units - 1}", "correct most")
+        if self.most is not None and not self.independent:
+            yield fault(f"most = {self.most} without independent", "independent = true", "set it, or leave most out")
+        if self.treated is not None and self.independent:
+            yield fault(f"treated = {self.treated} with independent = true", "one of the two", "leave one out")
         if self.dates is not None:
+            if self.date is not None or self.last_periods is not None:
+                yield fault("dates beside date or last_periods", "one of the three", "leave the others out")
             low, high = self.dates
             if not (summary.periods[0] < low <= high <= summary.periods[-1]):
                 allowed = f"two periods after the first, in order, up to {summary.periods[-1]}"
@@ -505,6 +511,8 @@ class Propensity(Absorbing):
                             "name another, or set its bad_control = false")  # fmt: skip
         if self.most is not None and not 1 <= self.most < summary.units:
             yield fault(f"most = {self.most} of {summary.units} units", f"1 to {summary.units - 1}", "correct most")
+        if self.most is not None and not self.independent:
+            yield fault(f"most = {self.most} without independent", "independent = true", "set it, or leave most out")
         for period, weight in self.date_weights:
             if period not in summary.periods[1:] or not 0 < weight < np.inf:
                 first, last = summary.periods[0], summary.periods[-1]

@@ -171,5 +171,5 @@ class Effect(EffectPart):
         out = np.zeros((1, 1, 1))
         if self.trend_gap:
             ever = (treatment != 0).any(axis=1, keepdims=True)
-            out = out + self.trend_gap * ever * (context.years - context.years.mean())[:, None]
+            out = out + self.trend_gap * ever * context.time[:, None]
         return out + self.jump * (treatment > 0) if self.jump else out

@@ -112,17 +112,11 @@ class Effects(Levels):
         loadings = rng.standard_normal((units, self.factors))
         steps = (rng.standard_normal(periods) + self.factor_drift for _ in range(self.factors))
         paths = np.array([standard(np.cumsum(step)) for step in steps])
-        total = self.mean + unit + period[:, None] + trend * centred_time(context)[:, None]
+        total = self.mean + unit + period[:, None] + trend * context.time[:, None]
         if self.factors:
             scale = self.unit_sd * np.sqrt(self.factor_share / self.factors)
             total = total + scale * paths.T @ loadings.T
         return LevelParts(unit, period, trend, loadings, total)
-
-
-def centred_time(context: WorldContext) -> np.ndarray:
-    """Periods since the middle of the panel, in steps of one period, (T,)."""
-    at = np.arange(len(context.periods), dtype=np.float64)
-    return at - at.mean()
 
 
 # Unit effects within bounds, high where prosperity is, and a common linear path.
@@ -205,7 +199,7 @@ class FittedLevels(Levels):
         places, where = context.places, "[design.levels] method"
         additive = self.additive * places.variable(f"{self.method}.additive", where)
         total = additive + self.interactive * places.variable(f"{self.method}.interactive", where)
-        mean, time = total.mean(), centred_time(context)
+        mean, time = total.mean(), context.time
         unit, period = total.mean(axis=0) - mean, total.mean(axis=1) - mean
         slopes = time @ total / max(float(time @ time), 1.0)
         facts = places.held(where).attributes

@@ -58,7 +58,7 @@ class Pattern(MissingPart):
     share: of unit-periods that are missing, in expectation for entry and dropout. pattern: random (any) | entry (units
     appear late) | dropout (units disappear) | on_outcome (the higher the outcome, the likelier it is missing; drawn in
     every replication, the others once a world). slope: with on_outcome, the weight of the standardised outcome beside
-    a standard normal in the score whose highest values are missing.
+    a standard normal in the score whose highest values are missing, but for the lowest of each unit.
     """
 
     kind: ClassVar[str] = "pattern"
@@ -94,7 +94,7 @@ class Pattern(MissingPart):
         """One draw of the pattern."""
         (periods, units), seen = context.shape, np.ones(context.shape)
         if self.pattern == "random":
-            return self._without(rng.random(context.shape), rng)
+            return self._without(rng.random(context.shape))
         late = rng.permutation(units)[: round(2 * self.share * units)]
         gaps = rng.integers(1, periods, size=len(late))  # of T / 2 periods on average
         at = np.arange(periods)[:, None]
@@ -107,14 +107,14 @@ class Pattern(MissingPart):
         for row, (values, rng) in enumerate(zip(outcome, streams.each("missing"), strict=True)):
             spread = values.std()
             score = (values - values.mean()) / (spread if spread > 0 else 1.0)
-            out[row] = self._without(self.slope * score + rng.standard_normal(values.shape), rng)
+            out[row] = self._without(self.slope * score + rng.standard_normal(values.shape))
         return out
 
-    def _without(self, score: Floats, rng: np.random.Generator) -> Floats:
-        """1 but for the highest scores (T, N), in their share; a random period of each unit stays."""
-        periods, units = score.shape
+    def _without(self, score: Floats) -> Floats:
+        """1 but for the highest scores (T, N), in their share; the lowest of each unit stays."""
+        units = score.shape[1]
         kept = score.copy()
-        kept[rng.integers(periods, size=units), np.arange(units)] = -np.inf
+        kept[score.argmin(axis=0), np.arange(units)] = -np.inf
         seen = np.ones(score.size)
         count = min(round(self.share * score.size), score.size - units)
         seen[np.argsort(-kept, axis=None, kind="stable")[:count]] = 0.0
