@@ -29,6 +29,7 @@ from results.plots.paper import (
     frame,
     handle,
     mark,
+    numbered,
     span,
 )
 from results.tables.records import Figure
@@ -210,7 +211,7 @@ def _paths(axes: Axes, plot: SyntheticPlot, path: SyntheticPath, index: int) -> 
     axes.set(xlim=(periods[0] - room, periods[-1] + room), ylim=span(shown, shown[:1]))
     axes.xaxis.set_major_locator(MaxNLocator(10 if plot.shape[1] == 1 else 5, integer=True))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
-    axes.yaxis.set_major_formatter(lambda value, _: number(value, 3))
+    numbered(axes.yaxis)
     axes.grid(axis="y")
     return said
 

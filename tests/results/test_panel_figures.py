@@ -73,6 +73,16 @@ def test_five_values_of_a_moderator_are_read_out() -> None:
     assert f"Effect {'; '.join(f'at {k}: {2 * k} [{k}, {3 * k}]' for k in (0, 2, 4, 6, 8))}.</desc>" in svg
 
 
+def test_marks_of_a_scale_far_from_zero_differ() -> None:
+    """Years, or incomes of some 10,000."""
+    for low, step in ((2000.0, 20.0), (10_050.0, 140.0)):
+        at, flat = np.linspace(low, low + step, 9), np.zeros(9)
+        shown = texts(marginal_figure(MarginalPlot("x", "y", at, flat, flat - 1, flat + 1, (low,), "iid")).svg)
+        marks = [float(text) for text in shown[: shown.index("x")]]
+        assert [low <= mark <= low + step for mark in marks] == [True] * len(marks)
+        np.testing.assert_allclose(np.diff(marks), marks[1] - marks[0], rtol=1e-9)
+
+
 def test_arms_over_cut_offs_end_at_the_intervals() -> None:
     rows = np.array([[1.0, 0.5, 3.0], [2.0, 1.8, 2.5]])
     marginal_plot._paint_cutoffs(canvas := Canvas(), (100.0, 200.0), dict.fromkeys(marginal_plot.NAMES, rows))
@@ -339,6 +349,8 @@ def test_placebos_that_are_no_test_have_a_share_and_no_p_and_many_are_thinned() 
 def test_scales_of_degenerate_values_and_the_bandwidth_of_silverman() -> None:
     grid, density = _density(few := np.array([-1.0, -1.0, 1.0, 1.0]), -3.0, 3.0)
     np.testing.assert_allclose(density, gaussian_kde(few, 0.9 * 4**-0.2)(grid))
+    values = np.append(np.random.default_rng(1).normal(size=500), 1e4)
+    assert np.trapezoid(*_density(values, -4.0, 1.1e4)[::-1]) == pytest.approx(1.0, abs=0.1)  # with an outlier
     assert paper.span([2.0, np.nan], []) == pytest.approx((1.99, 2.01))
 
 
