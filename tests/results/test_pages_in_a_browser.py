@@ -77,6 +77,8 @@ def assert_readable(chromium: Browser, page: Path, size: tuple[int, int], dark: 
     chromium.open(page.as_uri(), *size, dark=dark)
     assert chromium.run("document.documentElement.scrollWidth <= innerWidth"), chromium.run(ESCAPES)
     assert chromium.run("document.documentElement.scrollHeight") <= tallest
+    assert chromium.run("[...document.querySelectorAll('[id]')].filter(one => document.getElementById(one.id) != one)"
+                        ".map(one => one.id)") == []  # fmt: skip
     assert (chromium.complaints, chromium.requests) == ([], [page.as_uri()])
     ink, ground = (chromium.run(f"getComputedStyle(document.body).{key}") for key in ("color", "backgroundColor"))
     assert (_light(ground), _light(ink)) == ((False, True) if dark else (True, False))

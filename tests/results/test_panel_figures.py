@@ -60,6 +60,8 @@ def test_whiskers_of_powers_are_95_percent_intervals() -> None:
     svg = power_figure([(1.0, 0.5, 0.1)], [(0.0, 0.0), (1.0, 1.0)], 1.0, 0.8, 0.8)
     whisker, whole = (np.ptp(path(svg, gid)[:, 1]) for gid in ("whisker-0", "fitted"))
     assert whisker / whole == pytest.approx(2 * 1.96 * 0.1, abs=1e-3)
+    svg = power_figure([(1.0, 0.5, 0.1)], [(0.0, 0.0), (1.0, 1.0)], 1.0, 4.0, 0.8)  # extrapolated
+    assert path(svg, "detectable")[0, 0] < 0.97 * 518.4
 
 
 def test_a_frontier_goes_along_the_second_dial() -> None:
@@ -437,6 +439,19 @@ def test_bars_are_as_high_as_the_weights_of_the_periods() -> None:
     np.testing.assert_allclose(np.array(heights) / max(heights), one.periods[known] / one.periods.max(), atol=2e-3)
     assert svg.count("-weight-0-at-") == len(known)
     assert f"{one.periods.max():.2f}" in texts(svg)
+
+
+def test_paths_far_from_zero_have_marks_and_words_that_differ() -> None:
+    drawn = plot({20: 8})
+    (one,) = drawn.paths
+    far = replace(one, observed=one.observed + 1e7, synthetic=one.synthetic + 1e7)
+    svg = synth.paths_figure(replace(drawn, paths=(far,))).svg
+    told = [float(said(svg)[f"observed-0-at-{at}"].partition(": ")[2]) for at in range(len(PERIODS))]
+    np.testing.assert_allclose(told, far.observed, rtol=0.0, atol=0.02 * np.ptp(far.observed))
+    marks = [text for text in texts(svg) if text.startswith("1") and len(text) > 4]
+    assert len(marks) == len(set(marks)) > 3
+    corners = path(svg, "observed-0")
+    assert corners[0, 0] > 10 + 4.4 * max(map(len, marks))  # room for them at the left
 
 
 def test_every_number_is_told() -> None:
