@@ -1,15 +1,24 @@
 /* Tables can be sorted by a heading and filtered by words; without scripts they are read as they stand. */
 document.querySelectorAll("table.sortable").forEach(function (table) {
+  var number = /((?:(?<= )-)?\d+(?:\.\d+)?(?:e[-+]?\d+)?)/;
   var body = table.tBodies[0], heads = table.tHead.rows[table.tHead.rows.length - 1].cells;
   function key(row, at) {
     var cell = row.cells[at], text = cell.dataset.v !== undefined ? cell.dataset.v : cell.textContent.trim();
-    return text === "" || text === "-" || isNaN(text) ? text : Number(text);
+    /* a number with its thousands apart, before its error in brackets, its mark or what it is of */
+    var found = /^(-?[\d,]*\.?\d+(?:e[-+]?\d+)?)!?(?:\/[\d,]+| \([^)]*\)!?)?$/.exec(text);
+    if (found) { return Number(found[1].replace(/,/g, "")); }
+    return text === "" || isNaN(text) ? text : Number(text);
   }
   function order(a, b) {
     var empty = function (x) { return x === "" || x === "-"; };
     if (empty(a) || empty(b)) { return empty(a) - empty(b); }
     if (typeof a === "number" && typeof b === "number") { return a - b; }
-    return String(a).localeCompare(String(b), undefined, { numeric: true });
+    /* words by their letters, the numbers among them by size */
+    var one = String(a).split(number), other = String(b).split(number), apart = 0;
+    for (var at = 0; !apart && at < Math.min(one.length, other.length); at += 1) {
+      apart = at % 2 ? one[at] - other[at] : one[at].localeCompare(other[at]);
+    }
+    return apart || one.length - other.length;
   }
   Array.from(heads).forEach(function (head, at) {
     var button = document.createElement("button");

@@ -7,16 +7,15 @@ interval), `results.plots.picture` into the files of a paper.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from textwrap import wrap
 from typing import Literal
 
 from markupsafe import Markup, escape
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
-from results.text import number
+from results.text import in_columns, number
 
 Format = Literal["svg", "pdf", "png"]  # of a chart in a file of its own
 FORMATS: tuple[Format, ...] = ("svg", "pdf", "png")
@@ -129,28 +128,41 @@ def key_of(*words: str) -> str:
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Round numbers between two ends, 1, 2 or 5 times a power of ten apart."""
-    raw = (high - low) / about
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
+    raw = high / about - low / about
+    size = math.floor(math.log10(raw))
+    step = next(factor * 10.0**size for factor in (1, 2, 5, 10) if factor * 10.0**size >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)
-    return [round(index * step, 12) + 0.0 for index in range(first, math.floor(high / step + 1e-9) + 1)]
+    return [round(index * step, 2 - size) + 0.0 for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def axis_of(label: str, low: float, high: float, write: Callable[[float], str] = number, about: int = 5) -> Axis:
-    """An axis with about so many round marks, each written by `write`."""
-    return Axis(label, low, high, tuple((tick, write(tick)) for tick in ticks(low, high, about)))
+def enough_digits(marks: Iterable[float], least: int = 4) -> int:
+    """Significant digits, so many or more, that tell the marks of an axis apart."""
+    places = sorted(marks)
+    gap = min((high - low for low, high in pairwise(places) if high > low), default=math.inf)
+    exact = (
+        digits for digits in range(least, 17) if all(abs(float(f"{at:.{digits}g}") - at) < gap / 99 for at in places)
+    )
+    return next(exact, 17)
 
 
-def percent(value: float) -> str:
+def axis_of(label: str, low: float, high: float, write: Callable[[float, int], str] = number, about: int = 5) -> Axis:
+    """An axis with about so many round marks, each written by `write` with as many digits as tell them apart."""
+    marks = ticks(low, high, about)
+    digits = enough_digits(marks)
+    return Axis(label, low, high, tuple((tick, write(tick, digits)) for tick in marks))
+
+
+def percent(value: float, digits: int = 4) -> str:
     """A share of an axis."""
-    return f"{100 * value:.4g}%"
+    return f"{100 * value:.{digits}g}%"
 
 
 def span(values: Sequence[float], room: float = 0.04) -> tuple[float, float]:
     """Ends of an axis that holds all finite values, with a little room."""
     finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
-    wide = room * (high - low) or (abs(high) * 0.05 or 0.01)
+    size = max(abs(low), abs(high))  # values that differ in their last digits alone are equal
+    wide = room * (high - low) if high - low > 1e-12 * size else 0.05 * size or 0.01
     return low - wide, high + wide
 
 
@@ -247,7 +259,7 @@ def panel_svgs(chart: Chart) -> list[Markup]:
 
 def _title_lines(chart: Chart, panel: Facet) -> list[str]:
     """The title of a panel in lines that its width holds; its bold letters are wider than those of labels."""
-    return wrap(panel.title, int(width_of(chart) / (1.25 * LETTER)), break_on_hyphens=False)
+    return in_columns(panel.title, int(width_of(chart) / (1.25 * LETTER)), rest="")
 
 
 def _plot(chart: Chart) -> Plot:
@@ -401,8 +413,11 @@ def _text(x: float, y: float, text: str, css: str) -> Markup:
 
 
 def short_label(text: str, most: int = LONGEST) -> str:
-    """A label of at most so many letters."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+    """A label as wide as so many letters at most, cut in its middle: names often differ at their ends alone."""
+    if cell_len(text) <= most:
+        return text
+    start, end = set_cell_size(text, most - 1 - most // 3), set_cell_size(text[::-1], most // 3)[::-1]
+    return f"{start.rstrip()}…{end.lstrip()}"
 
 
 # A picture as a figure of a page: small multiples that stand beside or, on a phone, below each other.
@@ -437,24 +452,26 @@ def text_chart(chart: Chart, width: int, *, plain: bool = False) -> list[str]:
         return []
     title = f"{chart.title}: {chart.values.label}" if chart.form == "curves" else chart.title
     body = (_curves if chart.form == "curves" else _dots)(chart, chart.panels[0], min(width, WIDEST), plain)
-    return [*wrap(title, width), *(line.rstrip() for line in body)] if body else []
+    return [*in_columns(title, width, rest="", at_hyphens=True), *(line.rstrip() for line in body)] if body else []
 
 
 def _curves(chart: Chart, panel: Facet, width: int, plain: bool) -> list[str]:
     """Values upward, marks joined by dots, the name of each curve at its end."""
     marks, joint, along = (PLAIN_MARKS, PLAIN_JOINT, PLAIN_REFERENCE) if plain else (MARKS, JOINT, REFERENCE)
-    rows = {_row_of(chart.values, value): text for value, text in chart.values.ticks}
-    rows |= {_row_of(chart.values, value): label for value, label in chart.references}
-    left, named = max(map(len, rows.values())), [one for one in panel.series if _known(one.points)]
+    named = [one for one in panel.series if _known(one.points)]
+    tall = max(ROWS, len(named))
+    down = replace(chart.values, low=chart.values.high, high=chart.values.low)  # rows are counted from the top
+    rows = {_column(down, value, tall): text for value, text in (*chart.values.ticks, *chart.references)}
+    left = max(map(len, rows.values()))
     names = [f" {marks[one.kind % len(marks)]} {short_label(one.label)}" for one in named] if len(named) > 1 else [""]
-    across = width - left - 2 - max(map(len, names), default=0)
+    across = width - left - 2 - max(map(cell_len, names), default=0)
     if across < LEAST or not named:
         return []
-    cells = [[" "] * across for _ in range(ROWS)]
+    cells = [[" "] * across for _ in range(tall)]
     for value, _ in chart.references:
-        cells[_row_of(chart.values, value)] = [along] * across
+        cells[_column(down, value, tall)] = [along] * across
     spots = [
-        [(_column(chart.places, one.at, across), _row_of(chart.values, one.value)) for one in _known(series.points)]
+        [(_column(chart.places, one.at, across), _column(down, one.value, tall)) for one in _known(series.points)]
         for series in named
     ]
     for places in spots:
@@ -465,7 +482,7 @@ def _curves(chart: Chart, panel: Facet, width: int, plain: bool) -> list[str]:
         for column, row in places:
             cells[row][column] = marks[series.kind % len(marks)]
     order = sorted(range(len(named)), key=lambda k: spots[k][-1][1]) if len(named) > 1 else []
-    ends = apart([float(spots[k][-1][1]) for k in order], 1.0, 0.0, ROWS - 1.0)
+    ends = apart([float(spots[k][-1][1]) for k in order], 1.0, 0.0, tall - 1.0)
     beside = {round(row): names[k] for k, row in zip(order, ends, strict=True)}
     lines = [f"{rows.get(row, ''):>{left}} {'|' if plain else '│'}{''.join(own)}{beside.get(row, '')}"
              for row, own in enumerate(cells)]  # fmt: skip
@@ -476,7 +493,8 @@ def _dots(chart: Chart, panel: Facet, width: int, plain: bool) -> list[str]:
     """A row a name: the interval, the mark in it, and the value in words at the right."""
     marks, along = (PLAIN_MARKS, PLAIN_REFERENCE) if plain else (MARKS, "─")
     names = {at: short_label(text) for at, text in chart.places.ticks}
-    left, said = max(map(len, names.values()), default=0), max((len(one.said) for one in panel.points), default=0)
+    left = max(map(cell_len, names.values()), default=0)
+    said = max((len(one.said) for one in panel.points), default=0)
     across = width - left - said - 3
     if across < LEAST:
         return []
@@ -490,7 +508,8 @@ def _dots(chart: Chart, panel: Facet, width: int, plain: bool) -> list[str]:
                 ends = [_column(chart.values, end, across) for end in (point.low, point.high)]
                 cells[ends[0] : ends[1] + 1] = [along] * (ends[1] - ends[0] + 1)
             cells[_column(chart.values, point.value, across)] = marks[series.kind % len(marks)]
-            lines.append((point.at, f"{names.get(point.at, ''):<{left}}  {''.join(cells)} {point.said}"))
+            name = set_cell_size(names.get(point.at, ""), left)
+            lines.append((point.at, f"{name}  {''.join(cells)} {point.said}"))
     return [*(line for _, line in sorted(lines)), *_foot(chart.values, left + 2, across)]
 
 
@@ -517,8 +536,3 @@ def _part_of_axis(axis: Axis, value: float) -> float:
 
 def _column(axis: Axis, value: float, across: int) -> int:
     return round(_part_of_axis(axis, value) * (across - 1))
-
-
-def _row_of(axis: Axis, value: float) -> int:
-    """Rows are counted from the top."""
-    return round((1.0 - _part_of_axis(axis, value)) * (ROWS - 1))

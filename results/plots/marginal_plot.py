@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from results.plots.chart import short_label
-from results.plots.paper import BLUE, INK, SOFT, figure, frame, span
+from results.plots.paper import BLUE, INK, SOFT, figure, frame, numbered, span
 from results.tables.records import Figure
 from results.text import number
 from sim.arrays import Floats
@@ -64,8 +64,8 @@ def _paint(canvas: Canvas, plot: MarginalPlot, title: str, caption: str) -> dict
         axes.axvline(value, color=SOFT, linewidth=0.8, linestyle=(0, (4, 4)), zorder=1)
     axes.set(xlim=(float(plot.values[0]), float(plot.values[-1])), xlabel=plot.moderator)
     axes.set_ylim(*span([*plot.lower.tolist(), *plot.upper.tolist()], [0.0]))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: number(value, 3))
+    numbered(axes.xaxis)
+    numbered(axes.yaxis)
     axes.grid(axis="y")
     return {"effect": caption}
 

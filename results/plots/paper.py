@@ -19,10 +19,13 @@ from functools import cache, partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from results.plots.chart import enough_digits
 from results.tables.records import Figure
+from results.text import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure as Canvas
 
 INK, SOFT, FAINT = "#727b87", "#7d8793", "#7d879355"  # of words and main lines, of scales, of grids
@@ -121,6 +124,11 @@ def span(values: Sequence[float], always: Sequence[float]) -> tuple[float, float
     low, high = min(finite), max(finite)
     room = 0.04 * (high - low) or 0.01
     return low - room, high + room
+
+
+def numbered(axis: Axis) -> None:
+    """Marks of an axis as numbers of three digits, or as many as tell them apart."""
+    axis.set_major_formatter(lambda value, _: number(value, enough_digits(axis.get_majorticklocs().tolist(), 3)))
 
 
 def chinese_fonts() -> list[str]:

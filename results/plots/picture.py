@@ -5,20 +5,23 @@ from __future__ import annotations
 import base64
 import io
 import math
-import textwrap
 from functools import partial
 from html import escape
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from rich.cells import cell_len
 
-from results.plots.chart import Axis, Chart, Facet, Format, apart
+from results.plots.chart import Axis, Chart, Facet, Format, apart, short_label
 from results.plots.paper import FAINT, INCH, INK, LINES, MARKERS, RED, SOFT, Paint, check_letters, drawn, house_style
+from results.text import in_columns
 
 WIDE = 518.4  # points: the text width of a page
 ROW, HEAD, FOOT = 11.0, 30.0, 34.0  # points of a row of dots, above a plot and below it
 EDGE = 8.0  # points between the edge of a plot of dots and its labels
+MOST = 50  # letters of a label that leave a plot its room
 NARROW = 110.0  # points of a plot that has room for the words of its axis
 
 
@@ -103,7 +106,7 @@ def _paint(canvas: Canvas, chart: Chart) -> dict[str, str]:
         across = chart.form in {"dots", "zip"}
         start, above = (EDGE - left, 7.0) if across else (0.0, 15.0)
         room = each - 12 if across else each - left
-        text = "\n".join(textwrap.wrap(panel.title, max(int(room / 4.6), 12)))
+        text = "\n".join(in_columns(panel.title, max(int(room / 4.6), 12), rest="", at_hyphens=True))
         axes.annotate(text, (0, 1), xycoords="axes fraction", xytext=(start, above), textcoords="offset points",
                       annotation_clip=False, color=INK, fontweight="bold", fontsize=7.5, linespacing=1.1)  # fmt: skip
         (_across if across else _upward)(axes, chart, panel)
@@ -113,14 +116,14 @@ def _paint(canvas: Canvas, chart: Chart) -> dict[str, str]:
 def _margins(chart: Chart) -> tuple[float, float]:
     """Room for labels at the left and the right of a plot, in points."""
     if chart.form in {"dots", "zip"}:
-        return EDGE + 4.1 * max((len(text) for _, text in chart.places.ticks), default=0), 10.0
-    lines = [series.label for panel in chart.panels for series in panel.series]
+        return EDGE + 4.1 * max((cell_len(short_label(text, MOST)) for _, text in chart.places.ticks), default=0), 10.0
+    lines = [short_label(series.label, MOST) for panel in chart.panels for series in panel.series]
     single = max((len(panel.series) for panel in chart.panels), default=0) < 2 or chart.form == "scatter"
-    return 40.0, 12.0 if single else 16 + 4.1 * max(map(len, lines))
+    return 40.0, 12.0 if single else 16 + 4.1 * max(map(cell_len, lines))
 
 
 def _marks(axis: Axis, set_ticks: Any, set_limits: Any, *, turned: bool = False) -> None:
-    set_ticks([at for at, _ in axis.ticks], [text for _, text in axis.ticks])
+    set_ticks([at for at, _ in axis.ticks], [short_label(text, MOST) for _, text in axis.ticks])
     set_limits(*((axis.high, axis.low) if turned else (axis.low, axis.high)))
 
 
@@ -137,7 +140,9 @@ def _upward(axes: Axes, chart: Chart, panel: Facet) -> None:
         colour, marker = _look(series.kind)
         at, values = [point.at for point in series.points], [point.value for point in series.points]
         if chart.form == "nested":
-            axes.step(at, values, where="mid", color=colour, linewidth=1.2)
+            gaps = [math.nan if k and at[k] - at[k - 1] > 1 else 0.0 for k in range(len(at))]  # cells without a value
+            corners = [[place - 0.5 + gap, place - 0.5, place + 0.5] for place, gap in zip(at, gaps, strict=True)]
+            axes.plot(np.ravel(corners), np.repeat(values, 3), color=colour, linewidth=1.2)
             continue
         if chart.form == "curves":
             axes.plot(at, values, color=colour, linewidth=1.3, zorder=2)
@@ -153,8 +158,8 @@ def _upward(axes: Axes, chart: Chart, panel: Facet) -> None:
         for row, loop in enumerate(chart.loops):
             foot, most = -scale * 22 * (row + 1), max(len(loop.names) - 1, 1)
             steps = [foot + scale * 9 * level / most for level in loop.levels]
-            axes.step(range(len(steps)), steps, where="mid", color=INK, linewidth=0.8, clip_on=False,
-                      transform=axes.get_xaxis_transform())  # fmt: skip
+            axes.stairs(steps, np.arange(len(steps) + 1) - 0.5, baseline=None, color=INK, linewidth=0.8, clip_on=False,
+                        transform=axes.get_xaxis_transform())  # fmt: skip
             axes.text(0, foot + scale * 11, f"{loop.name}: {', '.join(loop.names)}", transform=axes.transAxes,
                       fontsize=6.5, color=SOFT)  # fmt: skip
     else:
@@ -169,8 +174,9 @@ def _upward(axes: Axes, chart: Chart, panel: Facet) -> None:
         for (point, series), y in zip(ends, apart(wanted, 9.0, 0.0, height), strict=True):
             arrow = {"arrowstyle": "-", "color": _look(series.kind)[0], "linewidth": 0.7, "shrinkB": 3,
                      "relpos": (0.0, 0.5)}  # fmt: skip
-            axes.annotate(series.label, (point.at, point.value), xytext=(1.0, 1 - y / height), va="center", fontsize=7,
-                          textcoords="axes fraction", color=INK, annotation_clip=False, arrowprops=arrow)  # fmt: skip
+            axes.annotate(short_label(series.label, MOST), (point.at, point.value), xytext=(1.0, 1 - y / height),
+                          va="center", fontsize=7, textcoords="axes fraction", color=INK, annotation_clip=False,
+                          arrowprops=arrow)  # fmt: skip
 
 
 def _look(kind: int) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, span
 from results.tables.records import LEVEL
 from results.text import number
-from sim.arrays import Codes, Floats
+from sim.arrays import Floats
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -78,7 +78,8 @@ def _paint(canvas: Canvas, plot: PlaceboPlot, title: str) -> dict[str, str]:
     right = axes.twinx()
     right.spines[["top", "left"]].set_visible(False)
     right.set(ylim=(0.0, 1.0), ylabel="p value of each placebo")
-    chosen = _spread(len(plot.placebos))
+    count = len(plot.placebos)  # all, or evenly spaced ones of many
+    chosen = np.unique(np.linspace(0, max(count - 1, 0), min(count, MOST_POINTS)).astype(np.intp))
     known = chosen[np.isfinite(plot.pvalues[chosen])]
     right.plot(plot.placebos[known], plot.pvalues[known], linestyle="", marker="o", markersize=2.6, color=SOFT,
                markerfacecolor="none", markeredgewidth=0.5, alpha=0.6, zorder=2, gid="p-values")  # fmt: skip
@@ -104,10 +105,8 @@ def _density(values: Floats, low: float, high: float) -> tuple[Floats, Floats]:
     if not sizes:
         return grid, np.zeros_like(grid)
     width = 0.9 * min(sizes) * len(values) ** -0.2
+    if high - low > width * CURVE_POINTS:  # far outliers: points where the placebos are, too
+        near = values[:, None] + width * np.linspace(-4.0, 4.0, 9)
+        grid = np.union1d(grid, np.quantile(near, np.linspace(0.0, 1.0, CURVE_POINTS)).clip(low, high))
     kernels = np.exp(-0.5 * ((grid[:, None] - values) / width) ** 2)
     return grid, kernels.sum(axis=1) / (len(values) * width * np.sqrt(2 * np.pi))
-
-
-def _spread(count: int) -> Codes:
-    """Indices of the points to draw: all, or evenly spaced ones of many."""
-    return np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).astype(np.intp)) if count else np.arange(0)

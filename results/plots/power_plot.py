@@ -33,8 +33,8 @@ def power_figure(simulated: Sequence[tuple[float, float, float]], curve: Sequenc
 
     def paint(canvas: Canvas) -> Mapping[str, str]:
         axes = frame(canvas, (0.09, 0.18, 0.88, 0.7), title)
-        axes.set(xlim=span([x for x, *_ in simulated], [0.0]), ylim=(0.0, 1.05), xlabel="true effect",
-                 ylabel="share of tests that reject")  # fmt: skip
+        axes.set(xlim=span([x for x, *_ in simulated], [0.0, estimate, detectable]), ylim=(0.0, 1.05))
+        axes.set(xlabel="true effect", ylabel="share of tests that reject")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.xaxis.set_major_formatter(lambda value, _: number(value, 3))
         axes.grid(axis="y")

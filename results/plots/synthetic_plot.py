@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from estimators.synthetic.synthetic_did import SyntheticPath
-from results.plots.chart import short_label
+from results.plots.chart import axis_of, enough_digits, short_label
 from results.plots.paper import (
     BLUE,
     FAINT,
@@ -29,6 +29,7 @@ from results.plots.paper import (
     frame,
     handle,
     mark,
+    numbered,
     span,
 )
 from results.tables.records import Figure
@@ -105,8 +106,9 @@ class SyntheticPlot:
         """The same with the numbers that are drawn, for those who do not see it."""
         told = [self.caption]
         for path in self.drawn:
-            paths = zip(self.periods, path.observed, path.synthetic, strict=True)
-            said = "; ".join(f"{period}: {number(float(y))} and {number(float(z))}" for period, y, z in paths)
+            paths = zip(self.periods, path.observed.tolist(), path.synthetic.tolist(), strict=True)
+            digits = enough_digits(span([*path.observed.tolist(), *path.synthetic.tolist()], []))
+            said = "; ".join(f"{period}: {number(y, digits)} and {number(z, digits)}" for period, y, z in paths)
             shifted = f", shift {number(path.shift)}" if self.weighted else ""
             told.append(f"Treated from {path.adopted}: effect {number(path.estimate)}{shifted}; "
                         f"observed and synthetic {said}.")  # fmt: skip
@@ -161,7 +163,9 @@ def _paint(canvas: Canvas, plot: SyntheticPlot) -> dict[str, str]:
     for index, path in enumerate(plot.drawn):
         row, column = divmod(index, columns)
         top = height - TITLE - row * block - HEAD
-        left, wide = column * width / columns + LEFT, width / columns - LEFT - RIGHT
+        marks = axis_of("", *span([*path.observed.tolist(), *path.synthetic.tolist()], [])).ticks
+        beside = max(LEFT, 10.0 + LETTER * max(len(text) for _, text in marks))
+        left, wide = column * width / columns + beside, width / columns - beside - RIGHT
         who = short_label(path.treated[0]) if len(path.treated) == 1 else f"{len(path.treated)} units"
         title = f"{who} from {path.adopted}: effect {number(path.estimate)}"
         axes = frame(canvas, (left / width, (top - tall) / height, wide / width, tall / height), title)
@@ -192,13 +196,13 @@ def _paths(axes: Axes, plot: SyntheticPlot, path: SyntheticPath, index: int) -> 
 
     periods = np.array(plot.periods)
     lines: dict[str, tuple[Floats, str]] = {"observed": (path.observed, BLUE), "synthetic": (path.synthetic, RED)}
-    said = {}
+    said, digits = {}, enough_digits(span([*path.observed.tolist(), *path.synthetic.tolist()], []))
     for name, (values, colour) in lines.items():
         axes.plot(periods, values, color=colour, linewidth=1.4, zorder=3, gid=f"{name}-{index}")
         for at, (period, value) in enumerate(zip(plot.periods, values.tolist(), strict=True)):
             axes.plot([period], [value], linestyle="", marker="o", markersize=2.2, color=colour, zorder=4,
                       gid=f"{name}-{index}-at-{at}")  # fmt: skip
-            said[f"{name}-{index}-at-{at}"] = f"{period}, {name}: {number(value)}"
+            said[f"{name}-{index}-at-{at}"] = f"{period}, {name}: {number(value, digits)}"
     shifted = path.synthetic + path.shift
     if plot.weighted:
         axes.plot(periods, shifted, color=RED, linewidth=1.1, linestyle=(0, (1, 1.6)), zorder=2, gid=f"shifted-{index}")
@@ -210,7 +214,7 @@ def _paths(axes: Axes, plot: SyntheticPlot, path: SyntheticPath, index: int) -> 
     axes.set(xlim=(periods[0] - room, periods[-1] + room), ylim=span(shown, shown[:1]))
     axes.xaxis.set_major_locator(MaxNLocator(10 if plot.shape[1] == 1 else 5, integer=True))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
-    axes.yaxis.set_major_formatter(lambda value, _: number(value, 3))
+    numbered(axes.yaxis)
     axes.grid(axis="y")
     return said
 

@@ -14,14 +14,31 @@ from typing import Any
 import numpy as np
 import pytest
 from made_records import Sample, made_up
+from matplotlib.text import Text
 from PIL import Image
+from rich.cells import cell_len
 
 from estimators.core.estimator import Status
 from results.diagnosis.claims import Claim
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.plots import grid
-from results.plots.chart import FORMATS, Axis, Chart, Facet, apart, panel_svgs, percent, ticks
+from results.plots.chart import (
+    FORMATS,
+    Axis,
+    Chart,
+    Facet,
+    Point,
+    Series,
+    apart,
+    axis_of,
+    panel_svgs,
+    percent,
+    short_label,
+    span,
+    text_chart,
+    ticks,
+)
 from results.plots.picture import figure_bytes, picture_of
 from results.plots.replications import contrast_chart, replication_charts, sampled
 from results.report.grids import lead_of
@@ -170,6 +187,10 @@ def test_nested_loops_show_every_cell_in_the_order_of_the_dials(diagnosis: Any) 
     one = chart.panels[0].series[0]
     holed = replace(chart, panels=(Facet("", (replace(one, points=one.points[:3] + one.points[4:]),)),))
     assert re.findall(r'class="line" d="([^"]+)"', str(panel_svgs(holed)[0]))[0].count("M") == 2
+    drawn = picture_of(holed).axes[0].lines[-1].get_xydata()
+    assert [tuple(drawn[[0, -1], 0]), np.isnan(drawn[:, 0]).sum()] == [(-0.5, cells - 0.5), 1]
+    over = drawn[np.isfinite(drawn[:, 0])].reshape(-1, 2)
+    assert not ((over[:, 0] > 2.5) & (over[:, 0] < 3.5)).any()  # nothing over the cell that has none
 
 
 def test_the_zip_orders_intervals_and_counts_those_that_miss(records: Any, diagnosis: Any) -> None:
@@ -238,6 +259,12 @@ def test_ticks_are_round_numbers_within() -> None:
     assert ticks(0.0, 1.0) == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     assert ticks(-0.0016, 0.0011) == [-0.001, 0.0, 0.001] or len(ticks(-0.0016, 0.0011)) >= 3
     assert all(0.88 <= tick <= 1.0 for tick in ticks(0.88, 1.0))
+    assert [ticks(size * -1e-13, size * 1e-13) for size in (1.0, 1e26)] == [
+        [size * at for at in (-1e-13, -5e-14, 0.0, 5e-14, 1e-13)] for size in (1.0, 1e26)]  # fmt: skip
+    for low, high in ((1e4, 1e4 + 1.0), (99.9, 100.1), (-1e15 - 9, -1e15), (1e-13, 2e-13)):
+        marks = axis_of("x", low, high).ticks
+        assert [float(text.replace("\N{MINUS SIGN}", "-")) for _, text in marks] == [at for at, _ in marks]
+    assert span([1.0, 1.0 + 1e-15]) == pytest.approx((0.95, 1.05))  # of one value but for its last digits
     assert percent(0.05) == "5%"
     assert grid.value_axis(grid.MEASURES["size"], [], alpha=0.2).high == pytest.approx(0.4)  # twice the level
     assert apart([10.0, 11.0, 50.0], 13.0, 0.0, 100.0) == [10.0, 23.0, 50.0]
@@ -317,3 +344,30 @@ def test_names_of_rows_in_wide_letters_have_room() -> None:
         return next(x for x, _, text in texts_of(str(panel_svgs(chart)[0]), "name end") if text == name)
 
     assert left("控制变量、时间固定效应") == left("x" * 22)
+
+
+def lines_chart(form: Any, names: list[str]) -> Chart:
+    """A line or a row a name, the later ones higher."""
+    dots = form == "dots"
+    series = [Series(name, k, tuple(Point(float(k if dots else at), k, k - 1, k, f"{k}")
+                                    for at in range(1 if dots else 3))) for k, name in enumerate(names)]  # fmt: skip
+    marks = tuple((float(k), name) for k, name in enumerate(names if dots else "abc"))
+    return Chart("x", form, "题" * 30, Axis("x", -0.5, len(marks) - 0.5, marks), axis_of("y", -1.0, len(names)),
+                 (Facet("题" * 99, tuple(series)),), (), "x")  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["curves", "dots"])
+@pytest.mark.parametrize("words", ["estimator-" * 6, "双" * 60])
+def test_names_that_are_long_or_wide_stand_whole_in_the_width_and_differ(form: Any, words: str) -> None:
+    chart = lines_chart(form, [f"{words}{k}" for k in range(14)])
+    lines = text_chart(chart, 80)
+    shown = [short_label(f"{words}{k}") for k in range(14)]
+    assert [name for name in shown if "\n".join(lines).count(name) != 1] == []
+    assert max(map(cell_len, lines)) <= 80
+    (svg,) = panel_svgs(chart)
+    assert [x for x, _ in marks_of(str(svg)) if not 0 < x < 520] == []
+    picture = picture_of(chart)
+    picture.draw_without_rendering()
+    edges = [text.get_window_extent() for text in picture.findobj(Text) if text.get_text()]
+    assert min(box.x0 for box in edges) > -4
+    assert max(box.x1 for box in edges) < picture.bbox.x1

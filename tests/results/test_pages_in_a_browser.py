@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from experiments.trust.race import race
 from experiments.trust.trust import trust
 from experiments.twins.twin import twin, write_twin
 from results.diagnosis.diagnose import diagnose
+from results.page import page
 from results.report.html import html_report
 from results.report.panel_pages import race_page, trust_page
 from results.store.zarr_store import ZarrStore
@@ -75,6 +77,8 @@ def assert_readable(chromium: Browser, page: Path, size: tuple[int, int], dark: 
     chromium.open(page.as_uri(), *size, dark=dark)
     assert chromium.run("document.documentElement.scrollWidth <= innerWidth"), chromium.run(ESCAPES)
     assert chromium.run("document.documentElement.scrollHeight") <= tallest
+    assert chromium.run("[...document.querySelectorAll('[id]')].filter(one => document.getElementById(one.id) != one)"
+                        ".map(one => one.id)") == []  # fmt: skip
     assert (chromium.complaints, chromium.requests) == ([], [page.as_uri()])
     ink, ground = (chromium.run(f"getComputedStyle(document.body).{key}") for key in ("color", "backgroundColor"))
     assert (_light(ground), _light(ink)) == ((False, True) if dark else (True, False))
@@ -114,6 +118,24 @@ def test_a_click_on_a_heading_sorts_and_words_filter(pages: dict[str, tuple[Path
     rows = chromium.run(f"[...{table}.tBodies[0].rows].filter(row => !row.hidden).map(row => row.innerText)")
     assert 0 < len(rows) < len(before)
     assert all("200" in row and "0.6" in row for row in rows)
+
+
+@pytest.mark.parametrize(("first", "texts"), [
+    ("number", ["-0.5 (0.1)", "-2.0e-03 (1.0e-03)", "1.5e-05 (2e-06)!", "0.25 (0.01)", "0.3 (0.1)", "12.0 (<13)", "-"]),
+    ("fits", ["64/64", "512/1,024", "1,000/1,024", "1,024/1,024"]),
+    ("words", ["2sls", "b9", "b10", "x = -0.5", "x = -0.1", "x = 0.15", "x = 0.3", "x = none"]),
+])  # fmt: skip
+def test_numbers_with_their_errors_and_numbers_among_words_are_sorted_by_size(
+    tmp_path: Path, chromium: Browser, first: str, texts: list[str]
+) -> None:
+    script = page("results.report").get_template("tables.js").render()
+    rows = "".join(f"<tr><td>{escape(text)}</td></tr>" for text in sorted(texts, key=str.swapcase))
+    made = tmp_path / "table.html"
+    made.write_text(f"<table class=sortable><thead><tr><th>{first}</th></tr></thead><tbody>{rows}</tbody></table>"
+                    f"<script>{script}</script>", encoding="utf-8")  # fmt: skip
+    chromium.open(made.as_uri(), *WIDE)
+    chromium.run("document.querySelector('th button').click()")
+    assert chromium.run("[...document.querySelectorAll('td')].map(cell => cell.textContent)") == texts
 
 
 # Trust pages

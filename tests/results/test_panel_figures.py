@@ -60,6 +60,8 @@ def test_whiskers_of_powers_are_95_percent_intervals() -> None:
     svg = power_figure([(1.0, 0.5, 0.1)], [(0.0, 0.0), (1.0, 1.0)], 1.0, 0.8, 0.8)
     whisker, whole = (np.ptp(path(svg, gid)[:, 1]) for gid in ("whisker-0", "fitted"))
     assert whisker / whole == pytest.approx(2 * 1.96 * 0.1, abs=1e-3)
+    svg = power_figure([(1.0, 0.5, 0.1)], [(0.0, 0.0), (1.0, 1.0)], 1.0, 4.0, 0.8)  # extrapolated
+    assert path(svg, "detectable")[0, 0] < 0.97 * 518.4
 
 
 def test_a_frontier_goes_along_the_second_dial() -> None:
@@ -71,6 +73,16 @@ def test_five_values_of_a_moderator_are_read_out() -> None:
     at = np.arange(9.0)
     svg = marginal_figure(MarginalPlot("m", "y", at, 2 * at, at, 3 * at, (1.0, 4.0, 7.0), "iid")).svg
     assert f"Effect {'; '.join(f'at {k}: {2 * k} [{k}, {3 * k}]' for k in (0, 2, 4, 6, 8))}.</desc>" in svg
+
+
+def test_marks_of_a_scale_far_from_zero_differ() -> None:
+    """Years, or incomes of some 10,000."""
+    for low, step in ((2000.0, 20.0), (10_050.0, 140.0)):
+        at, flat = np.linspace(low, low + step, 9), np.zeros(9)
+        shown = texts(marginal_figure(MarginalPlot("x", "y", at, flat, flat - 1, flat + 1, (low,), "iid")).svg)
+        marks = [float(text) for text in shown[: shown.index("x")]]
+        assert [low <= mark <= low + step for mark in marks] == [True] * len(marks)
+        np.testing.assert_allclose(np.diff(marks), marks[1] - marks[0], rtol=1e-9)
 
 
 def test_arms_over_cut_offs_end_at_the_intervals() -> None:
@@ -339,6 +351,8 @@ def test_placebos_that_are_no_test_have_a_share_and_no_p_and_many_are_thinned() 
 def test_scales_of_degenerate_values_and_the_bandwidth_of_silverman() -> None:
     grid, density = _density(few := np.array([-1.0, -1.0, 1.0, 1.0]), -3.0, 3.0)
     np.testing.assert_allclose(density, gaussian_kde(few, 0.9 * 4**-0.2)(grid))
+    values = np.append(np.random.default_rng(1).normal(size=500), 1e4)
+    assert np.trapezoid(*_density(values, -4.0, 1.1e4)[::-1]) == pytest.approx(1.0, abs=0.1)  # with an outlier
     assert paper.span([2.0, np.nan], []) == pytest.approx((1.99, 2.01))
 
 
@@ -425,6 +439,19 @@ def test_bars_are_as_high_as_the_weights_of_the_periods() -> None:
     np.testing.assert_allclose(np.array(heights) / max(heights), one.periods[known] / one.periods.max(), atol=2e-3)
     assert svg.count("-weight-0-at-") == len(known)
     assert f"{one.periods.max():.2f}" in texts(svg)
+
+
+def test_paths_far_from_zero_have_marks_and_words_that_differ() -> None:
+    drawn = plot({20: 8})
+    (one,) = drawn.paths
+    far = replace(one, observed=one.observed + 1e7, synthetic=one.synthetic + 1e7)
+    svg = synth.paths_figure(replace(drawn, paths=(far,))).svg
+    told = [float(said(svg)[f"observed-0-at-{at}"].partition(": ")[2]) for at in range(len(PERIODS))]
+    np.testing.assert_allclose(told, far.observed, rtol=0.0, atol=0.02 * np.ptp(far.observed))
+    marks = [text for text in texts(svg) if text.startswith("1") and len(text) > 4]
+    assert len(marks) == len(set(marks)) > 3
+    corners = path(svg, "observed-0")
+    assert corners[0, 0] > 10 + 4.4 * max(map(len, marks))  # room for them at the left
 
 
 def test_every_number_is_told() -> None:
