@@ -150,9 +150,11 @@ def _of_the_treatment(case: Case, name: str) -> Check:
     code, quiet = f"control-of-treatment:{name}", f"The control {name} is no function of the treatment."
     did, control = case.panel.variables[str(case.panel.roles.treatment)][0], case.panel.variables[name][0]
     seen = seen_in(case.panel)
-    untreated, treated = control[seen & (did == 0)], control[seen & (did != 0)]
+    zero = seen & (did == 0)  # of one unit or one period, as a dose that is 0 once, they are alike in any control
+    untreated, treated = control[zero], control[seen & (did != 0)]
+    told = bool(treated.size) and min(zero.any(axis=0).sum(), zero.any(axis=1).sum()) > 1
     spread = float(np.ptp(control[seen]))
-    made_of_it = bool(untreated.size and treated.size) and np.ptp(untreated) <= ROUNDING * spread < np.ptp(treated)
+    made_of_it = told and np.ptp(untreated) <= ROUNDING * spread < np.ptp(treated)
     if made_of_it:
         change = ""
         if case.effect is not None and case.effect.estimate is not None:

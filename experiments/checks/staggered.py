@@ -29,6 +29,8 @@ def check(case: Case) -> Iterator[Check]:
     if found is not None:
         yield found
 
+    if case.panel.roles.continuous:  # a dose has no such weights
+        return
     weights = coefficient_weights(case.panel, controls=case.panel.roles.controls)
     share, total = weights.negative_share, weights.negative_sum
     said = (

@@ -313,7 +313,8 @@ def _under_every_w(setting: TableSetting, columns: Sequence[FitColumn]) -> list[
         for model in ("slx", "sdm"):
             for column in [each for each in of_weights if each.model == model][:1]:
                 found.append(column)
-                heads.append(Heading(model_label(model), "", f"W {weights}"))
+                under = with_effects(f"W {weights}", effects_of(column.transform))  # the DID has two-way effects
+                heads.append(Heading(model_label(model), "", under))
     rows = main_rows(setting, found, main)
     note = ("Controls and their lags are in every model. The lag W × D of SLX is that of the table of its W; log-"
             "likelihoods of one transform can be compared between W.")  # fmt: skip

@@ -439,6 +439,12 @@ def test_slx_and_sdm_of_every_w_stand_beside_the_did() -> None:
     assert rows["W × did"][0] == ""
 
 
+def test_models_under_every_w_name_other_effects_than_those_of_the_did() -> None:
+    document = estimate(with_effects({"kind": "knn", "k": 3}, effects=["unit", "two-way"]))
+    (table,) = [table for table in journal_tables(document) if table.title.startswith("One model under every W")]
+    assert [head.group for head in table.columns] == ["no W", *[f"W knn-{k}, unit effects" for k in (4, 4, 3, 3)]]
+
+
 def test_hypotheses_name_effects_and_w_by_all_of_their_words() -> None:
     tests = ("7.3 direct, unit effects next door: w_did", "7.3 next door lee-yu: w_did", "7.3 direct knn-4: w_did")
     real = with_effects({"kind": "knn", "k": 3, "name": "next door"}, effects=["two-way", "unit"])

@@ -381,6 +381,14 @@ def test_a_control_made_of_the_treatment(tmp_path: Path) -> None:
     assert of(document, "control-of-treatment:road").severity == SILENT
 
 
+def test_a_dose_that_is_zero_once_says_nothing_of_its_controls(tmp_path: Path) -> None:
+    frame = made_cities.frame()
+    frame["d"] = np.where(frame.index == 7, 0.0, np.random.default_rng(4).standard_normal(len(frame)))
+    document = made(tmp_path, SPEC, frame)
+    assert of(document, "control-of-treatment:road").sentence == "The control road is no function of the treatment."
+    assert "not-checked:staggered" not in [one.name for one in document.warnings]
+
+
 def test_a_control_that_the_treatment_moves(tmp_path: Path, committed: Document) -> None:
     frame = made_cities.frame()
     noise = np.random.default_rng(4).standard_normal(len(frame))
