@@ -99,6 +99,8 @@ def test_who_fails_on_a_part_of_the_panels_is_named() -> None:
     ({"bias": 0.51}, False),  # within two errors of .06, which no sound estimator needs
     ({"coverage": 0.87}, True),  # .87 and two errors of .02 reach .90
     ({"coverage": 0.85}, False),
+    ({"failures": 0.03}, True),
+    ({"failures": 0.48}, False),  # who answers half of the panels covers half of them
     ({"bias": float("nan")}, False),
     ({"coverage": float("nan")}, False),
     ({"coverage": 0.6, "coverage_mcse": 0.5, "n": 64}, False),  # few worlds are no excuse
@@ -201,6 +203,7 @@ def result(
     ([result("a", "did", 1.0), result("a", "x", 1.2, 0.0), result("b", "did", 2.0, 0.0), result("b", "x", 1.0)],
      "x", False),
     ([result("a", "did", 1.0, valid=False), result("a", "x", 1.0, valid=False)], "did", False),
+    ([result("a", "did", float("nan")), result("a", "x", 1.0, valid=False)], "x", False),  # did is not judged
 ])  # fmt: skip
 def test_whom_to_use(results: list[RaceResult], best: str, agree: bool) -> None:
     assert race_module.chosen(results, "did") == (best, agree)
@@ -391,6 +394,13 @@ def test_who_has_no_truth_is_said_not_to_be_judged(tmp_path: Path, *, ramp: bool
     assert np.isnan(found.result(found.decisive, "sdm-direct").bias) == ramp
     assert any(note.startswith("sdm-direct is not judged: ") for note in found.notes) == ramp
     assert found.best == "did"
+
+
+def test_a_claim_without_a_truth_is_said_not_to_be_judged(tmp_path: Path) -> None:
+    real = by_method(panel_of(replace(STAGGERED, ramp=True), tmp_path, effect=8.0), "parametric")
+    found = race(real, "sdm:did", replications=64, kinds="imputation")
+    assert ", your spatial is not judged. Use imputation" in found.answer
+    assert found.nearby == (0, 0)
 
 
 def test_the_term_that_races_is_the_effect_on_the_treated() -> None:
