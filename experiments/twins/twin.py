@@ -247,7 +247,8 @@ def adoption_table(real: Real, fit: MethodFit, held: Panel, labels: tuple[int, .
         table = dict(asked)
         if not any(name in asked for name in GIVEN):
             table |= _propensity(real, fit, held, part)
-        if not any(name in asked for name in DATED) and (dates := dates_of(real, labels)):
+        dates = [one for one in dates_of(real, labels) if one[0] > labels[0]]
+        if dates and not any(name in asked for name in DATED):
             several = {"date_weights": [[year, count] for year, count in dates]}
             table |= {"date": dates[0][0]} if len(dates) == 1 else several
         return table | {"independent": part.independent}
@@ -262,12 +263,12 @@ def adoption_table(real: Real, fit: MethodFit, held: Panel, labels: tuple[int, .
 
 
 def dates_of(real: Real, labels: tuple[int, ...]) -> list[tuple[int, int]]:
-    """First treated periods after the first, each with its number of units."""
+    """First treated periods, each with its number of units."""
     if real.policy is None:
         return []
     treated = real.policy[0] > 0
     first = treated.argmax(axis=0)[treated.any(axis=0)]
-    return [(labels[t], int((first == t).sum())) for t in np.unique(first) if t > 0]
+    return [(labels[t], int((first == t).sum())) for t in np.unique(first)]
 
 
 def _propensity(real: Real, fit: MethodFit, held: Panel, part: Propensity) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from experiments.checks.trends import _pretrend
 from experiments.run.runner import run
 from experiments.study import Study
 from experiments.trust import evidence
+from experiments.trust.document import document
 from experiments.trust.evidence import MeasureWithError, Nearby, TermFits
 from experiments.trust.trust import Trust, trust
 from results.diagnosis import measures
@@ -213,6 +214,14 @@ def test_calibrated_p_values_are_uniform_and_the_recommended_test_has_its_size(t
         assert found.main.size("iid").value > 0.15
     assert abs(np.mean(p) - 0.5) < 4 * np.sqrt(1 / 12 / 8)
     assert 0.03 <= np.mean(sizes) <= 0.07
+
+
+def test_a_calendar_that_is_drawn_anew_is_not_said_to_be_the_panels(tmp_path: Path) -> None:
+    drawn = f'{ALONE}[twin.adoption]\nkind = "random"\n'
+    real = made_twins.drawn_panel(tmp_path, 1, SERIAL | {"effect": {"size": 0.6}}, drawn)
+    held = document(trust(real, replications=128, alone=True))["held_fixed"]
+    assert "as in the panel: controls" in held
+    assert "as in the panel: who is treated and when" not in held
 
 
 # What twins say of checks and of the verdict, by slow loops over made-up twins.

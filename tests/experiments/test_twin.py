@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from commands import here, refusal
 from refusals import refuses
+from verdict_worlds import World, by_method
 
 import panelproof as pp
 from estimators.linear.did import TwoWayDID
@@ -207,6 +208,17 @@ def test_each_kept_thing_may_be_a_fitted_process(folder: Path, keep: str, kinds:
     share = panel.variables["did"].mean(axis=(1, 2))
     real = pp.read_panel(folder / "panel.csv", folder / "spec.toml").panel.variables["did"].mean()
     np.testing.assert_allclose(share, real, atol=1e-12)
+
+
+def test_units_that_are_always_treated_stay_so_where_adoption_is_drawn_and_nobody_need_be_untreated(
+    tmp_path: Path,
+) -> None:
+    real = by_method(World("all", units=24, periods=10, dates=((0, 5), (5, 10), (7, 9))).real(tmp_path, 1), "residual")
+    assert real.spec.twin is not None
+    drawn = real.spec.model_copy(update={"twin": real.spec.twin.model_copy(update={"keep": ("weights",)})})
+    design = twin(replace(real, spec=drawn)).design
+    for one in design.draw(Streams(2).tile(0, 2)).panel.variables["did"]:
+        assert sorted(one.sum(axis=0)) == [3.0] * 9 + [5.0] * 10 + [10.0] * 5
 
 
 def test_sentences_are_in_words() -> None:
