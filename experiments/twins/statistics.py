@@ -135,9 +135,14 @@ def group_correlation(e: Floats, group: NDArray[np.intp]) -> Floats:
 
 
 def unequal_variances(e: Floats, group: NDArray[np.intp] | None = None) -> Floats:
-    """Variance over units of the logarithm of their mean squares, within groups of units by code (N,) if there are."""
+    """Variance over units of the logarithm of their mean squares, within groups of units by code (N,) if there are.
+
+    Units of which no panel has a residual are left out, such as one that is always treated and alone in that.
+    """
     squares = np.square(e).mean(axis=1)
     floor = TINY * squares.mean(axis=1, keepdims=True)
+    if (told := (squares > floor).any(axis=0)).any():
+        squares, group = squares[:, told], None if group is None else group[told]
     logs = np.log(np.maximum(squares, np.maximum(floor, TINIEST)))
     if group is not None:
         member = (group[:, None] == np.arange(group.max() + 1)).astype(np.float64)

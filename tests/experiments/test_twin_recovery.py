@@ -768,6 +768,13 @@ def test_unequal_variances_within_groups(y: np.ndarray) -> None:
         assert got == pytest.approx((5 * logs[:5].var() + 7 * logs[5:].var()) / 12)
 
 
+def test_a_unit_without_residuals_is_no_unit_with_tiny_ones(y: np.ndarray) -> None:
+    group, told = np.arange(y.shape[2]) % 2, np.arange(y.shape[2]) != 3
+    alone = np.where(told, y, 1e-16 * y)
+    expected = statistics.unequal_variances(y[:, :, told], group[told])
+    np.testing.assert_array_equal(statistics.unequal_variances(alone, group), expected)
+
+
 def test_eigenvalues_and_quantiles(y: np.ndarray) -> None:
     for r in range(R):
         sizes = np.square(np.linalg.svd(y[r], compute_uv=False))
