@@ -198,10 +198,12 @@ class TreatmentStatus:
         return np.asarray(np.log(np.maximum(np.matmul(squares, self.groups)[:, 0], TINIEST)))
 
     def by_period(self, e: Floats) -> Floats:
-        """Logarithms of mean squares of the periods' untreated unit-periods, (R, T)."""
+        """Logarithms of mean squares of the periods' untreated unit-periods, (R, T); nothing is told by one of them,
+        of which the period's effect leaves rounding."""
         sums = np.einsum("rtn,rtn->rt", np.square(e), np.broadcast_to(self.untreated, e.shape))
-        counts = np.maximum(self.untreated.sum(axis=2), 1.0)
-        return np.asarray(np.log(np.maximum(sums / counts, TINIEST)))
+        counts = self.untreated.sum(axis=2)
+        means = np.where(counts > 1, sums / np.maximum(counts, 1.0), 0.0)
+        return np.asarray(np.log(np.maximum(means, TINIEST)))
 
     def ratios(self, e: Floats) -> Floats:
         """Ever treated units before treatment against never treated ones, treated unit-periods against untreated ones
