@@ -290,16 +290,30 @@ def test_factors_that_separate_the_treated_are_seen(tmp_path: Path) -> None:
     assert abs(shown.estimate - 1.0) < 4 * shown.se
 
 
-def test_units_with_gaps_are_left_out_where_selection_on_factors_is_looked_for(tmp_path: Path) -> None:
-    real = as_real(factor_panels(1, np.random.default_rng(2), 8.0), tmp_path)
+def with_gaps(real: RealPanel, units: list[int]) -> RealPanel:
+    """Without a period of some units, which are dropped where there may be no gaps."""
     seen = np.ones(real.panel.variables["y"].shape, dtype=bool)
-    seen[:, 3, [0, 7, 40]] = False
+    seen[:, 3, units] = False
     hidden = {name: np.where(seen, values, np.nan) for name, values in real.panel.variables.items()}
     asked = real.spec.panel.model_copy(update={"balance": "drop-units"})
-    gaps = replace(real, panel=replace(real.panel, observed=seen, variables=hidden),
+    return replace(real, panel=replace(real.panel, observed=seen, variables=hidden),
                    spec=real.spec.model_copy(update={"panel": asked}))  # fmt: skip
+
+
+def test_units_with_gaps_are_left_out_where_selection_on_factors_is_looked_for(tmp_path: Path) -> None:
+    gaps = with_gaps(as_real(factor_panels(1, np.random.default_rng(2), 8.0), tmp_path), [0, 7, 40])
     found = race(gaps, replications=64, effect=1.0, kinds=("interactive-effects",))
     assert not found.result(SELECTION, "did").valid
+
+
+def test_departures_of_a_panel_with_gaps_are_those_of_its_balanced_part(tmp_path: Path) -> None:
+    gaps = with_gaps(panel_of(replace(STAGGERED, ramp=True, ring=False), tmp_path, effect=8.0), [41])
+    claim, size = claim_of(gaps), 5.0
+    of_part, found = (departures_of(claim_of(real))[0] for real in (replace(gaps, panel=gaps.balanced()), gaps))
+    assert found["cohorts"].size == of_part["cohorts"].size != 0.0
+    worlds, _, said = worlds_of(by_method(claim.sample, "residual"), found, size)
+    assert worlds["residual"].effect.path
+    assert any(line.startswith("Effects differ by time since adoption and date") for line in said)
 
 
 def test_all_race_on_the_same_draws() -> None:
