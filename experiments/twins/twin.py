@@ -426,6 +426,7 @@ def short_panel_moments(periods: int) -> tuple[Floats, Floats, Floats]:
     return coefficients, products / squares, covariance.mean(axis=(1, 2))
 
 
+GAPS = "Twins are of the part of the panel without gaps: {} of {} units, {} of {} periods."
 STEPS = "The periods of the panel are not consecutive; those of the twin are numbered from {} in steps of one."
 
 
@@ -509,13 +510,17 @@ def twin(real: RealPanel, method: str | Sequence[str] | None = None) -> Twin:
 
     periods, twins = panel.panel.periods, []
     consecutive = periods == tuple(range(periods[0], periods[0] + len(periods)))  # as those of a design are
-    steps = () if consecutive else (STEPS.format(periods[0]),)
+    said = () if consecutive else (STEPS.format(periods[0]),)
+    if not real.panel.balanced:
+        part, whole = panel.panel, real.panel
+        counts = len(part.units), len(whole.units), len(part.periods), len(whole.periods)
+        said = (GAPS.format(*counts), *said)
     for name, fit in fits.items():
         tables = study_table(panel, name, fit, held)
         design = study_with(tables, held).design
         assert isinstance(design, PanelDesign)
         rows, joint = fidelity(panel, name, design)
-        twins.append(Twin(name, fit.parameters, tables, held, rows, (*fit.notes, *steps), joint, fit.null,
+        twins.append(Twin(name, fit.parameters, tables, held, rows, (*fit.notes, *said), joint, fit.null,
                           fit.covariance, fit.nearby))  # fmt: skip
     return replace(twins[0], others=tuple(twins[1:]))
 

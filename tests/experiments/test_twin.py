@@ -312,8 +312,10 @@ def test_a_panel_with_gaps_says_what_to_do(tmp_path: Path) -> None:
     assert 'balance = "drop-units"' in here(*asked, code=2).err
     assert not (tmp_path / "o").exists()
     (tmp_path / "spec.toml").write_text(spec.replace("[twin]", 'balance = "drop-units"\n[twin]'), encoding="utf-8")
-    here(*asked)
-    assert Study.from_toml(tmp_path / "o" / "design.toml").design.schema.units < 36
+    said = " ".join(here(*asked).out.split())
+    units = Study.from_toml(tmp_path / "o" / "design.toml").design.schema.units
+    assert units < 36
+    assert f"of the part of the panel without gaps: {units} of 36 units, " in said
 
 
 @pytest.mark.parametrize("on", ["levels", "trends", "neighbours"])
