@@ -201,8 +201,12 @@ class Race:
             said = f"; your {self.own} is not in {faulty}" if faulty else ""
             least = f" In the world {self.decisive} {self._misses} It is not valid in every world itself."
             least = "" if self.best == self.own else least
+            few = [name for name in dict.fromkeys(one.estimator for one in self.results) if self.valid(name)]
+            enough = f" on {ENOUGH} panels or more" if few else ""
+            more = f" On fewer panels {joined(few)} {'is' if len(few) == 1 else 'are'}: give more time." if few else ""
             return (
-                f"On panels like yours no estimator that raced is valid in every world{said}.{least}{self._dissent()}"
+                f"On panels like yours no estimator that raced{enough} is valid in every world{said}.{more}{least}"
+                f"{self._dissent()}"
             )
         if self.best == self.own:
             where = "" if self.agree else " in every world"

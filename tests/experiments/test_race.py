@@ -638,6 +638,14 @@ def test_who_leads_a_world_is_valid_there() -> None:
     assert "The worlds disagree" in stays
 
 
+def test_who_is_valid_on_few_panels_is_not_said_to_be_none() -> None:
+    results = (result("a", "did", 2.0, valid=False), result("a", "x", 1.0, n=32))
+    best, agree = race_module.chosen(results, "did")
+    said = race_module.Race(mock.Mock(), "did", 0.1, results, (), best, agree).answer
+    assert "no estimator that raced on 64 panels or more is valid in every world; your did is not in a." in said
+    assert said.endswith(" On fewer panels x is: give more time.")
+
+
 def test_no_name_is_cut_at_80_columns() -> None:
     """The longest names, with the widest numbers that stand beside them."""
     names = ("did", *race_module.CONTESTANTS)
