@@ -28,6 +28,7 @@ from results.diagnosis.diagnose import diagnose
 from results.store.zarr_store import ZarrStore
 from sim import BadInput, Panel, Streams
 from sim.errors import bad
+from sim.weights import Weights
 from sim.world.panel_design import PanelDesign
 
 SPEC = f"""{made_cities.PANEL}
@@ -219,6 +220,19 @@ def test_units_that_are_always_treated_stay_so_where_adoption_is_drawn_and_nobod
     design = twin(replace(real, spec=drawn)).design
     for one in design.draw(Streams(2).tile(0, 2)).panel.variables["did"]:
         assert sorted(one.sum(axis=0)) == [3.0] * 9 + [5.0] * 10 + [10.0] * 5
+
+
+def test_weights_in_another_unit_change_a_spatial_coefficient_alone(tmp_path: Path) -> None:
+    world = World("weights", units=24, periods=8, dates=((5, 10),), ring=True)
+    real, fitted = by_method(world.real(tmp_path, 1), "parametric"), list[dict[str, float]]()
+    for unit in (1.0, 1e-3):
+        w = Weights.of(real.panel.units, unit * real.panel.weights["ring"].dense, standardize="none", name="w")
+        found = twin(replace(real, panel=replace(real.panel, weights={"w": w})))
+        fitted.append({item.dial: item.value for item in found.parameters})
+    assert abs(fitted[1]["errors.spatial"]) > 1.0
+    for dial in ("errors.spatial", "levels.unit_spatial"):
+        fitted[1][dial] *= 1e-3
+    assert fitted[1] == pytest.approx(fitted[0], rel=1e-6)
 
 
 def test_sentences_are_in_words() -> None:
