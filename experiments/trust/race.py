@@ -81,7 +81,7 @@ COST = (
 IN_THE_SET = (
     "In the set: the p value that an estimator misses the effect no more than the best one does; below "
     f"{LEVEL:.2f} it misses more. Not valid: its bias is above half its standard deviation, or its 95% intervals cover "
-    f"less than {LEAST_COVERAGE:.0%}."
+    f"on less than {LEAST_COVERAGE:.0%} of all panels, those on which it fails among them."
 )
 NAME_WIDTH, WIDE = 20, 90  # of an estimator in a table of 80 columns; of a terminal with room between columns
 TOO_FEW = "its samples, placebos or clusters are too few"
@@ -93,8 +93,8 @@ class RaceResult:
     """How an estimator did in a world: its misses of the effect, with Monte Carlo errors.
 
     spread: standard deviation of its estimates. coverage, width: of its 95% intervals; power: how often it rejects 0.
-    failures: share of fits without an answer; n: fits. confidence: p value of the model confidence set, NaN outside of
-    the race for it.
+    failures: share of fits without an answer, which the others leave out; n: fits. confidence: p value of the model
+    confidence set, NaN outside of the race for it.
     """
 
     world: str
@@ -115,11 +115,12 @@ class RaceResult:
 
     @property
     def valid(self) -> bool:
-        """Whether bias and coverage allow to recommend it. The doubt of its coverage is at most that of as many
-        independent panels: errors of few worlds are vague, and an estimator is not to gain by that. There is none of
-        its bias, of which a sound estimator shows far less than the bound."""
+        """Whether bias and coverage allow to recommend it; a fit that failed covers nothing. The doubt of its coverage
+        is at most that of as many independent panels: errors of few worlds are vague, and an estimator is not to gain
+        by that. There is none of its bias, of which a sound estimator shows far less than the bound."""
         doubt = BEYOND * min(self.coverage_mcse, 0.5 / np.sqrt(max(self.n, 1)))
-        return bool(self.coverage + doubt >= LEAST_COVERAGE and abs(self.bias) <= MOST_BIAS * self.spread)
+        covered = self.coverage * (1.0 - np.nan_to_num(self.failures))
+        return bool(covered + doubt >= LEAST_COVERAGE and abs(self.bias) <= MOST_BIAS * self.spread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +201,12 @@ class Race:
             said = f"; your {self.own} is not in {faulty}" if faulty else ""
             least = f" In the world {self.decisive} {self._misses} It is not valid in every world itself."
             least = "" if self.best == self.own else least
+            few = [name for name in dict.fromkeys(one.estimator for one in self.results) if self.valid(name)]
+            enough = f" on {ENOUGH} panels or more" if few else ""
+            more = f" On fewer panels {joined(few)} {'is' if len(few) == 1 else 'are'}: give more time." if few else ""
             return (
-                f"On panels like yours no estimator that raced is valid in every world{said}.{least}{self._dissent()}"
+                f"On panels like yours no estimator that raced{enough} is valid in every world{said}.{more}{least}"
+                f"{self._dissent()}"
             )
         if self.best == self.own:
             where = "" if self.agree else " in every world"
@@ -222,8 +227,10 @@ class Race:
         faults = [f"bias {ours.bias:.3g}"] if abs(ours.bias) > BEYOND * ours.bias_mcse else []
         if ours.coverage + BEYOND * ours.coverage_mcse < LEAST_COVERAGE:
             faults.append(f"its 95% intervals cover {ours.coverage:.0%}")
+        faults += [f"it fails on {ours.failures:.0%} of them"] if ours.failures > 1 - LEAST_COVERAGE else []
         said = f" ({', '.join(faults)})" if faults else ""
-        return f"{self.best} misses the effect by {theirs.rmse:.3g}, your {self.own} by {ours.rmse:.3g}{said}."
+        yours = f"by {ours.rmse:.3g}{said}" if np.isfinite(ours.rmse) else "is not judged"
+        return f"{self.best} misses the effect by {theirs.rmse:.3g}, your {self.own} {yours}."
 
     @property
     def advice(self) -> str:
@@ -240,8 +247,9 @@ class Race:
         """The world in which the claim's own estimator fares worst beside the best: one where it is not valid first."""
         fares = {}
         for world in self.worlds:
-            ours = self.result(world, self.own)
-            fares[world] = (not ours.valid, ours.rmse / self.result(world, self.best).rmse)
+            ours, theirs = self.result(world, self.own), self.result(world, self.best)
+            times = float(np.nan_to_num(ours.rmse / theirs.rmse, nan=np.inf))  # where it is not judged
+            fares[world] = (bool(np.isfinite(theirs.rmse)), not ours.valid, times)
         return max(fares, key=fares.__getitem__)
 
     def _dissent(self) -> str:
@@ -543,7 +551,8 @@ class Lineup:
         found = Race(self.claim, self.own, self.effect, tuple(results), said, best, agree, notes=notes)
         if found.better:
             found = replace(found, notes=(*notes, COST))
-        nearby = (0, 0) if best == self.own else self._nearby(found.decisive, racing[best], context, until)
+        known = best != self.own and np.isfinite(found.result(found.decisive, self.own).rmse)
+        nearby = self._nearby(found.decisive, racing[best], context, until) if known else (0, 0)
         return replace(found, nearby=nearby, seconds=time.perf_counter() - self.begun)
 
     def _nearby(self, world: str, best: Contestant, context: RunContext, until: float) -> tuple[int, int]:
@@ -671,8 +680,9 @@ def chosen(results: Sequence[RaceResult], own: str) -> tuple[str, bool]:
                      for one in of_name)]  # fmt: skip
     if own in agreed:
         return own, True
-    ratios = {name: (-sum(one.valid for one in of_name), np.mean([one.rmse / least[one.world] for one in of_name]))
-              for name, of_name in by_name.items()}  # fmt: skip
+    times = {name: np.nan_to_num([one.rmse / least[one.world] for one in of_name], nan=np.inf)
+             for name, of_name in by_name.items()}  # fmt: skip
+    ratios = {name: (-sum(one.valid for one in of_name), times[name].mean()) for name, of_name in by_name.items()}
     best = min(agreed or ratios, key=lambda name: ratios[name])
     return best, bool(agreed)
 
@@ -731,7 +741,7 @@ def print_race(found: Race, console: Console) -> None:
             (one for one in found.results if one.world == world), key=lambda one: (np.isnan(one.rmse), one.rmse)
         )
         for one in rows:
-            within = f"{one.confidence:.2f}" if one.valid else "not valid"
+            within = f"{one.confidence:.2f}" if one.valid else "not valid" if np.isfinite(one.rmse) else DASH
             misses = (bracketed(value, mcse, fixed([value], mcse)) for value, mcse in
                       ((one.bias, one.bias_mcse), (one.rmse, one.rmse_mcse)))  # fmt: skip
             shares = (f"{value:.1%}" if np.isfinite(value) else DASH for value in (one.coverage, one.power))

@@ -84,10 +84,13 @@ class Departure:
 
 
 def departures_of(claim: PanelClaim) -> tuple[dict[str, Departure], tuple[str, ...]]:
-    """Departures that the panel of a claim shows, by name, and sentences on those of which it cannot tell."""
-    panel, error = claim.sample.panel, main_cluster(claim.sample.spec)
+    """Departures that the panel of a claim shows, by name, and sentences on those of which it cannot tell.
+
+    Of a panel with gaps they are those of its balanced part, which twins are of.
+    """
+    panel, error = claim.sample.balanced(), main_cluster(claim.sample.spec)
     treatment = panel.roles.treatment
-    if treatment is None or panel.roles.continuous or not panel.balanced:
+    if treatment is None or panel.roles.continuous:
         return {}, ()
 
     # what each departure of size 1 does to the outcome, (T, N)
@@ -219,7 +222,7 @@ def worlds_of(
         without = (f"There is no world with selection on factors: {fault.problems[0].what}.",)
     if selected is not None:  # factors hold the trend of the treated
         departures = {name: one for name, one in departures.items() if name != TREND}
-    effects = effects_that_differ(sample.panel, departures, size) if COHORTS in departures else {}
+    effects = effects_that_differ(sample.balanced(), departures, size) if COHORTS in departures else {}
     if COHORTS in departures and not effects:
         without = (*without, "Effects differ on the panel, which worlds of so small an effect cannot hold.")
         departures = {name: one for name, one in departures.items() if name != COHORTS}

@@ -367,7 +367,8 @@ class ErrorsLaw:
             partial[0] = np.clip(own + (1 + own) / self.context.shape[0], -0.9, 0.95)
             begin = [self.target[0] * np.sqrt(1 - partial[0] ** 2), *partial]
             if self.context.weights is not None:
-                begin.append(float(np.clip(self.target[at], -0.5, 0.8)))
+                radius = self.context.weights.radius
+                begin.append(float(np.clip(self.target[at], -0.5 / radius, 0.8 / radius)))
                 at += 1
             if self.real.grouping:
                 begin.append(float(np.clip(self.target[at], 0.02, 0.6)))

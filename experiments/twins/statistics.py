@@ -135,9 +135,14 @@ def group_correlation(e: Floats, group: NDArray[np.intp]) -> Floats:
 
 
 def unequal_variances(e: Floats, group: NDArray[np.intp] | None = None) -> Floats:
-    """Variance over units of the logarithm of their mean squares, within groups of units by code (N,) if there are."""
+    """Variance over units of the logarithm of their mean squares, within groups of units by code (N,) if there are.
+
+    Units of which no panel has a residual are left out, such as one that is always treated and alone in that.
+    """
     squares = np.square(e).mean(axis=1)
     floor = TINY * squares.mean(axis=1, keepdims=True)
+    if (told := (squares > floor).any(axis=0)).any():
+        squares, group = squares[:, told], None if group is None else group[told]
     logs = np.log(np.maximum(squares, np.maximum(floor, TINIEST)))
     if group is not None:
         member = (group[:, None] == np.arange(group.max() + 1)).astype(np.float64)
@@ -193,10 +198,12 @@ class TreatmentStatus:
         return np.asarray(np.log(np.maximum(np.matmul(squares, self.groups)[:, 0], TINIEST)))
 
     def by_period(self, e: Floats) -> Floats:
-        """Logarithms of mean squares of the periods' untreated unit-periods, (R, T)."""
+        """Logarithms of mean squares of the periods' untreated unit-periods, (R, T); nothing is told by one of them,
+        of which the period's effect leaves rounding."""
         sums = np.einsum("rtn,rtn->rt", np.square(e), np.broadcast_to(self.untreated, e.shape))
-        counts = np.maximum(self.untreated.sum(axis=2), 1.0)
-        return np.asarray(np.log(np.maximum(sums / counts, TINIEST)))
+        counts = self.untreated.sum(axis=2)
+        means = np.where(counts > 1, sums / np.maximum(counts, 1.0), 0.0)
+        return np.asarray(np.log(np.maximum(means, TINIEST)))
 
     def ratios(self, e: Floats) -> Floats:
         """Ever treated units before treatment against never treated ones, treated unit-periods against untreated ones

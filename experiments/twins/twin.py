@@ -247,7 +247,8 @@ def adoption_table(real: Real, fit: MethodFit, held: Panel, labels: tuple[int, .
         table = dict(asked)
         if not any(name in asked for name in GIVEN):
             table |= _propensity(real, fit, held, part)
-        if not any(name in asked for name in DATED) and (dates := dates_of(real, labels)):
+        dates = [one for one in dates_of(real, labels) if one[0] > labels[0]]
+        if dates and not any(name in asked for name in DATED):
             several = {"date_weights": [[year, count] for year, count in dates]}
             table |= {"date": dates[0][0]} if len(dates) == 1 else several
         return table | {"independent": part.independent}
@@ -262,12 +263,12 @@ def adoption_table(real: Real, fit: MethodFit, held: Panel, labels: tuple[int, .
 
 
 def dates_of(real: Real, labels: tuple[int, ...]) -> list[tuple[int, int]]:
-    """First treated periods after the first, each with its number of units."""
+    """First treated periods, each with its number of units."""
     if real.policy is None:
         return []
     treated = real.policy[0] > 0
     first = treated.argmax(axis=0)[treated.any(axis=0)]
-    return [(labels[t], int((first == t).sum())) for t in np.unique(first) if t > 0]
+    return [(labels[t], int((first == t).sum())) for t in np.unique(first)]
 
 
 def _propensity(real: Real, fit: MethodFit, held: Panel, part: Propensity) -> dict[str, Any]:
@@ -425,6 +426,7 @@ def short_panel_moments(periods: int) -> tuple[Floats, Floats, Floats]:
     return coefficients, products / squares, covariance.mean(axis=(1, 2))
 
 
+GAPS = "Twins are of the part of the panel without gaps: {} of {} units, {} of {} periods."
 STEPS = "The periods of the panel are not consecutive; those of the twin are numbered from {} in steps of one."
 
 
@@ -508,13 +510,17 @@ def twin(real: RealPanel, method: str | Sequence[str] | None = None) -> Twin:
 
     periods, twins = panel.panel.periods, []
     consecutive = periods == tuple(range(periods[0], periods[0] + len(periods)))  # as those of a design are
-    steps = () if consecutive else (STEPS.format(periods[0]),)
+    said = () if consecutive else (STEPS.format(periods[0]),)
+    if not real.panel.balanced:
+        part, whole = panel.panel, real.panel
+        counts = len(part.units), len(whole.units), len(part.periods), len(whole.periods)
+        said = (GAPS.format(*counts), *said)
     for name, fit in fits.items():
         tables = study_table(panel, name, fit, held)
         design = study_with(tables, held).design
         assert isinstance(design, PanelDesign)
         rows, joint = fidelity(panel, name, design)
-        twins.append(Twin(name, fit.parameters, tables, held, rows, (*fit.notes, *steps), joint, fit.null,
+        twins.append(Twin(name, fit.parameters, tables, held, rows, (*fit.notes, *said), joint, fit.null,
                           fit.covariance, fit.nearby))  # fmt: skip
     return replace(twins[0], others=tuple(twins[1:]))
 

@@ -96,6 +96,7 @@ NOT_NEGATIVE = Range(0.0, LARGEST, "0 or more")
 POSITIVE = Range(0.0, LARGEST, "more than 0", open=True)
 SHARE = Range(0.0, 1.0, "0 to 1")
 INSIDE = Range(-1.0, 1.0, "more than -1, less than 1", open=True)
+SPATIAL = Range(-LARGEST, LARGEST, "in size less than 1 / spectral radius of W")  # which settling a world looks at
 
 
 def whole_from(low: int) -> Range:

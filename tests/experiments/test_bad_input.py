@@ -425,6 +425,8 @@ WORLDS: dict[str, tuple[str, tuple[str, ...]]] = {  # name: what stands in the f
     "more treated than units": ("units = 20\n[design.adoption]\ntreated = 21", ("treated = 21 of 20 units",)),
     "a calendar of too many": ('[design.adoption]\nkind = "calendar"\ndates = [[2005, 80], [2030, 40]]',
                                ("dates: 2030", "dates treat 120")),
+    "a calendar of one date": ('units = 20\n[design.adoption]\nkind = "calendar"\ndates = [[2005, 20]]',
+                               ("dates treat 20 of 20 units; allowed: up to 20, not all from one date on",)),
     "more cohorts than periods": ('periods = 4\n[design.adoption]\nkind = "staggered"\ncohorts = 4',
                                   ("cohorts = 4 in 4 periods",)),
     "shares of other cohorts": (

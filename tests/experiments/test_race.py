@@ -99,6 +99,8 @@ def test_who_fails_on_a_part_of_the_panels_is_named() -> None:
     ({"bias": 0.51}, False),  # within two errors of .06, which no sound estimator needs
     ({"coverage": 0.87}, True),  # .87 and two errors of .02 reach .90
     ({"coverage": 0.85}, False),
+    ({"failures": 0.03}, True),
+    ({"failures": 0.48}, False),  # who answers half of the panels covers half of them
     ({"bias": float("nan")}, False),
     ({"coverage": float("nan")}, False),
     ({"coverage": 0.6, "coverage_mcse": 0.5, "n": 64}, False),  # few worlds are no excuse
@@ -201,6 +203,7 @@ def result(
     ([result("a", "did", 1.0), result("a", "x", 1.2, 0.0), result("b", "did", 2.0, 0.0), result("b", "x", 1.0)],
      "x", False),
     ([result("a", "did", 1.0, valid=False), result("a", "x", 1.0, valid=False)], "did", False),
+    ([result("a", "did", float("nan")), result("a", "x", 1.0, valid=False)], "x", False),  # did is not judged
 ])  # fmt: skip
 def test_whom_to_use(results: list[RaceResult], best: str, agree: bool) -> None:
     assert race_module.chosen(results, "did") == (best, agree)
@@ -287,16 +290,30 @@ def test_factors_that_separate_the_treated_are_seen(tmp_path: Path) -> None:
     assert abs(shown.estimate - 1.0) < 4 * shown.se
 
 
-def test_units_with_gaps_are_left_out_where_selection_on_factors_is_looked_for(tmp_path: Path) -> None:
-    real = as_real(factor_panels(1, np.random.default_rng(2), 8.0), tmp_path)
+def with_gaps(real: RealPanel, units: list[int]) -> RealPanel:
+    """Without a period of some units, which are dropped where there may be no gaps."""
     seen = np.ones(real.panel.variables["y"].shape, dtype=bool)
-    seen[:, 3, [0, 7, 40]] = False
+    seen[:, 3, units] = False
     hidden = {name: np.where(seen, values, np.nan) for name, values in real.panel.variables.items()}
     asked = real.spec.panel.model_copy(update={"balance": "drop-units"})
-    gaps = replace(real, panel=replace(real.panel, observed=seen, variables=hidden),
+    return replace(real, panel=replace(real.panel, observed=seen, variables=hidden),
                    spec=real.spec.model_copy(update={"panel": asked}))  # fmt: skip
+
+
+def test_units_with_gaps_are_left_out_where_selection_on_factors_is_looked_for(tmp_path: Path) -> None:
+    gaps = with_gaps(as_real(factor_panels(1, np.random.default_rng(2), 8.0), tmp_path), [0, 7, 40])
     found = race(gaps, replications=64, effect=1.0, kinds=("interactive-effects",))
     assert not found.result(SELECTION, "did").valid
+
+
+def test_departures_of_a_panel_with_gaps_are_those_of_its_balanced_part(tmp_path: Path) -> None:
+    gaps = with_gaps(panel_of(replace(STAGGERED, ramp=True, ring=False), tmp_path, effect=8.0), [41])
+    claim, size = claim_of(gaps), 5.0
+    of_part, found = (departures_of(claim_of(real))[0] for real in (replace(gaps, panel=gaps.balanced()), gaps))
+    assert found["cohorts"].size == of_part["cohorts"].size != 0.0
+    worlds, _, said = worlds_of(by_method(claim.sample, "residual"), found, size)
+    assert worlds["residual"].effect.path
+    assert any(line.startswith("Effects differ by time since adoption and date") for line in said)
 
 
 def test_all_race_on_the_same_draws() -> None:
@@ -391,6 +408,13 @@ def test_who_has_no_truth_is_said_not_to_be_judged(tmp_path: Path, *, ramp: bool
     assert np.isnan(found.result(found.decisive, "sdm-direct").bias) == ramp
     assert any(note.startswith("sdm-direct is not judged: ") for note in found.notes) == ramp
     assert found.best == "did"
+
+
+def test_a_claim_without_a_truth_is_said_not_to_be_judged(tmp_path: Path) -> None:
+    real = by_method(panel_of(replace(STAGGERED, ramp=True), tmp_path, effect=8.0), "parametric")
+    found = race(real, "sdm:did", replications=64, kinds="imputation")
+    assert ", your spatial is not judged. Use imputation" in found.answer
+    assert found.nearby == (0, 0)
 
 
 def test_the_term_that_races_is_the_effect_on_the_treated() -> None:
@@ -612,6 +636,14 @@ def test_who_leads_a_world_is_valid_there() -> None:
     stays = replace(found, best="did").answer
     assert "clearly better than your did in every world" in stays
     assert "The worlds disagree" in stays
+
+
+def test_who_is_valid_on_few_panels_is_not_said_to_be_none() -> None:
+    results = (result("a", "did", 2.0, valid=False), result("a", "x", 1.0, n=32))
+    best, agree = race_module.chosen(results, "did")
+    said = race_module.Race(mock.Mock(), "did", 0.1, results, (), best, agree).answer
+    assert "no estimator that raced on 64 panels or more is valid in every world; your did is not in a." in said
+    assert said.endswith(" On fewer panels x is: give more time.")
 
 
 def test_no_name_is_cut_at_80_columns() -> None:

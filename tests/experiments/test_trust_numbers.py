@@ -27,6 +27,7 @@ from experiments.checks.trends import _pretrend
 from experiments.run.runner import run
 from experiments.study import Study
 from experiments.trust import evidence
+from experiments.trust.document import document
 from experiments.trust.evidence import MeasureWithError, Nearby, TermFits
 from experiments.trust.trust import Trust, trust
 from results.diagnosis import measures
@@ -213,6 +214,18 @@ def test_calibrated_p_values_are_uniform_and_the_recommended_test_has_its_size(t
         assert found.main.size("iid").value > 0.15
     assert abs(np.mean(p) - 0.5) < 4 * np.sqrt(1 / 12 / 8)
     assert 0.03 <= np.mean(sizes) <= 0.07
+
+
+def test_what_twins_draw_anew_or_lack_is_not_said_to_be_the_panels(tmp_path: Path) -> None:
+    drawn = f'{ALONE}[twin.adoption]\nkind = "random"\n'.replace("[twin]", 'balance = "drop-units"\n[twin]', 1)
+    whole = made_twins.drawn_panel(tmp_path, 1, SERIAL | {"effect": {"size": 0.6}}, drawn)
+    seen = np.ones(whole.panel.variables["y"].shape, dtype=bool)
+    seen[:, 3, 7] = False
+    hidden = {name: np.where(seen, values, np.nan) for name, values in whole.panel.variables.items()}
+    gaps = replace(whole, panel=replace(whole.panel, observed=seen, variables=hidden))
+    held = document(trust(gaps, replications=128, alone=True))["held_fixed"]
+    assert "as in the panel: controls" in held
+    assert not {"as in the panel: who is treated and when", "as in the panel: missing cells"} & {*held}
 
 
 # What twins say of checks and of the verdict, by slow loops over made-up twins.

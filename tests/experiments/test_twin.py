@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from commands import here, refusal
 from refusals import refuses
+from verdict_worlds import World, by_method
 
 import panelproof as pp
 from estimators.linear.did import TwoWayDID
@@ -27,6 +28,7 @@ from results.diagnosis.diagnose import diagnose
 from results.store.zarr_store import ZarrStore
 from sim import BadInput, Panel, Streams
 from sim.errors import bad
+from sim.weights import Weights
 from sim.world.panel_design import PanelDesign
 
 SPEC = f"""{made_cities.PANEL}
@@ -209,6 +211,30 @@ def test_each_kept_thing_may_be_a_fitted_process(folder: Path, keep: str, kinds:
     np.testing.assert_allclose(share, real, atol=1e-12)
 
 
+def test_units_that_are_always_treated_stay_so_where_adoption_is_drawn_and_nobody_need_be_untreated(
+    tmp_path: Path,
+) -> None:
+    real = by_method(World("all", units=24, periods=10, dates=((0, 5), (5, 10), (7, 9))).real(tmp_path, 1), "residual")
+    assert real.spec.twin is not None
+    drawn = real.spec.model_copy(update={"twin": real.spec.twin.model_copy(update={"keep": ("weights",)})})
+    design = twin(replace(real, spec=drawn)).design
+    for one in design.draw(Streams(2).tile(0, 2)).panel.variables["did"]:
+        assert sorted(one.sum(axis=0)) == [3.0] * 9 + [5.0] * 10 + [10.0] * 5
+
+
+def test_weights_in_another_unit_change_a_spatial_coefficient_alone(tmp_path: Path) -> None:
+    world = World("weights", units=24, periods=8, dates=((5, 10),), ring=True)
+    real, fitted = by_method(world.real(tmp_path, 1), "parametric"), list[dict[str, float]]()
+    for unit in (1.0, 1e-3):
+        w = Weights.of(real.panel.units, unit * real.panel.weights["ring"].dense, standardize="none", name="w")
+        found = twin(replace(real, panel=replace(real.panel, weights={"w": w})))
+        fitted.append({item.dial: item.value for item in found.parameters})
+    assert abs(fitted[1]["errors.spatial"]) > 1.0
+    for dial in ("errors.spatial", "levels.unit_spatial"):
+        fitted[1][dial] *= 1e-3
+    assert fitted[1] == pytest.approx(fitted[0], rel=1e-6)
+
+
 def test_sentences_are_in_words() -> None:
     rows = (
         FidelityRow("factor", "AR(1) of residuals", 0.6, 0.3, 0.5, inside=False),
@@ -300,8 +326,10 @@ def test_a_panel_with_gaps_says_what_to_do(tmp_path: Path) -> None:
     assert 'balance = "drop-units"' in here(*asked, code=2).err
     assert not (tmp_path / "o").exists()
     (tmp_path / "spec.toml").write_text(spec.replace("[twin]", 'balance = "drop-units"\n[twin]'), encoding="utf-8")
-    here(*asked)
-    assert Study.from_toml(tmp_path / "o" / "design.toml").design.schema.units < 36
+    said = " ".join(here(*asked).out.split())
+    units = Study.from_toml(tmp_path / "o" / "design.toml").design.schema.units
+    assert units < 36
+    assert f"of the part of the panel without gaps: {units} of 36 units, " in said
 
 
 @pytest.mark.parametrize("on", ["levels", "trends", "neighbours"])

@@ -750,6 +750,17 @@ def test_variances_by_status_are_means_of_squares(y: np.ndarray, rows: int) -> N
         np.testing.assert_allclose(found[r], [means[1] - means[0], means[2] - means[1], slope], atol=1e-10)
 
 
+def test_rounding_of_a_period_with_one_untreated_unit_is_no_variance(y: np.ndarray) -> None:
+    d = np.zeros((1, T, N), dtype=bool)
+    d[0, 4:, 1:] = True
+    found = []
+    for size in (0.0, 1e-17):
+        e = y.copy()
+        e[:, 4:, 0] = size
+        found.append(statistics.TreatmentStatus.of(d, np.ones((T, N))).by_period(e))
+    np.testing.assert_array_equal(*found)
+
+
 def test_what_is_too_little_to_compare_is_not() -> None:
     few = np.zeros((1, T, N), dtype=bool)
     few[0, 5:, :2] = True
@@ -766,6 +777,13 @@ def test_unequal_variances_within_groups(y: np.ndarray) -> None:
     for r, got in enumerate(statistics.unequal_variances(y, group)):
         logs = np.log(np.square(y[r]).mean(axis=0))
         assert got == pytest.approx((5 * logs[:5].var() + 7 * logs[5:].var()) / 12)
+
+
+def test_a_unit_without_residuals_is_no_unit_with_tiny_ones(y: np.ndarray) -> None:
+    group, told = np.arange(y.shape[2]) % 2, np.arange(y.shape[2]) != 3
+    alone = np.where(told, y, 1e-16 * y)
+    expected = statistics.unequal_variances(y[:, :, told], group[told])
+    np.testing.assert_array_equal(statistics.unequal_variances(alone, group), expected)
 
 
 def test_eigenvalues_and_quantiles(y: np.ndarray) -> None:

@@ -110,7 +110,8 @@ def treated_problems(treated: int | None, summary: DesignSummary) -> Iterator[Pr
 class Calendar(Absorbing):
     """Given numbers of units adopt at given dates; who does is drawn.
 
-    dates: pairs of a period and the number of units that adopt in it. on_prosperity: how much likelier prosperous units
+    dates: pairs of a period and the number of units that adopt in it, in the first one those that are always treated;
+    at least two units must differ, and one adopt later. on_prosperity: how much likelier prosperous units
     adopt: the weight of prosperity beside a Gumbel draw in the score by which units are ranked; 0 is at random.
     """
 
@@ -121,17 +122,19 @@ class Calendar(Absorbing):
     on_prosperity: float = 0.0
 
     def faults(self, summary: DesignSummary) -> Iterator[Problem]:
-        """Dates that are no periods, more units than there are."""
+        """Dates that are no periods, more units than there are, and units that are all treated alike."""
         first, last = summary.periods[0], summary.periods[-1]
         for year, count in self.dates:
-            if year not in summary.periods[1:]:
-                yield fault(f"dates: {year}", f"periods after the first, {first} to {last}", "correct dates")
+            if year not in summary.periods:
+                yield fault(f"dates: {year}", f"periods, {first} to {last}", "correct dates")
             if count < 0:
                 yield fault(f"dates: {count} units in {year}", "0 or more", "correct dates")
         total = sum(count for _, count in self.dates)
-        if not 1 <= total < summary.units:
+        found = {year for year, count in self.dates if count > 0}
+        if total > summary.units or len(found) + (total < summary.units) < 2 or not found - {first}:
             what = f"dates treat {total} of {summary.units} units"
-            yield fault(what, f"1 to {summary.units - 1}", "give pairs such as [2010, 12]")
+            allowed = f"up to {summary.units}, not all from one date on, and some after {first}"
+            yield fault(what, allowed, "give pairs such as [2010, 12]")
 
     def first(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """Units by their score (Gumbel top-k), dates among them at random."""

@@ -18,9 +18,9 @@ from sim.streams import LATER, Streams
 from sim.weights import Weights
 from sim.world.context import (
     FINITE,
-    INSIDE,
     NOT_NEGATIVE,
     SHARE,
+    SPATIAL,
     DesignSummary,
     Part,
     Range,
@@ -125,7 +125,7 @@ class Process(Errors):
 
     kind: ClassVar[str] = "process"
     ranges: ClassVar = {
-        "sd": NOT_NEGATIVE, "spatial": INSIDE, "group_share": SHARE, "factors": whole_from(0), "factor_share": SHARE,
+        "sd": NOT_NEGATIVE, "spatial": SPATIAL, "group_share": SHARE, "factors": whole_from(0), "factor_share": SHARE,
         "unit_heteroskedastic": NOT_NEGATIVE, "scale": NOT_NEGATIVE, "moving": FINITE, "covariate_slope": FINITE,
         "unit_means": SHARE, "treated_scale": NOT_NEGATIVE, "post_scale": NOT_NEGATIVE,
         "growth": Range(-2.0, 2.0, "-2 to 2"),

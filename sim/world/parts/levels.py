@@ -17,6 +17,7 @@ from sim.world.context import (
     INSIDE,
     NOT_NEGATIVE,
     POSITIVE,
+    SPATIAL,
     DesignSummary,
     LevelParts,
     Part,
@@ -70,7 +71,7 @@ class Effects(Levels):
     kind: ClassVar[str] = "effects"
     ranges: ClassVar = {
         "mean": FINITE, "unit_sd": NOT_NEGATIVE, "period_sd": NOT_NEGATIVE, "trends_sd": NOT_NEGATIVE,
-        "unit_spatial": INSIDE, "on_prosperity": INSIDE, "factors": whole_from(0), "factor_share": NOT_NEGATIVE,
+        "unit_spatial": SPATIAL, "on_prosperity": INSIDE, "factors": whole_from(0), "factor_share": NOT_NEGATIVE,
         "factor_drift": FINITE,
     }  # fmt: skip
 
