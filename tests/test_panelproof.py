@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import made_cities
 import numpy as np
@@ -16,6 +17,7 @@ import estimators
 import panelproof as pp
 from estimators import Estimator
 from experiments.cli import put_own_packages_first, run_command
+from experiments.search.solve import Search
 from sim import Design
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -136,3 +138,16 @@ def assert_told(done: subprocess.CompletedProcess[str], name: str, folder: Path)
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith(f"ImportError: panelproof needs its own package '{name}', but Python finds {folder}")
     assert last.endswith("rename that file or folder, or start Python elsewhere")
+
+
+@pytest.mark.parametrize(("name", "search"), [("solve", "solving"), ("breakdown", "breaking")])
+def test_a_search_has_the_seed_and_the_ends_that_are_given(monkeypatch: Any, name: str, search: str) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(f"experiments.search.searches.{search}", lambda *asked, **_: [*map(given.append, asked), 1 / 0])
+    study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
+    asked = {"solve": ("power:0.8", study, "effect"), "breakdown": (study, "trend_gap", "effect")}[name]
+    ends = {"to_second": 0.3} if name == "breakdown" else {}
+    with pytest.raises(ZeroDivisionError):
+        getattr(pp, name)(*asked, low=0.1, high=0.2, precision=0.5, budget=256, seed=7, **ends)
+    (searched,) = [one for one in given if isinstance(one, Search)]
+    assert (given[0].seed, searched) == (7, Search(0.1, 0.2, 0.5, 256, *ends.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,19 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     grid = {"effect": [0.0, 0.0157], "serial": [0.0, 0.8]}
     run(Study("wishes", Paper(), (TwoWayDID(),), grid=grid, replications=64, block=64, seed=3), store=path)
     return path
+
+
+def test_json_says_whether_all_blocks_are_there_and_where_cells_stopped(tmp_path: Path) -> None:
+    study = Study("whole", Paper(), (TwoWayDID(),), replications=128, block=64, seed=3)
+    whole, part = tmp_path / "whole.zarr", tmp_path / "part.zarr"
+    run(study, store=whole, until="coverage:0.5")
+    said = json.loads(here("report", whole, "--json").out)["study"]
+    assert (said["complete"], said["until"]["met"]) == (True, [True])
+    assert said["until"]["replications"] == [64 * said["blocks_done"]]
+    with pytest.raises(ZeroDivisionError):
+        run(study, store=part, listen=lambda step: step.blocks and 1 / 0)
+    said = json.loads(here("report", part, "--json").out)["study"]
+    assert (said["complete"], said["blocks"], said["blocks_done"]) == (False, 2, 1)
 
 
 def test_a_pivot_is_printed_alone(store: Path) -> None:

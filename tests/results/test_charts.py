@@ -39,6 +39,7 @@ from results.plots.chart import (
     text_chart,
     ticks,
 )
+from results.plots.paper import RED
 from results.plots.picture import figure_bytes, picture_of
 from results.plots.replications import contrast_chart, replication_charts, sampled
 from results.report.grids import lead_of
@@ -212,6 +213,24 @@ def test_the_zip_orders_intervals_and_counts_those_that_miss(records: Any, diagn
     few = sampled(records, 0, {(0, "exact", "t0", "one"): "x"}, 0.05, most=7)
     assert len(few[0].replication) == 7
     assert few[0].replication.min() >= 5  # the first five failed
+
+
+def test_a_zip_on_paper_colours_what_misses_and_has_the_farthest_on_top(records: Any, diagnosis: Any) -> None:
+    zipped, _ = replication_charts(records, diagnosis)
+    drawn = picture_of(zipped).axes
+    for axes, panel in zip(drawn, zipped.panels, strict=True):
+        red = [line.get_xdata() for line in axes.lines if line.get_color() == RED]
+        assert [tuple(ends) for ends in red] == [(point.low, point.high) for point in panel.points
+                                                 if not point.low <= zipped.references[0][0] <= point.high]  # fmt: skip
+        assert axes.get_ylim() == (zipped.places.high, zipped.places.low)
+
+
+def test_panels_stand_row_by_row() -> None:
+    chart = grid.measure_chart(diagnosed_grid(shape=("constant", "growing", "fading"), serial=("a", "b")),
+                               grid.MEASURES["bias"])  # fmt: skip
+    boxes = [axes.get_position() for axes in picture_of(chart).axes]
+    assert sorted(boxes, key=lambda box: (-round(box.y0, 6), box.x0)) == boxes
+    assert all(0 < box.x0 < box.x1 < 1 and 0 < box.y0 < box.y1 < 1 for box in boxes)
 
 
 def test_replications_are_numbered_as_in_their_cell(records: Any) -> None:

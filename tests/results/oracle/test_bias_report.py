@@ -341,6 +341,19 @@ def test_a_dial_stands_in_the_columns_as_far_as_they_have_room(values: int, acro
     assert sheet.freeze_panes == ("A3" if across else "B3")  # below the heads, behind the keys of rows
 
 
+def test_a_sheet_names_its_measure_and_has_each_value_before_its_error() -> None:
+    truth = np.ones((64, 1))
+    found = Sample(truth, truth + np.random.default_rng(1).standard_normal((64, 1)), np.ones((64, 1, 1)))
+    made = diagnose(made_up([({"x": x}, {"a": found}) for x in (3, 4)]))
+    tables = [pivot.default_pivot(made, MEASURES[name]) for name in ("coverage", "bias")]
+    coverage, bias = openpyxl.load_workbook(io.BytesIO(pivot.xlsx_file(filter(None, tables)))).worksheets
+    for sheet, name in ((coverage, "coverage"), (bias, "bias")):
+        rows = made.frame[(made.frame["measure"] == name) & (made.frame["sample"] == "own")].sort_values("cell")
+        pairs = [value for row in rows.to_dict("records") for value in (row["value"], row["mcse"])]
+        assert [cell.value for cell in sheet[3]] == pytest.approx(pairs)
+        assert sheet[5][0].value.startswith("Shares between 0 and 1. ") == (name == "coverage")
+
+
 def test_marks_are_those_of_clear_departures(grid: Any) -> None:
     table = pivot.pivot_by(grid, MEASURES["bias"], ["treated"])
     for cell in [cell for row in table.cells for cell in row if cell is not None]:
