@@ -118,9 +118,15 @@ class Queued(JobQueueCluster):  # type: ignore[misc]
         return set(re.findall(r"^\s*(\d+)", listed, re.MULTILINE))
 
 
-def queued(kind: type[Any], lists: Sequence[str]) -> type[Queued]:
-    """A class of dask-jobqueue, such as SLURMCluster, as one whose jobs come back."""
-    job = type(kind.job_cls.__name__, (_Closing, kind.job_cls), {})
+def queued(kind: type[Any], lists: Sequence[str], hushed: Sequence[str] = ()) -> type[Queued]:
+    """A class of dask-jobqueue, such as SLURMCluster, as one whose jobs come back.
+
+    hushed: variables of the environment that the command that takes a job is not to see.
+    """
+    submits = kind.job_cls.submit_command
+    if hushed:
+        submits = " ".join(("env", *(f"--unset={name}" for name in hushed), submits))
+    job = type(kind.job_cls.__name__, (_Closing, kind.job_cls), {"submit_command": submits})
     return type(kind.__name__, (Queued, kind), {"lists": tuple(lists), "job_cls": job})
 
 

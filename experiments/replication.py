@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 MANIFEST, SUMS, README, REQUIREMENTS = "manifest.json", "SHA256SUMS", "README.md", "requirements.txt"
 STUDIES, PANEL, RESULTS, RERUN = "studies", "panel", "results", "rerun"  # folders
+ESTIMATES = "estimates.csv"  # of a panel, among the results
 FORMAT = 1  # of the manifest
 CHUNK = 1 << 20
 OF_STUDIES: Mapping[str, type] = {"name": str, "fingerprint": str, "hash": str, "environments": list}
@@ -311,6 +312,9 @@ def _study(folder: Path, path: StorePath, with_data: bool, load_code: bool) -> d
         join_search(Path.cwd())
     else:
         refuse_code(named_code(settings), str(path), "store")
+    if store.shard is not None:
+        raise bad(f"holds shard {store.shard} of its study", where=str(path), allowed="a store of a whole study",
+                  remedy="join all shards with `panelproof store merge`")  # fmt: skip
     if set(store.pending()) & set(store.wanted()):
         raise bad("is not finished", where=str(path), allowed="a store whose blocks are all there",
                   remedy="finish it with the command that began it")  # fmt: skip
@@ -375,12 +379,22 @@ def _application(folder: Path, panel: Path, spec: Path, with_data: bool) -> dict
     from experiments.panel_spec.spec import read_real_panel, read_spec
 
     real, read = read_real_panel(panel, spec), read_spec(spec)
-    needed = {panel.name: panel} | files_of_weights(read, spec)
+    weights = files_of_weights(read, spec)
+    needed = weights | {panel.name: panel}
+    where, unlike = str(panel), "give one of them another name"
+    if panel.name in weights and not panel.samefile(weights[panel.name]):
+        raise bad("has the name of a file of weights", where=where, allowed="files of different names", remedy=unlike)
+    if (folder / RESULTS / ESTIMATES).exists():
+        raise bad(f"its {RESULTS}/{ESTIMATES} would be that of the study 'estimates' too", where=where,
+                  allowed="a study of another name", remedy="make a bundle of each")  # fmt: skip
+    if strange := [name for name in needed if not is_inside(name)]:
+        raise bad(f"the file {strange[0]!a}", where=where, allowed="names without \\ and control signs",
+                  remedy="give it another name")  # fmt: skip
     shutil.copyfile(spec, folder / PANEL / "SPEC.toml")
     for name, path in needed.items() if with_data else ():
         (folder / PANEL / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, folder / PANEL / name)
-    estimate(real).frame.to_csv(folder / RESULTS / "estimates.csv", index=False)
+    estimate(real).frame.to_csv(folder / RESULTS / ESTIMATES, index=False)
     return {
         "panel": panel.name,
         "data": {name: sha256_of(path) for name, path in needed.items()},
@@ -422,6 +436,8 @@ def rerun(folder: Path, opened: Callable[[], Executor] | None = None, *, load_co
     code = code_of(folder, manifest)
     if not load_code:
         refuse_code(code, str(folder), "bundle")
+    for cache in list((folder / STUDIES).rglob("__pycache__")):  # nothing says that it was compiled from these sources
+        shutil.rmtree(cache)
     executor = None if opened is None else opened()
     try:
         if manifest["application"] is not None:
@@ -439,7 +455,7 @@ def _study_again(folder: Path, facts: Mapping[str, Any], executor: Executor | No
     if study.fingerprint != facts["fingerprint"]:
         return Finding(part, "differs", "this version of panelproof reads the study file as another study")
     path = folder / RERUN / f"{name}.zarr"
-    run(study, store=path, executor=executor, until=facts["until"], plan=Resume())
+    run(study, store=path, executor=executor, until=facts["until"], plan=Resume(reread=True))
     store = ZarrStore.open(path)
     if store.content_hash() == facts["hash"]:
         return Finding(part, "same bits", f"SHA-256 {facts['hash']}")
@@ -477,8 +493,8 @@ def _application_again(folder: Path, facts: Mapping[str, Any]) -> Finding:
     files_of_weights(spec, place / "SPEC.toml")
     found = estimate(read_real_panel(place / facts["panel"], spec)).frame
     (folder / RERUN).mkdir(exist_ok=True)
-    found.to_csv(folder / RERUN / "estimates.csv", index=False)
-    expected, again = (pd.read_csv(folder / name / "estimates.csv", dtype={"table": str}) for name in (RESULTS, RERUN))
+    found.to_csv(folder / RERUN / ESTIMATES, index=False)
+    expected, again = (pd.read_csv(folder / name / ESTIMATES, dtype={"table": str}) for name in (RESULTS, RERUN))
     problem, largest = differences(expected, again, OF_ESTIMATES)
     if problem or largest > TOLERANCE:
         return Finding(part, "differs", problem or f"numbers differ by up to {largest:.1e} of their size")

@@ -48,7 +48,8 @@ class Jobs(BackEnd):
     title: the batch system in messages. kind: the class of dask_jobqueue. submits: the command that takes a job.
     lists: the command that prints a line for each job of a user, named as {user}, that has not ended, its number first.
     mark: how lines for the head of a job begin. comes_back: lines with which a job that is preempted runs again.
-    keeps_nothing: lines that throw the output of a job away.
+    keeps_nothing: lines that throw the output of a job away. hushed: variables of the environment that the batch
+    system heeds before the head of a job, each with the option that it is not to outdo ("": whatever is asked for).
     """
 
     needs: ClassVar[tuple[str, str] | None] = ("dask_jobqueue", "jobqueue")
@@ -59,6 +60,7 @@ class Jobs(BackEnd):
     mark: ClassVar[str] = ""
     comes_back: ClassVar[tuple[str, ...]] = ()
     keeps_nothing: ClassVar[tuple[str, ...]] = ()
+    hushed: ClassVar[Mapping[str, str]] = {}
     times: ClassVar[tuple[re.Pattern[str], str]] = (CLOCK, "hours, minutes and seconds, such as 02:00:00")
 
     workers: int = 2
@@ -172,7 +174,8 @@ class Jobs(BackEnd):
         scratch = [f'PANELPROOF_SCRATCH="$({python} -m {SCRATCH} $${place})" || exit 2',
                    """trap 'rm -rf -- "$PANELPROOF_SCRATCH"' EXIT"""]  # fmt: skip
         lists = [word.format(user=getpass.getuser()) for word in self.lists]
-        return queued(getattr(dask_jobqueue, self.kind), lists)(
+        hushed = [name for name, option in self.hushed.items() if not option or getattr(self, option) is not None]
+        return queued(getattr(dask_jobqueue, self.kind), lists, hushed)(
             cores=self.processes,  # each worker has one thread
             processes=self.processes,
             memory=self.memory,

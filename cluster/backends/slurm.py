@@ -23,7 +23,18 @@ class Slurm(Jobs):
     title: ClassVar[str] = "Slurm"
     kind: ClassVar[str] = "SLURMCluster"
     submits: ClassVar[str] = "sbatch"
-    lists: ClassVar[tuple[str, ...]] = ("squeue", "--noheader", "--format=%A", "--user={user}")
+    lists: ClassVar[tuple[str, ...]] = (
+        *(
+            "env",
+            *(f"--unset=SQUEUE_{name}" for name in ("ACCOUNT", "LICENSES", "NAMES", "PARTITION", "QOS", "STATES")),
+        ),
+        *("squeue", "--all", "--noheader", "--format=%A", "--user={user}"),  # those of hidden partitions too
+    )
+    hushed: ClassVar[Mapping[str, str]] = {
+        "SBATCH_PARTITION": "partition", "SBATCH_ACCOUNT": "account", "SBATCH_TIMELIMIT": "walltime",
+        "SBATCH_MEM_PER_NODE": "memory", "SBATCH_MEM_PER_CPU": "memory", "SBATCH_MEM_PER_GPU": "memory",
+        "SBATCH_NO_REQUEUE": "", "SBATCH_OUTPUT": "", "SBATCH_ERROR": "",
+    }  # fmt: skip
     mark: ClassVar[str] = "#SBATCH"
     comes_back: ClassVar[tuple[str, ...]] = ("--requeue",)
     keeps_nothing: ClassVar[tuple[str, ...]] = ("--output=/dev/null",)

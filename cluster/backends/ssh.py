@@ -106,7 +106,7 @@ class Ssh(BackEnd):
     def _remote_python(self) -> str:
         """The interpreter there, with what a member must start with: SSH takes no environment along."""
         settings = (shlex.quote(f"{name}={value}") for name, value in member_environment().items())
-        return f"env {' '.join(settings)} {self.python or sys.executable}"
+        return f"env {' '.join(settings)} {self.python or shlex.quote(sys.executable)}"
 
     @property
     def _connection(self) -> dict[str, Any]:

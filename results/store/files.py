@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -34,7 +35,7 @@ from numpy.typing import NDArray
 from estimators.core.estimator import Estimates, Layout
 from results.store.bucket import SCHEMES, ObjectPath, StorePath
 from results.store.disk import is_inside
-from results.store.tree import CHUNK, META, Folder, Objects, Tree, WritableTree, Zip, axes_in, json_of
+from results.store.tree import CHUNK, MARKS, META, Folder, Objects, Tree, WritableTree, Zip, axes_in, json_of
 from sim.errors import BadInput, bad, listed, near_file
 
 # Temporary folders in which a store is made before it takes its place: beside it, so that it can be renamed.
@@ -71,12 +72,19 @@ ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of another machine, as a p
 
 
 def check_place(path: StorePath) -> None:
-    """Raise BadInput for an address that is no object store's, before a folder of that name is made."""
+    """Raise BadInput for an address that is no object store's, before a folder of that name is made, and for a new
+    place inside of a store, whose repair or growth would remove what is there."""
     if not isinstance(path, ObjectPath) and ADDRESS.match(str(path)):
         scheme = str(path).partition(":")[0]
         known = "" if scheme in SCHEMES else f", or an address that begins with {listed(f'{n}://' for n in SCHEMES)}"
         raise bad(f"{scheme}:// is no place for {'a store' if known else 'several stores'}", allowed=f"a folder{known}",
                   where=str(path).replace(":/", "://", 1), remedy="name a folder")  # fmt: skip
+    if isinstance(path, ObjectPath) or os.path.exists(path):
+        return
+    for above in Path(os.path.realpath(path)).parents:
+        if os.path.isfile(above / META) and os.path.isdir(above / MARKS):
+            raise bad(f"lies in the store {above}", where=str(path), allowed="a place outside of other stores",
+                      remedy="choose another place, or start in another folder")  # fmt: skip
 
 
 def no_store(path: StorePath, what: str = "no such store") -> BadInput:

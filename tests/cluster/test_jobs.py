@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import stat
 import subprocess
 import sys
@@ -169,6 +170,32 @@ def test_of_a_short_job_a_quarter_is_left_and_of_others_five_minutes(
     at = command.index("--lifetime")
     assert command[at + 1] == f"{seconds}s"
     assert ("--lifetime-stagger 4m" in " ".join(command)) == (seconds > 899)
+
+
+@pytest.mark.parametrize(
+    ("options", "heeded"),
+    [({}, {"ACCOUNT", "PARTITION"}), ({"partition": "short"}, {"ACCOUNT"}), ({"account": "econ"}, {"PARTITION"})],
+)
+def test_no_variable_outdoes_an_option_of_slurm_or_hides_its_jobs(
+    options: dict[str, Any], heeded: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"TIMELIMIT", "MEM_PER_NODE", "MEM_PER_CPU", "NO_REQUEUE", "OUTPUT", "ERROR", "ACCOUNT", "PARTITION"}
+    for name in (*(f"SBATCH_{name}" for name in asked), "SQUEUE_STATES", "SQUEUE_PARTITION", "SQUEUE_ACCOUNT"):
+        monkeypatch.setenv(name, "other")
+    with starting(str(tmp_path)):
+        cluster = Slurm(**options).cluster(written(tmp_path)[0])
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    for name in ("sbatch", "squeue"):
+        (tmp_path / name).write_text('#!/bin/sh\nenv\necho "$@"\n')
+        (tmp_path / name).chmod(0o700)
+    took, listed = (subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+                    for command in (shlex.split(cluster.job_cls.submit_command), cluster.lists))  # fmt: skip
+    assert {line.partition("=")[0] for line in took if line.startswith("SBATCH_")} == {
+        f"SBATCH_{name}" for name in heeded
+    }
+    assert not [line for line in listed if line.startswith("SQUEUE_")]
+    assert "--all" in listed[-1], "hidden partitions too"
+    cluster.close()
 
 
 @pytest.mark.parametrize(("interface", "alone"), [(None, True), ("lo", False)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -200,6 +201,8 @@ def test_members_get_the_switches_of_this_process(monkeypatch: pytest.MonkeyPatc
     assert member_environment() == {**dict.fromkeys(member_environment(), "1"), **portable_settings()}
     words = Ssh(hosts=("a",), python="/p")._remote_python.split()
     assert {f"{name}={value}" for name, value in portable_settings().items()} < set(words)
+    monkeypatch.setattr(sys, "executable", "/my envs/它/python")  # a shell there takes the command apart
+    assert shlex.split(Ssh(hosts=("a",))._remote_python)[-1] == sys.executable
 
 
 @V3

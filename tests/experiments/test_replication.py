@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import os
+import py_compile
 import re
 import shutil
+from importlib.util import cache_from_source
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 import commands
+import damage
 import made_cities
 import numpy as np
 import pandas as pd
@@ -18,9 +24,11 @@ from commands import here, refusal
 from estimators import TwoWayDID
 from experiments.cli import run_command
 from experiments.replication import TOLERANCE, differences
+from experiments.run.resume import Resume
 from experiments.run.runner import run, schema_of
 from experiments.study import Study
 from results.store import ZarrStore
+from results.store.store import Shard
 from studies import quick_study
 
 VALUE = re.compile(r"(?<!\d)7\.2992(?!\d)")  # the first outcome of the committed panel
@@ -151,6 +159,15 @@ def test_what_was_changed_after_the_deposit_is_seen(bundle: Path) -> None:
     assert verdicts(bundle, 1) == {"files": "differs"}
 
 
+def test_what_is_damaged_among_the_numbers_of_before_is_computed_anew(bundle: Path) -> None:
+    verdicts(bundle)
+    file = bundle / "rerun" / "quick.zarr" / "truth" / "c.0.0.0"
+    before = file.stat()
+    damage.flip(file)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert verdicts(bundle) == {"files": "same bits", "study quick": "same bits"}
+
+
 def test_other_bits_are_judged_by_the_environment_and_the_numbers(bundle: Path) -> None:
     change_manifest(bundle, hash="0" * 64)  # other bits in the same environment: a promise is broken
     assert verdicts(bundle, 1) == {"files": "same bits", "study quick": "differs"}
@@ -180,6 +197,12 @@ def test_tables_are_compared_in_units_of_number_and_error() -> None:
 
 def test_what_cannot_be_a_bundle_is_one_line_and_leaves_nothing(tmp_path: Path, store: Path, panel: list[str]) -> None:
     again, unfinished, inline, full, new = (tmp_path / name for name in ("a.zarr", "u.zarr", "i.zarr", "full", "new"))
+    shard, named, slash, other = (tmp_path / name for name in ("s.zarr", "e.zarr", "a\\b.csv", "other"))
+    run(quick_study(replications=128), store=shard, plan=Resume(shard=Shard(1, 2)))
+    run(dataclasses.replace(quick_study(replications=64), name="estimates"), store=named)
+    other.mkdir()
+    for copy in (slash, other / "w.csv"):
+        shutil.copyfile(panel[1], copy)
     run(quick_study(replications=64), store=again)
     ZarrStore.create(unfinished, schema_of(quick_study(replications=64)))
     run(Study.from_functions(draw=_draw, fit=TwoWayDID(), truth="effect", replications=64, block=64), store=inline)
@@ -192,6 +215,10 @@ def test_what_cannot_be_a_bundle_is_one_line_and_leaves_nothing(tmp_path: Path, 
         "is a function of a script": [new, "--from", inline],
         "two stores hold a study called 'quick'": [new, "--from", store, "--from", again],
         "is not finished": [new, "--from", unfinished],
+        "holds shard 1/2 of its study": [new, "--from", shard],
+        "would be that of the study 'estimates' too": [new, "--from", named, *panel],
+        "allowed: names without": [new, "--panel", slash, *panel[2:]],
+        "has the name of a file of weights": [new, "--panel", other / "w.csv", *panel[2:]],
     }
     for words, arguments in cases.items():
         assert words in refusal("replicate", *arguments)
@@ -226,7 +253,8 @@ def test_plug_ins_go_into_the_bundle(tmp_path: Path) -> None:
     here("replicate", folder, "--from", store, code=2)  # a stranger's store runs no code
     assert not folder.exists()
     here("replicate", folder, "--from", store, "--load-code")
-    assert (folder / "studies" / "gap_of_means.py").read_text() == PLUG_IN
+    module = folder / "studies" / "gap_of_means.py"
+    assert module.read_text() == PLUG_IN
     assert "panelproof replicate . --load-code" in (folder / "README.md").read_text()
     (tmp_path / "gap_of_means.py").unlink()
 
@@ -236,7 +264,10 @@ def test_plug_ins_go_into_the_bundle(tmp_path: Path) -> None:
     assert "its study names code that would be imported: gap_of_means:gap" in refused.stderr
     assert not (folder / "studies" / "__pycache__").exists(), "it was not imported"
     assert not (folder / "rerun").exists()
-    done = commands.run(folder, *again, "--load-code")
+    (tmp_path / "evil.py").write_text("raise SystemExit(9)")
+    compiled = cache_from_source(module)
+    py_compile.compile(str(tmp_path / "evil.py"), compiled, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
+    done = commands.run(folder, *again, "--load-code")  # of the deposited source, whatever else was compiled
     assert done.returncode == 0, done.stdout + done.stderr
     assert "study own: same bits" in done.stdout
 

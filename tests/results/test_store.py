@@ -384,6 +384,7 @@ def test_bad_requests_are_one_line_and_leave_nothing(made: Path, tmp_path: Path)
         ("x.zarr", "taken.zip", "already exists"),
         ("none.zarr", "n.zip", "no such store"),
         ("taken.zip", "n.zip", "is packed already"),
+        ("x.zarr", "x.zarr/did/n.zip", "lies in the store"),
     ):
         refuses(words, pack, tmp_path / store, tmp_path / out)
     (tmp_path / "x.zarr" / "truth" / "c.1.2.0").unlink()
