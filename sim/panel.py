@@ -250,7 +250,7 @@ def check_balanced(panel: Panel, asked_by: str) -> None:
 def check_steps(panel: Panel, asked_by: str) -> None:
     """Raise BadInput for a panel that lacks whole periods, across which neither lags nor times since a date count."""
     if absent := absent_periods(panel.periods):
-        raise bad(f"periods are not evenly spaced: the panel has no {listed(absent)}", where=asked_by,
+        raise bad(f"periods are not evenly spaced: those used have no {listed(absent)}", where=asked_by,
                   allowed=f"periods {period_step(panel.periods)} apart",
                   remedy="leave out the periods before or after the gap")  # fmt: skip
 

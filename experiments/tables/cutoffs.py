@@ -11,7 +11,16 @@ from estimators.core.estimator import usual_error
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import Ledger, balanced_for, clustered_enough, main_cluster
-from experiments.tables.spatial_models import error_types, main_rows, transforms_of, with_effects
+from experiments.tables.spatial_models import (
+    EFFECTS_GIVEN,
+    TRANSFORMS,
+    effects_of,
+    error_types,
+    likelihood_of,
+    main_rows,
+    transforms_of,
+    with_effects,
+)
 from results.plots.marginal_plot import cutoff_figure
 from results.tables.journal_table import Heading, JournalTable, TableSetting, fit_columns
 from results.tables.records import CUTOFFS, EFFECTS, Fit
@@ -68,8 +77,9 @@ def cutoffs(setting: TableSetting) -> list[JournalTable]:
     heads = tuple(
         Heading(str(column.weights).removeprefix("band-") + " km", f"({column.column})") for column in columns
     )
-    note = ("SDM with controls and their lags. W holds all units within the distance, rows sum to one; a unit without "
-            "any is linked to the nearest.")  # fmt: skip
+    given, method = EFFECTS_GIVEN[effects_of(columns[0].transform)][0], likelihood_of(columns[0].transform)
+    note = (f"SDM with {given}, controls and their lags, by {TRANSFORMS[method]}. W holds all units within the "
+            "distance, rows sum to one; a unit without any is linked to the nearest.")  # fmt: skip
     title = f"The SDM by distance cut-off: {setting.about}"
     return [JournalTable(CUTOFFS, title, heads, tuple(main_rows(setting, columns, main)), setting.notes(columns, note))]
 

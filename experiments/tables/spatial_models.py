@@ -261,7 +261,7 @@ _DUMMIES: dict[PanelEffects, str] = {
     "period": "dummies for periods; they are taken out after the lag",
     "none": "a constant",
 }
-_EFFECTS: dict[PanelEffects, tuple[str, str]] = {
+EFFECTS_GIVEN: dict[PanelEffects, tuple[str, str]] = {
     "two-way": ("unit and period effects", "both effects"), "unit": ("unit effects", "unit effects"),
     "period": ("period effects", "period effects"), "none": ("the constant", "the constant"),
 }  # fmt: skip
@@ -370,7 +370,7 @@ def _models(
     likelihood, effects = likelihood_of(transform), effects_of(transform)
     size = _OBSERVATIONS.get((likelihood, effects), "the number of observations")
     convention = _CONVENTIONS.get(likelihood, "").format(dummies=_DUMMIES[effects], n=size)
-    every, both = _EFFECTS[effects]
+    every, both = EFFECTS_GIVEN[effects]
     words = {"n": size, "effects": every, "both": both, "s": "s" if effects == "none" else ""}
     fit = [text.format(**words) for name, text in _FIT_NOTES.items()
            if any(name in column.statistics for column in columns)]  # fmt: skip

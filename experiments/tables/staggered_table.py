@@ -144,14 +144,15 @@ def _sample_of(real: RealPanel, ledger: Ledger) -> StaggeredTable | None:
     panel = balanced_for(real, ledger, STAGGERED)
     if panel is None:
         return None
-    treatment = str(real.panel.roles.treatment)
+    treatment, none = str(real.panel.roles.treatment), f"No table {STAGGERED}"
+    none += "" if real.panel.balanced else " of the balanced part"
     try:
         cohorts = Cohorts.of(panel, treatment, f"table {STAGGERED}")
     except BadInput as refusal:
-        ledger.note(f"No table {STAGGERED}: {reasons(refusal)}.")
+        ledger.note(f"{none}: {reasons(refusal)}.")
         return None
     if len(cohorts.firsts) == 1 and (cohorts.first == cohorts.firsts[0]).all():
-        ledger.note(f"No table {STAGGERED}: all units become treated in {cohorts.labels[0]}, and there are no units "
+        ledger.note(f"{none}: all units become treated in {cohorts.labels[0]}, and there are no units "
                     "to compare with.")  # fmt: skip
         return None
     core = part(panel, cohorts.first > 0, np.ones(len(panel.periods), dtype=bool))

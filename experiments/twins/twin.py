@@ -427,7 +427,7 @@ def short_panel_moments(periods: int) -> tuple[Floats, Floats, Floats]:
 
 
 GAPS = "Twins are of the part of the panel without gaps: {} of {} units, {} of {} periods."
-STEPS = "The periods of the panel are not consecutive; those of the twin are numbered from {} in steps of one."
+STEPS = "The periods used are not consecutive; those of the twin are numbered from {} in steps of one."
 
 
 @dataclass(frozen=True, eq=False)

@@ -252,7 +252,7 @@ def test_careless_uses_are_one_line() -> None:
     refuses("names of terms", lambda: DynamicSpatialPanel(regressors=("gamma",))(named))
     refuses("unit-periods are missing", lambda: DynamicSpatialPanel()(small_panel(20, 6, missing=3)))
     gap = replace(panel, periods=(*panel.periods[:4], *(period + 1 for period in panel.periods[4:])))
-    refuses(f"not evenly spaced: the panel has no {panel.periods[4]};", lambda: DynamicSpatialPanel("ar")(gap))
+    refuses(f"not evenly spaced: those used have no {panel.periods[4]};", lambda: DynamicSpatialPanel("ar")(gap))
     apart = replace(panel, periods=tuple(2000 + 5 * at for at in range(len(panel.periods))))
     np.testing.assert_array_equal(DynamicSpatialPanel()(apart).estimate, DynamicSpatialPanel()(panel).estimate)
     for wrong in ({"model": "sem"}, {"correction": "nickell"}, {"effects": "period"}):

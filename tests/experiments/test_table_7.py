@@ -470,6 +470,7 @@ def test_each_cutoff_is_the_sdm_under_its_band() -> None:
         assert count == pytest.approx((weights.dense != 0).sum(axis=1).mean())
     (table,) = [table for table in journal_tables(document) if table.name == "K"]
     assert [head.label for head in table.columns] == ["150 km", "300 km"]
+    assert table.notes[1].startswith("SDM with unit and period effects, controls and their lags, by Lee and Yu's")
     (figure,) = [figure for figure in document.figures if figure.name == "cutoffs"]
     assert "ρ 150 km" in figure.svg
     assert all(f"{text.number(got.params[term], 3)}" in figure.svg for term in ("rho", "indirect:did"))

@@ -227,6 +227,13 @@ def test_what_cannot_be_is_a_note(case: str) -> None:
     assert all(np.isfinite(record.estimate) for record in ledger.records)
 
 
+def test_what_the_balanced_part_lacks_is_not_said_of_the_file() -> None:
+    table = frame()
+    ledger = fitted(real_panel(table.drop(table.index[table["year"] == 2005][0]), balance="drop-periods"))
+    (note,) = ledger.notes
+    assert note == "No table S of the balanced part: periods are not evenly spaced: those used have no 2005."
+
+
 def test_without_never_treated_units_the_periods_before_the_last_adoption_serve() -> None:
     ledger = fitted(real_panel(frame({2004: 12, 2007: 12})))
     compared = found(ledger, "callaway-santanna", "not-yet")
