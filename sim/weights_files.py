@@ -504,9 +504,9 @@ def _weights_of(
     values, wrong = numbers(column)
     unusable = wrong if blank else np.union1d(wrong, np.flatnonzero(~np.isfinite(values)))
     if unusable.size:
-        row = int(unusable[0])
+        at = int(unusable[0])
         called = repr(column.name) if number is None or isinstance(column.name, str) else str(number + 1)
-        raise bad(f"a weight is {cell_text(column.iloc[row])}", where=f"{path.name}, column {called}, row {row + first}",
+        raise bad(f"a weight is {cell_text(column.iloc[at])}", where=f"{path.name}, column {called}, row {at + first}",
                   allowed="numbers >= 0, their digits without commas", remedy="correct the cell")  # fmt: skip
     return values
 

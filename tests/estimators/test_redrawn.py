@@ -190,7 +190,8 @@ def test_a_likelihood_that_rises_to_the_end_has_not_converged(noise: float) -> N
     """An outcome along the most negative eigenvector of W: of some draws, all or none; heights by a slow program."""
     panel, rng = redrawn(), np.random.default_rng(1)
     values, vectors = np.linalg.eig(panel.weights["knn"].dense)
-    y = np.outer(5 * rng.standard_normal(T), vectors[:, values.real.argmin()].real) + noise * rng.standard_normal((T, N))
+    along = vectors[:, values.real.argmin()].real
+    y = np.outer(5 * rng.standard_normal(T), along) + noise * rng.standard_normal((T, N))
     panel = panel.with_variables({"y": y[None]})
     ends = [brute_force.profile(panel.replication(row), "sdm", "direct", np.array([-1 + 1e-7, -1 + 1e-5]))
             for row in range(ROWS)]  # fmt: skip
