@@ -354,8 +354,9 @@ def _of_table(path: Path, layout: FileLayout) -> Edges | Floats:
         heads = numbers(plain.iloc[0])[0]
         counted = len(plain) == len(plain.columns) + 1 and (np.diff(heads) == 1).all() and heads[0] in (0, 1)
         table, links = plain.iloc[int(counted) :].reset_index(drop=True), False  # without numbers of the columns
+        first = 1 + int(counted)
     else:
-        table = read_csv_text(path) if path.suffix.lower() == ".csv" else read_frame(path, layout.sheet)
+        first, table = 2, read_csv_text(path) if path.suffix.lower() == ".csv" else read_frame(path, layout.sheet)
         table.columns = pd.Index([str(name).strip() for name in table.columns])
         links = bool(layout.focal or layout.neighbor or _ends(list(table.columns), ENDS))
         if not links and (named := _named_matrix(table, path)) is not None:
@@ -367,7 +368,7 @@ def _of_table(path: Path, layout: FileLayout) -> Edges | Floats:
         return _edge_list(table, path, layout)
     if layout.order is None:
         raise _no_names(path, "has no names in its first row" if plain is not None else "has no names of its rows")
-    return np.column_stack([_weights_of(table.iloc[:, j], path, j) for j in range(len(table.columns))])
+    return np.column_stack([_weights_of(table.iloc[:, j], path, j, first=first) for j in range(len(table.columns))])
 
 
 def _no_names(path: Path, what: str) -> BadInput:
@@ -493,14 +494,19 @@ def _strength(columns: list[str], ends: tuple[str, str], layout: FileLayout, pat
     return None
 
 
-def _weights_of(column: pd.Series[Any], path: Path, number: int | None = None, *, blank: bool = False) -> Floats:
-    """A column of weights, (rows,); raises BadInput for text and gaps. blank: whether gaps stay NaN."""
+def _weights_of(
+    column: pd.Series[Any], path: Path, number: int | None = None, *, blank: bool = False, first: int = 2
+) -> Floats:
+    """A column of weights, (rows,), of which the first is in that row of the file; raises BadInput for text and gaps.
+
+    blank: whether gaps stay NaN.
+    """
     values, wrong = numbers(column)
     unusable = wrong if blank else np.union1d(wrong, np.flatnonzero(~np.isfinite(values)))
     if unusable.size:
-        row = int(unusable[0])
+        at = int(unusable[0])
         called = repr(column.name) if number is None or isinstance(column.name, str) else str(number + 1)
-        raise bad(f"a weight is {cell_text(column.iloc[row])}", where=f"{path.name}, column {called}, row {row + 2}",
+        raise bad(f"a weight is {cell_text(column.iloc[at])}", where=f"{path.name}, column {called}, row {at + first}",
                   allowed="numbers >= 0, their digits without commas", remedy="correct the cell")  # fmt: skip
     return values
 

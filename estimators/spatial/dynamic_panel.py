@@ -559,7 +559,7 @@ class DynamicSpatialPanel(RegressionEstimator):
         own, start, sigma2 = moved[:, :slopes], moved[:, slopes:last], moved[:, last]
         if correction == "analytic":
             information = _information(likelihood, gram, own, start, sigma2, corrected=False)
-            return DynamicFit(own, start, sigma2, information, found & likelihood.inside(start), loglik)
+            return DynamicFit(own, start, sigma2, information, found, loglik)
         p, settled = likelihood.root(k, np.where(likelihood.inside(start)[:, None], start, p))
         return _at(likelihood, gram, k, on_slopes, p, found & settled, loglik, corrected=True)
 

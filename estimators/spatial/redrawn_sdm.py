@@ -141,7 +141,8 @@ class DurbinKernel(TreatmentKernel):
         variance = np.concatenate([slope_variance, rho_variance[:, None], spread], axis=1)
         se = np.sqrt(np.where(variance >= 0, variance, np.nan))
         defined = np.isfinite(estimate).all(axis=1) & np.isfinite(se).all(axis=1)
-        status = np.select([defined & converged, defined], [Status.OK, Status.NOT_CONVERGED], Status.SINGULAR)
+        status = np.select([defined & converged, ~converged & np.isfinite(rho)], [Status.OK, Status.NOT_CONVERGED],
+                           Status.SINGULAR)  # fmt: skip
         return DurbinFits(estimate, se, status.astype(np.uint8), ssr, traces.log_det)
 
 

@@ -103,10 +103,12 @@ def test_every_correction_equals_the_dense_twin(model: Any, effects: Any, correc
     np.testing.assert_allclose(got.se[0, 0, len(values) :], np.sqrt(np.diag(moved.T @ own @ moved)), rtol=1e-4)
 
 
+@pytest.mark.parametrize("n", [5, 8])
 @pytest.mark.parametrize("effects", EFFECTS)
-def test_means_of_scores_are_exact_for_any_number_of_periods(effects: Any) -> None:
-    """E sum_t (Q lag_t)'e_t from the weights of every error in every outcome, five units and four periods."""
-    n, t, (rho, gamma, eta) = 5, 4, (0.3, 0.5, -0.2)
+def test_means_of_scores_are_exact_for_any_number_of_periods(effects: Any, n: int) -> None:
+    """E sum_t (Q lag_t)'e_t from the weights of every error in every outcome, four periods; of eight units W has the
+    eigenvalue -1 too."""
+    t, (rho, gamma, eta) = 4, (0.3, 0.5, -0.2)
     weights = small_weights(n, "contiguity")
     w = weights.dense
     s = np.linalg.inv(np.eye(n) - rho * w)
@@ -155,6 +157,27 @@ def test_the_jackknife_is_twice_the_whole_less_the_halves(t: int) -> None:
               for cut in cuts for ends in ((0, cut + 1), (cut, t))]  # fmt: skip
     got = DynamicSpatialPanel("sdm", "jackknife")(panel)
     np.testing.assert_allclose(own_parameters(got), 2 * whole - np.mean(halves, axis=0), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_half_without_a_maximum_leaves_no_jackknife(seed: int) -> None:
+    """The likelihood of the first panel's last periods is highest at the end of rho's interval."""
+    panel, grid = made(13, 5, seed=seed, rho=-0.3, gamma=0.72, eta=0.0), np.linspace(-0.999, 0.999, 201)
+    twins = [DynamicTwin.of(part(panel, *ends), "sar", "two-way") for ends in ((0, 5), (0, 3), (2, 5))]
+    tops = [int(np.argmax([twin.loglik(twin.given(rho)) for rho in grid])) for twin in twins]
+    at_end = [top in (0, len(grid) - 1) for top in tops]
+    assert at_end == [False, False, seed == 0], tops
+    got = DynamicSpatialPanel("sar", "jackknife")(panel)
+    assert got.status.tolist() == [Status.NOT_CONVERGED if any(at_end) else Status.OK]
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_where_one_step_leaves_the_stable_the_root_is_found_from_the_maximum(seed: int) -> None:
+    panel = made(13, 5, seed=seed, rho=-0.3, gamma=0.72, eta=0.0)
+    got, twin = DynamicSpatialPanel("sar")(panel), DynamicTwin.of(panel, "sar", "two-way")
+    assert DynamicSpatialPanel("sar", "analytic")(panel).status.tolist() == [Status.NOT_CONVERGED]
+    assert got.status.tolist() == [Status.OK]
+    np.testing.assert_allclose(own_parameters(got), twin.whole(twin.root(twin.maximum()), corrected=True), rtol=1e-6)
 
 
 def test_corrections_take_the_bias_away_and_what_is_off_without() -> None:
@@ -266,9 +289,36 @@ def test_careless_uses_are_one_line() -> None:
     refuses("gamma = 1", lambda: replace(design, spillover=Neighbours(gamma=1.0)))
 
 
-@pytest.mark.parametrize(("gamma", "stable"), [(0.48, True), (0.52, False)])
-def test_a_process_is_unstable_where_all_units_together_are(gamma: float, stable: bool) -> None:
-    """Time effects take the mean over units out, whose root is (gamma + eta) / (1 - rho)."""
+@pytest.mark.parametrize(("rho", "gamma", "eta", "stable"), [
+    (0.3, 0.48, 0.2, True), (0.3, 0.52, 0.2, False), (1.5, 0.05, 0.0, False),
+])  # fmt: skip
+def test_a_process_is_unstable_where_all_units_together_are(rho: float, gamma: float, eta: float, stable: bool) -> None:
+    """Time effects take the mean over units out, whose root is (gamma + eta) / (1 - rho); beyond 1 rho has no place."""
     plan = DynamicPlan(40, 6, spectrum_of(small_weights(40, "contiguity")))
     likelihood = DynamicLikelihood.of(plan, 6, ("rho", "gamma", "eta"), "two-way")
-    assert likelihood.inside(np.array([[0.3, gamma, 0.2]])).tolist() == [stable]
+    assert likelihood.inside(np.array([[rho, gamma, eta]])).tolist() == [stable]
+    assert (likelihood.largest_root(np.array([[rho, gamma, eta]])) < 1).tolist() == [stable or rho > 1]
+
+
+@pytest.mark.parametrize(("alike", "maximum"), [(0.0, True), (0.8, False)])
+def test_a_root_that_is_no_maximum_is_none(alike: float, maximum: bool) -> None:
+    """Cross products under which the scores vanish at a point; where Wy and y_-1 are much alike it is a saddle."""
+    plan = DynamicPlan(14, 5, spectrum_of(small_weights(14)))
+    likelihood = DynamicLikelihood.of(plan, 5, ("rho", "gamma"), "two-way")
+    p, n = np.array([0.3, 0.4]), 13 * 4
+    means = likelihood.means(p[None], corrected=True)[0][0]
+    own = np.array([[1e3, alike * np.sqrt(30e3)], [alike * np.sqrt(30e3), 30.0]])
+    across = means + own @ p
+    k = np.block([[np.array([[n + 2 * p @ across - p @ own @ p]]), across[None]], [across[:, None], own]])
+    assert np.linalg.eigvalsh(k).min() > 0
+
+    def scores(at: np.ndarray) -> np.ndarray:
+        c = np.r_[1.0, -at]
+        return k[1:] @ c / (c @ k @ c / n) - likelihood.means(at[None], corrected=True)[0][0]
+
+    falls = np.array([(scores(p - h) - scores(p + h)) / 2e-6 for h in 1e-6 * np.eye(2)])
+    assert sorted(np.linalg.eigvals(falls) > 0) == [maximum, True]
+    np.testing.assert_allclose(scores(p), 0.0, atol=1e-9)
+    found, settled = likelihood.root(k[None], p[None])
+    np.testing.assert_allclose(found[0], p, atol=1e-9)
+    assert settled.tolist() == [maximum]

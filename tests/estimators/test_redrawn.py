@@ -19,6 +19,7 @@ from estimators.spatial.redrawn_sdm import RedrawnDurbinPlan, terms_of
 from estimators.spatial.spectrum import Transform
 from experiments.run.runner import run
 from experiments.study import Study
+from references import brute_force
 from references.small_panels import small_panel, unseen
 from sim import Panel, Roles, Streams
 from sim.real_panels import Placebo
@@ -182,6 +183,22 @@ def test_the_level_of_a_redrawn_treatment_does_not_matter(level: float) -> None:
     assert (kernel.status == Status.OK).all()
     np.testing.assert_allclose(kernel.estimate[:, 0], whole.estimate[:, 0], rtol=1e-5)
     np.testing.assert_allclose(kernel.se[:, :, 0], whole.se[:, :, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.6, 1.0])
+def test_a_likelihood_that_rises_to_the_end_has_not_converged(noise: float) -> None:
+    """An outcome along the most negative eigenvector of W: of some draws, all or none; heights by a slow program."""
+    panel, rng = redrawn(), np.random.default_rng(1)
+    values, vectors = np.linalg.eig(panel.weights["knn"].dense)
+    along = vectors[:, values.real.argmin()].real
+    y = np.outer(5 * rng.standard_normal(T), along) + noise * rng.standard_normal((T, N))
+    panel = panel.with_variables({"y": y[None]})
+    ends = [brute_force.profile(panel.replication(row), "sdm", "direct", np.array([-1 + 1e-7, -1 + 1e-5]))
+            for row in range(ROWS)]  # fmt: skip
+    wanted = [Status.NOT_CONVERGED if end > before else Status.OK for end, before in ends]
+    assert len(set(wanted)) == 1 + (noise == 0.6)
+    assert SDM(panel).status.tolist() == wanted
+    assert SpatialPanel("sdm", errors=("hessian",))(panel).status.tolist() == wanted
 
 
 def test_draws_that_effects_or_controls_use_up_are_singular_alone() -> None:

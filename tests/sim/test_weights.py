@@ -478,6 +478,16 @@ def test_a_wrong_file_of_weights_is_refused(tmp_path: Path, case: str) -> None:
     assert all(p.what and p.where and p.allowed and p.remedy for p in raised.problems)
 
 
+@pytest.mark.parametrize(("header", "said"), [
+    ("", "column 3, row 2"), ("1,2,3,4\n", "column 3, row 3"), ("p,q,r,s\n", "column 'r', row 3"),
+])  # fmt: skip
+def test_a_gap_in_a_matrix_without_names_is_told_by_its_place_in_the_file(
+    tmp_path: Path, header: str, said: str
+) -> None:
+    path = write(tmp_path / "w.csv", f"{header}0,1,1,0\n1,0,,0\n1,1,0,1\n1,0,1,0\n")
+    refuses(f"{said}; a weight is nan", lambda: from_file(path, UNITS, layout=FileLayout(order=UNITS)))
+
+
 SAME = {"longitude": np.array([1.0, 2.0, 1.0]), "latitude": np.zeros(3)}
 IMPOSSIBLE: dict[str, Callable[[], object]] = {
     "k = 4; allowed: 1 to 3": lambda: sw.knn(UNITS, LONGITUDE, LATITUDE, k=4),

@@ -8,6 +8,7 @@ effects and of the likelihood are complex-step ones.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -255,8 +256,12 @@ def _effect(kind: str, j: int, values: NDArray[np.complex128], w: Floats, k: int
 
 def profile(panel: Panel, model: Model, transform: Transform, grid: Floats, effects: Effects = "two-way") -> Floats:
     """The concentrated log-likelihood over a grid of rho and lambda, (len(grid),) or (len(grid), len(grid))."""
-    data = _stack(panel, next(iter(panel.weights.values())).dense, model, transform, effects)
-    names = SPATIAL[model]
-    points = itertools.product(map(float, grid), repeat=len(names))
-    values = [_log_likelihood(data, dict(zip(names, point, strict=True))) for point in points]
-    return np.array(values).reshape((len(grid),) * len(names))
+    height, count = height_of(panel, model, transform, effects), len(SPATIAL[model])
+    values = [height(*point) for point in itertools.product(map(float, grid), repeat=count)]
+    return np.array(values).reshape((len(grid),) * count)
+
+
+def height_of(panel: Panel, model: Model, transform: Transform, effects: Effects = "two-way") -> Callable[..., float]:
+    """The concentrated log-likelihood as a function of the spatial parameters."""
+    data, names = _stack(panel, next(iter(panel.weights.values())).dense, model, transform, effects), SPATIAL[model]
+    return lambda *point: _log_likelihood(data, dict(zip(names, point, strict=True)))

@@ -69,19 +69,19 @@ class DynamicTwin:
         e, _ = self.residual(p)
         return float(-n / 2 * (np.log(2 * np.pi * np.square(e).sum() / n) + 1) + periods * log_det)
 
+    def given(self, rho: float) -> Floats:
+        """The lags at one rho, the others by least squares."""
+        z = np.concatenate([self.lags[1:], self.x]).reshape(-1, self.y.size).T
+        return np.r_[rho, np.linalg.lstsq(z, (self.y - rho * self.lags[0]).ravel())[0][:2]]
+
     def maximum(self) -> Floats:
         """The lags of the uncorrected maximum: others by least squares given rho, rho by a bounded search."""
         if "rho" not in self.which:
             z = np.concatenate([self.lags, self.x]).reshape(-1, self.y.size).T
             return np.linalg.lstsq(z, self.y.ravel())[0][:1]
-
-        def rest(rho: float) -> Floats:
-            z = np.concatenate([self.lags[1:], self.x]).reshape(-1, self.y.size).T
-            return np.r_[rho, np.linalg.lstsq(z, (self.y - rho * self.lags[0]).ravel())[0][:2]]
-
-        found = scipy.optimize.minimize_scalar(lambda rho: -self.loglik(rest(rho)), bounds=(-0.9, 0.9),
+        found = scipy.optimize.minimize_scalar(lambda rho: -self.loglik(self.given(rho)), bounds=(-0.9, 0.9),
                                                method="bounded", options={"xatol": 1e-12})  # fmt: skip
-        return rest(float(found.x))
+        return self.given(float(found.x))
 
     def means(self, p: Floats, *, infinite: bool = False) -> Floats:
         """Minus the means of the scores of the lags: sums over powers of A, as traces of dense matrices."""
