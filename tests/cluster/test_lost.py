@@ -328,7 +328,7 @@ class Slow(TwoWayDID):
         time.sleep(float(os.environ.get("SECONDS_OF_A_BLOCK", "0.2")))
         return TwoWayDID.solve(self, plan, moments, schema, streams)
 """
-REPLICATIONS = 64 * 26
+REPLICATIONS = 64 * 40
 STUDY = f"""{SHORT.replace("128", str(REPLICATIONS))}[[estimators]]
 kind = "slow_plug_in:Slow"
 """

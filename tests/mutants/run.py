@@ -222,7 +222,7 @@ def report(verdict: Verdict) -> str:
 def counted(verdicts: Sequence[Verdict]) -> str:
     """How many faults of each room ended how, and of all."""
     lines = []
-    for room in (*ROOMS, ""):
+    for room in (*ROOMS, "panelproof.py", ""):
         states = Counter(one.state for one in verdicts if room in ("", one.fault.room))
         if total := states.total():
             said = ", ".join(f"{states[state]} {state}" for state in ("killed", "alive", "broken"))
