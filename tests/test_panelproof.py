@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import made_cities
@@ -22,6 +23,8 @@ from sim import Design
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOREIGN = 'raise RuntimeError("the wrong module was imported")\n'
+OPENED = tuple(SimpleNamespace(blocks=number) for number in (1, 2))  # as stores that are open
+CITIES = pp.example_panel()
 
 
 def python(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -151,3 +154,20 @@ def test_a_search_has_the_seed_and_the_ends_that_are_given(monkeypatch: Any, nam
         getattr(pp, name)(*asked, low=0.1, high=0.2, precision=0.5, budget=256, seed=7, **ends)
     (searched,) = [one for one in given if isinstance(one, Search)]
     assert (given[0].seed, searched) == (7, Search(0.1, 0.2, 0.5, 256, *ends.values()))
+
+
+@pytest.mark.parametrize(("name", "work", "asked", "choices", "handed"), [
+    ("twin", "experiments.twins.twin.twin", (CITIES,), {"method": "factor"}, (CITIES, "factor")),
+    ("compare", "results.diagnosis.comparison.compare", OPENED, {"alpha": 0.2}, (*OPENED, 0.2)),
+    ("replay", "experiments.run.resume.replay", (OPENED[0], 3, 5), {"load_code": True}, (OPENED[0], 3, 5)),
+    ("replicate", "experiments.replication.write_bundle", (Path("a"),), {"with_data": True, "load_code": False},
+     (Path("a"), [], None, None)),
+    ("replicate", "experiments.replication.write_bundle", (Path("a"),), {"with_data": False, "load_code": True},
+     (Path("a"), [], None, None)),
+    ("rerun", "experiments.replication.rerun", (Path("a"),), {"load_code": True}, (Path("a"),)),
+])  # fmt: skip
+def test_what_is_given_is_handed_on(monkeypatch: Any, name: str, work: str, asked: Any, choices: Any, handed: Any):
+    monkeypatch.setattr(work, lambda *some, **more: [some, more])
+    found, further = getattr(pp, name)(*asked, **choices)
+    assert found == handed
+    assert further == {key: value for key, value in choices.items() if key in ("with_data", "load_code")}

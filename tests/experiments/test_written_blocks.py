@@ -243,6 +243,7 @@ def test_a_line_says_rate_time_left_failures_and_bytes() -> None:
     worse = Progress(16, 16, 1024, 1024, poisoned=2, failed=1_300, bytes=2_000_000_000)
     assert line(worse, 0.0) == "1,024 of 1,024 panels, 0/s, 1,300 fits failed, 2 blocks failed, 2 GB of results"
     assert [progress.duration(seconds) for seconds in (0.094, 9.96, 99.6)] == ["0.094 s", "10 s", "100 s"]
+    assert [progress.duration(seconds) for seconds in (5990, 6120)] == ["100 minutes", "1.7 hours"]
 
 
 def test_lines_come_while_no_block_ends_and_none_after_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

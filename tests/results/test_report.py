@@ -30,7 +30,7 @@ from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.plots.chart import Axis, Chart, Facet, Point, Series, text_chart
 from results.plots.grid import MEASURES, measure_chart
 from results.report import grids
-from results.report.html import first_picture, html_report
+from results.report.html import first_picture, html_report, keys_of
 from results.report.terminal import MOST_SAID, print_bias_table
 from results.verdict import verdicts
 from results.verdict.answer import ClaimAnswer, answer
@@ -442,3 +442,34 @@ def test_200_cells_and_10_estimators_are_judged_in_half_the_time_of_their_diagno
     assert seconds("page", lambda: html_report(diagnosis, grids.ReportFacts("work"))) < 10
     assert len(found["page"].encode()) < 5e6
     assert found["page"].count("estimator 9") > 200
+
+
+def test_what_clearly_departs_comes_before_what_is_farther_off() -> None:
+    panels = [Facet(title, (Series("a", 0, (Point(0.0, value, value, value, "", clear),)),))
+              for title, value, clear in (("far", -0.9, False), ("clear", 0.3, True))]  # fmt: skip
+    chart = Chart("k", "dots", "Bias", Axis("", -1, 1, ()), Axis("", -1, 1, ()), tuple(panels), (), "")
+    assert (found := first_picture([chart])) is not None
+    assert found.title == "Bias, clear"
+
+
+def test_the_page_has_the_worst_claim_first_and_the_classes_of_grades(sized: Any) -> None:
+    theta = np.ones((400, 1))
+    noise = np.random.default_rng(6).standard_normal((400, 1))
+    cells = [({"n": n}, {"ols": Sample(theta, theta + noise, np.full((400, 1, 1), 0.5))}) for n in (1, 2)]
+    page = html_report(diagnose(made_up(cells, claims=({"measure": "bias"}, {"measure": "coverage"}))), TOY)
+    assert re.findall(r'<div class="who">(\w+)<', page) == ["coverage", "bias"]
+    page = html_report(sized, TOY)
+    assert re.findall(r'class="chip (\w*)">(one|two|three)', page) == [
+        ("holds", "one"), ("open", "two"), ("departs", "three")]  # fmt: skip
+
+
+def test_the_page_says_what_it_judges_by_how_many_it_drew_and_names_in_words() -> None:
+    theta = np.ones((40, 1))
+    cells = [
+        ({"errors.serial": n, "x": n}, {"ols": Sample(theta[:n], 2 * theta[:n], np.ones((n, 1, 1)))}) for n in (32, 40)
+    ]
+    diagnosis = diagnose(made_up(cells))
+    pages = [html_report(replace(diagnosis, normal=normal), TOY) for normal in (False, True)]
+    assert [verdicts.NORMAL in page for page in pages] == [False, True]
+    assert "2 cells, 40 replications each" in pages[0]
+    assert keys_of(diagnosis) == {"errors.serial": "autocorrelation of errors"}  # "x" and "one" are their own words

@@ -7,6 +7,8 @@ import io
 import math
 import re
 import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from html import unescape
 from typing import Any
@@ -367,3 +369,37 @@ def test_short_names_and_all_faults_at_once(grid: Any) -> None:
     assert [problem.what for problem in refuses("sise", pivot.resolved_names, grid.cells, names, "--by").problems] == [
         "'sise' is no dial of this study's grid", "'treated' stands twice", "'what' is no dial of this study's grid"
     ]  # fmt: skip
+
+
+def columns_of(estimators: int, xs: Sequence[int], ys: Sequence[int] = (0,)) -> Any:
+    """A diagnosis of some estimators over two dials."""
+    truth = np.ones((64, 1))
+    found = Sample(truth, truth + np.random.default_rng(1).standard_normal((64, 1)), np.ones((64, 1, 1)))
+    names = [f"e{k}" for k in range(estimators)]
+    return diagnose(made_up([({"x": x, "y": y}, dict.fromkeys(names, found)) for x in xs for y in ys]))
+
+
+@pytest.mark.parametrize(("estimators", "across"), [(1, ()), (8, ("estimator",)), (9, ())])
+def test_estimators_stand_in_the_columns_as_far_as_they_have_room(estimators: int, across: tuple[str, ...]) -> None:
+    table = pivot.pivot_by(columns_of(estimators, (3, 4)), MEASURES["bias"], ["x"])
+    assert table is not None
+    assert table.across == across
+
+
+def test_the_longest_dial_stands_in_the_columns() -> None:
+    for xs, ys, longest in (((1, 2, 3), (1, 2), "x"), ((1, 2), (1, 2, 3), "y")):
+        table = pivot.default_pivot(columns_of(1, xs, ys), MEASURES["bias"])
+        assert table is not None
+        assert table.across == (longest,)
+
+
+def test_of_rows_with_equal_keys_the_last_key_is_always_printed() -> None:
+    table = pivot.pivot(columns_of(1, (1, 2), (1, 2)), MEASURES["bias"], ["x", "y"])
+    assert table is not None
+    twice = replace(table, rows=tuple(row for row in table.rows for _ in range(2)),
+                    cells=tuple(row for row in table.cells for _ in range(2)))  # fmt: skip
+    keys = [[str(text) for text in column.cells] for column in pivot.terminal_table(twice).columns[:2]]
+    assert keys == [["1", "", "", "", "2", "", "", ""], ["1", "1", "2", "2", "1", "1", "2", "2"]]
+    sheet = openpyxl.load_workbook(io.BytesIO(pivot.xlsx_file([replace(table, measure=replace(
+        table.measure, name="m" * 40))]))).active  # fmt: skip
+    assert sheet.title == "1 " + "m" * 29  # 31 letters are all that a spreadsheet takes
