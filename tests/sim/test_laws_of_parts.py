@@ -392,6 +392,18 @@ def test_outcomes_that_follow_their_past_have_begun_long_before(gamma: float) ->
             assert_close((y[:, s] * y[:, t]).mean(axis=1), expected[s, t])
 
 
+def test_effects_follow_the_covariate_of_each_replication_in_every_tile_of_a_world() -> None:
+    dials: dict[str, Any] = {"covariates": [{"name": "x"}], "redraw": ["covariates"],
+                             "effect": {"size": 1.0, "by_covariate": "x"}}  # fmt: skip
+    design, streams = design_of(**dials), Streams(SEED)
+    wanted = Wanted(frozenset(design.schema.variables), ())
+    world = design.settle(streams)
+    first, second = (world.draw(streams.tile(start, start + 2), wanted).panel.variables["y"] for start in (0, 32))
+    alone = design.settle(streams).draw(streams.tile(32, 34), wanted).panel.variables["y"]
+    assert np.abs(first - second).max() > 0.1
+    np.testing.assert_array_equal(second, alone)
+
+
 # Effects of groups
 
 
