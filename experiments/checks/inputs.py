@@ -137,8 +137,8 @@ def _balanced(case: Case) -> Iterator[Check]:
     part = case.real.balanced()
     cells, units = int((~panel.observed[0]).sum()), len(panel.units) - len(part.units)
     lost = 1.0 - part.nobs / panel.nobs
-    left = f"{units} of {len(panel.units)} units" if units else ""
-    left = left or f"{len(panel.periods) - len(part.periods)} of {len(panel.periods)} periods"
+    periods = len(panel.periods) - len(part.periods)
+    left = f"{units} of {len(panel.units)} units" if units else f"{periods} of {len(panel.periods)} periods"
     said = (f"{cells} of {panel.observed.size:,} unit-periods are missing, and tables that need a balanced panel leave "
             f"out {left} for them, {lost:.0%} of the rows.")  # fmt: skip
     yield Check.fact("balanced-part", WEAKENS if lost > MUCH_LOST else INFORMS, said, "", {"share": lost},

@@ -294,7 +294,7 @@ class WorldContext:
 
     @cached_property
     def time(self) -> Floats:
-        """Steps from one period to the next since the middle of the panel, (T,)."""
+        """Periods since the middle of the panel, (T,); where one is left out, the step across it is of two."""
         return (self.years - self.years.mean()) / period_step(self.periods)
 
     @cached_property

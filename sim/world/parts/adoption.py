@@ -97,10 +97,17 @@ def date_problems(date: int | None, last_periods: int | None, summary: DesignSum
         yield fault("date and last_periods are both set", "one of the two", "leave one out")
 
 
-def treated_problems(treated: int | None, summary: DesignSummary) -> Iterator[Problem]:
-    """More treated units than units, or nobody."""
-    if treated is not None and not 1 <= treated < summary.units:
-        yield fault(f"treated = {treated} of {summary.units} units", f"1 to {summary.units - 1}", "correct treated")
+def treated_problems(treated: int | None, most: int | None, independent: bool,
+                     summary: DesignSummary) -> Iterator[Problem]:  # fmt: skip
+    """More treated units than units, or nobody; a number of them where each unit's own draw decides it, and a bound on
+    them where it does not."""
+    for name, count in (("treated", treated), ("most", most)):
+        if count is not None and not 1 <= count < summary.units:
+            yield fault(f"{name} = {count} of {summary.units} units", f"1 to {summary.units - 1}", f"correct {name}")
+    if treated is not None and independent:
+        yield fault(f"treated = {treated} with independent = true", "one of the two", "leave one out")
+    if most is not None and not independent:
+        yield fault(f"most = {most} without independent", "independent = true", "set it, or leave most out")
 
 
 # A given calendar: so many units at each date.
@@ -424,17 +431,11 @@ class Random(Absorbing):
 
     def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Numbers of units and dates that the panel does not have."""
-        yield from treated_problems(self.treated, summary)
+        yield from treated_problems(self.treated, self.most, self.independent, summary)
         yield from date_problems(self.date, self.last_periods, summary)
         if self.treated is None and not self.independent and not 1 <= round(self.share * summary.units) < summary.units:
             what = f"share = {self.share:g} of {summary.units} units"
             yield fault(what, "a share of 1 unit to all but 1", "correct share")
-        if self.most is not None and not 1 <= self.most < summary.units:
-            yield fault(f"most = {self.most} of {summary.units} units", f"1 to {summary.units - 1}", "correct most")
-        if self.most is not None and not self.independent:
-            yield fault(f"most = {self.most} without independent", "independent = true", "set it, or leave most out")
-        if self.treated is not None and self.independent:
-            yield fault(f"treated = {self.treated} with independent = true", "one of the two", "leave one out")
         if self.dates is not None:
             if self.date is not None or self.last_periods is not None:
                 yield fault("dates beside date or last_periods", "one of the three", "leave the others out")
@@ -512,10 +513,7 @@ class Propensity(Absorbing):
             if name in summary.moved:
                 yield fault(f"covariates names {name!r}, which the treatment moves", "a covariate that comes before it",
                             "name another, or set its bad_control = false")  # fmt: skip
-        if self.most is not None and not 1 <= self.most < summary.units:
-            yield fault(f"most = {self.most} of {summary.units} units", f"1 to {summary.units - 1}", "correct most")
-        if self.most is not None and not self.independent:
-            yield fault(f"most = {self.most} without independent", "independent = true", "set it, or leave most out")
+        yield from treated_problems(None, self.most, self.independent, summary)
         for period, weight in self.date_weights:
             if period not in summary.periods[1:] or not 0 < weight < np.inf:
                 first, last = summary.periods[0], summary.periods[-1]
