@@ -167,7 +167,8 @@ def forecast_run(study: Study, store: StorePath, console: Console) -> int:
         say(f"Monte Carlo error of {measure} after {replications:,} replications: at most {worst['mcse']:.2g} "
             f"({who}{cells})")  # fmt: skip
 
-    # what each judged claim takes; the level of tests is that of a report, 5%
+    # what each judged claim takes, once where claims differ in their terms alone; the level of tests is a report's, 5%
+    takes: dict[str, None] = {}
     worlds, count_of_cells = worlds_reached(replications, study.world_count), len(study.cells)
     for claim in study.claims or DEFAULTS:
         if not claim.is_judged:
@@ -175,8 +176,10 @@ def forecast_run(study: Study, store: StorePath, console: Console) -> int:
         lone, every = (fits_needed(claim.nominal(0.05), claim.limit(0.05), share=claim.measure != "bias", cells=count,
                                    worlds=worlds) for count in (1, count_of_cells))  # fmt: skip
         every_cell = f", about {about(every):,.0f} a cell for all {count_of_cells} cells" if count_of_cells > 1 else ""
-        say(f'To tell that {claim.measure} holds takes about {about(lone):,.0f} replications in one cell{every_cell} '
-            f"(chance 80%, tolerance {claim.limit(0.05):g}), and more where worlds differ.")  # fmt: skip
+        takes[f'To tell that {claim.measure} holds takes about {about(lone):,.0f} replications in one cell{every_cell} '
+              f"(chance 80%, tolerance {claim.limit(0.05):g}), and more where worlds differ."] = None  # fmt: skip
+    for line in takes:
+        say(line)
     return 0
 
 

@@ -327,7 +327,8 @@ def test_a_dry_run_says_what_claims_take(tmp_path: Path) -> None:
     """As `fits_needed` has it: 840 for one size, 263 for one bias, and more for three cells."""
     (tmp_path / "study.toml").write_text(DID.replace("128", "256\nworlds = 1") + (
         '[grid]\neffect = [0.0, 0.1, 0.2]\n[[claims]]\nmeasure = "size"\n[[claims]]\nmeasure = "power"\n'
-        '[[claims]]\nmeasure = "bias"\ntolerance = 0.1\n'))  # fmt: skip
+        '[[claims]]\nmeasure = "bias"\ntolerance = 0.1\n'
+        '[[claims]]\nmeasure = "bias"\nterms = ["did"]\ntolerance = 0.1\n'))  # fmt: skip
     asked = ("run", tmp_path / "study.toml", "--cluster", "serial", "--store", tmp_path / "x.zarr", "--dry-run")
     printed = words(here(*asked).out)
     size, bias = (about(fits_needed(*of, share=share, cells=3))
@@ -342,6 +343,7 @@ def test_a_dry_run_says_what_claims_take(tmp_path: Path) -> None:
     ):
         assert said in printed
     assert "power holds" not in printed
+    assert printed.count("To tell that bias holds") == 1  # of two claims
     assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
 
 
