@@ -45,6 +45,7 @@ NONE = np.array([np.nan])
 IMPACTS = frozenset({"direct", "indirect", "total"})
 KINDS_A_UNIT = frozenset({"nie", "nde", "slope", "level", "att_of", "ddd"})
 MEANS = POLICY_MEANS | KINDS_A_UNIT | {"contrast", "att_own", "spill"}  # of unit-periods that a draw may lack
+ROUNDING = 1e-12  # of the parts of a truth: less than this is what they leave where they cancel
 OF_VALUES = ("slope(", "level(", "att_of(", "ddd(")  # of covariates or mediators, which may be drawn anew
 
 
@@ -78,9 +79,18 @@ class Truth:
 
     def __init__(self, tile: DrawnWorld, index: Floats | None, *, a_unit: bool = False) -> None:
         self.tile, self.world, self.design, self.index, self.a_unit = tile, tile.world, tile.design, index, a_unit
+        self._takes_sizes = tile.sizes.shape[2] > 1  # whether units' effects differ although the dose is the treatment
 
     def of(self, ask: Estimand) -> Floats:
-        """The true value of one estimand, (1 or R,)."""
+        """The true value of one estimand, (1 or R,); 0 where nothing but rounding is left of parts that cancel."""
+        value, parts = self._value(ask), np.zeros(1)
+        if ask.kind in MEANS and ask.kind != "slope":
+            parts = self._largest
+        elif ask.kind in (*IMPACTS, *LONG_RUN) and len(ask.arguments) == 1:
+            parts = np.abs(self._pair(*ask.arguments)).sum(keepdims=True)
+        return np.where(np.abs(value) < ROUNDING * parts, 0.0, value)
+
+    def _value(self, ask: Estimand) -> Floats:
         if ask.kind in POLICY_MEANS:
             return self._mean(self._gain, ask)
         if (kind := ask.kind.removeprefix(A_UNIT)) in KINDS_A_UNIT and kind != ask.kind:
@@ -90,7 +100,11 @@ class Truth:
                 whole = self.design.adoption.absorbing and self.tile.seen is None
                 return self.tile.adoption.contrast(self._gain) if whole else NONE
             case "spill", (("untreated" | "never") as who,):
-                return self._spill(who)
+                treated = self.tile.did != 0
+                begun = np.logical_or.accumulate(treated.any(axis=2, keepdims=True), axis=1)  # from the first adoption
+                among = ~treated if who == "untreated" else ~treated.any(axis=1, keepdims=True)
+                weights = (among & begun) * (1.0 if self.tile.seen is None else self.tile.seen)
+                return _mean_of(self._gain, weights)
             case (("slope" | "level"), (name,)):
                 return self._line(name)[ask.kind]
             case "att_of", (name, value):
@@ -119,6 +133,15 @@ class Truth:
         """Y(d) - Y(0) of the outcome, be it an index or not."""
         return self._a_unit(self.tile.gain if self.index is None else self.index)
 
+    @cached_property
+    def _largest(self) -> Floats:
+        """The largest sum of the sizes of what makes an effect, (1 or R,)."""
+        tile, parts = self.tile, np.abs(self.tile.path if self.index is None else self.index)
+        if self.index is None:
+            parts = parts + sum(np.abs(tile.through(part)) for part in self.design.mediators)
+            parts = parts + sum(abs(item.shift * item.effect) * np.abs(tile.did) for item in self.design.covariates)
+        return np.asarray(self._a_unit(parts).max(axis=(1, 2)))
+
     def _a_unit(self, gain: Floats) -> Floats:
         if not self.a_unit:
             return gain
@@ -143,7 +166,8 @@ class Truth:
         centre, effect = (_mean_of(each, weights) for each in (x, gain))
         left = (x - centre[:, None, None]) * weights
         spread, shared = (left * x).sum(axis=(1, 2)), (left * gain).sum(axis=(1, 2))
-        slope = ratio(shared, spread)
+        apart = np.abs((gain - effect[:, None, None]) * (weights != 0)).max(axis=(1, 2))
+        slope = ratio(np.where(apart < ROUNDING * self._largest, 0.0, shared), spread)
         return {"slope": slope, "level": effect + slope * (_mean_of(x, seen) - centre)}
 
     def _of_group(self, name: str, value: str) -> Floats:
@@ -182,14 +206,6 @@ class Truth:
         lags = sum(item.shift * item.lag_effect for item in self.design.covariates)
         lagged = np.einsum("ij,ji->i", multiplier, self.world.context.main_weights.dense) if lags else 0.0
         return own + lags * lagged * tile.did
-
-    def _spill(self, who: str) -> Floats:
-        """Mean effects on the untreated, or on those never treated, from the first adoption on."""
-        treated = self.tile.did != 0
-        begun = np.logical_or.accumulate(treated.any(axis=2, keepdims=True), axis=1)
-        among = ~treated if who == "untreated" else ~treated.any(axis=1, keepdims=True)
-        weights = (among & begun) * (1.0 if self.tile.seen is None else self.tile.seen)
-        return _mean_of(self._gain, weights)
 
     def _mediated(self, ask: Estimand) -> Floats:
         """Natural indirect effects through all mediators or one; direct effects are the rest."""
@@ -234,11 +250,6 @@ class Truth:
         direct, total = float(np.trace(effects)) / len(w), float(effects.sum()) / len(w)
         return {"long_direct": direct, "long_total": total, "long_indirect": total - direct}[kind]
 
-    @property
-    def _takes_sizes(self) -> bool:
-        """Whether units' effects differ although the dose is the treatment itself."""
-        return self.tile.sizes.shape[2] > 1
-
     def _pair(self, name: str) -> tuple[float, float]:
         """The coefficients of a regressor and of its spatial lag; NaN when the world has no such regressor."""
         for item in self.design.covariates:
@@ -251,7 +262,8 @@ class Truth:
             return float("nan"), float("nan")  # where the dose is not the treatment, no coefficient is the effect
         outside = [part for part in self.design.mediators if not part.within]  # which may be no regressors
         through = float("nan") if any(part.interaction for part in outside) else sum(p.a * p.b for p in outside)
-        return self.design.effect.size_of_units + through, self.design.spillover.lag
+        own, size = self.design.effect.size_of_units + through, abs(self.design.effect.size_of_units)
+        return 0.0 if abs(own) < ROUNDING * size else own, self.design.spillover.lag
 
     def _parameter(self, ask: Estimand) -> float:
         """A coefficient or a parameter of the errors."""

@@ -18,7 +18,10 @@ from sim.real_panels import Observed, Placebo
 from sim.world.draw import DrawnAdoption
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import Random, Switching
+from sim.world.parts.covariates import Normal
 from sim.world.parts.effect import Effect
+from sim.world.parts.mediators import Linear
+from sim.world.parts.spillover import Neighbours
 
 TILE = Streams(11, "truths", 5, 9)
 ONE, TWO, NONE = np.zeros((3, 3, 4))  # assignments of three periods and four units
@@ -51,6 +54,25 @@ def test_error_components_have_an_effect_of_one() -> None:
 def test_nothing_is_known_of_an_observed_panel() -> None:
     draw = Observed(small_panel()).draw(TILE.tile(0, 1), Wanted(frozenset(), ("att", "beta(did)", *UNKNOWN)))
     assert all(values.shape == (1,) and np.isnan(values).all() for values in draw.truth.values())
+
+
+@pytest.mark.parametrize(("size", "rho", "w_effect", "b", "zeros"), [
+    (0.7, 0.0, 0.0, 0.0, "slope(x) unit_slope(x) ddd(z,0,1) unit_ddd(z,0,1)"),
+    (0.7, 0.3, -0.21, 0.0, "indirect(did) spill(treated) spill(untreated) spill(never) slope(x) ddd(z,0,1)"),
+    (0.7, 0.3, -0.7, 0.0, "total(did) long_total(did)"),
+    (-0.3, 0.3, 0.0, 3.0, "att beta(did) direct(did) indirect(did) spill(untreated)"),
+])  # fmt: skip
+def test_what_cancels_is_exactly_zero(size: float, rho: float, w_effect: float, b: float, zeros: str) -> None:
+    """One effect for all, rho times it as the neighbours' loss, a mediator that takes it back: 1e-17 were left."""
+    design = PanelDesign(
+        units=49, periods=8, redraw=("adoption",), effect=Effect(size=size), spillover=Neighbours(rho, w_effect),
+        covariates=(Normal("x"), Normal("z", distribution="binary", between=1.0)), mediators=(Linear("m", 0.1, b),),
+    )  # fmt: skip
+    truth = drawn(design, (*zeros.split(), "direct(did)", "nie")).truth
+    for name in zeros.split():
+        np.testing.assert_array_equal(truth[name], 0.0, err_msg=name)
+    assert (truth["direct(did)"] != 0).all() or b
+    assert (truth["nie"] != 0).all() == bool(b)
 
 
 def with_mediator(panel: Panel) -> Panel:
