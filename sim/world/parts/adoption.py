@@ -97,8 +97,8 @@ def date_problems(date: int | None, last_periods: int | None, summary: DesignSum
         yield fault("date and last_periods are both set", "one of the two", "leave one out")
 
 
-def treated_problems(treated: int | None, most: int | None, independent: bool,
-                     summary: DesignSummary) -> Iterator[Problem]:  # fmt: skip
+def treated_problems(treated: int | None, summary: DesignSummary, most: int | None = None,
+                     independent: bool = False) -> Iterator[Problem]:  # fmt: skip
     """More treated units than units, or nobody; a number of them where each unit's own draw decides it, and a bound on
     them where it does not."""
     for name, count in (("treated", treated), ("most", most)):
@@ -431,7 +431,7 @@ class Random(Absorbing):
 
     def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Numbers of units and dates that the panel does not have."""
-        yield from treated_problems(self.treated, self.most, self.independent, summary)
+        yield from treated_problems(self.treated, summary, self.most, self.independent)
         yield from date_problems(self.date, self.last_periods, summary)
         if self.treated is None and not self.independent and not 1 <= round(self.share * summary.units) < summary.units:
             what = f"share = {self.share:g} of {summary.units} units"
@@ -513,7 +513,7 @@ class Propensity(Absorbing):
             if name in summary.moved:
                 yield fault(f"covariates names {name!r}, which the treatment moves", "a covariate that comes before it",
                             "name another, or set its bad_control = false")  # fmt: skip
-        yield from treated_problems(None, self.most, self.independent, summary)
+        yield from treated_problems(None, summary, self.most, self.independent)
         for period, weight in self.date_weights:
             if period not in summary.periods[1:] or not 0 < weight < np.inf:
                 first, last = summary.periods[0], summary.periods[-1]
