@@ -38,7 +38,7 @@ from results.report.pivot import (
     unknown_measure,
     xlsx_file,
 )
-from results.report.terminal import PLAIN_WIDTH, print_bias_table
+from results.report.terminal import PLAIN_WIDTH, json_rows, print_bias_table
 from results.store import ZarrStore
 from results.store.disk import unwritable, write_whole
 from results.tables.journal_table import table_formats
@@ -160,7 +160,6 @@ def open_page(page: Path) -> bool:
 
 def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
     """Print the verdict and every measure as one JSON document (NaN as null)."""
-    rows = json.loads(diagnosis.frame.to_json(orient="records", double_precision=15))
     study = {"name": store.facts["study"]["name"], "fingerprint": store.fingerprint, "alpha": diagnosis.alpha}
     study |= {"critical_values": "normal"} if diagnosis.normal else {}
     done, blocks = blocks_of(store)
@@ -172,7 +171,8 @@ def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
     found = answer(diagnosis)
     verdict = {"class": str(found.grade), "sentences": list(found.sentences), "notes": list(found.notes),
                "verdicts": list(verdict_records(found))}  # fmt: skip
-    document = {"study": study, "verdict": verdict, "cells": list(diagnosis.cells), "measures": rows}
+    document = {"study": study, "verdict": verdict, "cells": list(diagnosis.cells),
+                "measures": json_rows(diagnosis.frame)}  # fmt: skip
     click.echo(visible_json(json.dumps(document, ensure_ascii=False)))
 
 

@@ -411,11 +411,10 @@ def print_comparison(found: Comparison, a: Store, b: Store, console: Console, *,
     everything: all terms and rows; without it the terms a reader looks at first, and only marked rows of a long table.
     """
     # how many cells are paired, why others are not, and what one store lacks
-    lines = []
-    if paired := sum(not pair.why for pair in found.cells):
-        lines.append(f"{_cells(paired)} paired: the draws are common, so B - A is taken replication by replication")
-    unpaired = Counter(pair.why for pair in found.cells if pair.why)
-    lines += [f"{_cells(count)} unpaired: {why}" for why, count in unpaired.items()]
+    paired = "paired: the draws are common, so B - A is taken replication by replication"
+    whys = Counter(f"unpaired: {pair.why}" if pair.why else paired for pair in found.cells)
+    lines = [f"{count:,} cell{'s are' if count != 1 else ' is'} {why}"
+             for why, count in sorted(whys.items(), key=lambda item: item[0] != paired)]  # fmt: skip
     lines += [f"only in {side}: {listed(lacking)}" for side, lacking in (("A", found.only_a), ("B", found.only_b))
               if lacking]  # fmt: skip
     for line in lines:
@@ -457,13 +456,14 @@ def comparison_json(found: Comparison, a: Store, b: Store) -> str:
     """All of it as one JSON document (NaN as null)."""
     cells = [{"a": pair.a, "b": pair.b, "parameters": dict(a.cells[pair.a]), "paired": not pair.why, "why": pair.why}
              for pair in found.cells]  # fmt: skip
-    rows = json.loads(found.frame.to_json(orient="records", double_precision=15))
-    return json.dumps({"a": a.fingerprint, "b": b.fingerprint, "cells": cells, "rows": rows,
+    return json.dumps({"a": a.fingerprint, "b": b.fingerprint, "cells": cells, "rows": json_rows(found.frame),
                        "only_a": list(found.only_a), "only_b": list(found.only_b)}, ensure_ascii=False)  # fmt: skip
 
 
-def _cells(count: int) -> str:
-    return f"{count:,} cell{'s are' if count != 1 else ' is'}"
+def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame with all digits of their numbers, in any units; None for what is no finite number."""
+    found: list[dict[str, Any]] = json.loads(json.dumps(frame.to_dict("records")), parse_constant=lambda _: None)
+    return found
 
 
 def _table_of_difference(rows: pd.DataFrame) -> Table:

@@ -328,6 +328,12 @@ def test_only_differences_with_an_error_are_marked_and_only_exact_zeros_are_the_
     assert texts == ["1 (-)", "1 (0.3)", "1 (0.2)!", "0 (0.1)", "0 (same)"]
 
 
+def test_documents_hold_all_digits_in_any_units() -> None:
+    values = [1.4e-15, 2.34567890123e-14, 1 / 3e9, 12345.678901234567, float("nan"), float("inf")]
+    rows = terminal.json_rows(pd.DataFrame({"measure": "mse", "value": values}))
+    assert [row["value"] for row in rows] == [*values[:4], None, None]
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, other = run(STUDY, store=tmp_path / "a.zarr"), run(OTHER, store=tmp_path / "b.zarr")
     run(replace(STUDY, seed=9), store=tmp_path / "c.zarr")
