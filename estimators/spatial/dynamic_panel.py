@@ -386,8 +386,10 @@ def _information(
     out = np.zeros((len(p), count + lags + 1, count + lags + 1))
     out[:, :-1, :-1] = gram[:, order[:, None], order] / s2[:, None]
     out[:, count:-1, count:-1] += likelihood.means(p, corrected=corrected)[1]
-    out[:, :-1, -1] = out[:, -1, :-1] = np.matmul(gram, e[:, :, None])[:, order, 0] / s2**2
-    out[:, -1, -1] = likelihood.nobs(corrected=corrected) / (2 * sigma2**2)
+    products = np.matmul(gram, e[:, :, None])[:, :, 0]
+    out[:, :-1, -1] = out[:, -1, :-1] = products[:, order] / s2**2
+    # n / (2 sigma2^2) where sigma2 is e'e / n, which it is not after one step or the jackknife
+    out[:, -1, -1] = np.vecdot(products, e) / sigma2**3 - likelihood.nobs(corrected=corrected) / (2 * sigma2**2)
     return out
 
 

@@ -110,17 +110,17 @@ class Process(Errors):
     freedom) | lognormal, all with mean 0. group_share: share of the variance that units of a group have in common in a
     period. factors: number of common factors with a loading of each unit. factor_share: their share of the variance.
     unit_heteroskedastic: standard deviation of the logarithm of units' own scales, whose mean square is 1.
-    by_covariate: a covariate that scales the errors: by exp(covariate_slope z) with z its standardised mean of a unit.
-    covariate_slope: see by_covariate. unit_means: factor of each unit's mean error over the panel; 0 leaves deviations
-    from it, as for errors near a random walk. scale: factor of all errors; 0 leaves none. keeps: what sd fixes whatever
-    serial and moving are: variance (that of a period) | norm (sd^2 is the Frobenius norm of a unit's covariance matrix
-    over the square root of T, which is the variance of independent errors). treated_scale: factor of the errors of
-    units that are treated in some period, in all periods. post_scale: factor of errors in treated unit-periods. growth:
-    change of the logarithm of the errors' size from one period to the next; the middle of the panel keeps its size.
-    These three are factors of errors that are spread over space already, so that errors shared by neighbours and groups
-    change with the unit-period. common_paths: paths over the periods, lists of T numbers each; each unit has a standard
-    normal loading on each of them, drawn in every replication and independent of who is treated. Mediators and doses
-    that follow errors follow the rest of them.
+    by_covariate: a covariate that scales the errors: by a multiple of exp(covariate_slope z), z its standardised mean
+    of a unit, such that the mean square of units' scales is 1 here too. covariate_slope: see by_covariate. unit_means:
+    factor of each unit's mean error over the panel; 0 leaves deviations from it, as for errors near a random walk.
+    scale: factor of all errors; 0 leaves none. keeps: what sd fixes whatever serial and moving are: variance (that of a
+    period) | norm (sd^2 is the Frobenius norm of a unit's covariance matrix over the square root of T, which is the
+    variance of independent errors). treated_scale: factor of the errors of units that are treated in some period, in
+    all periods. post_scale: factor of errors in treated unit-periods. growth: change of the logarithm of the errors'
+    size from one period to the next; the middle of the panel keeps its size. These three are factors of errors that are
+    spread over space already, so that errors shared by neighbours and groups change with the unit-period. common_paths:
+    paths over the periods, lists of T numbers each; each unit has a standard normal loading on each of them, drawn in
+    every replication and independent of who is treated. Mediators and doses that follow errors follow the rest of them.
     """
 
     kind: ClassVar[str] = "process"
