@@ -424,10 +424,11 @@ def spillovers(setting: TableSetting) -> list[JournalTable]:
     )
     rows += size_rows(columns, setting.units, setting.periods)
     note = (
-        "Two-way DID with the controls, the unit's own treatment and the treatment of others: the share of treated "
-        "neighbours (Delgado and Florax 2015), or the ring in km that contains the nearest other treated unit (Butts "
-        "2021). The effect on the treated includes the effect of their neighbours' treatment. The own effect plus the "
-        "bias equals the coefficient of DID without spillovers."
+        "Two-way DID with the controls, the unit's own treatment and the treatment of others: the neighbours' "
+        "treatment summed by W, where rows sum to one a share of treated neighbours (Delgado and Florax 2015), or "
+        "the ring in km that contains the nearest other treated unit (Butts 2021). The effect on the treated "
+        "includes the effect of their neighbours' treatment. The own effect plus the bias equals the coefficient of "
+        "DID without spillovers."
     )
     title = f"Local spillovers: {setting.about}"
     return [JournalTable(SPILLOVERS, title, tuple(heads), tuple(rows), setting.notes(columns, note))]
