@@ -317,7 +317,7 @@ _FACTOR_NOTE = (
     "factor G/(G - 1) × (n - 1)/(n - k) and t with G - 1 degrees of freedom in the two-way, event-study, Sun-Abraham "
     "and stacked columns; no factor and the normal distribution in the others. Where cohorts of one or two units have "
     "large weights, errors are too small (except those of the event study and of imputation). A term that rests on one "
-    "unit alone has no error."
+    "unit alone has no error, but in the two-way column."
 )
 _AVERAGE_NOTE = (
     "ATT: the mean effect on the treated. Unit-periods alike: all treated unit-periods have equal weights (the two-way "
@@ -345,7 +345,8 @@ _CONTROLS_NOTE = (
 )
 _PRETREND_NOTE = (
     "Pre-trends: joint test of no effect before adoption, within the window; Hotelling's p value allows for a small "
-    "number of treated clusters. Intervals with the uniform critical value hold for all event times together."
+    "number of clusters that are treated, or compared with. Intervals with the uniform critical value hold for all "
+    "event times together."
 )
 
 
