@@ -69,11 +69,11 @@ def check(case: Case) -> Iterator[Check]:
         return
     yield _pretrend(case, path)
 
-    # Breakdown values under relative magnitudes, for the first period after adoption and for the mean.
+    # Breakdown values under relative magnitudes, for the first period after adoption and, of several, for the mean.
     post = len(path.events) - path.pre
     asked = {"honest-breakdown:first": ("effect in the first period", np.eye(1, post)[0]),
              "honest-breakdown": ("mean effect by time since adoption", np.full(post, 1.0 / post))}  # fmt: skip
-    for (code, (what, weights)), value in zip(asked.items(), breakdowns(path), strict=True):
+    for (code, (what, weights)), value in list(zip(asked.items(), breakdowns(path), strict=True))[:post]:
         low, high = BoundsQuestion(path.estimate, path.covariance, path.pre, weights).original
         numbers = {"breakdown": value, "original_lower": low, "original_upper": high}
         said = (

@@ -270,8 +270,8 @@ def _power(setting: TableSetting) -> Iterable[JournalTable]:
             f"fail the test with probability {digits(column.statistics.get('size'))}. Mean bias, of either sign: over "
             f"the {after} event times from adoption on, whose mean estimate is "
             f"{digits(column.statistics.get('mean_effect'))}. If the Bayes factor is near 1, passing the test says "
-            "little. The likelihood ratio compares this trend with parallel trends, given the estimates before "
-            "adoption.",
+            "little. The likelihood ratio compares this trend, of the sign that suits the estimates before adoption "
+            "better, with parallel trends, given these estimates.",
             "Callaway-Sant'Anna estimates without controls, compared with never treated units where there are any, and "
             "their clustered covariance.",
             setting.data,

@@ -317,7 +317,7 @@ _FACTOR_NOTE = (
     "factor G/(G - 1) × (n - 1)/(n - k) and t with G - 1 degrees of freedom in the two-way, event-study, Sun-Abraham "
     "and stacked columns; no factor and the normal distribution in the others. Where cohorts of one or two units have "
     "large weights, errors are too small (except those of the event study and of imputation). A term that rests on one "
-    "unit alone has no error."
+    "unit alone has no error, but in the two-way column."
 )
 _AVERAGE_NOTE = (
     "ATT: the mean effect on the treated. Unit-periods alike: all treated unit-periods have equal weights (the two-way "
@@ -345,7 +345,8 @@ _CONTROLS_NOTE = (
 )
 _PRETREND_NOTE = (
     "Pre-trends: joint test of no effect before adoption, within the window; Hotelling's p value allows for a small "
-    "number of treated clusters. Intervals with the uniform critical value hold for all event times together."
+    "number of clusters that are treated, or compared with. Intervals with the uniform critical value hold for all "
+    "event times together."
 )
 
 
@@ -424,10 +425,11 @@ def spillovers(setting: TableSetting) -> list[JournalTable]:
     )
     rows += size_rows(columns, setting.units, setting.periods)
     note = (
-        "Two-way DID with the controls, the unit's own treatment and the treatment of others: the share of treated "
-        "neighbours (Delgado and Florax 2015), or the ring in km that contains the nearest other treated unit (Butts "
-        "2021). The effect on the treated includes the effect of their neighbours' treatment. The own effect plus the "
-        "bias equals the coefficient of DID without spillovers."
+        "Two-way DID with the controls, the unit's own treatment and the treatment of others: the neighbours' "
+        "treatment summed by W, where rows sum to one a share of treated neighbours (Delgado and Florax 2015), or "
+        "the ring in km that contains the nearest other treated unit (Butts 2021). The effect on the treated "
+        "includes the effect of their neighbours' treatment. The own effect plus the bias equals the coefficient of "
+        "DID without spillovers."
     )
     title = f"Local spillovers: {setting.about}"
     return [JournalTable(SPILLOVERS, title, tuple(heads), tuple(rows), setting.notes(columns, note))]

@@ -497,8 +497,9 @@ class TableSetting:
             if column.records:
                 kinds.setdefault((column.shown_error(self.asked), column.model in LIKELIHOOD), []).append(column)
         counted = str(self.document.panel.get("cluster_k", "nonnested"))
-        errors = [of_columns(error_note(kind, likelihood=likelihood, factor=factor, cluster_k=counted,
-                                        brackets=self.style.brackets), found, columns, len(kinds) > 1)
+        errors = [of_columns(error_note(kind, likelihood=likelihood, slx=any(one.model == "slx" for one in found),
+                                        factor=factor, cluster_k=counted, brackets=self.style.brackets),
+                             found, columns, len(kinds) > 1)
                   for (kind, likelihood), found in kinds.items()]  # fmt: skip
 
         # what brackets hold where they are not of the column's own error type, or not bounded

@@ -289,11 +289,13 @@ def errors_in_brackets(brackets: Brackets) -> str:
 
 
 def error_note(
-    kind: str, *, likelihood: bool, factor: str = "", cluster_k: str = "nonnested", brackets: Brackets = "se"
+    kind: str, *, likelihood: bool, slx: bool = False, factor: str = "", cluster_k: str = "nonnested",
+    brackets: Brackets = "se",
 ) -> str:  # fmt: skip
     """A sentence on an error type: what it is, its small-sample factor (or the given one) and its distribution.
 
-    cluster_k: which parameters the factor of clustered errors counts. brackets: what they hold.
+    slx: whether a likelihood's fits hold an SLX, the only one with the factor of clusters. cluster_k: which parameters
+    the factor of clustered errors counts. brackets: what they hold.
     """
     entry = KINDS.get(kind_of(kind))
     if kind == CHI_SQUARE:
@@ -307,5 +309,7 @@ def error_note(
         return f"{said}: {factor}"
     if likelihood:
         scores = " (scores as martingale differences)" if entry is not None and entry.sandwich else ""
-        return f"{said}{scores}; normal distribution, no small-sample factor."
+        own = f" but in SLX: G/(G - 1) × (n - 1)/(n - k), {_COUNTED['nonnested']}"
+        but = own * (slx and kind_of(kind) == "cluster")
+        return f"{said}{scores}; normal distribution, no small-sample factor{but}."
     return f"{said}{factor_text(kind, _COUNTED[cluster_k])}."

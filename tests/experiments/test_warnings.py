@@ -199,6 +199,13 @@ def test_trends_are_those_of_tables_s(tmp_path: Path) -> None:
     assert of(document, "negative-weights").numbers["negative_share"] == pytest.approx(share)
 
 
+def test_one_period_after_adoption_has_one_breakdown_value(tmp_path: Path) -> None:
+    frame = made_cities.frame()
+    last = frame["year"] == frame["year"].max()
+    document = made(tmp_path, made_cities.PANEL, frame.assign(d=frame.groupby("city")["d"].transform("max") * last))
+    assert [check.name for check in document.warnings if "breakdown" in check.name] == ["honest-breakdown:first"]
+
+
 def test_trends_that_differ_before_adoption_overturn(tmp_path: Path) -> None:
     frame = made_cities.frame()
     treated = frame.groupby("city")["d"].transform("max")

@@ -87,6 +87,8 @@ def test_p_values_stars_and_minus_signs() -> None:
     for error, likelihood, said in (("iid", False, "n - k"), ("wild:province", False, "inverted"),
                                     ("cluster:unit", True, "no small-sample factor")):  # fmt: skip
         assert said in typo.error_note(error, likelihood=likelihood)
+    for error, but in (("cluster:unit", True), ("hessian", False)):  # of an SLX, which stands in table 7
+        assert ("no small-sample factor but in SLX: G/(G - 1)" in " ".join(only("7", error).notes)) is but, error
 
 
 def test_wide_tables_break_between_groups_and_keep_every_column() -> None:
