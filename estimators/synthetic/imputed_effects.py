@@ -353,12 +353,7 @@ class UnitPanels:
         """Mean over treated cells of y less its completion (B, T, N), (B,)."""
         cells = self.treated
         gap = np.where(cells > 0, self.y - completed, 0.0)
-        return np.asarray(_total(gap) / _total(cells))
-
-
-def _total(x: Floats) -> Floats:
-    """Sum over T and N, (B,)."""
-    return np.asarray(ols.flat(x).sum(axis=1))
+        return np.asarray(ols.flat(gap).sum(axis=1) / ols.flat(cells).sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -382,7 +377,7 @@ class CellEffects:
         shared = (mask / np.maximum(units, 1.0)[:, None, :]) @ mask.transpose(0, 2, 1)
         normal = periods[:, :, None] * np.eye(mask.shape[1]) - shared
         solver = np.linalg.pinv(normal, rcond=TINY, hermitian=True)
-        return cls(mask, np.maximum(units, 1.0), np.maximum(periods, 1.0), _total(mask), solver)
+        return cls(mask, np.maximum(units, 1.0), np.maximum(periods, 1.0), ols.flat(mask).sum(axis=1), solver)
 
     def __call__(self, y: Floats) -> tuple[Floats, Floats]:
         """Effects of units (B, N), zero for one without a cell, and of periods (B, T), of outcomes (B, T, N)."""

@@ -31,12 +31,14 @@ import numpy as np
 
 from estimators.core.estimator import Moments
 from estimators.synthetic.simplex import (
+    APART,
     CERTAIN,
     LEAST,
     PENALISED,
     TOLERANCE,
     by_dual,
     by_exchange,
+    least_pivot,
     simplex_least_squares,
 )
 from sim.arrays import Codes, Flags, Floats
@@ -45,6 +47,7 @@ UnitWeights = Literal["equal", "fitted", "demeaned"]  # fitted without and with 
 TimeWeights = Literal["equal", "fitted", "none"]
 SLIGHT = 1e-6  # zeta / sigma of weights that are hardly penalised
 FEWEST_BEFORE = 2  # periods before adoption that fitted weights need
+ROUNDED = 2e-15  # difference between outcomes, relative to them, up to which it is rounding: they are equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +108,14 @@ def less_treated(y: Floats, block: AdoptionBlock) -> tuple[Floats, Floats, Float
     """Outcomes (P, T, N) less the mean of the treated; those before adoption less their means, (P, T0, N); means after
     adoption, and these less the means before, (P, N)."""
     date, after = block.date, y.shape[1] - block.date
-    z = y - np.matmul(y, block.treated[:, :, None]) / block.treated.sum(axis=1)[:, None, None]
+    own, count = block.treated[:, :, None], block.treated.sum(axis=1)[:, None, None]
+    z = y - np.matmul(y, own) / count
     before = np.matmul(np.full(date, 1 / date), z[:, :date])
     post = np.matmul(np.full(after, 1 / after), z[:, date:])
-    return z, z[:, :date] - before[:, None], post, post - before
+    size = np.abs(y)
+    unsure = ROUNDED * (size.max(axis=1, keepdims=True) + np.matmul(size, own).max(axis=1, keepdims=True) / count)
+    centred, change = z[:, :date] - before[:, None], post - before
+    return z, centred * (np.abs(centred) > unsure), post, change * (np.abs(change) > unsure[:, 0])
 
 
 def fit_comparison(y: Floats, block: AdoptionBlock, how: Weighting) -> ComparisonFit:
@@ -393,10 +400,10 @@ def _downdated_periods(gram: Floats, rows: Floats, factor: Floats, inside: Flags
     solved = np.linalg.solve(matrix, sides)
     u, reach = solved[:, None, :, 0], solved[:, :, 1:].transpose(0, 2, 1)
     rest = 1 - factor[:, None] * np.vecdot(rows, reach)
-    far = rest > LEVERAGE
+    far = (rest > LEVERAGE) & (rest * least_pivot(matrix)[:, None] > APART)
     moved = u + reach * (factor[:, None] * np.vecdot(rows, u) / np.where(far, rest, 1.0))[:, :, None]
     gradient = 1 - np.matmul(moved, gram) + rows * (factor[:, None] * np.vecdot(rows, moved))[:, :, None]
-    wrong = np.where(inside[:, None], (moved <= 0) | (np.abs(gradient) > CERTAIN), gradient > TOLERANCE)
+    wrong = np.where(inside[:, None], (moved <= 0) | (np.abs(gradient) > CERTAIN), gradient > -TOLERANCE)
     known = asked & far & ~wrong.any(axis=2)
     np.copyto(out, moved / moved.sum(axis=2, keepdims=True), where=known[:, :, None])
     return np.asarray(known)

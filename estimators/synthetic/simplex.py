@@ -89,12 +89,6 @@ def _solved(c: Floats, d: Floats, allowed: Flags, lightest: Floats, near: Flags)
         gram = np.matmul(c.transpose(0, 2, 1), c)
         np.einsum("pii->pi", gram)[:] += d
         u, optimal = by_exchange(gram, allowed, near)
-        # where a fit is perfect many w fit, as with rows of zeros and equal columns; a slight penalty, near rounding
-        # here, chooses
-        both = (u > 0)[:, :, None] & (u > 0)[:, None]
-        factor = np.linalg.cholesky(np.where(both, gram, 0.0) + (~both + TOLERANCE) * np.eye(n))
-        apart = np.square(np.einsum("pii->pi", factor)).min(axis=1) > APART
-        optimal = optimal & (usual | (apart & ~_perfect(c, u)))
     elif usual.all():
         u, optimal = by_dual(c, d, allowed, near)
     elif usual.any():
@@ -137,9 +131,11 @@ def _shortest(c: Floats, d: Floats, allowed: Flags, near: Flags) -> tuple[Floats
 
 
 def by_exchange(gram: Floats, allowed: Flags, near: Flags) -> tuple[Floats, Flags]:
-    """u, and whether it is the optimum, by exchanging all columns of the wrong sign at once, which may not arrive.
+    """u, and whether it is the optimum and the only one, by exchanging all columns of the wrong sign at once, which may
+    not arrive.
 
-    gram (P, n, n): C'C + diag(d), of columns of mean square about 1; near (P, n): columns inside to begin with.
+    gram (P, n, n): C'C + diag(d), of columns of mean square about 1; near (P, n): columns inside to begin with. Of
+    equal columns, or rows of zeros, many u fit: a slight penalty, near rounding here, chooses.
     """
     problems, n, _ = gram.shape
     target = allowed * 1.0
@@ -153,13 +149,19 @@ def by_exchange(gram: Floats, allowed: Flags, near: Flags) -> tuple[Floats, Flag
         rest = target - np.matmul(gram, u[:, :, None])[:, :, 0]
         wrong = np.where(inside, u < 0, rest > TOLERANCE) & allowed
         left = wrong.any(axis=1)
-        at = kept[~left]
-        u_out[at], optimal[at] = u[~left], ((np.abs(rest) <= CERTAIN) | ~inside)[~left].all(axis=1)
+        at, sure = kept[~left], np.where(inside, np.abs(rest) <= CERTAIN, (rest < -TOLERANCE) | ~allowed)
+        u_out[at], optimal[at] = u[~left], (sure.all(axis=1) & (least_pivot(matrix) > APART))[~left]
         if not left.any():
             break
         kept, gram, target, allowed = kept[left], gram[left], target[left], allowed[left]
         inside = inside[left] ^ wrong[left]
     return u_out, optimal
+
+
+def least_pivot(matrix: Floats) -> Floats:
+    """Least squares of a column outside the span of those before it, of matrices (P, n, n) of cross products, (P,)."""
+    factor = np.linalg.cholesky(matrix + TOLERANCE * np.eye(matrix.shape[1]))
+    return np.asarray(np.square(np.einsum("pii->pi", factor)).min(axis=1))
 
 
 def by_dual(c: Floats, d: Floats, allowed: Flags, near: Flags) -> tuple[Floats, Flags]:

@@ -615,10 +615,12 @@ def best_error(worlds: Sequence[SimulatedStudy], printed: str, forbidden: Mappin
 def with_confidence(found: Sequence[RaceResult], losses: Mapping[str, Floats], seed: int) -> list[RaceResult]:
     """Results of one world with the model confidence set of those that are valid.
 
-    losses: squared misses by name, (R,). One that ran on fewer panels is held against all that ran on as many.
+    losses: squared misses by name, (R,). One that ran on fewer panels is held against all that ran on as many; of
+    several such sets the least p value counts, times their number (Bonferroni), but none of fewer than `ENOUGH` panels
+    for those that ran on more.
     """
     sound = [one for one in found if one.valid]
-    known = {one.estimator: 1.0 for one in sound}
+    known: dict[str, list[float]] = {one.estimator: [] for one in sound}
     for count in sorted({len(losses[one.estimator]) for one in sound}):
         field = [one.estimator for one in sound if len(losses[one.estimator]) >= count]
         if len(field) < 2:
@@ -628,8 +630,11 @@ def with_confidence(found: Sequence[RaceResult], losses: Mapping[str, Floats], s
         if len(held) < 2:
             continue
         p = confidence_set(held, np.random.default_rng(seed))
-        known |= dict(zip(field, p.tolist(), strict=True))
-    return [replace(one, confidence=known.get(one.estimator, NONE)) for one in found]
+        for name, value in zip(field, p.tolist(), strict=True):
+            if count >= ENOUGH or len(losses[name]) == count:
+                known[name].append(value)
+    told = {name: min(1.0, len(values) * min(values)) if values else 1.0 for name, values in known.items()}
+    return [replace(one, confidence=told.get(one.estimator, NONE)) for one in found]
 
 
 def confidence_set(losses: Floats, rng: np.random.Generator, samples: int = SAMPLES) -> Floats:

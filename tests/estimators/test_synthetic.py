@@ -16,7 +16,7 @@ from refusals import refuses
 import estimators as est
 from estimators.core.tile import dates_of
 from estimators.synthetic import simplex
-from estimators.synthetic.left_out import fit_samples
+from estimators.synthetic.left_out import fit_samples, zetas_of
 from estimators.synthetic.simplex import simplex_least_squares
 from estimators.synthetic.synthetic_did import SyntheticEstimator
 from references import synthetic_twin as twin
@@ -70,6 +70,27 @@ def test_few_controls_and_many_periods(controls: int, treated: int, before: int,
     found, (y, first) = est.SyntheticDID()(panel), units_first(panel, 0)
     assert found.estimate[0, 0] == pytest.approx(twin.staggered(y, first, twin.KINDS["synthetic-did"]), abs=2e-6)
     assert found.se[0, 0, 0] == pytest.approx(twin.jackknife_error(y, first, twin.KINDS["synthetic-did"]), rel=1e-5)
+
+
+def test_periods_that_are_equal_without_a_unit_share_their_weight() -> None:
+    """The jackknife of outcomes of 0 and 1, against the same samples fitted from nothing."""
+    for seed in range(40):
+        y = np.random.default_rng(seed).integers(0, 2, (1, 8, 9)).astype(float)
+        panel = adopting(bare({"y": y, "did": 0 * y}), (4, [6, 7, 8]))
+        how, first = est.SyntheticDID().weighting, dates_of(panel.variables["did"]).astype(np.intp)
+        zetas = zetas_of(fit_samples(y, first, how), np.zeros(9, dtype=np.intp))
+        left = np.stack([np.delete(np.arange(9), unit) for unit in range(9)])
+        taus = fit_samples(y[0][:, left].transpose(1, 0, 2).copy(), first[0][left], how, zetas).estimate
+        assert est.SyntheticDID()(panel).se[0, 0, 0] == pytest.approx(np.sqrt(8) * taus.std(), rel=2e-5, abs=1e-9)
+
+
+def test_units_that_stand_still_before_adoption_have_equal_weights() -> None:
+    y = np.random.default_rng(3).standard_normal((40, 8, 9))
+    y[:, :3] = y[:, :1]
+    panel = adopting(bare({"y": y, "did": 0 * y[:1]}), (3, [6, 7, 8]))
+    wanted = est.EquallyWeightedDID()(panel).estimate
+    for kind in ("synthetic-did", "demeaned-synthetic-control", "demeaned-synthetic-control-reg"):
+        np.testing.assert_allclose(ESTIMATORS[kind](panel).estimate, wanted, rtol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ESTIMATORS)

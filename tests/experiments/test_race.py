@@ -138,6 +138,13 @@ def test_who_ran_on_few_panels_costs_the_others_no_power() -> None:
     assert 0 <= found["slow"] <= 1
 
 
+def test_quick_ones_are_told_from_a_slow_one_that_misses_less() -> None:
+    good = np.random.default_rng(4).standard_normal(600)
+    losses = {"did": (1.4 * good) ** 2, "same": (1.4 * good[:500] + 1e-3) ** 2, "slow": good[:200] ** 2}
+    found = race_module.with_confidence([result("w", name, 1.0) for name in losses], losses, 1)
+    assert [one.confidence > race_module.LEVEL for one in found] == [False, False, True]
+
+
 def slow_set(losses: np.ndarray, rng: np.random.Generator, samples: int) -> list[float]:
     """Hansen, Lunde and Nason (2011), section 3.1.2, one model and one sample at a time."""
     rows, models = losses.shape
