@@ -151,6 +151,16 @@ def test_a_worker_whose_process_is_gone_has_left_nothing_of_this_process(tmp_pat
         other.wait()
 
 
+def test_what_a_worker_has_started_ends_with_it_and_what_that_has_started_too(tmp_path: Path) -> None:
+    worker = subprocess.Popen(["sh", "-c", "sh -c 'sleep 60; :'; :"])
+    wait_until(lambda: len(psutil.Process(worker.pid).children(recursive=True)) == 2, 20, "what it starts")
+    started = psutil.Process(worker.pid).children(recursive=True)
+    ended = SimpleNamespace(workers={0: worker}, close=lambda timeout: None)
+    dask_cluster.Owned(str(tmp_path / "scratch"), cluster=ended).close()
+    assert psutil.wait_procs(started, timeout=10)[1] == []
+    worker.wait(10)
+
+
 def test_a_scheduler_that_does_not_answer_in_time_is_lost(
     scheduler: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
