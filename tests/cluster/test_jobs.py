@@ -343,6 +343,7 @@ def test_a_careless_option_is_one_clear_line(kind: str, options: dict[str, Any],
 @pytest.mark.usefixtures("submitting")
 @pytest.mark.parametrize(("kind", "options", "what"), [
     ("pbs", {"walltime": "90"}, "walltime = '90'"),  # seconds to PBS, minutes to Slurm
+    ("pbs", {"walltime": "00:75:00"}, "walltime = '00:75:00'"),
     ("lsf", {"walltime": "02:00"}, "walltime = '02:00'"),  # hours to LSF, minutes to Slurm
     ("sge", {"processes": 2}, "2 cores without a parallel environment"),
     ("slurm", {"queue": "short"}, "unknown option 'queue'"),
@@ -607,14 +608,21 @@ def test_jobs_that_end_without_a_worker_are_asked_for_less_and_less_often() -> N
     assert cluster.hopeless() == "", "a worker is there"
 
 
-def test_a_job_over_a_limit_does_not_end_the_wait_for_those_that_were_taken() -> None:
+def test_a_job_over_a_limit_does_not_end_the_wait_for_those_that_were_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster, _ = looked([], [])
     cluster.ended["w"] = 9  # of two jobs one alone ends at once
     cluster.refusal = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
     cluster.workers["another"] = SimpleNamespace(job_id=None)
     assert cluster.hopeless() == ""
-    del cluster.workers["w"]
+    job = cluster.workers.pop("w")
     assert cluster.hopeless() == "it took no job: sbatch: error: QOSMaxSubmitJobPerUserLimit"
+    taken = queued.JobQueueCluster._correct_state_internal
+    monkeypatch.setattr(queued.JobQueueCluster, taken.__name__, lambda self: asyncio.sleep(0))
+    asyncio.run(cluster._correct_state_internal())
+    assert cluster.hopeless() == "", "it takes jobs again"
+    cluster.workers, cluster.missed["w"], cluster.scheduler_info = {"w": job}, 99, {"workers": {}}
+    cluster._known = lambda: asyncio.sleep(0, result=cluster.workers.clear() or set())
+    asyncio.run(cluster.look())  # which another has given up meanwhile
 
 
 @pytest.mark.server

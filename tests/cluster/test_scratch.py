@@ -246,7 +246,8 @@ def valued(place: Path) -> bool:
     return (place / "of_value" / "thesis.tex").read_text() == "years of work"
 
 
-@pytest.mark.parametrize("changes", [{}, {"boot": "another start", "pid": 1}])
+@pytest.mark.parametrize("changes", [{}, {"boot": "another start", "pid": 1},
+                                     {"boot": "another start", "space": "a container's"}])  # fmt: skip
 def test_the_next_start_removes_what_a_killed_one_has_left(place: Path, changes: dict[str, object]) -> None:
     """Also after the machine has started anew, when another process has its number."""
     folder = left(place, gone_record(**changes))
