@@ -7,6 +7,7 @@ import itertools
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from cluster.child import Child, Guarded
 from cluster.dask_pool import LOST, DaskPool, _Task, _Work, worded
 from cluster.executor import FACTOR, FIRST_LIMIT, LEAST_LIMIT, MOST_JOBS, PILOT_FACTOR, TASK_SECONDS, Pace
 from cluster.group import Answers, run_group
+from cluster.process import Output
 
 
 def rested(seconds: float) -> str:
@@ -196,6 +198,20 @@ def test_the_first_limit_of_a_cell_follows_from_the_pilot_and_its_size() -> None
     pace.saw(Sized("pilot", 10), 20.0)
     assert pace.seconds(Sized("smaller", 5)) == PILOT_FACTOR * 10
     assert pace.seconds(Sized("larger", 20)) == PILOT_FACTOR * 40
+
+
+def test_a_slow_reader_of_what_does_not_wait_gets_all_that_is_printed() -> None:
+    (read, write), got = os.pipe(), list[bytes]()
+    os.set_blocking(write, False)
+    reader = threading.Thread(target=lambda: got.extend(iter(lambda: os.read(read, 1 << 16), b"")))
+    output, data = Output(write), memoryview(bytes(1 << 18))
+    threading.Timer(0.2, reader.start).start()
+    while data:
+        data = data[output.write(data) :]
+    os.close(write)
+    reader.join()
+    os.close(read)
+    assert (sum(map(len, got)), output.failed) == (1 << 18, None)
 
 
 # What a pool of Dask does with tasks, without a cluster

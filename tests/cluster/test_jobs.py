@@ -620,6 +620,7 @@ def test_a_job_over_a_limit_does_not_end_the_wait_for_those_that_were_taken(monk
     monkeypatch.setattr(queued.JobQueueCluster, taken.__name__, lambda self: asyncio.sleep(0))
     asyncio.run(cluster._correct_state_internal())
     assert cluster.hopeless() == "", "it takes jobs again"
+    assert queued.worded("sbatch exited with 1\nstderr:\n \n") == "sbatch exited with 1 stderr:"
     cluster.workers, cluster.missed["w"], cluster.scheduler_info = {"w": job}, 99, {"workers": {}}
     cluster._known = lambda: asyncio.sleep(0, result=cluster.workers.clear() or set())
     asyncio.run(cluster.look())  # which another has given up meanwhile

@@ -168,6 +168,12 @@ def test_the_home_folder_serves_where_the_shared_one_does_not(shared: Path, monk
     monkeypatch.setenv("HOME", str(home))
     shared.chmod(0o777)
     assert Path(own_folder()).parent == home
+    monkeypatch.setattr(tempfile, "tempdir", str(home))
+    with pytest.raises(OSError, match="written by others"):
+        own_folder(str(shared))  # the place that was named, and no other
+    (home / "below").mkdir()
+    monkeypatch.chdir(home)
+    assert scratch.main(str(os.getpid()), "below") == 2, "where the job of a node begins is not known"
 
 
 def test_the_folder_on_hosts_of_ssh_is_private_and_in_a_place_where_it_stays(shared: Path) -> None:
