@@ -18,6 +18,7 @@ import panelproof as pp
 from experiments.run.progress import Bar, Lines, Notebook, watch_of
 from experiments.run.runner import Progress
 from experiments.study import TrustCard
+from results.plots.picture import picture
 from results.verdict.answer import answer
 from sim import Panel, Roles
 from sim.panel import MOST_ROWS, Text, card, number_text
@@ -39,6 +40,7 @@ class Parts(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
         self.tags.append(tag)
+        self.said = dict(attrs)
         if tag not in {"img", "br"}:
             self._open.append(tag)
 
@@ -98,6 +100,9 @@ def test_names_are_escaped_everywhere(study):
         assert "&lt;script&gt;" in html, type(each)
         checked(html)
     assert EVIL in Parts(panel._repr_html_()).text
+    drawn = picture("evil", EVIL, (9.0, 9.0), lambda canvas: None)._repr_html_()
+    assert Parts(drawn).said["alt"] == EVIL
+    assert "<script" not in drawn
     treated = np.zeros((1, 3, 4))
     treated[0, 1:, :2] = 1.0
     checked(fitted(panel.with_variables({"d": treated}))._repr_html_())

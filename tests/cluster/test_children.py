@@ -7,6 +7,7 @@ import itertools
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,9 +23,10 @@ from slow_jobs import RAISES, double
 
 from cluster import ClusterLost, JobDied, Serial, TwoPhaseTask, WorkerRefused, child, group, open_executor
 from cluster.child import Child, Guarded
-from cluster.dask_pool import DaskPool, _Task, _Work, worded
+from cluster.dask_pool import LOST, DaskPool, _Task, _Work, worded
 from cluster.executor import FACTOR, FIRST_LIMIT, LEAST_LIMIT, MOST_JOBS, PILOT_FACTOR, TASK_SECONDS, Pace
 from cluster.group import Answers, run_group
+from cluster.process import Output
 
 
 def rested(seconds: float) -> str:
@@ -40,6 +42,10 @@ class SlowToLoad:
         return rested, (0.3,)
 
 
+def process_of(_: object) -> int:
+    return os.getpid()
+
+
 @pytest.fixture
 def one(monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
     monkeypatch.setattr(child, "GRACE_SECONDS", 0.0)
@@ -52,6 +58,9 @@ def test_what_a_child_loads_is_no_time_of_its_job(one: Child) -> None:
     assert one.call(str, SlowToLoad(), seconds=0.1) == "loaded"
     with pytest.raises(JobDied, match="longer than"):
         one.call(time.sleep, 5.0, seconds=0.1)
+    before = one.call(process_of, None, seconds=0.3)
+    time.sleep(0.5)
+    assert one.call(process_of, None) == before, "the clock stops with its job"
 
 
 def test_a_job_that_died_says_nothing_of_the_time_of_others() -> None:
@@ -59,6 +68,8 @@ def test_a_job_that_died_says_nothing_of_the_time_of_others() -> None:
     try:
         (died,) = guarded.run(os._exit, [7])
         assert (died.died, str(died.error)) == (True, "its process exited with code 7")
+        (again,) = guarded.run(os._exit, [7], careful=lambda job, *_: job)
+        assert (again.result, again.again) == (7, "its process exited with code 7")
         assert guarded.pace.seconds(8) == FIRST_LIMIT
         (done,) = guarded.run(abs, [-8])
         assert done.result == 8
@@ -93,6 +104,7 @@ def test_a_child_that_cannot_end_itself_is_ended_when_its_time_is_up(
     begin = time.monotonic()
     with pytest.raises(JobDied, match=r"it ran longer than 0\.2 s"):
         one.call(stopped, None, seconds=0.2)
+    assert one.call(abs, -3) == 3, "another takes its place"
     assert time.monotonic() - begin < 15
 
 
@@ -188,6 +200,20 @@ def test_the_first_limit_of_a_cell_follows_from_the_pilot_and_its_size() -> None
     assert pace.seconds(Sized("larger", 20)) == PILOT_FACTOR * 40
 
 
+def test_a_slow_reader_of_what_does_not_wait_gets_all_that_is_printed() -> None:
+    (read, write), got = os.pipe(), list[bytes]()
+    os.set_blocking(write, False)
+    reader = threading.Thread(target=lambda: got.extend(iter(lambda: os.read(read, 1 << 16), b"")))
+    output, data = Output(write), memoryview(bytes(1 << 18))
+    threading.Timer(0.2, reader.start).start()
+    while data:
+        data = data[output.write(data) :]
+    os.close(write)
+    reader.join()
+    os.close(read)
+    assert (sum(map(len, got)), output.failed) == (1 << 18, None)
+
+
 # What a pool of Dask does with tasks, without a cluster
 
 
@@ -224,7 +250,12 @@ def test_tasks_grow_smaller_near_the_end_and_little_is_taken_ahead() -> None:
 def test_a_worker_that_may_not_compute_gets_no_task_and_its_reason_is_said_once() -> None:
     pool, asked = pool_of("a", "b", refused={"a": "another code"})
     pool._fill({}, work_of(3))
-    assert asked == [["b"]] * 3
+    assert (asked, pool.workers) == ([["b"]] * 3, 1)
+    pool._ask, pool.say = lambda: None, asked.append  # type: ignore[method-assign]
+    future: Any = SimpleNamespace(status="finished", result=lambda timeout: Answers("b", refused="it is odd"))
+    work, task = work_of(0), _Task([5], careful=False, workers=None)
+    assert list(pool._ended(future, task, work)) == []
+    assert ([*work.again], asked[3:]) == ([task], ["worker b is left out: it is odd"])
     for names, said in (("abc", "a, b, c"), ("abcd", "a, b, c and others")):
         assert worded(dict.fromkeys(names, "why")) == f"no worker may compute; {said}: why"
 
@@ -243,6 +274,7 @@ def test_a_scheduler_that_drops_task_after_task_is_lost() -> None:
     work.patience = 3
     for _ in range(2):
         pool._lost(_Task([1], careful=False, workers=None), work)
+    assert {task.again for task in work.again} == {LOST}
     with pytest.raises(ClusterLost, match="here keeps dropping tasks"):
         pool._lost(_Task([1], careful=False, workers=None), work)
 
@@ -252,11 +284,33 @@ def killed(timeout: float) -> None:
     raise KilledWorker("task", None, 0)
 
 
+def frozen(timeout: float) -> None:
+    """As where the worker that holds a result does not answer."""
+    raise TimeoutError
+
+
 def test_a_result_that_left_with_its_worker_and_killed_another_runs_carefully() -> None:
     (pool, _), work = pool_of("a"), work_of(0)
     future: Any = SimpleNamespace(status="finished", result=killed)
     assert list(pool._ended(future, _Task([3, 4], careful=False, workers=None), work)) == []
     assert [(task.jobs, task.careful) for task in work.again] == [([3], True), ([4], True)]
+    (pool, _), work, task = pool_of("a"), work_of(0), _Task([3, 4], careful=False, workers=None)
+    late: Any = SimpleNamespace(status="finished", result=frozen)
+    assert list(pool._ended(late, task, work)) == []
+    assert [*work.again] == [task], "a result that does not come is computed once more"
+
+
+def test_workers_that_went_are_told_of_once_and_none_is_refused_before_one_is_there() -> None:
+    pool, _ = pool_of("a", "b", refused={"b": "it is odd", "gone": "it was odder"})
+    there = {"c": 1}
+    pool.client = SimpleNamespace(scheduler=SimpleNamespace(ncores=int), sync=lambda *_, **__: there, status="running")
+    pool._ask()
+    assert (pool._told_left(), pool._told_left(), pool.workers) == (("a", "b"), (), 1)
+    there = {}
+    pool._ask()
+    there = {"b": 1}
+    with pytest.raises(WorkerRefused, match=r"^no worker may compute; b: it is odd$"):
+        pool._ask()
 
 
 def test_a_death_beside_others_is_none_of_a_job_s_own() -> None:
@@ -420,9 +474,10 @@ def test_a_process_that_no_nanny_starts_again_is_not_ended(
     monkeypatch: pytest.MonkeyPatch, nanny: str | None, limit: float | None
 ) -> None:
     limits: list[float | None] = []
+    freed: list[bool] = []
     monkeypatch.setattr(group, "ending_after", lambda seconds: limits.append(seconds) or contextlib.nullcontext())
-    monkeypatch.setattr(group, "keep_output_free", lambda: None)
+    monkeypatch.setattr(group, "keep_output_free", lambda: freed.append(True))
     monkeypatch.setattr(distributed, "get_worker", lambda: SimpleNamespace(address="here", nanny=nanny))
-    answers = run_group(cloudpickle.dumps((abs, [-1])), (60.0,), None, careful=False)
+    answers = run_group(cloudpickle.dumps((TwoPhaseTask(abs, max), [-1])), (60.0,), None, careful=False)
     assert [result for result, *_ in answers.outcomes] == [1]
-    assert limits == [limit]
+    assert (limits, bool(freed)) == ([limit] * 2, nanny is not None)

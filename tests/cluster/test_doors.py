@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from distributed import Security
 from real_parts import ENVIRONMENT, ROOT, wait_until
 from slow_jobs import double
 
-from cluster import Refused, back_end
+from cluster import Refused, back_end, dask_cluster, dask_pool
 from cluster.backends.local import Local
 from cluster.dask_cluster import starting
 from cluster.options import some_of
@@ -124,12 +125,21 @@ def test_tls_without_certificates_is_one_line() -> None:
     ("local", {"workers": "many"}, "workers = 'many'"),
     ("local", {"memory": "much"}, "memory = 'much'"),
     ("ssh", {}, "no hosts are named"),
+    ("ssh", {"hosts": "a", "known_hosts": "/none"}, "known_hosts = '/none' is no file"),
     ("tls://127.0.0.1:1", {"tls": {"ca": "none.pem", "cert": "none.pem", "key": "none.pem"}}, "no file none.pem"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused_before_anything_starts(where: str, options: dict[str, Any], words: str) -> None:
     with pytest.raises(Refused, match="allowed") as refused:
         back_end(where, options)
     assert any(words in fault.what for fault in refused.value.faults)
+
+
+@pytest.mark.parametrize("where", ["tcp://127.0.0.1:1", "tls://127.0.0.1:1"])
+def test_what_a_block_may_take_reaches_the_pool(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask_cluster, "connected", lambda address, security: address)
+    monkeypatch.setattr(dask_pool, "DaskPool", lambda client, owned, pace, memory, say: (client, pace.limit, memory))
+    tls = {"tls": asdict(dask_cluster.written(tmp_path)[0])} if where.startswith("tls") else {}
+    assert back_end(where, {"memory": "1GB", **tls}).open(60.0) == (where, 60.0, 10**9)
 
 
 def test_a_list_of_texts_on_the_command_line_holds_no_empty_one() -> None:

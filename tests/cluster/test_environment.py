@@ -86,6 +86,9 @@ def test_a_package_is_its_sources_and_not_their_place(folder: Path, monkeypatch:
     (folder / "two" / "made_up_package" / "__pycache__").mkdir(exist_ok=True)
     (folder / "two" / "made_up_package" / "__pycache__" / "x.pyc").write_bytes(b"compiled")
     assert digest(folder / "two", "made_up_package", monkeypatch) == found
+    listed = Path.rglob
+    monkeypatch.setattr(Path, "rglob", lambda *given: reversed([*listed(*given)]))
+    assert digest(folder / "two", "made_up_package", monkeypatch) == found, "in whatever order a disk lists files"
     (folder / "two" / "made_up_package" / "inner" / "__init__.py").write_text("x = 2\n")
     assert digest(folder / "two", "made_up_package", monkeypatch) != found
 
@@ -114,6 +117,8 @@ def test_shipped_code_is_whole_has_equal_bytes_and_takes_the_place_of_all_that_w
     (package / "inner.py").write_text("x = 2222\n")
     content = archive(["made_up_package"])
     os.utime(package / "inner.py", (1e9, 1e9))
+    listed = Path.rglob
+    monkeypatch.setattr(Path, "rglob", lambda *given: reversed([*listed(*given)]))
     assert archive(["made_up_package"]) == content
     names = {f"made_up_package/{path.name}" for path in package.iterdir() if path.is_file()}
     assert set(zipfile.ZipFile(io.BytesIO(content)).namelist()) == names
@@ -163,6 +168,7 @@ def test_the_remedy_of_other_kernels_names_what_to_set_or_the_package_that_they_
     other = replace(HERE, packages=(("numpy", "2.2.0"),), blas=("openblas 0.2 Zen, threads 1",))
     assert other.remedy(HERE) == "install numpy==2.3.0 on the worker"
     assert replace(other, packages=HERE.packages).remedy(HERE).startswith("set OPENBLAS_CORETYPE=Haswell, ")
+    assert replace(other, code=()).remedy(HERE) == other.remedy(HERE), "a module that only one names is no difference"
 
 
 PROBED = replace(HERE, numbers="default", probe=(("exp", "e1"), ("sum", "s1"), ("log", "l1")))
@@ -180,6 +186,9 @@ def test_differences_of_numbers_are_said_in_words() -> None:
     assert "--accept-other-numbers" in other.remedy(PROBED)
     asked = replace(PROBED, numbers="portable")
     assert "panelproof cluster numbers" in other.remedy(asked)
+    assert "say --numbers portable" in asked.remedy(PROBED)
+    assert older.remedy(PROBED) == "install numpy==2.3.0 on the worker", "numbers differ because of it"
+    assert asked.differences(PROBED.of_any_numbers) == ()
     assert "OPENBLAS_CORETYPE=Haswell" in replace(other, blas=("openblas 0.3 Zen, threads 1",)).remedy(asked)
     earlier = {key: value for key, value in PROBED.plain.items() if key not in ("numbers", "probe")}
     assert PROBED.differences(Environment.from_plain(earlier)) == (), "it says nothing of its numbers"

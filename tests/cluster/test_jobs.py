@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
 import json
 import os
 import shlex
@@ -13,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -82,11 +84,12 @@ def test_whole_jobs_are_asked_for_and_a_worker_has_its_share_of_the_memory(
         owned.close()
 
     monkeypatch.setattr(Slurm, "cluster", lambda self, certificates: made)
-    monkeypatch.setattr(dask_cluster, "client_of", lambda *arguments, **named: None)
+    monkeypatch.setattr(dask_cluster, "client_of", lambda owned, first, *rest, **named: asked.append(first))
     monkeypatch.setattr(dask_pool, "DaskPool", pool)
     Slurm(workers=7, memory="4GB", processes=2, directory=str(tmp_path), **options).open()
-    given, memory = asked
+    given, first, memory = asked
     assert (given["minimum_jobs"], given["maximum_jobs"]) == jobs
+    assert first == 1, "a run begins with its first worker"
     assert memory == 2_000_000_000
     assert list(tmp_path.iterdir()) == [], "certificates go with their cluster"
 
@@ -146,18 +149,20 @@ def test_a_job_of_several_workers_asks_for_its_cores_and_each_worker_has_one_thr
     assert "/dev/null" not in script
 
 
+@pytest.mark.parametrize("asked", [{"processes": 3}, {"cores": 3}])
 @pytest.mark.parametrize(("kind", "three"), [
     ("slurm", "--cpus-per-task=3"),
     ("pbs", "-l select=1:ncpus=3:mem=1908MB"),
     ("sge", "-pe smp 3"),
     ("lsf", "-n 3"),
 ])  # fmt: skip
-def test_a_job_that_names_no_cores_asks_for_one_a_worker(
-    kind: str, three: str, tmp_path: Path, monkeypatch: Any
+def test_a_job_asks_for_its_cores_and_one_that_names_none_for_one_a_worker(
+    kind: str, three: str, asked: dict[str, Any], tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.setenv("LSF_ENVDIR", str(tmp_path))
-    back = KINDS[kind](processes=3, **({"pe": "smp"} if kind == "sge" else {}))
+    back = KINDS[kind](**asked, **({"pe": "smp"} if kind == "sge" else {}))
     assert three in head_of(script_of(back, tmp_path), back)
+    assert not [fault for fault in replace(back, processes=3, cores=3).faults("here") if "cores" in fault.what]
 
 
 @pytest.mark.parametrize(
@@ -195,6 +200,7 @@ def test_no_variable_outdoes_an_option_of_slurm_or_hides_its_jobs(
     }
     assert not [line for line in listed if line.startswith("SQUEUE_")]
     assert "--all" in listed[-1], "hidden partitions too"
+    assert f"--user={getpass.getuser()}" in listed[-1], "whose jobs"
     cluster.close()
 
 
@@ -229,6 +235,7 @@ def test_a_script_exports_first_and_names_no_key_in_a_command(kind: str, tmp_pat
                        tmp_path, certificates)  # fmt: skip
     command = worker_of(script)
     assert command.startswith("'/opt/my python' -m")
+    assert script.index("module load python") < script.index("cluster.scratch"), "which needs Python"
     for module in ("cluster.steady_tls", "cluster.orphans"):
         assert f"--preload {module} --preload-nanny {module}" in command
     assert "tls" not in command.replace("steady_tls", "").replace("tls://", "")
@@ -336,6 +343,7 @@ def test_a_careless_option_is_one_clear_line(kind: str, options: dict[str, Any],
 @pytest.mark.usefixtures("submitting")
 @pytest.mark.parametrize(("kind", "options", "what"), [
     ("pbs", {"walltime": "90"}, "walltime = '90'"),  # seconds to PBS, minutes to Slurm
+    ("pbs", {"walltime": "00:75:00"}, "walltime = '00:75:00'"),
     ("lsf", {"walltime": "02:00"}, "walltime = '02:00'"),  # hours to LSF, minutes to Slurm
     ("sge", {"processes": 2}, "2 cores without a parallel environment"),
     ("slurm", {"queue": "short"}, "unknown option 'queue'"),
@@ -600,14 +608,22 @@ def test_jobs_that_end_without_a_worker_are_asked_for_less_and_less_often() -> N
     assert cluster.hopeless() == "", "a worker is there"
 
 
-def test_a_job_over_a_limit_does_not_end_the_wait_for_those_that_were_taken() -> None:
+def test_a_job_over_a_limit_does_not_end_the_wait_for_those_that_were_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster, _ = looked([], [])
     cluster.ended["w"] = 9  # of two jobs one alone ends at once
     cluster.refusal = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
     cluster.workers["another"] = SimpleNamespace(job_id=None)
     assert cluster.hopeless() == ""
-    del cluster.workers["w"]
+    job = cluster.workers.pop("w")
     assert cluster.hopeless() == "it took no job: sbatch: error: QOSMaxSubmitJobPerUserLimit"
+    taken = queued.JobQueueCluster._correct_state_internal
+    monkeypatch.setattr(queued.JobQueueCluster, taken.__name__, lambda self: asyncio.sleep(0))
+    asyncio.run(cluster._correct_state_internal())
+    assert cluster.hopeless() == "", "it takes jobs again"
+    assert queued.worded("sbatch exited with 1\nstderr:\n \n") == "sbatch exited with 1 stderr:"
+    cluster.workers, cluster.missed["w"], cluster.scheduler_info = {"w": job}, 99, {"workers": {}}
+    cluster._known = lambda: asyncio.sleep(0, result=cluster.workers.clear() or set())
+    asyncio.run(cluster.look())  # which another has given up meanwhile
 
 
 @pytest.mark.server

@@ -24,7 +24,7 @@ from distributed import Client, LocalCluster
 from real_parts import PATH, Cluster, NotHere, by_command_line, ended, needs, start, wait_until
 from slow_jobs import double_slowly
 
-from cluster import ClusterLost, back_end, dask_cluster, dask_pool, is_loopback
+from cluster import ClusterLost, back_end, dask_cluster, dask_pool, environment, is_loopback
 from cluster import survey as survey_of
 from cluster.backends import local
 from cluster.dask_cluster import client_of, reaching
@@ -76,6 +76,16 @@ def test_bytes_go_to_a_worker_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(survey_of, "time", SimpleNamespace(perf_counter=times.__next__))
     pool: Any = SimpleNamespace(client=client, reaching=nullcontext)
     assert bandwidth(pool, "tcp://here:1") == (1.0, survey_of.SENT_BYTES)
+
+
+def test_workers_are_told_in_order_with_what_they_have_and_why_they_cannot_say_it() -> None:
+    said = iter([{"c": ValueError("odd"), "b": ImportError("no", name="sim.streams"), "a": environment().plain},
+                 {"workers": {"a": {"nthreads": 2, "memory_limit": 10**9}}}])  # fmt: skip
+    client = SimpleNamespace(_run=int, scheduler=SimpleNamespace(identity=int), sync=lambda *_, **__: next(said))
+    pool: Any = SimpleNamespace(client=client, reaching=nullcontext)
+    found = survey(pool, (), ())
+    assert [(item.address, item.threads, item.memory) for item in found] == [("a", 2, 10**9), ("b", 0, 0), ("c", 0, 0)]
+    assert [item.why.partition(",")[0] for item in found] == ["", "it has no module 'sim'", "it cannot answer: odd"]
 
 
 def test_a_pool_of_a_client_that_has_closed_is_lost_and_closes_its_cluster(scheduler: LocalCluster) -> None:
@@ -149,6 +159,16 @@ def test_a_worker_whose_process_is_gone_has_left_nothing_of_this_process(tmp_pat
     finally:
         other.kill()
         other.wait()
+
+
+def test_what_a_worker_has_started_ends_with_it_and_what_that_has_started_too(tmp_path: Path) -> None:
+    worker = subprocess.Popen(["sh", "-c", "sh -c 'sleep 60; :'; :"])
+    wait_until(lambda: len(psutil.Process(worker.pid).children(recursive=True)) == 2, 20, "what it starts")
+    started = psutil.Process(worker.pid).children(recursive=True)
+    ended = SimpleNamespace(workers={0: worker}, close=lambda timeout: None)
+    dask_cluster.Owned(str(tmp_path / "scratch"), cluster=ended).close()
+    assert psutil.wait_procs(started, timeout=10)[1] == []
+    worker.wait(10)
 
 
 def test_a_scheduler_that_does_not_answer_in_time_is_lost(

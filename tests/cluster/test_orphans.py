@@ -186,6 +186,25 @@ def test_a_busy_scheduler_is_waited_for_and_one_that_is_gone_is_not(quick: list[
     assert quick == ["its scheduler is gone"] * 2
 
 
+@pytest.mark.parametrize(("error", "gone"), [(ConnectionRefusedError, True), (OSError, False), (TimeoutError, False)])
+def test_a_machine_that_does_not_answer_may_only_be_slow(
+    error: type[Exception], gone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(asyncio, "open_connection", refuse)
+    assert asyncio.run(orphans.is_gone("tcp://127.0.0.1:9")) is gone
+
+
+def test_a_worker_ends_with_its_nanny(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    for name in ("end_with_parent", "watch_input"):
+        monkeypatch.setattr(orphans, name, lambda name=name: said.append(name))
+    orphans.dask_setup(SimpleNamespace())
+    assert said == ["end_with_parent"], "its input is its nanny's"
+
+
 @pytest.mark.parametrize("kind", ["pipe", "file"])
 def test_an_input_that_is_closed_ends_a_member_and_a_file_does_not(kind: str, tmp_path: Path, mark: str) -> None:
     code = ("import subprocess, sys, time; from cluster.orphans import watch_input; "

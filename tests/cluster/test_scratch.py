@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +168,12 @@ def test_the_home_folder_serves_where_the_shared_one_does_not(shared: Path, monk
     monkeypatch.setenv("HOME", str(home))
     shared.chmod(0o777)
     assert Path(own_folder()).parent == home
+    monkeypatch.setattr(tempfile, "tempdir", str(home))
+    with pytest.raises(OSError, match="written by others"):
+        own_folder(str(shared))  # the place that was named, and no other
+    (home / "below").mkdir()
+    monkeypatch.chdir(home)
+    assert scratch.main(str(os.getpid()), "below") == 2, "where the job of a node begins is not known"
 
 
 def test_the_folder_on_hosts_of_ssh_is_private_and_in_a_place_where_it_stays(shared: Path) -> None:
@@ -246,7 +252,8 @@ def valued(place: Path) -> bool:
     return (place / "of_value" / "thesis.tex").read_text() == "years of work"
 
 
-@pytest.mark.parametrize("changes", [{}, {"boot": "another start", "pid": 1}])
+@pytest.mark.parametrize("changes", [{}, {"boot": "another start", "pid": 1},
+                                     {"boot": "another start", "space": "a container's"}])  # fmt: skip
 def test_the_next_start_removes_what_a_killed_one_has_left(place: Path, changes: dict[str, object]) -> None:
     """Also after the machine has started anew, when another process has its number."""
     folder = left(place, gone_record(**changes))
@@ -370,11 +377,13 @@ def test_members_on_hosts_of_ssh_work_in_that_folder(monkeypatch: pytest.MonkeyP
 
     made: list[str] = []
     asked: list[str] = []
-    hosts: list[list[str]] = []
+    hosts: list[Any] = []
     monkeypatch.setattr(ssh._Folder, "_on_hosts", lambda self, action, path, *_: made.append(path))
 
-    def cluster(members: list[str], **_: Any) -> Any:
-        hosts.append(members)
+    def cluster(members: list[str], worker_options: Any, **_: Any) -> Any:
+        hosts.extend([members, worker_options["nthreads"]])
+        files = {dask.config.get(f"distributed.comm.tls.{role}.key") for role in ("client", "scheduler", "worker")}
+        assert files == {f"{made[0]}/key.pem"}
         asked.append(dask.config.get("temporary-directory"))
         raise OSError("far enough")
 
@@ -382,17 +391,28 @@ def test_members_on_hosts_of_ssh_work_in_that_folder(monkeypatch: pytest.MonkeyP
     given = {"hosts": ["127.0.0.1", "127.0.0.2"], "workers": 2, "folder": "/var/tmp"}
     with pytest.raises(Exception, match="far enough"):
         back_end("ssh", given).open()
-    assert asked == made[:1]
+    assert made == asked * 2, "written, and removed when no member starts"
     assert Path(asked[0]).parent == Path("/var/tmp")
-    assert hosts == [["127.0.0.1", *["127.0.0.1"] * 2, *["127.0.0.2"] * 2]], "the scheduler, then two workers a host"
+    members = ["127.0.0.1", *["127.0.0.1"] * 2, *["127.0.0.2"] * 2]
+    assert hosts == [members, 1], "the scheduler, then two workers of one thread a host"
 
 
-def test_hosts_listen_to_one_another_and_are_reached_by_what_was_said_of_ssh(tmp_path: Path) -> None:
+def test_hosts_listen_to_one_another_and_are_reached_by_what_was_said_of_ssh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "key").write_text("")
     said = ssh.Ssh(hosts=("127.0.0.1", "192.0.2.1"), user="me", key=str(tmp_path / "key"))
     assert said._connection == {"username": "me", "client_keys": str(tmp_path / "key")}
     assert "host" not in said._listening
     assert ssh.Ssh(hosts=("127.0.0.1", "localhost"))._listening["host"] == "127.0.0.1"
+    reached: list[str] = []
+
+    async def note(hosts: Iterable[str], *_: object) -> None:
+        reached.extend(hosts)
+
+    monkeypatch.setattr(ssh, "_on_all", note)
+    ssh._Folder(ssh.Ssh(hosts=("a", "b", "a")))._on_hosts(None)
+    assert reached == ["a", "b"], "a host that is named twice has one folder"
 
 
 def test_modules_of_a_folder_that_goes_are_looked_for_no_longer_and_those_beside_it_are(

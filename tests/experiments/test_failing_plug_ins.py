@@ -495,15 +495,15 @@ def test_a_piece_may_take_twenty_times_what_its_replications_took() -> None:
 
 def test_a_deadly_draw_costs_its_tile_and_a_deadly_world_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     study = study_of(*BOTH)
-    found, _ = search(monkeypatch, study, lambda piece: 64 in range(piece.start, piece.stop))
+    found, _ = search(monkeypatch, study, lambda piece: {64, 130} & {*range(piece.start, piece.stop)})
     whole = run_job(Job(study, 0, 0, 0, 256, None)).block
-    lost = np.arange(256) // TILE == 2
+    lost = np.isin(np.arange(256) // TILE, (64 // TILE, 130 // TILE))
     for name, estimates in whole.estimates.items():
         assert (found.estimates[name].status[lost] == Status.ERROR).all()
         np.testing.assert_array_equal(found.estimates[name].estimate[~lost], estimates.estimate[~lost])
     assert {key: text.startswith(LOST_DRAW) for key, text in found.tracebacks.items()} == {
-        (64, "one"): True, (64, "other"): True}  # fmt: skip
-    with pytest.raises(DrawDied, match="drawing panels ended the process"):
+        (at, name): True for at in (64, 128) for name in ("one", "other")}  # fmt: skip
+    with pytest.raises(DrawDied, match="drawing panels ended the process 3 times"):
         search(monkeypatch, study_of(*BOTH), lambda _: True)
 
 

@@ -66,6 +66,10 @@ def test_files_and_figures_are_written(store: Path, tmp_path: Path) -> None:
     assert all(str(tmp_path / "t" / name) in said for name in names)
     rows = list(csv.DictReader((tmp_path / "t" / "measures.csv").read_text(encoding="utf-8").splitlines()))
     assert len(rows) == len(diagnose(ZarrStore.open(store)).frame)
+    rows = list(csv.DictReader((tmp_path / "t" / "tables.csv").read_text(encoding="utf-8").splitlines()))
+    assert {(row["estimator"], row["term"], row["error"]) for row in rows} == {
+        ("did", "did", error) for error in TwoWayDID().errors
+    }
     figures = {file.name for file in (tmp_path / "f").iterdir()}
     assert {f"size-did-chart.{form}" for form in ("svg", "pdf", "png")} <= figures
     assert len({name.rpartition(".")[0] for name in figures}) * 3 == len(figures)

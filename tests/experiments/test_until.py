@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -202,13 +203,16 @@ def test_reports_say_where_cells_stopped(serial: ZarrStore, tmp_path: Path) -> N
     assert "20 of 20 blocks sound" in here("store", "verify", serial.path).out
 
 
-def test_a_pilot_foretells_bytes_and_monte_carlo_errors(tmp_path: Path) -> None:
+def test_a_pilot_foretells_bytes_and_monte_carlo_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It settles worlds and draws in 6 s; then it draws 256 of 1600 replications in 4 s."""
     study = quick_study(1600)
+    clock = iter([0.0, 6.0, 10.0, 14.0])
+    monkeypatch.setattr(checking, "time", SimpleNamespace(perf_counter=clock.__next__))
     seconds, size, errors, _ = pilot(study, 1600)
     store = run(study, store=tmp_path / "x.zarr")
     taken = sum(file.stat().st_size for file in (tmp_path / "x.zarr").rglob("*") if file.is_file())
     assert abs(size / taken - 1) < 0.3
-    assert seconds > 0
+    assert seconds == 2.0 + 4.0 * 1600 / 256
     frame = diagnose(store).frame
     for row in errors.to_dict("records"):
         chosen = frame[(frame["cell"] == row["cell"]) & (frame["measure"] == row["measure"]) & (frame["term"] == "did")]
@@ -231,6 +235,20 @@ def test_projected_errors_fall_with_replications_and_with_worlds() -> None:
     assert projected(mcse, alone, 256, 32, 4) == pytest.approx(math.sqrt(alone * effect / 4))
     # no worlds beyond 8: of 128 fits a world hardly anything is gained
     assert projected(mcse, alone, 256, 8, 4) == pytest.approx(math.sqrt(alone / 4 * (1 + 127 * 0.5)))
+
+
+def test_the_largest_error_of_a_cell_is_projected_from_what_independent_fits_would_have() -> None:
+    rows = [("coverage", "a", 0.9, 0.02), ("coverage", "b", 0.9, 0.03), ("coverage", "c", 0.9, 0.01),
+            ("bias", "", 0.1, 0.2), ("empirical_se", "", 1.0, 0.05)]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["measure", "error", "value", "mcse"]).assign(
+        cell=0, sample="own", estimator="did", term="did", n=256.0
+    )
+    wanted = {
+        ("coverage", "b"): projected(0.03, 0.09 / 256, 256, 8, 4),
+        ("bias", ""): projected(0.2, 1 / 256, 256, 8, 4),
+    }
+    found = {(row[1], row[4]): row[5] for row in checking._errors(frame, {("did", "did")}, 8, 4.0)}
+    assert found == pytest.approx(wanted)
 
 
 def test_a_dry_run_says_the_largest_error_of_all_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 from rich.cells import cell_len
 
 from estimators.core.estimator import Status
+from experiments.run.reporting import ReportOptions, pivots_of
 from results.diagnosis.claims import Claim
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import Diagnosis, diagnose
@@ -331,6 +332,9 @@ def test_a_claim_about_every_first_term_is_shown_for_every_estimator(
     diagnosis = replace(diagnosed_grid(kind=("a", "b")), claims=(Claim("bias", terms),))
     measure, term = lead_of(diagnosis)
     assert (measure.name, term) == ("bias", wanted)
+    bias, coverage = pivots_of(diagnosis, ReportOptions(measures=("bias", "coverage")))
+    shown = [{cell.value.place[2] for row in table.cells for cell in row if cell} for table in (bias, coverage)]
+    assert shown == [{wanted} if wanted else {"did", "overall"}, {"did", "overall"}]
     chart = grid.measure_chart(diagnosis, measure, term=term)
     assert len(chart.panels[0].series) == (2 if wanted is None else 1)
 
