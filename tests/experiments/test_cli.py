@@ -563,3 +563,13 @@ def test_of_several_files_all_are_written_or_none(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_text() == "old"
     written = write_whole(tmp_path, {"a.txt": "new", "b.txt": b"x"})
     assert [path.read_text() for path in written] == ["new", "x"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o027, 0o640), (0o022, 0o644)])
+def test_who_may_read_a_file_is_as_umask_says(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        (written,) = write_whole(tmp_path, {"a.txt": "x"})
+    finally:
+        os.umask(before)
+    assert written.stat().st_mode & 0o777 == mode
