@@ -42,7 +42,7 @@ COMMANDS = {
 }
 
 OF_PANELS = ("estimate", "placebo", "twin", "trust", "race", "replicate", "init", "panel")
-RESUMED = ("run", "solve", "breakdown", "trust", "replicate")  # commands that keep what they had finished
+RESUMED = ("run", "solve", "breakdown", "placebo", "trust", "replicate")  # commands that keep what they had finished
 KEPT = "what a run had finished is kept, and the same command resumes it"
 IN_PART, LOCKED, INTERRUPTED, TERMINATED = 3, 75, 130, 143
 

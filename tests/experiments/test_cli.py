@@ -207,6 +207,7 @@ def test_names_and_texts_that_no_encoding_has_are_printed_and_written(ran: Path,
     (["estimate", "panel.csv", "--spec", "spec.toml"], ""),
     (["run", "bias", "--cluster", "serial", "--store", "x.zarr"], f"; {KEPT}"),
     (["trust", "panel.csv", "--spec", "spec.toml", "--out", "t"], f"; {KEPT}"),
+    (["placebo", "panel.csv", "--spec", "spec.toml"], f"; {KEPT}"),
 ])  # fmt: skip
 def test_only_a_run_says_that_it_can_be_resumed(
     arguments: list[str], more: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
