@@ -93,6 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from cluster.process import keep_printing, pin_environment
 
     pin_environment()
+    for size in ("COLUMNS", "LINES"):
+        if not os.environ.get(size, "").strip("0"):  # 0, of a terminal that has no size; rich would print nothing
+            os.environ.pop(size, None)
     open_closed_streams()
     keep_printing()
     signal.signal(signal.SIGTERM, _terminate)

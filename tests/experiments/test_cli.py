@@ -436,6 +436,12 @@ def is_whole(store: Path) -> bool:
     return len(ZarrStore.open(store).done()) == 2
 
 
+def test_a_terminal_without_a_size_has_the_usual_one(tmp_path: Path) -> None:
+    usual, without = (commands.run(tmp_path, "kinds", env={**os.environ, "COLUMNS": columns}).stdout
+                      for columns in ("80", "0"))  # fmt: skip
+    assert usual == without != ""
+
+
 @pytest.mark.parametrize(("unread", "more"), [(("stdout",), ()), (("stdout", "stderr"), ("--json",))])
 def test_a_run_whose_output_nobody_reads_writes_its_store(
     unread: tuple[str, ...], more: tuple[str, ...], study: Path, closed: int
