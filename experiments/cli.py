@@ -246,7 +246,8 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
         return _emit(f"{error}; {KEPT}", IN_PART)
     if isinstance(error, OSError) and error.errno is not None:
         code = IN_PART if error.errno in (errno.ENOSPC, errno.EDQUOT) else 2
-        place = f"{error.filename}: " if error.filename else ""
+        name = error.filename2 if code == IN_PART and error.filename2 else error.filename  # of a copy: to where
+        place = f"{name}: " if name else ""
         kept = "nothing that was finished is lost: " if resumed else ""
         return _emit(f"{place}{error.strerror}; {kept}correct this and try again", code)
     if isinstance(error, WorkerRefused):
