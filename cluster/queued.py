@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +26,13 @@ NO_JOBS = "No unfinished job found"  # of LSF, which calls it an error
 
 
 class _Closing(Job):  # type: ignore[misc]
-    """A job that says that it is closed: without that Dask stops in the middle of closing its cluster."""
+    """A job that says that it is closed, without which Dask stops in the middle of closing its cluster."""
+
+    async def _submit_job(self, script_filename: str) -> Any:
+        if not getattr(self, "use_stdin", False):
+            return await super()._submit_job(script_filename)
+        # of LSF, whose reasons for taking no job dask-jobqueue throws away
+        return await self._call([f"{self.submit_command} < {shlex.quote(script_filename)}"], shell=True)
 
     async def close(self) -> None:
         await super().close()

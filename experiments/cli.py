@@ -42,7 +42,7 @@ COMMANDS = {
 }
 
 OF_PANELS = ("estimate", "placebo", "twin", "trust", "race", "replicate", "init", "panel")
-RESUMED = ("run", "solve", "breakdown", "trust", "replicate")  # commands that keep what they had finished
+RESUMED = ("run", "solve", "breakdown", "placebo", "trust", "replicate")  # commands that keep what they had finished
 KEPT = "what a run had finished is kept, and the same command resumes it"
 IN_PART, LOCKED, INTERRUPTED, TERMINATED = 3, 75, 130, 143
 
@@ -93,6 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from cluster.process import keep_printing, pin_environment
 
     pin_environment()
+    for size in ("COLUMNS", "LINES"):
+        if not os.environ.get(size, "").strip("0"):  # 0, of a terminal that has no size; rich would print nothing
+            os.environ.pop(size, None)
     open_closed_streams()
     keep_printing()
     signal.signal(signal.SIGTERM, _terminate)
@@ -243,7 +246,8 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
         return _emit(f"{error}; {KEPT}", IN_PART)
     if isinstance(error, OSError) and error.errno is not None:
         code = IN_PART if error.errno in (errno.ENOSPC, errno.EDQUOT) else 2
-        place = f"{error.filename}: " if error.filename else ""
+        name = error.filename2 if code == IN_PART and error.filename2 else error.filename  # of a copy: to where
+        place = f"{name}: " if name else ""
         kept = "nothing that was finished is lost: " if resumed else ""
         return _emit(f"{place}{error.strerror}; {kept}correct this and try again", code)
     if isinstance(error, WorkerRefused):

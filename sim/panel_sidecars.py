@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -139,8 +139,8 @@ ENDING = ".parquet"
 FACT, LINKS = "unit:", "weights:"
 
 
-def write_beside(panel: Panel, path: Path) -> None:
-    """Write a balanced panel, R = 1."""
+def write_beside(panel: Panel, path: Path | IO[bytes]) -> None:
+    """Write a balanced panel, R = 1, into a file, by its path or open."""
     import pandas as pd
 
     periods, units = len(panel.periods), len(panel.units)

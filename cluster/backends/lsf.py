@@ -21,7 +21,8 @@ class Lsf(Jobs):
     title: ClassVar[str] = "LSF"
     kind: ClassVar[str] = "LSFCluster"
     submits: ClassVar[str] = "bsub"
-    lists: ClassVar[tuple[str, ...]] = ("bjobs", "-w", "-u", "{user}")
+    lists: ClassVar[tuple[str, ...]] = ("env", "--unset=LSB_BJOBS_FORMAT", "bjobs", "-w", "-u", "{user}")
+    hushed: ClassVar[Mapping[str, str]] = {"BSUB_QUIET": "", "BSUB_CHK_RESREQ": ""}  # no number; no job
     mark: ClassVar[str] = "#BSUB"
     comes_back: ClassVar[tuple[str, ...]] = ("-r",)
     keeps_nothing: ClassVar[tuple[str, ...]] = ("-o /dev/null",)

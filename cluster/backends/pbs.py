@@ -25,6 +25,7 @@ class Pbs(Jobs):
     submits: ClassVar[str] = "qsub"
     lists: ClassVar[tuple[str, ...]] = ("qselect", "-u", "{user}")
     mark: ClassVar[str] = "#PBS"
+    hushed: ClassVar[Mapping[str, str]] = {"PBS_DPREFIX": ""}  # how lines of heads begin
     comes_back: ClassVar[tuple[str, ...]] = ("-S /bin/bash", "-r y")
     keeps_nothing: ClassVar[tuple[str, ...]] = ("-j oe", "-o /dev/null")
 

@@ -33,7 +33,7 @@ class Slurm(Jobs):
     hushed: ClassVar[Mapping[str, str]] = {
         "SBATCH_PARTITION": "partition", "SBATCH_ACCOUNT": "account", "SBATCH_TIMELIMIT": "walltime",
         "SBATCH_MEM_PER_NODE": "memory", "SBATCH_MEM_PER_CPU": "memory", "SBATCH_MEM_PER_GPU": "memory",
-        "SBATCH_NO_REQUEUE": "", "SBATCH_OUTPUT": "", "SBATCH_ERROR": "",
+        **dict.fromkeys(("SBATCH_NO_REQUEUE", "SBATCH_OUTPUT", "SBATCH_ERROR", "SBATCH_WAIT", "SBATCH_ARRAY_INX"), ""),
     }  # fmt: skip
     mark: ClassVar[str] = "#SBATCH"
     comes_back: ClassVar[tuple[str, ...]] = ("--requeue",)

@@ -6,8 +6,8 @@ of the panel beside the band of the twins.
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -600,16 +600,11 @@ def write_twin(found: Twin, folder: str | Path) -> list[Path]:
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     held = document(found)
-    waiting = folder / f".{FILE}.partial"
-    try:
-        write_beside(found.held, waiting)
-        os.replace(waiting, folder / FILE)
-    finally:
-        waiting.unlink(missing_ok=True)
-    files: dict[str, str | bytes] = {}
+    write_beside(found.held, table := io.BytesIO())
+    files: dict[str, str | bytes] = {FILE: table.getvalue()}
     for twin in found.all:
         name = "design.toml" if twin is found.all[0] else f"design-{twin.method}.toml"
         files[name] = tomli_w.dumps(twin.tables)
     files["fidelity.json"] = json.dumps(held["fidelity"], indent=1, ensure_ascii=False) + "\n"
     files["fidelity.html"] = fidelity_page(held, CAUTION)
-    return [folder / FILE, *write_whole(folder, files)]
+    return write_whole(folder, files)

@@ -12,9 +12,9 @@ import contextlib
 import ctypes
 import errno
 import os
+import secrets
 import shutil
 import stat
-import tempfile
 import threading
 import time
 from collections import deque
@@ -140,10 +140,9 @@ def write_whole(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:
         raise IsADirectoryError(errno.EISDIR, f"{taken[0]} is a folder", str(folder / taken[0]))
     try:
         for name, content in files.items():
-            with tempfile.NamedTemporaryFile("wb", dir=folder, suffix=".partial", delete=False) as file:
-                waiting[name] = file.name
+            waiting[name] = str(folder / f"{secrets.token_hex(8)}.partial")
+            with open(waiting[name], "xb") as file:  # others may read it as umask says
                 file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
-            os.chmod(file.name, 0o644)
         for name in list(waiting):
             os.replace(waiting[name], folder / name)
             del waiting[name]

@@ -60,6 +60,9 @@ def folder_beside(path: StorePath) -> Iterator[Path]:
                   remedy="choose another place") from error  # fmt: skip
     try:
         yield made
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
     finally:
         shutil.rmtree(made, ignore_errors=True)
 

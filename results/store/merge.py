@@ -379,7 +379,12 @@ class Tickets:
 
     def _free(self) -> Iterator[PlaceOfBlock]:
         """Blocks of lots that are taken now, one lot after the other."""
-        used, done = cache(is_used), cache(self._done_anywhere)  # as far as this pass looks at them
+        used, done = (
+            cache(is_used),
+            cache(  # as far as this pass looks at them
+                lambda: set[PlaceOfBlock]().union(*map(done_in, (self._crew.store, *self._crew.parts())))
+            ),
+        )
         for lot, places in self._lots.items():
             with self._turn:
                 settled = lot in self._done or lot in self._own
@@ -391,10 +396,6 @@ class Tickets:
             if not left:
                 self._finish(lot)
             yield from left
-
-    def _done_anywhere(self) -> Set[PlaceOfBlock]:
-        """(cell, block) of all blocks that are in a part or in the store."""
-        return set().union(*map(done_in, (self._crew.store, *self._crew.parts())))
 
     def _taken(
         self, lot: int, used: Callable[[Path], bool], done: Callable[[], Set[PlaceOfBlock]]

@@ -204,6 +204,31 @@ def test_no_variable_outdoes_an_option_of_slurm_or_hides_its_jobs(
     cluster.close()
 
 
+@pytest.mark.parametrize(("kind", "names"), [  # a job's number comes late or not at all, or its head is not read
+    ("slurm", ["SBATCH_WAIT", "SBATCH_ARRAY_INX"]), ("pbs", ["PBS_DPREFIX"]),
+    ("lsf", ["BSUB_QUIET", "BSUB_CHK_RESREQ", "LSB_BJOBS_FORMAT"]),
+])  # fmt: skip
+def test_no_variable_changes_how_a_job_is_taken_or_listed(kind: str, names: list[str], tmp_path: Path) -> None:
+    with starting(str(tmp_path)):
+        cluster = KINDS[kind]().cluster(written(tmp_path)[0])
+    words = {*shlex.split(cluster.job_cls.submit_command), *cluster.lists}
+    assert {f"--unset={name}" for name in names} <= words
+    cluster.close()
+
+
+def test_why_lsf_takes_no_job_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dask-jobqueue sends it to /dev/null."""
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "bsub").write_text("#!/bin/sh\necho no such queue >&2\nexit 255\n")
+    (tmp_path / "bsub").chmod(0o700)
+    with starting(str(tmp_path)):
+        cluster = Lsf().cluster(written(tmp_path)[0])
+    with pytest.raises(RuntimeError) as said:
+        asyncio.run(cluster._dummy_job._submit_job(str(tmp_path / "bsub")))
+    assert queued.worded(str(said.value)) == "no such queue"
+    cluster.close()
+
+
 @pytest.mark.parametrize(("interface", "alone"), [(None, True), ("lo", False)])
 def test_workers_listen_here_alone_where_no_other_machine_can_take_part(
     interface: str | None, alone: bool, tmp_path: Path

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,19 +26,21 @@ import pandas as pd
 import psutil
 import pytest
 from commands import here
+from damage import at_most
 from real_parts import ENVIRONMENT
 from refusals import refuses
 from rich.console import Console
 
 import panelproof as pp
 from estimators import TwoWayDID
-from experiments.cli import KEPT, Terminated, panelproof
+from experiments.cli import KEPT, Terminated, _expected, panelproof
 from experiments.commands.command_options import ADVANCED, CLUSTER_OPTIONS
 from experiments.commands.study_commands import SHELLS
 from experiments.run import reporting
 from experiments.run.resume import compare
 from results.store import ZarrStore, locked
 from results.store.disk import write_whole
+from results.store.files import folder_beside
 from studies import SHORT
 
 STUDY = 'question = "Does it run?"\n' + SHORT.replace("128", "150")
@@ -207,6 +208,7 @@ def test_names_and_texts_that_no_encoding_has_are_printed_and_written(ran: Path,
     (["estimate", "panel.csv", "--spec", "spec.toml"], ""),
     (["run", "bias", "--cluster", "serial", "--store", "x.zarr"], f"; {KEPT}"),
     (["trust", "panel.csv", "--spec", "spec.toml", "--out", "t"], f"; {KEPT}"),
+    (["placebo", "panel.csv", "--spec", "spec.toml"], f"; {KEPT}"),
 ])  # fmt: skip
 def test_only_a_run_says_that_it_can_be_resumed(
     arguments: list[str], more: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -435,6 +437,12 @@ def is_whole(store: Path) -> bool:
     return len(ZarrStore.open(store).done()) == 2
 
 
+def test_a_terminal_without_a_size_has_the_usual_one(tmp_path: Path) -> None:
+    usual, without = (commands.run(tmp_path, "kinds", env={**os.environ, "COLUMNS": columns}).stdout
+                      for columns in ("80", "0"))  # fmt: skip
+    assert usual == without != ""
+
+
 @pytest.mark.parametrize(("unread", "more"), [(("stdout",), ()), (("stdout", "stderr"), ("--json",))])
 def test_a_run_whose_output_nobody_reads_writes_its_store(
     unread: tuple[str, ...], more: tuple[str, ...], study: Path, closed: int
@@ -525,17 +533,6 @@ def test_a_quiet_run_has_the_exit_code_of_a_loud_one(study: Path, monkeypatch: p
     assert ZarrStore.open(study / "x.zarr").never_fitted() == ["did"]
 
 
-@contextmanager
-def at_most(size: int) -> Iterator[None]:
-    """No file can become larger, as on a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_command_leaves_nothing_half(tmp_path: Path) -> None:
     """A file that is cut short would be taken for a whole one, and the same command would refuse to replace it."""
     folder, long, wide = tmp_path / "example", tmp_path / "long.csv", tmp_path / "wide.csv"
@@ -563,3 +560,22 @@ def test_of_several_files_all_are_written_or_none(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_text() == "old"
     written = write_whole(tmp_path, {"a.txt": "new", "b.txt": b"x"})
     assert [path.read_text() for path in written] == ["new", "x"]
+
+
+def test_the_file_that_has_no_room_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for error in (OSError(errno.ENOSPC, "No space left on device", "from.csv", None, str(tmp_path / "x.zip")),
+                  OSError(errno.ENOSPC, "No space left on device")):  # fmt: skip
+        with pytest.raises(OSError, match="No space") as caught, folder_beside(tmp_path / "x.zip"):
+            raise error
+        assert _expected(caught.value, resumed=False) == 3
+        assert capsys.readouterr().err.startswith(f"panelproof: {tmp_path / 'x.zip'}: No space left on device")
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o027, 0o640), (0o022, 0o644)])
+def test_who_may_read_a_file_is_as_umask_says(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        (written,) = write_whole(tmp_path, {"a.txt": "x"})
+    finally:
+        os.umask(before)
+    assert written.stat().st_mode & 0o777 == mode

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import here, refusal
+from damage import at_most
 from refusals import refuses
 from verdict_worlds import World, by_method
 
@@ -354,3 +355,9 @@ def test_methods_may_be_named_in_python(tmp_path: Path) -> None:
     files = pp.write_twin(found, tmp_path / "out")
     assert {path.name for path in files} == {"design.toml", "design-factor.toml", "panel.parquet", "fidelity.json",
                                              "fidelity.html"}  # fmt: skip
+    largest = max(path.stat().st_size for path in files)
+    for path in files:
+        path.write_text("another twin's")
+    with at_most(largest - 1), pytest.raises(OSError, match="File too large"):
+        pp.write_twin(found, tmp_path / "out")
+    assert {path.read_text() for path in files} == {"another twin's"}, "no panel of one twin beside another's design"
