@@ -285,7 +285,7 @@ def report_options(
         dials = resolved_names(store.cells, _list(by), "--by")
     with gathering(problems):
         own = measures_asked(store, [name for name in measures if ":" in name], load_code=load_code)
-    named = [name for name in measures if ":" not in name] or (list(own) if by and measures else [])
+    named = list(dict.fromkeys(name for name in measures if ":" not in name)) or (list(own) if by and measures else [])
     problems += [unknown_measure([*MEASURES, *own], name, "--measure") for name in named if name not in MEASURES | own]
     chosen = _list(formats)
     drawn = tuple(form for form in PICTURES if form in chosen)
@@ -297,7 +297,7 @@ def report_options(
                  if given and figures is None]  # fmt: skip
     refuse(problems)
     every = tuple(dict.fromkeys(chosen))
-    return ReportOptions(dials, tuple(dict.fromkeys(named)), figures, every, out, tuple(names), term, drawn or PICTURES), own
+    return ReportOptions(dials, tuple(named), figures, every, out, tuple(names), term, drawn or PICTURES), own
 
 
 def _faults_of_files(chosen: Sequence[str], figures: Path | None, out: Path | None) -> list[Problem]:
