@@ -162,6 +162,10 @@ def test_units_that_a_few_cells_cost_are_said_first() -> None:
     assert said.startswith("4 of 192 unit-periods are missing")
     assert "4 of 24 units" in said
     assert "balanced-part" not in checks(pp.read_panel(frame(), asked))
+    number = data["city"].str[1:].astype(float)
+    data = data.assign(east=100 + number % 5, north=30 + number // 5)
+    bands = {**spec(balance="drop-units", longitude="east", latitude="north"), "spatial": {"cutoffs": [150, 500]}}
+    assert "balanced-part" in checks(pp.read_panel(data, bands)), "distance bands alone"
 
 
 def places(n: int = UNITS) -> np.ndarray:
