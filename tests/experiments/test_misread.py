@@ -439,6 +439,11 @@ def test_ids_with_zeros_go_from_init_to_the_tables(tmp_path: Path) -> None:
     assert (real.panel.units[0], real.panel.attributes["state"][0]) == ("01001", "01")
 
 
+def test_init_does_not_deny_a_treatment_of_all_units_at_once() -> None:
+    at_once = pp.init(frame().assign(d=lambda table: (table["year"] > 2003).astype(int)))
+    assert "no column is 0, then 1 other than in all units at once" in at_once
+
+
 def test_init_asks_whether_na_is_a_name_and_a_key_says_no(tmp_path: Path) -> None:
     data = frame()
     codes = dict(zip(data["city"].unique(), ["NA", "DE", *(f"Q{i}" for i in range(UNITS))], strict=False))
