@@ -7,6 +7,7 @@ import importlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +20,7 @@ from packaging.requirements import Requirement
 
 from cluster import Executor
 from cluster.environment import Environment, source_files
+from cluster.numbers import PORTABLE
 from experiments.run.reporting import without_none
 from experiments.run.resume import Resume, named_code, refuse_code
 from experiments.run.runner import run
@@ -29,6 +31,7 @@ from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore
 from results.store.bucket import StorePath
 from results.store.disk import is_inside, walked
+from results.store.lock import check_free
 from sim.errors import BadInput, bad, listed
 from sim.panel_sidecars import ENDING, panel_from
 from sim.registry import INLINE, join_search
@@ -177,6 +180,7 @@ def files_of_weights(read: Spec, spec: Path) -> dict[str, Path]:
 
 def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     version, studies = manifest["packages"].get("panelproof", "unknown"), manifest["studies"]
+    command = f"panelproof replicate .{manifest['options']}"
     yield from (
         "# Replication bundle", "",
         f"Made by panelproof {version}. This folder makes its results again and compares them.", "",
@@ -184,7 +188,7 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
         "```sh",
         "pip install -r requirements.txt   # then panelproof itself, of the version above: pip install PATH",
         "sha256sum -c SHA256SUMS           # the files are those that were deposited",
-        "panelproof replicate .            # runs everything again and compares",
+        f"{command:<33} # runs everything again and compares",
         "```", "",
     )  # fmt: skip
     if manifest["code"]:
@@ -192,7 +196,7 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
         packages = listed(sorted({f"`{name}`" for study in studies for name in study["packages"]}))
         place = f"of this folder or of {packages}" if packages else "in this folder"
         yield from (f"The studies name code {place} ({names}). Read it, and then say",
-                    "`panelproof replicate . --load-code`; without that nothing of it is run.", "")  # fmt: skip
+                    f"`{command} --load-code`; without that nothing of it is run.", "")  # fmt: skip
     yield from (
         "The last command prints a line for each result. It ends with 0 when all are the same, with 1 when one",
         "differs, with 3 when data that are not in this folder were not there. What it computes goes into `rerun/`;",
@@ -282,7 +286,10 @@ def write_bundle(
             if not any((folder / name).iterdir()):
                 (folder / name).rmdir()
         packages = requirements(name for study in studies for name in study["packages"])
-        manifest = {"format": FORMAT, "packages": packages, "studies": studies, "application": application}
+        numbers = {made["facts"].get("numbers") for study in studies for made in study["environments"]}
+        options = " --numbers portable" if numbers == {PORTABLE} else ""  # without which bits differ
+        manifest = {"format": FORMAT, "packages": packages, "studies": studies, "application": application,
+                    "options": options}  # fmt: skip
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         code = code_of(folder, manifest)
         lines = [f"{name}=={version}\n" for name, version in packages.items() if name != "panelproof"]
@@ -424,7 +431,8 @@ class Finding:
 def rerun(folder: Path, opened: Callable[[], Executor] | None = None, *, load_code: bool = False) -> Iterator[Finding]:
     """Run every part of a bundle again, into its folder `rerun`, and say of each whether it is the same.
 
-    When a file is not as deposited nothing is run. opened: starts the place where studies run, which is closed at the
+    An earlier run that was interrupted goes on; of one that ended everything is computed anew. When a file is not as
+    deposited nothing is run. opened: starts the place where studies run, which is closed at the
     end; None = this process. Raises BadInput when `folder` is no bundle, and for one that names code unless
     `load_code`.
     """
@@ -438,6 +446,12 @@ def rerun(folder: Path, opened: Callable[[], Executor] | None = None, *, load_co
         refuse_code(code, str(folder), "bundle")
     for cache in list((folder / STUDIES).rglob("__pycache__")):  # nothing says that it was compiled from these sources
         shutil.rmtree(cache)
+    places = [folder / RERUN / f"{facts['name']}.zarr" for facts in manifest["studies"]]
+    with suppress(BadInput):  # of an earlier run that was interrupted, some store is not there or not whole
+        ended = not any(set(store.unfinished()) & set(store.wanted()) for store in map(ZarrStore.open, places))
+        for place in places if ended else ():
+            check_free(place)
+            shutil.rmtree(place)
     executor = None if opened is None else opened()
     try:
         if manifest["application"] is not None:
@@ -454,11 +468,19 @@ def _study_again(folder: Path, facts: Mapping[str, Any], executor: Executor | No
     part, study = f"study {name}", Study.from_toml(folder / STUDIES / f"{name}.toml")
     if study.fingerprint != facts["fingerprint"]:
         return Finding(part, "differs", "this version of panelproof reads the study file as another study")
-    path = folder / RERUN / f"{name}.zarr"
+    path, here, kept = folder / RERUN / f"{name}.zarr", environment_of(study), 0
+    with suppress(BadInput):  # there is none, or the run repairs it
+        store = ZarrStore.open(path)
+        if any(not made.facts or here.differences(Environment.from_plain(made.facts)) for made in store.environments):
+            check_free(path)
+            shutil.rmtree(path)  # of other code, versions or numbers
+        else:
+            kept = int(store.there.sum())
     run(study, store=path, executor=executor, until=facts["until"], plan=Resume(reread=True))
     store = ZarrStore.open(path)
+    earlier = f"; {kept:,} of {store.there.sum():,} blocks from before an interruption" if kept else ""
     if store.content_hash() == facts["hash"]:
-        return Finding(part, "same bits", f"SHA-256 {facts['hash']}")
+        return Finding(part, "same bits", f"SHA-256 {facts['hash']}{earlier}")
     found = diagnose(store).frame
     found.to_csv(folder / RERUN / f"{name}.csv", index=False)
     expected = pd.read_csv(folder / RESULTS / f"{name}.csv", keep_default_na=False, na_values=[""])
@@ -472,10 +494,10 @@ def _study_again(folder: Path, facts: Mapping[str, Any], executor: Executor | No
     if len(made_in) > 1:
         others = (f"the store was made in {len(made_in)} environments",)
     elif known:
-        others = environment_of(study).differences(Environment.from_plain(known[0]))
+        others = here.differences(Environment.from_plain(known[0]))
     if not others:
         return Finding(part, "differs", "other bits with the same versions, code and processor")
-    return Finding(part, "same numbers", f"to {largest:.0e}; other bits because of {', '.join(others)}")
+    return Finding(part, "same numbers", f"to {largest:.0e}; other bits because of {', '.join(others)}{earlier}")
 
 
 def _application_again(folder: Path, facts: Mapping[str, Any]) -> Finding:

@@ -362,11 +362,12 @@ def _of_table(path: Path, layout: FileLayout) -> Edges | Floats:
         if not links and (named := _named_matrix(table, path)) is not None:
             return named
     square = not links and len(table) == len(table.columns) > 2
-    if not square or not all(numbers(table[name])[1].size == 0 for name in table.columns):
-        if plain is not None:
-            raise _no_names(path, f"is {len(plain)} x {len(plain.columns)} numbers without names")
+    text = any(numbers(table[name])[1].size for name in table.columns)
+    if plain is None and (text or not square):
         return _edge_list(table, path, layout)
-    if layout.order is None:
+    if plain is not None and not square:
+        raise _no_names(path, f"is {len(plain)} x {len(plain.columns)} numbers without names")
+    if layout.order is None and not text:
         raise _no_names(path, "has no names in its first row" if plain is not None else "has no names of its rows")
     return np.column_stack([_weights_of(table.iloc[:, j], path, j, first=first) for j in range(len(table.columns))])
 

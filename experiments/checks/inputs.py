@@ -131,8 +131,9 @@ def _outcomes_again(case: Case) -> Iterator[Check]:
 def _balanced(case: Case) -> Iterator[Check]:
     """Units that tables of the balanced part leave out because of a few empty cells."""
     how, robustness = case.real.spec.panel.balance, case.real.spec.robustness
-    panel = case.real.panel
-    if panel.observed is None or how == "error" or not (panel.weights or robustness.staggered or robustness.synthetic):
+    panel, cutoffs = case.real.panel, case.real.spec.spatial.cutoffs
+    needed = panel.weights or cutoffs or robustness.staggered or robustness.synthetic
+    if panel.observed is None or how == "error" or not needed:
         return
     part = case.real.balanced()
     cells, units = int((~panel.observed[0]).sum()), len(panel.units) - len(part.units)

@@ -564,13 +564,14 @@ def replicate(
     code that the bundle holds is run with --load-code alone.
     """
     if stores or panel or spec:
-        from experiments.replication import write_bundle
+        from experiments.replication import read_manifest, write_bundle
 
         files = write_bundle(folder, stores, panel, spec, with_data=with_data, load_code=load_code)
         if as_json:
             print_json({"folder": str(folder), "files": files})
         else:
-            again = f"panelproof replicate {quote(str(folder))}{' --load-code' * load_code}"
+            flags = f"{read_manifest(folder)['options']}{' --load-code' * load_code}"
+            again = f"panelproof replicate {quote(str(folder))}{flags}"
             say(f"wrote {folder}: {', '.join(files)}\nrun it again: {again}")
         return 0
     from experiments.replication import rerun

@@ -180,7 +180,8 @@ def _questions(look: Look) -> Iterator[str]:
         for name, problem in look.doubtful.items():
             yield f"treatment: is it {name}? Then {problem.what} ({problem.where}): {problem.remedy}"
         if not look.doubtful:
-            yield "treatment: no column is 0, then 1; name the treatment, if there is one"
+            yield ("treatment: no column is 0, then 1 other than in all units at once; name the treatment, if there is "
+                   "one")  # fmt: skip
     if look.policies:
         yield f"treatment: is it {look.treatment}, and not {listed(look.policies, 6)}?"
     if look.treatment is None and look.first_treated:

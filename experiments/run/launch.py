@@ -149,6 +149,7 @@ def forecast_run(study: Study, store: StorePath, console: Console) -> int:
     """Run a pilot and say what all replications of the store will take and give; returns the exit code."""
     from experiments.run.checking import pilot
     from results.diagnosis.claims import DEFAULTS, about, fits_needed
+    from results.diagnosis.fits import bound_factor
 
     held = _held(store)
     replications = study.replications if held is None else max(held.replications, study.replications)
@@ -159,13 +160,15 @@ def forecast_run(study: Study, store: StorePath, console: Console) -> int:
 
     say(f"A pilot of {rows:,} replications per cell says: about {duration(seconds)} on one worker, {size(used)} in the "
         "store.")  # fmt: skip
+    seen = worlds_reached(rows, study.world_count)
+    known = f"; from {seen} worlds, and may be {bound_factor(seen):.2g} times that" if seen > 1 else ""
     errors: list[dict[str, Any]] = largest.to_dict("records")  # type: ignore[assignment]
     for measure in dict.fromkeys(row["measure"] for row in errors):
         worst = max((row for row in errors if row["measure"] == measure), key=lambda row: float(row["mcse"]))
         who = " ".join(part for part in (worst["estimator"], worst["term"], worst["error"]) if part)
         cells = f", cell {worst['cell']}" if len(study.cells) > 1 else ""
         say(f"Monte Carlo error of {measure} after {replications:,} replications: at most {worst['mcse']:.2g} "
-            f"({who}{cells})")  # fmt: skip
+            f"({who}{cells}{known})")  # fmt: skip
 
     # what each judged claim takes, once where claims differ in their terms alone; the level of tests is a report's, 5%
     takes: dict[str, None] = {}

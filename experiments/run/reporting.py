@@ -135,10 +135,14 @@ def print_report(
 
 
 def print_chart(diagnosis: Diagnosis, console: Console) -> None:
-    """Draw the picture with which the page opens in letters; nothing where it has no form for that."""
+    """Draw the picture with which the page opens in letters, or say that it has no form for that or no room."""
     charts = pictures_of(diagnosis, *opened_by(diagnosis, answer(diagnosis)))
-    chart = first_picture(charts)
-    lines = text_chart(chart, console.width, plain=console.options.ascii_only) if chart is not None else []
+    chart, plain = first_picture(charts), console.options.ascii_only
+    lines = text_chart(chart, console.width, plain=plain) if chart is not None else []
+    if not lines:
+        wide = chart is not None and text_chart(chart, sys.maxsize, plain=plain)
+        console.print(f"\nNo picture in letters: {'the terminal is too narrow' if wide else 'the answer has none'}; "
+                      "--html draws the pictures.")  # fmt: skip
     for line in ["", *lines] if lines else []:
         console.print(line, markup=False, no_wrap=True, crop=True)
 
@@ -281,7 +285,7 @@ def report_options(
         dials = resolved_names(store.cells, _list(by), "--by")
     with gathering(problems):
         own = measures_asked(store, [name for name in measures if ":" in name], load_code=load_code)
-    named = [name for name in measures if ":" not in name] or (list(own) if by and measures else [])
+    named = list(dict.fromkeys(name for name in measures if ":" not in name)) or (list(own) if by and measures else [])
     problems += [unknown_measure([*MEASURES, *own], name, "--measure") for name in named if name not in MEASURES | own]
     chosen = _list(formats)
     drawn = tuple(form for form in PICTURES if form in chosen)

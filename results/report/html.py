@@ -235,6 +235,9 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts, *, lead: ShownMeasure 
     purposes = ((one, purpose(list(diagnosis.layouts.values()), one)) for one in terms)
     says = "; ".join(f"{one} {what}" for one, what in purposes if what)
     shown = PagePart(measure.short, tuple(charts), tuple(pivots) or ((default,) if default is not None else ()), says)
+    held = {(one.title, one.down, one.across) for one in shown.pivots}
+    parts = [replace(part, pivots=tuple(one for one in part.pivots if (one.title, one.down, one.across) not in held))
+             for part in folded_parts(diagnosis, measure, term, further)]  # fmt: skip
     draw = page("results.report", figure=figure, pivot=pivot_html, grid=grid_html, named=with_key)
     return draw.get_template("report.html").render(
         about=about,
@@ -261,7 +264,7 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts, *, lead: ShownMeasure 
         keys=keys_of(diagnosis),
         first=first_picture(shown.charts),
         lead=shown,
-        parts=list(folded_parts(diagnosis, measure, term, further)),
+        parts=parts,
         long=LONG,
         asked=bool(pivots),
         short_list=SHORT_LIST,

@@ -98,8 +98,9 @@ def claim_chart(held: Mapping[str, Any]) -> Chart:
              if row["lower"] is not None and row["estimate"] != held["claim"]["estimate"]]  # fmt: skip
     caption = "95% intervals of the claim by error type; the filled mark has the one to print."
     caption += " Below them what other estimators say of the panel." if len(rows) > len(errors[:MOST_ROWS]) else ""
-    title = f"{held['claim']['term']} on {held['claim']['outcome']}"
-    return dots("claim-picture", title, "estimate with its 95% interval", rows, 0.0, caption)
+    claim = held["claim"]
+    name = claim["term"] if ":" in claim["text"] else claim["text"]
+    return dots("claim-picture", f"{name} on {claim['outcome']}", "estimate with its 95% interval", rows, 0.0, caption)
 
 
 def fidelity_chart(twin: Mapping[str, Any]) -> Chart:

@@ -162,6 +162,10 @@ def test_units_that_a_few_cells_cost_are_said_first() -> None:
     assert said.startswith("4 of 192 unit-periods are missing")
     assert "4 of 24 units" in said
     assert "balanced-part" not in checks(pp.read_panel(frame(), asked))
+    number = data["city"].str[1:].astype(float)
+    data = data.assign(east=100 + number % 5, north=30 + number // 5)
+    bands = {**spec(balance="drop-units", longitude="east", latitude="north"), "spatial": {"cutoffs": [150, 500]}}
+    assert "balanced-part" in checks(pp.read_panel(data, bands)), "distance bands alone"
 
 
 def places(n: int = UNITS) -> np.ndarray:
@@ -433,6 +437,11 @@ def test_ids_with_zeros_go_from_init_to_the_tables(tmp_path: Path) -> None:
     asked = spec(groups=["state"]) | {"read": read}
     real = pp.read_panel(pd.concat([data, last], ignore_index=True), asked)
     assert (real.panel.units[0], real.panel.attributes["state"][0]) == ("01001", "01")
+
+
+def test_init_does_not_deny_a_treatment_of_all_units_at_once() -> None:
+    at_once = pp.init(frame().assign(d=lambda table: (table["year"] > 2003).astype(int)))
+    assert "no column is 0, then 1 other than in all units at once" in at_once
 
 
 def test_init_asks_whether_na_is_a_name_and_a_key_says_no(tmp_path: Path) -> None:

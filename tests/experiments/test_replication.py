@@ -9,6 +9,7 @@ import os
 import py_compile
 import re
 import shutil
+import sys
 from importlib.util import cache_from_source
 from pathlib import Path
 from py_compile import PycInvalidationMode
@@ -100,7 +101,15 @@ def test_a_bundle_runs_again_to_the_same_bits(tmp_path: Path, store: Path, panel
     assert all(hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest for name, digest in sums.items())
     assert verdicts(folder) == dict.fromkeys(("files", "estimates", "study quick"), "same bits")
     assert {name for name in files(folder) if not name.startswith("rerun/")} == deposited
-    verdicts(folder)  # what is there is not computed again
+
+
+def test_portable_numbers_are_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["cluster.environment"], "numbers_of_process", lambda: "portable")
+    run(quick_study(replications=64), store=tmp_path / "portable.zarr")
+    said = here("replicate", tmp_path / "bundle", "--from", tmp_path / "portable.zarr").out
+    texts = (said.rstrip(), (tmp_path / "bundle" / "README.md").read_text())
+    assert texts[0].endswith(" --numbers portable")
+    assert "replicate . --numbers portable #" in texts[1]
 
 
 def test_the_readme_says_what_a_data_editor_asks(tmp_path: Path, store: Path, panel: list[str]) -> None:
@@ -159,8 +168,28 @@ def test_what_was_changed_after_the_deposit_is_seen(bundle: Path) -> None:
     assert verdicts(bundle, 1) == {"files": "differs"}
 
 
+def test_only_a_run_again_that_was_interrupted_goes_on(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, marks = bundle / "rerun" / "quick.zarr.log.jsonl", bundle / "rerun" / "quick.zarr" / "block_mark"
+    verdicts(bundle)
+    blocks = log.read_text().count('"commit"')
+
+    def again(*removed: str) -> tuple[bool, int]:
+        """Whether blocks from before stay, and how many are computed."""
+        before = log.read_text().count('"commit"')
+        for name in removed:
+            (marks / name).unlink()
+        said = here("replicate", bundle, "--cluster", "serial").out
+        return "from before an interruption" in said, log.read_text().count('"commit"') - before
+
+    assert again() == (False, blocks), "it had ended"
+    assert again("c.1.0.0") == (True, 1)
+    monkeypatch.setattr(sys.modules["cluster.environment"], "_version", lambda _: "1.0")
+    assert again("c.1.0.0") == (False, blocks), "of other code"
+
+
 def test_what_is_damaged_among_the_numbers_of_before_is_computed_anew(bundle: Path) -> None:
     verdicts(bundle)
+    (bundle / "rerun" / "quick.zarr" / "block_mark" / "c.1.0.0").unlink()  # as after an interruption
     file = bundle / "rerun" / "quick.zarr" / "truth" / "c.0.0.0"
     before = file.stat()
     damage.flip(file)

@@ -77,6 +77,21 @@ def test_files_and_figures_are_written(store: Path, tmp_path: Path) -> None:
     assert html.index('id="pivot-size-effect-error-serial"') < html.index('id="more"')
 
 
+def test_no_table_stands_twice(store: Path, tmp_path: Path) -> None:
+    page = tmp_path / "r.html"
+    said = here("report", store, "--measure", "power", "--measure", "size", "--measure", "power", "--html", page).out
+    assert said.count("Power for did") == 1
+    names = re.findall(' id="(.*?)"', page.read_text(encoding="utf-8"))
+    assert [name for name in names if names.count(name) > 1] == []
+    assert any(name.startswith("pivot-power") for name in names)
+
+
+def test_a_picture_without_room_is_told(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for width, told in (("80", False), ("30", True)):
+        monkeypatch.setenv("COLUMNS", width)
+        assert ("the terminal is too narrow" in words(here("report", store, "--chart").out)) == told
+
+
 def test_pictures_are_chosen_by_name_term_and_format(store: Path, tmp_path: Path) -> None:
     folder, other = tmp_path / "f", ("--figures", tmp_path / "g")
     here("report", store, "--figures", folder, "--figure", "power", "--term", "inv", "--format", "pdf")

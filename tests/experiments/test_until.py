@@ -365,6 +365,14 @@ def test_a_dry_run_says_what_claims_take(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
 
 
+def test_a_dry_run_says_how_little_few_worlds_tell(tmp_path: Path) -> None:
+    """The 97.5% bound of a standard deviation from 4 worlds, by scipy: sqrt(3 / 0.2158) times it."""
+    (tmp_path / "s.toml").write_text(DID.replace("128", "256\nworlds = 4"))
+    printed = words(here("run", tmp_path / "s.toml", "--cluster", "serial", "--dry-run").out)
+    times = math.sqrt(3 / stats.chi2.ppf(0.025, 3))
+    assert printed.count(f"; from 4 worlds, and may be {times:.2g} times that)") == 3
+
+
 # What `run` and `report` say of a store that holds more than is asked for, or less than it has room for
 
 DID = SHORT + '[[estimators]]\nkind = "did"\n'

@@ -75,8 +75,11 @@ def test_rows_of_the_power_table_are_the_cells_of_the_estimate(estimate: float) 
 def test_the_error_type_to_print_is_the_first_of_six() -> None:
     rows = [{"se_type": name, "estimate": 1.0, "lower": 0.0, "upper": 2.0, "recommended": name == "g"}
             for name in "abcdefg"]  # fmt: skip
-    chart = claim_chart({"errors": rows, "race": [], "claim": {"term": "did", "outcome": "y", "estimate": 1.0}})
+    claim = {"term": "did", "text": "Policy", "outcome": "y", "estimate": 1.0}
+    chart = claim_chart({"errors": rows, "race": [], "claim": claim})
     assert "".join(name for _, name in chart.places.ticks) == "gabcde"
+    other = claim_chart({"errors": rows, "race": [], "claim": claim | {"term": "w_did", "text": "7:3:w_did"}})
+    assert (chart.title, other.title) == ("Policy on y", "w_did on y")
 
 
 def test_a_feature_stands_as_far_out_as_half_widths_of_its_band() -> None:

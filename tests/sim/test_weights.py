@@ -643,6 +643,7 @@ DOUBTFUL = {
         "a to b is 2, and b to a is 1",
     ),
     "one row more": ("0,2,1\n0,1,1\n1,0,1\n1,1,0\n", FileLayout(order=UNITS[:3]), "is 4 x 3 numbers without names"),
+    "text in a cell": ("0,2,1\n2,0,x\n1,1,0\n", FileLayout(), "w.csv, column 3, row 2; a weight is 'x'"),
     "other numbers": (",v2,v1,v3\na,0,1,2\nb,1,0,3\nc,2,3,0\n", FileLayout(), "numbered out of order: v2, v1, v3"),
 }
 
