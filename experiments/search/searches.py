@@ -125,9 +125,8 @@ def spread_of(store: Store, replications: int, question: SearchQuestion) -> tupl
 def _mcse(store: Store, indices: Any, question: SearchQuestion) -> tuple[float, float]:
     """The Monte Carlo error from some blocks, and the variance that independent fits would have."""
     frame = diagnose(store.only(0, indices)).frame
-    value, mcse, _ = question.value(frame)
+    value, mcse, n = question.value(frame)
     rows = frame[(frame["estimator"] == question.estimator) & (frame["term"] == question.term)]
-    n = float(rows[rows["measure"] == question.column]["n"].max())
     if question.column in PROPORTIONS:
         return mcse, value * (1 - value) / n
     spread = rows[(rows["measure"] == "empirical_se") & (rows["sample"] == "own")]["value"]

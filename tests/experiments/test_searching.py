@@ -670,6 +670,19 @@ def test_replications_of_a_share_are_uncertain_on_both_sides(worlds: int) -> Non
     assert found.lower / found.value == pytest.approx(found.value / found.upper, rel=1e-6)
 
 
+def test_independent_fits_of_a_share_are_those_of_its_error_type() -> None:
+    """Of type S those that reject, of which each error type has its own."""
+    question = SearchQuestion("type_s", 0.1, False, "did", "did", "cluster:unit")
+    rows = [{"estimator": "did", "term": "did", "sample": "own", "measure": "type_s", "error": error, "value": 0.2,
+             "mcse": 0.1, "n": n} for error, n in (("iid", 900), ("cluster:unit", 100))]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searches, "diagnose", lambda _: SimpleNamespace(frame=pd.DataFrame(rows)))
+        assert searches._mcse(cast(Any, SimpleNamespace(only=lambda *_: None)), [0], question) == (
+            0.1,
+            pytest.approx(0.16 / 100),
+        )
+
+
 @pytest.mark.parametrize(("worlds", "se"), [(1, 0.0), (2, 0.75 / math.sqrt(2)), (8, 0.75 / math.sqrt(14))])
 def test_the_spread_of_few_worlds_is_known_as_their_number_says(
     worlds: int, se: float, monkeypatch: pytest.MonkeyPatch
