@@ -103,7 +103,9 @@ def zip_chart(found: Sequence[Sampled], what: str, where: str, alpha: float) -> 
         share = f"{100 * float(one.missed.mean()):.0f}% miss"
         panels.append(Facet(f"{one.label}: {share}", (Series(one.label, 0, tuple(points)),)))
     low, high = span([end for panel in panels for point in panel.points for end in (point.low, point.high)])
-    marks = tuple((100.0 - centile, f"{centile}%") for centile in (95, 75, 50, 25))
+    nominal = 100 * (1 - alpha)  # of which the caption speaks
+    centiles = [nominal, *(centile for centile in (75, 50, 25) if centile < nominal - 5)]
+    marks = tuple((100.0 - centile, level(centile / 100)) for centile in centiles)
     shown = level(1 - alpha)
     caption = (f"{shown} intervals for {what} minus the truth in {_counted(found, where)}, the estimates farthest from "
                "the truth on top. Intervals that miss the truth stand in the second colour; they should be those above "

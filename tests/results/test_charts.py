@@ -206,6 +206,10 @@ def test_the_zip_orders_intervals_and_counts_those_that_miss(records: Any, diagn
         assert max(abs(point.value) for point in panel.points) < 1e3  # no failed fit
         assert f"{len(panel.points)} replications, {len(missed)} marked" in str(svg)
     assert zipped.places.ticks == ((5.0, "95%"), (25.0, "75%"), (50.0, "50%"), (75.0, "25%"))
+    for alpha, marks in ((0.1, ["90%", "75%", "50%", "25%"]), (0.3, ["70%", "50%", "25%"])):
+        other = replication_charts(records, replace(diagnosis, alpha=alpha))[0]
+        assert [text for _, text in other.places.ticks] == marks
+        assert f"those above the {marks[0]} mark." in other.caption
     cell = next(k for k, one in enumerate(records.cells) if all(dial.names[dial.at[k]] in scatter.subject
                                                                  for dial in grid.dials(records.cells)))  # fmt: skip
     fits = records.draws[cell].estimates["biased"]
