@@ -157,11 +157,11 @@ def contrast_chart(records: Records, diagnosis: Diagnosis, measure: str = "bias_
     blocks) and in the first cells. measure: bias_difference, mse_difference or coverage_difference.
     """
     # the estimators with error types whose terms estimate the same: the largest such group
-    terms, groups = lead_terms(diagnosis, term), dict[str | None, list[str]]()
+    terms, groups = lead_terms(diagnosis, term), dict[str, list[str]]()
     for name, own in terms.items():
         layout = records.layouts[name]
-        if layout.errors and not layout.tests:
-            groups.setdefault(layout.targets.get(own), []).append(name)
+        if layout.errors and not layout.tests and own in layout.targets:
+            groups.setdefault(layout.targets.get(own, ""), []).append(name)
     first, *others = max(groups.values(), key=len, default=[""])
     if not others:
         return None
@@ -185,6 +185,8 @@ def contrast_chart(records: Records, diagnosis: Diagnosis, measure: str = "bias_
             said = bracketed(value, mcse, fixed((value,), mcse))
             series.append(Series(name, 0, (Point(float(row), value, low, high, said),)))
         panels.append(Facet(place_of(grid, cell), tuple(series)))
+    if not fits:  # whose truth no draw knows
+        return None
 
     low, high = span([end for panel in panels for point in panel.points for end in (point.low, point.high, 0.0)])
     words, what = WORDS[measure].format(first), terms[first]

@@ -264,6 +264,18 @@ def test_contrasts_are_those_of_the_diagnosis(records: Any, diagnosis: Any) -> N
     assert "the first 115 of each cell" in first.caption  # of 120 in its first block five failed
 
 
+def test_no_contrast_is_drawn_where_no_truth_is_known(records: Any, diagnosis: Any) -> None:
+    """Nor are estimators without an estimand taken for ones of the same estimand."""
+    without = {name: replace(layout, targets={}) for name, layout in zip("ab", records.layouts.values(), strict=True)}
+    layouts = without | records.layouts
+    more = SimpleNamespace(layouts=layouts, worlds=1, cells=records.cells[:1], blocks=records.blocks)
+    shown = contrast_chart(more, replace(diagnosis, layouts=layouts))
+    assert shown.title == "Difference from exact, paired"
+    none = SimpleNamespace(layouts=records.layouts, worlds=1, cells=records.cells[:1],
+                           blocks=lambda cell: (replace(block, truth={}) for block in records.blocks(cell)))  # fmt: skip
+    assert contrast_chart(none, diagnosis) is None
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_files_of_papers_are_the_same_bytes_and_hold_every_value(form: Any) -> None:
     found = diagnosed_grid(kind=("a", "b"), n=(1, 2))
