@@ -161,7 +161,7 @@ def contrast_chart(records: Records, diagnosis: Diagnosis, measure: str = "bias_
     for name, own in terms.items():
         layout = records.layouts[name]
         if layout.errors and not layout.tests and own in layout.targets:
-            groups.setdefault(layout.targets.get(own, ""), []).append(name)
+            groups.setdefault(layout.targets[own], []).append(name)
     first, *others = max(groups.values(), key=len, default=[""])
     if not others:
         return None

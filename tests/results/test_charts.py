@@ -271,8 +271,8 @@ def test_no_contrast_is_drawn_where_no_truth_is_known(records: Any, diagnosis: A
     more = SimpleNamespace(layouts=layouts, worlds=1, cells=records.cells[:1], blocks=records.blocks)
     shown = contrast_chart(more, replace(diagnosis, layouts=layouts))
     assert shown.title == "Difference from exact, paired"
-    none = SimpleNamespace(layouts=records.layouts, worlds=1, cells=records.cells[:1],
-                           blocks=lambda cell: (replace(block, truth={}) for block in records.blocks(cell)))  # fmt: skip
+    blind = [replace(block, truth={}) for block in records.blocks(0)]
+    none = SimpleNamespace(layouts=records.layouts, worlds=1, cells=records.cells[:1], blocks=lambda _: iter(blind))
     assert contrast_chart(none, diagnosis) is None
 
 
