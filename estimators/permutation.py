@@ -231,7 +231,8 @@ def _searched(fits: ShiftedFits) -> NullTests:
 
     real = fits.b[:, 0]
     lower, upper = searched_interval(real, np.sqrt(fits.v0[:, 0]), pvalue)
-    return NullTests(pvalue(np.zeros_like(real))[:, None], lower[:, None], upper[:, None])
+    p = pvalue(np.zeros_like(real))[:, None]
+    return NullTests(p, lower[:, None], upper[:, None]).where(~np.isnan(p))
 
 
 LEAST_DRAWS = 99
@@ -447,7 +448,7 @@ class PermutationTest(TileEstimator):
         """The interval of term k when the estimator is linear in the outcome, else NaN: seen at two more outcomes."""
         outcome = self._outcome(panel)
         y, d = panel.variables[outcome], _observed(panel, terms[k])
-        step = max(abs(real), float(np.nanstd(drawn)))
+        step = max(abs(real), float(np.where(np.isfinite(drawn), drawn, 0.0).std()))
         there = [panel.with_variables({outcome: y + side * step * d}) for side in (-1.0, 1.0)]
         own = [float(self._statistics(self._fitted(at), terms)[0, k]) for at in there]
         if not abs(own[0] + own[1] - 2 * real) <= LINEAR * step:

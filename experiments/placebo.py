@@ -234,6 +234,7 @@ class PlaceboAnswer:
         ask, usable = self.question, self.usable
         spread = float(usable.std(ddof=1)) if usable.size > 1 else np.nan
         p = self.permutation_p if ask.is_test else np.nan
+        tests = self.own_pvalues[np.isfinite(self.placebos) & ~np.isnan(self.own_pvalues)]
         plain: dict[str, Any] = without_nan({
             "panel": {"digest": ask.panel.digest, "units": len(ask.panel.units), "periods": len(ask.panel.periods)},
             "scheme": ask.scheme, "estimator": ask.estimator.name, "term": ask.term, "statistic": ask.statistic,
@@ -247,8 +248,7 @@ class PlaceboAnswer:
             "lower": self.lower, "upper": self.upper, "level": 1 - LEVEL,
             "placebo_mean": float(usable.mean()), "placebo_sd": spread,
             "placebo_quantiles": {f"{q:g}": value for q, value in self.quantiles.items()},
-            "rejected_share": float((self.own_pvalues[np.isfinite(self.placebos)] <= LEVEL).mean()) if self.error
-            else np.nan,
+            "rejected_share": float((tests <= LEVEL).mean()) if tests.size else np.nan,
             "notes": list(self.notes),
         })  # fmt: skip
         return plain
@@ -312,8 +312,12 @@ def question(
 
 
 def check_fits(ask: PlaceboQuestion) -> None:
-    """Raise BadInput, before anything is drawn, when the panel as it was observed or a placebo of it has no fit."""
-    _real_fit(ask)
+    """Raise BadInput, before anything is drawn, when the panel as it was observed or a placebo of it has no fit, and
+    when its term has no error that could studentise it."""
+    real, errors = _real_fit(ask), ask.estimator.layout(ask.panel.schema).errors
+    if ask.statistic == "studentised" and np.isnan(real.with_errors(errors[-1]).se[0, 0, real.terms.index(ask.term)]):
+        raise bad(f"{ask.term} has no error {errors[-1]} on this panel", where="--statistic studentised",
+                  allowed="raw, or an estimator with errors", remedy="use --statistic raw")  # fmt: skip
     if isinstance(ask.estimator, TwoWayDID | SpatialPanel):
         roles = ask.panel.roles
         try:  # effects and regressors may leave nothing but rounding of the outcome
@@ -567,6 +571,7 @@ def _lines(found: PlaceboAnswer) -> list[tuple[str, str]]:
     kind = "estimate" if found.question.statistic == "raw" else "t statistic"
     if found.question.statistic == "studentised" and found.error != found.own_error:
         kind += f" with {found.error} errors, as for the placebos"
+    none = f"no {found.own_error} error on this panel" if found.own_error else "it has no standard errors"
     name, value = found.plot.standing
     precision = "every assignment used" if found.question.exact else f"Monte Carlo error {found.mcse:.4f}"
     lines = [
@@ -574,8 +579,8 @@ def _lines(found: PlaceboAnswer) -> list[tuple[str, str]]:
         (
             "its own test",
             f"se {found.se:.4g} ({found.own_error}), p = {found.pvalue:.4g}"
-            if found.own_error
-            else "none: it has no standard errors",
+            if np.isfinite(found.se)
+            else f"none: {none}",
         ),
         (name, f"{value:.4f} ({precision}), two-sided on the {kind}"),
     ]

@@ -139,9 +139,10 @@ def joined(items: Sequence[str], most: int | None = None) -> str:
 
 
 def dial_value(value: object) -> str:
-    """The value of a dial as text."""
+    """The value of a dial as text, which tells it from others: tables find cells by it."""
     if isinstance(value, float):
-        return f"{value:g}"
+        short = f"{value:g}"
+        return short if float(short) == value else f"{value:.12g}"
     if isinstance(value, list | tuple):
         return " + ".join(map(str, value)) or "none"
     return str(value)

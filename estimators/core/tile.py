@@ -39,7 +39,7 @@ class ShiftedFits:
     """A coefficient and its variance up to a factor when the outcome is y - c D with the real treatment D.
 
     b (R, B) and slope (1, B): coefficients of y and of D; the variance is v0 + c v1 + c^2 v2, v0 and v1 (R, B), v2
-    (1, B).
+    (1, B). rounding: likewise of the variance up to which there is none.
     """
 
     b: Floats
@@ -47,12 +47,14 @@ class ShiftedFits:
     v0: Floats
     v1: Floats
     v2: Floats
+    rounding: tuple[Floats, Floats, Floats]
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN
     def t(self, c: Floats) -> Floats:
         """t statistics up to a factor, (R, B), at c (R,)."""
         at = c[:, None]
-        return (self.b - at * self.slope) / np.sqrt(np.maximum(self.v0 + at * self.v1 + at**2 * self.v2, 0.0))
+        variance, rounding = (x + at * y + at**2 * z for x, y, z in ((self.v0, self.v1, self.v2), self.rounding))
+        return (self.b - at * self.slope) / np.sqrt(np.where(variance > rounding, variance, np.nan))
 
 
 class AssignedTreatments(ABC):

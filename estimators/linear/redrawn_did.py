@@ -136,14 +136,17 @@ class AssignedDID(AssignedTreatments):
         return TreatmentFits(self.kernel.terms, beta, se, status)
 
     def variances(self, y: Floats) -> tuple[Floats, Floats]:
-        """b (B,) and its variances before their factors, (B, M), of one projected outcome (T, N)."""
+        """b (B,) and its variances before their factors, (B, M), NaN where they are rounding, of one projected outcome
+        (T, N)."""
         if not self.kernel.clusters:
             return self.coefficients(y[None])[0], np.empty((len(self.squares), 0))
         u = self.scores(y)
         beta = u.sum(axis=1) / self.squares
         u -= beta[:, None] * self.prepared[0]
         sums = [_by_cluster(u, codes) for codes in self.kernel.clusters]
-        return beta, np.stack([np.vecdot(s, s) for s in sums], axis=1) / self.squares[:, None] ** 2
+        variance = np.stack([np.vecdot(s, s) for s in sums], axis=1) / self.squares[:, None] ** 2
+        rounding = DEGENERATE * (np.vdot(y, y) - beta**2 * self.squares) / (self.squares * y.size)
+        return beta, np.where(variance > rounding[:, None], variance, np.nan)
 
     def shifted(self, y: Floats, real: Floats) -> ShiftedFits:
         """Coefficients and clustered variances of y - c D; the variance is quadratic in c."""
@@ -154,7 +157,14 @@ class AssignedDID(AssignedTreatments):
         for row in range(len(y)):
             e = self._residual_sums(y[row], b[row])
             v0[row], v1[row] = np.vecdot(e, e) / squares, -2.0 * np.vecdot(e, x) / squares
-        return ShiftedFits(b, slope, v0, v1, (np.vecdot(x, x) / squares)[None])
+        flat, d, least = y.reshape(len(y), -1), real.ravel(), DEGENERATE / (self.squares * real.size)
+        taken = slope * self.squares
+        rounding = (
+            least * (np.vecdot(flat, flat)[:, None] - b**2 * self.squares),
+            -2.0 * least * ((flat @ d)[:, None] - b * taken),
+            least * (d @ d - slope * taken),
+        )
+        return ShiftedFits(b, slope, v0, v1, (np.vecdot(x, x) / squares)[None], rounding)
 
     def _residual_sums(self, y: Floats, b: Floats) -> Floats:
         """Scores of residuals by cluster of the last error type, (B, G)."""
@@ -182,9 +192,7 @@ class RedrawnRegression:
         """b, e'e, 1/D~'D~, and variances before their factors, NaN where they are rounding, (B, 3 + M)."""
         drawn = self.kernel.assign(given)
         b, variance = drawn.variances(self.y)
-        ssr, own = self.squares - b**2 * drawn.squares, 1 / drawn.squares
-        scale = (own * ssr / self.y.size)[:, None]
-        return np.column_stack([b, ssr, own, np.where(variance > DEGENERATE * scale, variance, np.nan)])
+        return np.column_stack([b, self.squares - b**2 * drawn.squares, 1 / drawn.squares, variance])
 
 
 def _by_cluster(u: Floats, codes: Codes) -> Floats:

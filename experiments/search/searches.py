@@ -31,8 +31,10 @@ from experiments.search.solve import (
     dial_of,
     evaluator_of,
     frontier,
+    own_value,
     settings_of_rest,
     solve,
+    start_of,
 )
 from experiments.study import MOST_REPLICATIONS, Study, study_of
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
@@ -123,9 +125,8 @@ def spread_of(store: Store, replications: int, question: SearchQuestion) -> tupl
 def _mcse(store: Store, indices: Any, question: SearchQuestion) -> tuple[float, float]:
     """The Monte Carlo error from some blocks, and the variance that independent fits would have."""
     frame = diagnose(store.only(0, indices)).frame
-    value, mcse, _ = question.value(frame)
+    value, mcse, n = question.value(frame)
     rows = frame[(frame["estimator"] == question.estimator) & (frame["term"] == question.term)]
-    n = float(rows[rows["measure"] == question.column]["n"].max())
     if question.column in PROPORTIONS:
         return mcse, value * (1 - value) / n
     spread = rows[(rows["measure"] == "empirical_se") & (rows["sample"] == "own")]["value"]
@@ -178,12 +179,14 @@ def breaking(study: Study, measure: str, dial: str, second: str | None, folder: 
     def both() -> list[SearchAnswer]:
         answers = frontier(evaluator, first, other, options)
         if folder is not None:
+            own = own_value(study, first)  # where the second dial is searched alone
             points = [
-                FrontierPoint(item.setting.get(other, 0.0) if item.dial == first else item.value, item.value,
-                              item.lower, item.upper, along_second=item.dial == other)
+                FrontierPoint(item.value, own, item.lower, item.upper, along_second=True) if item.dial == other
+                else FrontierPoint(item.setting[other], item.value, item.lower, item.upper)
                 for item in answers if item.state == "found"
             ]  # fmt: skip
-            svg = frontier_svg(points, first, other, evaluator.question.words)
+            svg = frontier_svg(points, first, other, evaluator.question.words, level=LEVEL,
+                               begin=start_of(evaluator, first, options))  # fmt: skip
             write_whole(folder, {FIGURE: svg})
         return answers
 

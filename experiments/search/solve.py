@@ -456,7 +456,7 @@ def _possible_rests(evaluator: Evaluator, dial: str, options: Search) -> list[di
     """The settings of the other dials; raises BadInput, after one tile of fits at most, for what cannot be searched."""
     rests = settings_of_rest(evaluator.study, [dial])
     check_possible(evaluator, dial, rests, options)
-    start = _start(evaluator, dial, options)
+    start = start_of(evaluator, dial, options)
     evaluator.probe({**rests[0], dial: int(start) if _counts(evaluator.study, dial) else start})
     return rests
 
@@ -469,9 +469,9 @@ def check_possible(evaluator: Evaluator, dial: str, rests: Sequence[Mapping[str,
     begins or goes. to: the option that says where it ends.
     """
     check_settings(evaluator, dial, options, to)
-    whole, start = _counts(evaluator.study, dial), _start(evaluator, dial, options)
+    whole, start = _counts(evaluator.study, dial), start_of(evaluator, dial, options)
     effect, needs = dial in NAMED["effect"], evaluator.question.needs_effect
-    beyond = _own_value(evaluator.study, dial) or 1.0
+    beyond = own_value(evaluator.study, dial) or 1.0
     end = beyond if effect and options.high is None else options.high
     if effect and needs and end is not None:
         target, truth = evaluator.truth({**rests[0], dial: start})
@@ -494,7 +494,7 @@ def check_settings(evaluator: Evaluator, dial: str, options: Search, to: str = "
     if not options.budget >= 1:
         raise bad(f"budget {options.budget:g}", where="--budget", allowed="a whole number from 1",
                   remedy="correct the number")  # fmt: skip
-    whole, start = _counts(evaluator.study, dial), _start(evaluator, dial, options)
+    whole, start = _counts(evaluator.study, dial), start_of(evaluator, dial, options)
     for name, value in (("--from", options.low), (to, options.high)):
         if value is not None and not (math.isfinite(value) and (float(value).is_integer() or not whole)):
             raise bad(f"{dial} = {value:g}", where=name, allowed="a whole number" if whole else "a finite number",
@@ -504,9 +504,9 @@ def check_settings(evaluator: Evaluator, dial: str, options: Search, to: str = "
                   remedy="correct it, or say --from")  # fmt: skip
 
 
-def _start(evaluator: Evaluator, dial: str, options: Search) -> float:
+def start_of(evaluator: Evaluator, dial: str, options: Search) -> float:
     """Where a search begins: at no effect, and along another dial at the dial's own value."""
-    own = _own_value(evaluator.study, dial)
+    own = own_value(evaluator.study, dial)
     if options.low is not None:
         return options.low
     return 0.0 if dial in NAMED["effect"] else own
@@ -526,7 +526,7 @@ def frontier(evaluator: Evaluator, dial: str, second: str, options: Search) -> l
         if alone[0].state != "found":
             note = " Say with --to2 where the frontier ends." if alone[0].state == "not reached" else alone[0].note
             return [replace(alone[0], note=note)]
-    begin, last = _own_value(evaluator.study, second), alone[0].value if end is None else end
+    begin, last = own_value(evaluator.study, second), alone[0].value if end is None else end
     steps = [begin + (last - begin) * i / FRONTIER for i in range(FRONTIER + (end is not None))]
     whole = _counts(evaluator.study, second)
     values = dict.fromkeys(round(x) if whole else float(f"{x:.6g}") for x in steps)
@@ -599,7 +599,7 @@ def _limits(evaluator: Evaluator, dial: str, rest: Mapping[str, Any], options: S
     worlds = evaluator.study.world_count
     limits = partial(Limits, whole=whole, first=evaluator.first, budget=options.budget, precision=options.precision,
                      freedom=float(worlds - 1) if worlds > 1 else math.inf)  # fmt: skip
-    own, start, high = _own_value(evaluator.study, dial), _start(evaluator, dial, options), options.high
+    own, start, high = own_value(evaluator.study, dial), start_of(evaluator, dial, options), options.high
     question, effect = evaluator.question, dial in NAMED["effect"]
     # a measure that is none without an effect begins beside it; power is then the size
     beside_none = effect and not start and question.needs_effect and question.measure != "power"
@@ -643,7 +643,7 @@ def _spread(evaluator: Evaluator, dials: Mapping[str, Any]) -> float:
     return evaluation.mcse * math.sqrt(evaluation.n)
 
 
-def _own_value(study: Study, dial: str) -> float:
+def own_value(study: Study, dial: str) -> float:
     """A dial's value in the design; of a number of treated units that the design leaves open, half of the units."""
     value = value_of(study.design, dial)
     if value is None and dial == "adoption.treated":

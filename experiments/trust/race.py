@@ -651,7 +651,7 @@ def confidence_set(losses: Floats, rng: np.random.Generator, samples: int = SAMP
         apart = means[left] - means[left].mean()
         moved = drawn[:, left] - drawn[:, left].mean(axis=1, keepdims=True) - apart
         scale = np.sqrt(np.square(moved).mean(axis=0))
-        if not (scale > SAME * means.max()).all():  # models whose losses are the same
+        if not (scale > SAME * means[left].max()).all():  # models whose losses are the same
             break
         worst = int(np.argmax(apart / scale))
         so_far = max(so_far, float(np.mean((moved / scale).max(axis=1) >= (apart / scale).max())))

@@ -27,7 +27,7 @@ from results.diagnosis import measures
 from results.diagnosis.fits import Reported, clustered, fits_of, placed
 from results.diagnosis.measures import MEANINGS, Measured, RunningMoments
 from results.store.block import Records
-from sim.arrays import Floats
+from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, closest, number_in, one_of, reason, refuse
 from sim.functions import Function
 
@@ -189,38 +189,38 @@ def _row(
     if not has.any():
         return None
     given, world = {key: values[has] for key, values in found.items()}, arrays["world"][has].astype(np.intp)
-    groups = np.asarray(float(len(np.unique(world)))) if worlds > 1 else None
-    measured = _measured(name, function, given, world, worlds)
+    measured, counted = _measured(name, function, given, world, worlds)
     if not measured.n.any():
         return None
-    whole = Reported(measured, *measures.interval(measured, False, groups), np.asarray(float(len(np.unique(world)))))
-    return whole.row(())
+    groups = np.asarray(float(len(np.unique(world[counted]))))
+    ends = measures.interval(measured, False, groups if worlds > 1 else None)
+    return Reported(measured, *ends, groups).row(())
 
 
 def _measured(
     name: str, function: Function, given: Mapping[str, Floats], world: NDArray[np.intp], worlds: int
-) -> Measured:
-    """Value, MCSE and number of fits."""
-    n = len(world)
+) -> tuple[Measured, Flags]:
+    """Value, MCSE and number of fits, and which of them count, (n,)."""
+    n, every = len(world), np.ones(len(world), dtype=bool)
     found = _called(name, function, given)
     if isinstance(found, tuple):
-        return Measured(np.asarray(found[0]), np.asarray(found[1]), np.asarray(float(n)))
+        return Measured(np.asarray(found[0]), np.asarray(found[1]), np.asarray(float(n))), every
     if isinstance(found, np.ndarray):  # the mean of one value a fit, clustered by world as all means are
         counts = ~np.isnan(found)
         moments = RunningMoments(())
         moments.add(found, counts)
         measured = measures.mean(moments)
         if worlds == 1:
-            return measured
+            return measured, counts
         inside = np.where(counts, found - moments.mean, 0.0)
         sums = np.bincount(world, weights=inside, minlength=worlds)
         by_world = clustered(sums, np.bincount(world, weights=counts, minlength=worlds))
-        return measured._replace(mcse=np.fmax(measured.mcse, by_world))
+        return measured._replace(mcse=np.fmax(measured.mcse, by_world)), counts
     runs = np.arange(n) * min(RUNS, n) // n
     spread = _jackknife(name, function, given, runs)
     if worlds > 1:
         spread = float(np.fmax(spread, _jackknife(name, function, given, world)))
-    return Measured(np.asarray(found), np.asarray(spread), np.asarray(float(n)))
+    return Measured(np.asarray(found), np.asarray(spread), np.asarray(float(n))), every
 
 
 def _jackknife(name: str, function: Function, given: Mapping[str, Floats], group: NDArray[np.intp]) -> float:

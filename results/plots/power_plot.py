@@ -61,10 +61,9 @@ FRONTIER_SIZE = 380.0, 260.0  # points
 
 @dataclass(frozen=True, slots=True)
 class FrontierPoint:
-    """A crossing: at `second` of the one dial, the other crosses at `value`, with its 95% interval.
+    """A crossing: where the second dial and the first (`value`) stand, with the interval of the first.
 
-    along_second: the crossing is that of the second dial itself, the first being where the design has it: `second` is
-    then the crossing, and the interval is of the second dial.
+    along_second: the interval is of the second dial, which crosses there, the first being where the design has it.
     """
 
     second: float
@@ -74,28 +73,33 @@ class FrontierPoint:
     along_second: bool = False
 
 
-def frontier_svg(points: Sequence[FrontierPoint], first: str, second: str, words: str) -> str:
-    """The map: the second dial across, the first one up; below the line the result holds."""
+def frontier_svg(points: Sequence[FrontierPoint], first: str, second: str, words: str, *, begin: float,
+                 level: float) -> str:  # fmt: skip
+    """The map: the second dial across, the first one up; between the line and where the first begins the result holds.
+
+    begin: where the first dial begins. level: of the intervals.
+    """
     along = sorted((point for point in points if not point.along_second), key=lambda point: point.second)
     ends = [point for point in points if point.along_second]
+    told = [(first, point.value, point, second, point.second) for point in along]
+    told += [(second, point.second, point, first, point.value) for point in ends]
     said = "; ".join(
-        f"{first} {number(point.value)} ({number(point.lower)} to {number(point.upper)}) at {second} "
-        f"{number(point.second)}" for point in along
-    )  # fmt: skip
+        f"{dial} {number(value)} ({number(point.lower)} to {number(point.upper)}) at {other} {number(at)}"
+        for dial, value, point, other, at in told
+    )
 
     def paint(canvas: Canvas) -> Mapping[str, str]:
         axes = frame(canvas, (0.16, 0.17, 0.8, 0.72))
         axes.grid(True)
-        across = [*(point.second for point in along), *(point.second for point in ends)]
-        up = [*(point.value for point in along), *(0.0 for _ in ends)]
-        axes.fill_between(across, up, color=FAINT, linewidth=0)
-        axes.plot(across, up, color=BLUE, linewidth=1.2)
+        across, up = ([getattr(point, name) for point in (*along, *ends)] for name in ("second", "value"))
+        axes.fill_between(across, up, begin, color=FAINT, linewidth=0)
+        axes.plot(across, up, color=BLUE, linewidth=1.2, gid="line")
         for point in along:
             axes.plot([point.second] * 2, [point.lower, point.upper], color=BLUE, linewidth=1.0)
             axes.plot([point.second], [point.value], "o", color=BLUE, markersize=4.0)
         for point in ends:
-            axes.plot([point.lower, point.upper], [0.0, 0.0], color=BLUE, linewidth=1.0)
-            axes.plot([point.second], [0.0], "s", color=BLUE, markersize=4.0)
+            axes.plot([point.lower, point.upper], [point.value] * 2, color=BLUE, linewidth=1.0)
+            axes.plot([point.second], [point.value], "s", color=BLUE, markersize=4.0)
         axes.set_xlim(*span([*across, *(point.upper for point in ends)], [0.0]))
         axes.set_ylim(*span([*up, *(point.upper for point in along)], [0.0]))
         axes.set_xlabel(second)
@@ -103,5 +107,5 @@ def frontier_svg(points: Sequence[FrontierPoint], first: str, second: str, words
         return {}
 
     title = f"Where {words}"
-    about = f"Within the shaded part the result holds; bars are 95% intervals. {said}."
+    about = f"Within the shaded part the result holds; bars are {level:.0%} intervals. {said}."
     return draw("frontier", FRONTIER_SIZE, title, about, paint)

@@ -103,7 +103,9 @@ def zip_chart(found: Sequence[Sampled], what: str, where: str, alpha: float) -> 
         share = f"{100 * float(one.missed.mean()):.0f}% miss"
         panels.append(Facet(f"{one.label}: {share}", (Series(one.label, 0, tuple(points)),)))
     low, high = span([end for panel in panels for point in panel.points for end in (point.low, point.high)])
-    marks = tuple((100.0 - centile, f"{centile}%") for centile in (95, 75, 50, 25))
+    nominal = 100 * (1 - alpha)  # of which the caption speaks
+    centiles = [nominal, *(centile for centile in (75, 50, 25) if centile < nominal - 5)]
+    marks = tuple((100.0 - centile, level(centile / 100)) for centile in centiles)
     shown = level(1 - alpha)
     caption = (f"{shown} intervals for {what} minus the truth in {_counted(found, where)}, the estimates farthest from "
                "the truth on top. Intervals that miss the truth stand in the second colour; they should be those above "
@@ -155,11 +157,11 @@ def contrast_chart(records: Records, diagnosis: Diagnosis, measure: str = "bias_
     blocks) and in the first cells. measure: bias_difference, mse_difference or coverage_difference.
     """
     # the estimators with error types whose terms estimate the same: the largest such group
-    terms, groups = lead_terms(diagnosis, term), dict[str | None, list[str]]()
+    terms, groups = lead_terms(diagnosis, term), dict[str, list[str]]()
     for name, own in terms.items():
         layout = records.layouts[name]
-        if layout.errors and not layout.tests:
-            groups.setdefault(layout.targets.get(own), []).append(name)
+        if layout.errors and not layout.tests and own in layout.targets:
+            groups.setdefault(layout.targets[own], []).append(name)
     first, *others = max(groups.values(), key=len, default=[""])
     if not others:
         return None
@@ -183,6 +185,8 @@ def contrast_chart(records: Records, diagnosis: Diagnosis, measure: str = "bias_
             said = bracketed(value, mcse, fixed((value,), mcse))
             series.append(Series(name, 0, (Point(float(row), value, low, high, said),)))
         panels.append(Facet(place_of(grid, cell), tuple(series)))
+    if not fits:  # whose truth no draw knows
+        return None
 
     low, high = span([end for panel in panels for point in panel.points for end in (point.low, point.high, 0.0)])
     words, what = WORDS[measure].format(first), terms[first]

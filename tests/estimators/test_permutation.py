@@ -92,6 +92,16 @@ def test_interval_ends_are_where_the_brute_force_test_turns(statistic: Any) -> N
         assert brute_force(panel, end - side * step, studentised, every) > LEVEL
 
 
+@pytest.mark.parametrize("every", [False, True])
+def test_scores_that_cancel_leave_no_studentised_test(every: bool) -> None:
+    """All units of one of two clusters are treated at one date: the variance is rounding, whatever the outcome."""
+    base = replace(small_panel(8, 5, seed=1, model="none"), roles=Roles("y", "did"))
+    panel = replace(adopting(base, (2, slice(2))), attributes={"half": np.array(list("aabbbbbb"))})
+    pair = TwoWayDID(errors=("cluster:half",))
+    found = PermutationTest.of(pair, draws=99, statistic="studentised", fit_every_draw=every)(panel)
+    np.testing.assert_array_equal([found.pvalue, found.lower, found.upper], np.nan)
+
+
 def test_scipy_gives_the_same_p_for_two_periods() -> None:
     """With two periods and one date DID is a difference of means of changes, which scipy permutes itself."""
     rng = np.random.default_rng(4)

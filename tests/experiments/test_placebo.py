@@ -552,6 +552,17 @@ def test_an_estimator_without_errors_has_placebos_and_no_test_of_its_own(tmp_pat
     assert "difference has no standard errors; allowed: raw, or an estimator with errors" in said
 
 
+def test_a_panel_whose_error_is_none_has_the_raw_test_alone(tmp_path: Path) -> None:
+    """All units of one of two clusters are treated at one date, so that the sums of their scores cancel."""
+    panel = replace(treated_share(0.2, 3), attributes={"province": np.repeat(["east", "west"], [6, 24])})
+    spec = SPEC.replace('controls = ["inv", "road"]', 'cluster = "province"')
+    asked = command(write(tmp_path, panel, spec), "--draws", 99, "--store", tmp_path / "x.zarr")
+    assert "its own test none: no cluster:province error on this panel" in words(here(*asked).out)
+    assert "did has no error cluster:province on this panel; allowed: raw" in refusal(
+        *asked, "--statistic", "studentised"
+    )
+
+
 # Permutation tests and silent designs in study files: tables of settings, and refusals in the words of the file.
 
 

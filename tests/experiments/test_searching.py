@@ -31,6 +31,7 @@ from experiments.search.searches import breaking, needed, replications_for, solv
 from experiments.search.solve import (
     BLOCK,
     Search,
+    SearchAnswer,
     SearchQuestion,
     breakdown,
     dial_of,
@@ -145,11 +146,22 @@ def test_a_second_dial_ends_where_it_is_told_to_and_has_a_map(file: Path) -> Non
     answers = json.loads((out / "answer.json").read_text(encoding="utf-8"))["answers"]
     assert [item["setting"]["effect.jump"] for item in answers] == [0.0, 0.02, 0.04, 0.06, 0.08, 0.1]
     assert {item["dial"] for item in answers} == {"effect.trend_gap"}
-    assert "effect.jump" in (out / "frontier.svg").read_text(encoding="utf-8")
+    svg = (out / "frontier.svg").read_text(encoding="utf-8")
+    assert "bars are 99% intervals" in svg
+    assert svg.count("at effect.jump ") == 6
     evaluator = evaluator_of(Study.from_toml(file), "bias:50%", None)
     (alone,) = frontier(evaluator, "effect.trend_gap", "errors.serial", Search(precision=0.3))
     assert (alone.dial, alone.state) == ("errors.serial", "not reached")
     assert alone.sentence.endswith("Say with --to2 where the frontier ends.")
+
+
+def test_a_map_ends_where_the_first_dial_stands(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = SearchAnswer("", "effect.jump", {}, "found", 0.1, 0.09, 0.11, None, 512)
+    monkeypatch.setattr(searches, "frontier", lambda *_: [alone])
+    file.write_text(STUDY.replace("size = 0.5", "size = 0.5\ntrend_gap = 0.02"))
+    breaking(Study.from_toml(file), "bias:50%", "effect.trend_gap", "effect.jump", file.parent, Search())[1]()
+    said = "effect.jump 0.1 (0.09 to 0.11) at effect.trend_gap 0.02."
+    assert said in (file.parent / "frontier.svg").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("measure", ["coverage", "bias"])
@@ -656,6 +668,19 @@ def test_replications_of_a_share_are_uncertain_on_both_sides(worlds: int) -> Non
     assert found.lower < 0.99 * found.value
     assert found.upper > 1.01 * found.value
     assert found.lower / found.value == pytest.approx(found.value / found.upper, rel=1e-6)
+
+
+def test_independent_fits_of_a_share_are_those_of_its_error_type() -> None:
+    """Of type S those that reject, of which each error type has its own."""
+    question = SearchQuestion("type_s", 0.1, False, "did", "did", "cluster:unit")
+    rows = [{"estimator": "did", "term": "did", "sample": "own", "measure": "type_s", "error": error, "value": 0.2,
+             "mcse": 0.1, "n": n} for error, n in (("iid", 900), ("cluster:unit", 100))]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searches, "diagnose", lambda _: SimpleNamespace(frame=pd.DataFrame(rows)))
+        assert searches._mcse(cast(Any, SimpleNamespace(only=lambda *_: None)), [0], question) == (
+            0.1,
+            pytest.approx(0.16 / 100),
+        )
 
 
 @pytest.mark.parametrize(("worlds", "se"), [(1, 0.0), (2, 0.75 / math.sqrt(2)), (8, 0.75 / math.sqrt(14))])

@@ -207,6 +207,10 @@ def test_the_zip_orders_intervals_and_counts_those_that_miss(records: Any, diagn
         assert max(abs(point.value) for point in panel.points) < 1e3  # no failed fit
         assert f"{len(panel.points)} replications, {len(missed)} marked" in str(svg)
     assert zipped.places.ticks == ((5.0, "95%"), (25.0, "75%"), (50.0, "50%"), (75.0, "25%"))
+    for alpha, marks in ((0.1, ["90%", "75%", "50%", "25%"]), (0.3, ["70%", "50%", "25%"])):
+        other = replication_charts(records, replace(diagnosis, alpha=alpha))[0]
+        assert [text for _, text in other.places.ticks] == marks
+        assert f"those above the {marks[0]} mark." in other.caption
     cell = next(k for k, one in enumerate(records.cells) if all(dial.names[dial.at[k]] in scatter.subject
                                                                  for dial in grid.dials(records.cells)))  # fmt: skip
     fits = records.draws[cell].estimates["biased"]
@@ -259,6 +263,18 @@ def test_contrasts_are_those_of_the_diagnosis(records: Any, diagnosis: Any) -> N
                             blocks=lambda cell: iter([*records.blocks(cell)] * 2))  # fmt: skip
     first = contrast_chart(twice, diagnosis, most=DRAWS)
     assert "the first 115 of each cell" in first.caption  # of 120 in its first block five failed
+
+
+def test_no_contrast_is_drawn_where_no_truth_is_known(records: Any, diagnosis: Any) -> None:
+    """Nor are estimators without an estimand taken for ones of the same estimand."""
+    without = {name: replace(layout, targets={}) for name, layout in zip("ab", records.layouts.values(), strict=True)}
+    layouts = without | records.layouts
+    more = SimpleNamespace(layouts=layouts, worlds=1, cells=records.cells[:1], blocks=records.blocks)
+    shown = contrast_chart(more, replace(diagnosis, layouts=layouts))
+    assert shown.title == "Difference from exact, paired"
+    blind = [replace(block, truth={}) for block in records.blocks(0)]
+    none = SimpleNamespace(layouts=records.layouts, worlds=1, cells=records.cells[:1], blocks=lambda _: iter(blind))
+    assert contrast_chart(none, diagnosis) is None
 
 
 @pytest.mark.parametrize("form", FORMATS)

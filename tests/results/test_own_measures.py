@@ -112,10 +112,15 @@ def test_intervals_count_the_worlds_that_were_reached() -> None:
     def mean_error(estimate: Floats, truth: Floats) -> float:
         return float(np.mean(estimate - truth))
 
-    found = diagnose(run(quick_study(128, worlds=16, grid=())), measures={"mean_error": mean_error})
-    (row,) = rows(found.frame, "mean_error")
-    assert row["worlds"] == 4
-    assert row["upper"] - row["value"] == pytest.approx(3.182446 * row["mcse"], rel=1e-6)  # t of 3 degrees of freedom
+    def of_two_worlds(estimate: Floats) -> Floats:
+        return np.where(np.arange(len(estimate)) < 64, estimate, np.nan)
+
+    own = {"mean_error": mean_error, "of_two_worlds": of_two_worlds}
+    found = diagnose(run(quick_study(128, worlds=16, grid=())), measures=own)
+    for name, worlds, point in (("mean_error", 4, 3.182446), ("of_two_worlds", 2, 12.706205)):  # of t
+        (row,) = rows(found.frame, name)
+        assert row["worlds"] == worlds
+        assert row["upper"] - row["value"] == pytest.approx(point * row["mcse"], rel=1e-6)
 
 
 def test_a_function_may_give_its_own_error_and_values_that_do_not_count_are_left_out(records: Any) -> None:

@@ -66,7 +66,12 @@ def test_whiskers_of_powers_are_95_percent_intervals() -> None:
 
 def test_a_frontier_goes_along_the_second_dial() -> None:
     points = [FrontierPoint(second, value, value - 0.1, value + 0.1) for second, value in ((0.8, 1.0), (0.2, 3.0))]
-    assert "rho 3 (2.9 to 3.1) at k 0.2; rho 1 (0.9 to 1.1) at k 0.8." in frontier_svg(points, "rho", "k", "it holds")
+    alone = FrontierPoint(1.0, 0.6, 0.95, 1.05, along_second=True)
+    svg = frontier_svg([*points, alone], "rho", "k", "it holds", begin=0.5, level=0.99)
+    assert "bars are 99% intervals. rho 3 (2.9 to 3.1) at k 0.2; rho 1 (0.9 to 1.1) at k 0.8; " in svg
+    assert "k 1 (0.95 to 1.05) at rho 0.6." in svg
+    line = path(svg, "line")  # which ends where the first dial stands while the second is searched alone
+    np.testing.assert_allclose(np.diff(line, axis=0) / (line[1] - line[0]), [[1, 1], [0.2 / 0.6, 0.2]], atol=1e-4)
 
 
 def test_five_values_of_a_moderator_are_read_out() -> None:

@@ -46,6 +46,12 @@ def test_regions() -> None:
     assert text.region([1], range(2), [{"kind": "knn", "k": 6}, {"kind": "band"}]) == ""  # a band has no k
 
 
+def test_values_of_dials_that_differ_late_differ_as_text() -> None:
+    values = (0.1234567, 0.1234568, 1234567.0, 1234568.0, 1e6, 0.1 + 0.2, 0.5)
+    said = ["0.1234567", "0.1234568", "1234567", "1234568", "1e+06", "0.3", "0.5"]
+    assert [text.dial_value(value) for value in values] == said
+
+
 def test_chinese_lines_are_as_wide_as_asked_with_their_indent() -> None:
     assert text.in_columns("产业链韧性高", 10, rest="    ") == ["产业链", "    韧性高"]
 
