@@ -4,6 +4,7 @@ and what is printed on a real panel is what they prove: the same kinds of estima
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from results.store import ZarrStore
 from results.verdict.answer import answer
 from sim import Streams, Wanted
 from sim.errors import BadInput
-from sim.presets import Paper
+from sim.presets import TREATED, Paper
 from sim.real_panels import Observed
 
 Found = dict[tuple[object, ...], tuple[float, float]]
@@ -67,6 +68,7 @@ def test_a_study_says_what_it_asks_what_it_expects_and_how_long_it_takes(name: s
     shown = words(here("studies", name).out)
     for said in (study.question, f"Expected: {study.expected}", f"{study.cost} on two cores"):
         assert words(said) in shown
+    assert {*re.findall(r"(\d+) treated cities", study.expected)} <= {str(TREATED)}
 
 
 def test_power_and_mde_are_those_of_the_closed_form() -> None:
