@@ -101,6 +101,17 @@ def detectable(powers: list[tuple[float, float]], dof: int) -> float | None:
     return None
 
 
+def test_the_direct_likelihood_is_as_low_as_its_score_and_degrees_of_freedom_say() -> None:
+    """E score_rho = -T at rho = 0, where its information beside sigma2's is T (tr(W^2 + W'W) - 2 (tr W)^2 / N)."""
+    study = builtin_study("bias")
+    panel = study.draw(0, 0)
+    (n, t), w = (len(panel.units), len(panel.periods)), panel.weights["knn-6"].dense
+    found = re.search(r"rho is about ([.\d]+) and sigma2 about (\d+)% too low", study.expected)
+    assert found
+    assert float(found[1]) == pytest.approx(1 / np.trace(w @ w + w.T @ w), abs=5e-4)
+    assert float(found[2]) == pytest.approx(100 * (1 - (n - 1) * (t - 1) / (n * t)), abs=0.5)
+
+
 def test_power_states_its_detectable_effects() -> None:
     """The numbers of the expected answer are those of the closed form."""
     said = [
