@@ -44,6 +44,7 @@ from sim import Streams, Wanted
 from sim.errors import BadInput
 from sim.presets import TREATED, Paper
 from sim.real_panels import Observed
+from sim.world.parts.mediators import structural_sd
 
 Found = dict[tuple[object, ...], tuple[float, float]]
 
@@ -110,6 +111,14 @@ def test_the_direct_likelihood_is_as_low_as_its_score_and_degrees_of_freedom_say
     assert found
     assert float(found[1]) == pytest.approx(1 / np.trace(w @ w + w.T @ w), abs=5e-4)
     assert float(found[2]) == pytest.approx(100 * (1 - (n - 1) * (t - 1) / (n * t)), abs=0.5)
+
+
+def test_confounding_biases_the_indirect_effect_by_the_error_it_shares() -> None:
+    design, said = Paper(confounding=0.05), re.search(r"by ([.\d]+) with .05", builtin_study("mediation").expected)
+    (part,), total = design.parts.mediators, design.sigma
+    shared = part.confounding * structural_sd([part], total) / part.sd  # the bias of b: cov(u, e) / var(u)
+    assert said
+    assert float(said[1]) == pytest.approx(part.a * shared, abs=5e-5)
 
 
 def test_power_states_its_detectable_effects() -> None:
