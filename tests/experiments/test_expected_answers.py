@@ -121,6 +121,18 @@ def test_confounding_biases_the_indirect_effect_by_the_error_it_shares() -> None
     assert float(said[1]) == pytest.approx(part.a * shared, abs=5e-5)
 
 
+def test_errors_that_allow_for_years_and_neighbours_come_nearer_than_clusters_of_cities() -> None:
+    study = builtin_study("inference")
+    nearer = study.expected.partition("where both are there, ")[2].partition(" come nearer")[0]
+    said = {"cluster:unit+period": "two-way", "cluster:province": "provinces", "driscoll-kraay": "Driscoll"}
+    found = measured(
+        replace(study, grid=(("serial", (0.6,)), ("spatial_error", (0.8,))),
+                estimators=(TwoWayDID(errors=("cluster:unit", *said)),)), 256,
+    )  # fmt: skip
+    size = {error: found[0.6, 0.8, "did", "did", "rejection", error][0] for error in ("cluster:unit", *said)}
+    assert {error for error in said if size[error] < size["cluster:unit"]} == {e for e in said if said[e] in nearer}
+
+
 def test_power_states_its_detectable_effects() -> None:
     """The numbers of the expected answer are those of the closed form."""
     said = [
