@@ -4,6 +4,7 @@ and what is printed on a real panel is what they prove: the same kinds of estima
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,9 @@ from results.store import ZarrStore
 from results.verdict.answer import answer
 from sim import Streams, Wanted
 from sim.errors import BadInput
-from sim.presets import Paper
+from sim.presets import TREATED, Paper
 from sim.real_panels import Observed
+from sim.world.parts.mediators import structural_sd
 
 Found = dict[tuple[object, ...], tuple[float, float]]
 
@@ -67,6 +69,7 @@ def test_a_study_says_what_it_asks_what_it_expects_and_how_long_it_takes(name: s
     shown = words(here("studies", name).out)
     for said in (study.question, f"Expected: {study.expected}", f"{study.cost} on two cores"):
         assert words(said) in shown
+    assert {*re.findall(r"(\d+) treated cities", study.expected)} <= {str(TREATED)}
 
 
 def test_power_and_mde_are_those_of_the_closed_form() -> None:
@@ -97,6 +100,37 @@ def detectable(powers: list[tuple[float, float]], dof: int) -> float | None:
             at = stats.t.ppf([under, 0.8, over], dof)
             return float(low + (high - low) * (at[1] - at[0]) / (at[2] - at[0]))
     return None
+
+
+def test_the_direct_likelihood_is_as_low_as_its_score_and_degrees_of_freedom_say() -> None:
+    """E score_rho = -T at rho = 0, where its information beside sigma2's is T (tr(W^2 + W'W) - 2 (tr W)^2 / N)."""
+    study = builtin_study("bias")
+    panel = study.draw(0, 0)
+    (n, t), w = (len(panel.units), len(panel.periods)), panel.weights["knn-6"].dense
+    found = re.search(r"rho is about ([.\d]+) and sigma2 about (\d+)% too low", study.expected)
+    assert found
+    assert float(found[1]) == pytest.approx(1 / np.trace(w @ w + w.T @ w), abs=5e-4)
+    assert float(found[2]) == pytest.approx(100 * (1 - (n - 1) * (t - 1) / (n * t)), abs=0.5)
+
+
+def test_confounding_biases_the_indirect_effect_by_the_error_it_shares() -> None:
+    design, said = Paper(confounding=0.05), re.search(r"by ([.\d]+) with .05", builtin_study("mediation").expected)
+    (part,), total = design.parts.mediators, design.sigma
+    shared = part.confounding * structural_sd([part], total) / part.sd  # the bias of b: cov(u, e) / var(u)
+    assert said
+    assert float(said[1]) == pytest.approx(part.a * shared, abs=5e-5)
+
+
+def test_errors_that_allow_for_years_and_neighbours_come_nearer_than_clusters_of_cities() -> None:
+    study = builtin_study("inference")
+    nearer = study.expected.partition("where both are there, ")[2].partition(" come nearer")[0]
+    said = {"cluster:unit+period": "two-way", "cluster:province": "provinces", "driscoll-kraay": "Driscoll"}
+    found = measured(
+        replace(study, grid=(("serial", (0.6,)), ("spatial_error", (0.8,))),
+                estimators=(TwoWayDID(errors=("cluster:unit", *said)),)), 256,
+    )  # fmt: skip
+    size = {error: found[0.6, 0.8, "did", "did", "rejection", error][0] for error in ("cluster:unit", *said)}
+    assert {error for error in said if size[error] < size["cluster:unit"]} == {e for e in said if said[e] in nearer}
 
 
 def test_power_states_its_detectable_effects() -> None:
