@@ -216,7 +216,9 @@ def pack(path: StorePath, out: StorePath) -> int:
         with folder_beside(out) as made:
             with zipfile.ZipFile(made / out.name, "w", zipfile.ZIP_STORED) as archive:  # chunks are compressed already
                 for file in files:
-                    archive.writestr(file, tree.read(file))
+                    entry = zipfile.ZipInfo(file)  # of 1980, because a zip holds no time before it
+                    entry.external_attr = 0o600 << 16
+                    archive.writestr(entry, tree.read(file))
             if ZarrStore.open(made / out.name).content_hash() != before:
                 raise bad("was not written as it is", where=str(out), allowed="a sound disk", remedy="pack again")
             flush(made)
