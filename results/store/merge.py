@@ -381,12 +381,8 @@ class Tickets:
 
     def _free(self) -> Iterator[PlaceOfBlock]:
         """Blocks of lots that are taken now, one lot after the other."""
-        used, done = (
-            cache(is_used),
-            cache(  # as far as this pass looks at them
-                lambda: set[PlaceOfBlock]().union(*map(done_in, (self._crew.store, *self._crew.parts())))
-            ),
-        )
+        used = cache(is_used)  # as far as this pass looks at them
+        done = cache(lambda: set[PlaceOfBlock]().union(*map(done_in, (self._crew.store, *self._crew.parts()))))
         for lot, places in self._lots.items():
             with self._turn:
                 settled = lot in self._done or lot in self._own
