@@ -204,7 +204,9 @@ def _outcome(arguments: Sequence[str] | None, said: set[object]) -> int:
 def _is_resumed(arguments: Sequence[str] | None) -> bool:
     """Whether the command, the first argument that is no option, goes on where it was stopped."""
     given = sys.argv[1:] if arguments is None else arguments
-    return next((word for word in given if not word.startswith("-")), None) in RESUMED
+    command = next((word for word in given if not word.startswith("-")), None)
+    makes_bundle = command == "replicate" and any(word.startswith(("--from", "--panel")) for word in given)
+    return command in RESUMED and not makes_bundle  # what there was of a bundle is removed
 
 
 def _usage(error: click.ClickException, words: Sequence[str]) -> int:

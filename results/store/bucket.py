@@ -36,7 +36,7 @@ SILENT = ("error sending request", "builder error", "timed out", "connect", "dns
 
 
 class StoreUnreachable(Exception):
-    """An object store that does not answer, has no such bucket, or refuses; one line with what to do."""
+    """A store that does not answer, is not there or may not be read; one line with what to do."""
 
 
 class StoreSilent(StoreUnreachable):

@@ -216,7 +216,9 @@ def pack(path: StorePath, out: StorePath) -> int:
         with folder_beside(out) as made:
             with zipfile.ZipFile(made / out.name, "w", zipfile.ZIP_STORED) as archive:  # chunks are compressed already
                 for file in files:
-                    archive.writestr(file, tree.read(file))
+                    entry = zipfile.ZipInfo(file)  # of 1980, because a zip holds no time before it
+                    entry.external_attr = 0o600 << 16
+                    archive.writestr(entry, tree.read(file))
             if ZarrStore.open(made / out.name).content_hash() != before:
                 raise bad("was not written as it is", where=str(out), allowed="a sound disk", remedy="pack again")
             flush(made)
@@ -379,12 +381,8 @@ class Tickets:
 
     def _free(self) -> Iterator[PlaceOfBlock]:
         """Blocks of lots that are taken now, one lot after the other."""
-        used, done = (
-            cache(is_used),
-            cache(  # as far as this pass looks at them
-                lambda: set[PlaceOfBlock]().union(*map(done_in, (self._crew.store, *self._crew.parts())))
-            ),
-        )
+        used = cache(is_used)  # as far as this pass looks at them
+        done = cache(lambda: set[PlaceOfBlock]().union(*map(done_in, (self._crew.store, *self._crew.parts()))))
         for lot, places in self._lots.items():
             with self._turn:
                 settled = lot in self._done or lot in self._own

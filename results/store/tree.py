@@ -22,7 +22,7 @@ from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteReques
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, ObjectStore, ZipStore
 
-from results.store.bucket import HALF_MADE, ObjectPath, answered, client_of, obstore
+from results.store.bucket import HALF_MADE, ObjectPath, StoreUnreachable, answered, client_of, obstore
 from results.store.disk import (
     FOLDER,
     LINK,
@@ -41,6 +41,7 @@ from sim.errors import bad
 
 META, MARKS, CHUNK = "zarr.json", "block_mark", "c."  # CHUNK: how the names of chunks begin
 MOST_ENTERED = 4096  # folders that are known to be no links
+NOT_READ = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE)  # errors that are no damage of a file
 
 type Contents = dict[str, bytes | OSError]  # of files by name, or why one cannot be read
 
@@ -209,7 +210,13 @@ class Folder(WritableTree):
     def read(self, name: str) -> bytes:
         """All of a file."""
         self._enter(name.rpartition("/")[0])
-        return read_plain(os.path.join(self.path, name))
+        place = os.path.join(self.path, name)
+        try:
+            return read_plain(place)
+        except OSError as error:
+            if error.errno in NOT_READ:
+                raise StoreUnreachable(f"{place}: {error.strerror}; correct this and try again") from error
+            raise
 
     def looks(self, names: Sequence[str]) -> dict[str, str]:
         """How files look: their sizes and times."""

@@ -209,11 +209,14 @@ def test_names_and_texts_that_no_encoding_has_are_printed_and_written(ran: Path,
     (["run", "bias", "--cluster", "serial", "--store", "x.zarr"], f"; {KEPT}"),
     (["trust", "panel.csv", "--spec", "spec.toml", "--out", "t"], f"; {KEPT}"),
     (["placebo", "panel.csv", "--spec", "spec.toml"], f"; {KEPT}"),
+    (["replicate", "b", "--panel", "panel.csv", "--spec=spec.toml"], ""),
 ])  # fmt: skip
 def test_only_a_run_says_that_it_can_be_resumed(
     arguments: list[str], more: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for name in ("panel.csv", "spec.toml"):
+        (tmp_path / name).touch()
     for stop, word, code in ((KeyboardInterrupt, "interrupted", 130), (Terminated, "terminated", 143)):
         for name in ("experiments.panel_spec.spec.read_real_panel", "experiments.run.launch.run"):
             monkeypatch.setattr(name, Mock(side_effect=stop))

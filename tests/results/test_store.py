@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import time
 import tomllib
 import tracemalloc
 import zipfile
@@ -374,6 +375,14 @@ def test_what_kills_left_is_neither_packed_nor_kept(made: Path, tmp_path: Path) 
     (half / "b.zip").write_bytes(b"half a zip")
     assert pack(store, tmp_path / "b.zip") == files
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "b.zip", "x.zarr"]
+
+
+def test_a_clock_before_1980_packs_the_same_bytes(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Path(shutil.copytree(made / "x.zarr", tmp_path / "x.zarr"))
+    pack(store, tmp_path / "a.zip")
+    monkeypatch.setattr(time, "localtime", lambda *_: (1970, 1, 1, 0, 0, 10, 3, 1, 0))
+    pack(store, tmp_path / "b.zip")
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
 def test_bad_requests_are_one_line_and_leave_nothing(made: Path, tmp_path: Path) -> None:

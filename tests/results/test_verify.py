@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from commands import refusal
 from damage import cut, flip
 from refusals import refuses
 
@@ -21,7 +24,8 @@ from experiments.run.resume import Resume
 from experiments.run.runner import run
 from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
-from results.store import ZarrStore
+from results.store import ZarrStore, tree
+from results.store.disk import read_plain
 from results.store.files import damages, files_of
 from results.store.repair import DAMAGED, FOREIGN, verified
 from results.store.skeleton import STORE_FORMAT, seal_root
@@ -237,6 +241,22 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def own(studies: Path, tmp_path: Path) -> Path:
     return shutil.copytree(studies / "own", tmp_path / "own.zarr")
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "block_mark/c.0.0.0", "did/estimate/c.0.0.0"])
+@pytest.mark.parametrize("reason", [errno.EACCES, errno.EMFILE])
+def test_a_file_that_may_not_be_read_is_not_damaged(
+    reason: int, name: str, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: str) -> bytes:
+        if path.endswith(f"x.zarr/{name}"):
+            raise OSError(reason, os.strerror(reason), path)
+        return read_plain(path)
+
+    monkeypatch.setattr(tree, "read_plain", read)
+    for command in ("verify", "hash"):
+        said = refusal("store", command, made / "x.zarr")
+        assert said == f"panelproof: {made / 'x.zarr' / name}: {os.strerror(reason)}; correct this and try again"
 
 
 def mark_of(place: Place) -> str:
