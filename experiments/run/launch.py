@@ -147,6 +147,8 @@ def _held(store: StorePath) -> ZarrStore | None:
 
 def forecast_run(study: Study, store: StorePath, console: Console) -> int:
     """Run a pilot and say what all replications of the store will take and give; returns the exit code."""
+    import numpy as np
+
     from experiments.run.checking import pilot
     from results.diagnosis.claims import DEFAULTS, about, fits_needed
     from results.diagnosis.fits import bound_factor
@@ -161,7 +163,7 @@ def forecast_run(study: Study, store: StorePath, console: Console) -> int:
     say(f"A pilot of {rows:,} replications per cell says: about {duration(seconds)} on one worker, {size(used)} in the "
         "store.")  # fmt: skip
     seen = worlds_reached(rows, study.world_count)
-    known = f"; from {seen} worlds, and may be {bound_factor(seen):.2g} times that" if seen > 1 else ""
+    known = f"; from {seen} worlds, and may be {bound_factor(np.array(float(seen))):.2g} times that" if seen > 1 else ""
     errors: list[dict[str, Any]] = largest.to_dict("records")  # type: ignore[assignment]
     for measure in dict.fromkeys(row["measure"] for row in errors):
         worst = max((row for row in errors if row["measure"] == measure), key=lambda row: float(row["mcse"]))

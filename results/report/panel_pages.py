@@ -100,7 +100,8 @@ def claim_chart(held: Mapping[str, Any]) -> Chart:
     caption += " Below them what other estimators say of the panel." if len(rows) > len(errors[:MOST_ROWS]) else ""
     claim = held["claim"]
     name = claim["term"] if ":" in claim["text"] else claim["text"]
-    return dots("claim-picture", f"{name} on {claim['outcome']}", "estimate with its 95% interval", rows, 0.0, caption)
+    title = f"{name} on {claim['outcome']}"
+    return dots("claim-picture", title, "estimate with its 95% interval", rows, 0.0, caption)
 
 
 def fidelity_chart(twin: Mapping[str, Any]) -> Chart:

@@ -54,7 +54,9 @@ class Fault:
 
     @property
     def module(self) -> str:
-        """The module that it changes, by its dotted name."""
+        """The module that it changes, by its dotted name; "" for a style sheet or a template."""
+        if not self.file.endswith(".py"):
+            return ""
         return self.file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 

@@ -296,6 +296,22 @@ def test_no_text_is_cut_and_the_first_screen_has_answer_and_picture(
     assert chromium.complaints == []
 
 
+@pytest.mark.parametrize("name", ["twin", "race", "tables"])
+def test_names_of_rows_do_not_run_into_numbers_on_a_phone(
+    every_page: dict[str, Path], chromium: Browser, name: str
+) -> None:
+    chromium.open(every_page[name].as_uri(), *PHONE)
+    wide = "[...document.querySelectorAll('tbody tr:not(.head) th')].filter(e => e.scrollWidth > e.clientWidth + 1)"
+    assert chromium.run(f"{wide}.map(e => e.innerText)") == []
+
+
+def test_all_columns_of_a_twins_page_have_room_on_a_screen(every_page: dict[str, Path], chromium: Browser) -> None:
+    chromium.open(every_page["twin"].as_uri(), 1000, 1200)
+    right = chromium.run("[...document.querySelectorAll('th, td')].map(e => e.getBoundingClientRect().right)")
+    assert len(right) > 50
+    assert max(right) <= 1000
+
+
 def _light(colour: Any) -> bool:
     """Whether a colour such as "rgb(18, 23, 29)" is a light one."""
     return sum(int(part) for part in str(colour).strip("rgba()").split(",")[:3]) > 384
