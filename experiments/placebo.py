@@ -234,7 +234,7 @@ class PlaceboAnswer:
         ask, usable = self.question, self.usable
         spread = float(usable.std(ddof=1)) if usable.size > 1 else np.nan
         p = self.permutation_p if ask.is_test else np.nan
-        tests = self.own_pvalues[np.isfinite(self.placebos) & ~np.isnan(self.own_pvalues)]
+        tests = self.own_pvalues[~np.isnan(self.own_pvalues)]
         plain: dict[str, Any] = without_nan({
             "panel": {"digest": ask.panel.digest, "units": len(ask.panel.units), "periods": len(ask.panel.periods)},
             "scheme": ask.scheme, "estimator": ask.estimator.name, "term": ask.term, "statistic": ask.statistic,

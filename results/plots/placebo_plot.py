@@ -11,7 +11,7 @@ import numpy as np
 from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, span
 from results.tables.records import LEVEL
 from results.text import number
-from sim.arrays import Floats
+from sim.arrays import Codes, Floats
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -51,20 +51,23 @@ class PlaceboPlot:
 def placebo_figure(plot: PlaceboPlot) -> str:
     """The figure as an SVG document, the same bytes for the same numbers."""
     title = f"Placebo estimates of {plot.term} ({plot.estimator}, scheme {plot.scheme})"
-    said = "No placebo could be fitted."
-    if len(plot.placebos):
+    said, count = "No placebo could be fitted.", len(plot.placebos)
+    chosen = np.unique(np.linspace(0, max(count - 1, 0), min(count, MOST_POINTS)).astype(np.intp))  # evenly spaced ones
+    known = chosen[np.isfinite(plot.pvalues[chosen])]
+    if count:
         name, value = plot.standing
         whose = f"whose {name}" if plot.share is None else f"the {name}"
         quantiles = ", ".join(number(value) for value in np.quantile(plot.placebos, [0.025, 0.5, 0.975]))
+        some = f"s of {len(known):,} as points" if len(known) < count else " of each as a point"
+        points = f" with the p value{some}" if len(known) else ""
         said = (
-            f"Density of {len(plot.placebos):,} placebo estimates (2.5%, 50%, 97.5% quantiles {quantiles}) with the p "
-            f"value of each as a point; the vertical line is the real estimate, {number(plot.estimate)}, {whose} "
-            f"is {value:.4g}."
+            f"Density of {count:,} placebo estimates (2.5%, 50%, 97.5% quantiles {quantiles}){points}; the "
+            f"vertical line is the real estimate, {number(plot.estimate)}, {whose} is {value:.4g}."
         )
-    return draw(NAME, SIZE, title, said, partial(_paint, plot=plot, title=title)) + "\n"
+    return draw(NAME, SIZE, title, said, partial(_paint, plot=plot, known=known, title=title)) + "\n"
 
 
-def _paint(canvas: Canvas, plot: PlaceboPlot, title: str) -> dict[str, str]:
+def _paint(canvas: Canvas, plot: PlaceboPlot, known: Codes, title: str) -> dict[str, str]:
     low, high = span(plot.placebos.tolist(), [0.0, plot.estimate])
     where, density = _density(plot.placebos, low, high)
     axes = frame(canvas, BOX, title)
@@ -78,9 +81,6 @@ def _paint(canvas: Canvas, plot: PlaceboPlot, title: str) -> dict[str, str]:
     right = axes.twinx()
     right.spines[["top", "left"]].set_visible(False)
     right.set(ylim=(0.0, 1.0), ylabel="p value of each placebo")
-    count = len(plot.placebos)  # all, or evenly spaced ones of many
-    chosen = np.unique(np.linspace(0, max(count - 1, 0), min(count, MOST_POINTS)).astype(np.intp))
-    known = chosen[np.isfinite(plot.pvalues[chosen])]
     right.plot(plot.placebos[known], plot.pvalues[known], linestyle="", marker="o", markersize=2.6, color=SOFT,
                markerfacecolor="none", markeredgewidth=0.5, alpha=0.6, zorder=2, gid="p-values")  # fmt: skip
     right.axhline(LEVEL, color=INK, linewidth=0.8, linestyle=(0, (2, 3)), zorder=3)

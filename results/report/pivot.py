@@ -17,7 +17,7 @@ from rich.text import Text
 
 from results.diagnosis.diagnose import PROPORTIONS, Diagnosis
 from results.plots.chart import key_of
-from results.plots.grid import ShownMeasure, Value, dials, lead_terms, subject_of, values_of
+from results.plots.grid import ShownMeasure, Value, dial_text, dials, lead_terms, subject_of, values_of
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.text import BEGINNINGS, ERRORS, PLAIN_DIALS, dial_names, plain_dial, plain_error
 from sim.errors import BadInput, Problem, closest, number_in, one_of
@@ -180,11 +180,12 @@ def _keys(diagnosis: Diagnosis, values: Sequence[Value]) -> dict[str, Callable[[
     """How to read from a value each thing that rows and columns may be, in the order in which rows have them."""
 
     found: dict[str, Callable[[Value], str]] = {}
-    for dial in dials(diagnosis.cells, sorted({value.place[0] for value in values})):
+    cells = sorted({value.place[0] for value in values})
+    for dial in dials(diagnosis.cells, cells):
         found[dial.name] = lambda value, dial=dial: dial.names[dial.at[value.place[0]]]  # type: ignore[misc]
-    constant = {name: str(cell[name]) for cell in diagnosis.cells for name in cell if name not in found}
-    for name, text in constant.items():
-        found[name] = lambda value, text=text: text  # type: ignore[misc]
+    for name in dial_names(diagnosis.cells):  # those with one value where the measure is defined come last
+        text = dial_text(diagnosis.cells[cells[0]].get(name))
+        found.setdefault(name, lambda _, text=text: text)  # type: ignore[misc]
     for k, name in enumerate(OTHERS, start=1):
         found[name] = lambda value, k=k: str(value.place[k])  # type: ignore[misc]
     return found

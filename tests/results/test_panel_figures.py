@@ -350,7 +350,12 @@ def test_placebos_that_are_no_test_have_a_share_and_no_p_and_many_are_thinned() 
     assert "share of placebos as large = 0.2500" in svg
     assert "the share of placebos as large is 0.25." in svg
     assert "permutation" not in svg
-    assert len(places(placebo_figure(placebo_plot(20_000)), "p-values")) == 1500
+    many = placebo_figure(placebo_plot(20_000))
+    assert len(places(many, "p-values")) == 1500
+    assert "with the p values of 1,500 as points;" in many
+    without = replace(placebo_plot(), pvalues=np.full(500, np.nan))
+    for plot, told in ((placebo_plot(), " with the p value of each as a point; "), (without, "); the vertical line")):
+        assert told in placebo_figure(plot)
 
 
 def test_scales_of_degenerate_values_and_the_bandwidth_of_silverman() -> None:

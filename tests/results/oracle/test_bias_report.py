@@ -331,6 +331,9 @@ def test_nothing_is_averaged_and_everything_that_varies_has_its_keys(grid: Any) 
     size = pivot.default_pivot(grid, MEASURES["size"])
     assert {cell.value.place[0] for row in size.cells for cell in row if cell is not None} == {0, 1}
     assert pivot.pivot_by(grid, MEASURES["bias"], ["treated"]).across == ("estimator",)  # type: ignore[union-attr]
+    sizes = pivot.pivot_by(grid, MEASURES["size"], ["effect.size", "treated"])
+    assert sizes is not None
+    assert {keys[0] for keys in sizes.rows} == {"0"}  # where the truth is 0, whatever the last cell of the grid has
 
 
 @pytest.mark.parametrize(("values", "across"), [(8, ("x",)), (9, ())])
