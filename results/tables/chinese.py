@@ -88,7 +88,7 @@ def sentence(text: str, names: Collection[str] = ()) -> str:
         return said
     columns, _, note = text.partition(": ")
     if re.search(r"\(\d+\)", columns) and note.startswith(OPENING):
-        whole = note if note.startswith("t ") else note[0].upper() + note[1:]
+        whole = note if note.startswith(("t ", "p ")) else note[0].upper() + note[1:]
         return f"{_columns(columns, names)}：{sentence(whole, names)}"
     return text
 

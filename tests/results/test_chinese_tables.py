@@ -63,8 +63,8 @@ def english(text: str) -> set[str]:
     return set(words) - NAMES - MODELS - LATIN
 
 
-def tables_of(document: Document) -> tuple[JournalTable, ...]:
-    return journal_tables(replace(document, style=CHINESE))
+def tables_of(document: Document, brackets: Brackets = "se") -> tuple[JournalTable, ...]:
+    return journal_tables(replace(document, style=replace(CHINESE, brackets=brackets)))
 
 
 @pytest.mark.parametrize("document", [known_document(ASKED["usual"][1]), full_document()], ids=["known", "full"])
@@ -93,9 +93,10 @@ def test_the_terms_are_those_of_the_field_and_numbers_those_of_the_english_table
             assert numbers[0] == numbers[1], (one.caption, row.label)
 
 
-@pytest.mark.parametrize("asked", list(ASKED))
-def test_notes_of_tables_are_chinese_whole(asked: str) -> None:
-    for table in tables_of(known_document(ASKED[asked][1])):
+@pytest.mark.parametrize(("asked", "brackets"), [*((asked, "se") for asked in ASKED), ("usual", "t"), ("usual", "p"),
+                                                 ("usual", "ci")])  # fmt: skip
+def test_notes_of_tables_are_chinese_whole(asked: str, brackets: Brackets) -> None:
+    for table in tables_of(known_document(ASKED[asked][1]), brackets):
         for note in table.notes:
             if note == UNUSUAL:
                 continue
