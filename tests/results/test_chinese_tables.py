@@ -115,6 +115,7 @@ def test_every_error_type_has_chinese_words_and_notes(kind: str) -> None:
         ):
             note = error_note(error, likelihood=likelihood, cluster_k=counted, brackets=brackets)
             assert not english(sentence(note, NAMES)), note
+            assert not english(sentence(f"Test of equal effects: {note[0].lower()}{note[1:]}", NAMES)), note
 
 
 @pytest.mark.parametrize("kind", ["cluster:GDP", "cv3:GDP", "cr2:GDP", "cluster:GDP+period"])
