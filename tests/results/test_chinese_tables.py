@@ -107,7 +107,7 @@ def test_notes_of_tables_are_chinese_whole(asked: str, brackets: Brackets) -> No
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_every_error_type_has_chinese_words_and_notes(kind: str) -> None:
     argument = {"groups": ("unit", "park", "unit+park"), "group": ("unit", "park"), "size": ("", "park")}
-    for text in argument.get(KINDS[kind].argument, ("200",) if kind == "conley" else ("",)):
+    for text in argument.get(KINDS[kind].argument, ("200", "200:bartlett") if kind == "conley" else ("",)):
         error = f"{kind}:{text}" if text else kind
         assert not english(chinese(error_label(error), NAMES)), error
         for likelihood, brackets, counted in itertools.product(
