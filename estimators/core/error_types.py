@@ -280,4 +280,7 @@ def error_label(error: str) -> str:
         text = "units"
     if entry.argument == "size" and text:
         text = f", by {text}"
+    if entry.argument == "distance":
+        text, _, shape = text.partition(":")
+        return entry.label.format(of=text) + ", Bartlett weights" * (shape == "bartlett")
     return entry.label.format(of=text.replace("+", " and ") if kind == "cluster" else text)

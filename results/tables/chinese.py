@@ -87,9 +87,10 @@ def sentence(text: str, names: Collection[str] = ()) -> str:
     if said := words.get(text) or _filled(text, sentences, names):
         return said
     columns, _, note = text.partition(": ")
-    if re.search(r"\(\d+\)", columns) and note.startswith(OPENING):
-        whole = note if note.startswith("t ") else note[0].upper() + note[1:]
-        return f"{_columns(columns, names)}：{sentence(whole, names)}"
+    named = _columns(columns, names) if re.search(r"\(\d+\)", columns) else words.get(columns)  # a test has no number
+    if named and note.startswith(OPENING):
+        whole = note if note.startswith(("t ", "p ")) else note[0].upper() + note[1:]
+        return f"{named}：{sentence(whole, names)}"
     return text
 
 

@@ -309,7 +309,7 @@ def error_note(
         return f"{said}: {factor}"
     if likelihood:
         scores = " (scores as martingale differences)" if entry is not None and entry.sandwich else ""
-        own = f" but in SLX: G/(G - 1) × (n - 1)/(n - k), {_COUNTED['nonnested']}"
+        own = " but in SLX: G/(G - 1) × (n - 1)/(n - k), k without effects nested in clusters"
         but = own * (slx and kind_of(kind) == "cluster")
         return f"{said}{scores}; normal distribution, no small-sample factor{but}."
     return f"{said}{factor_text(kind, _COUNTED[cluster_k])}."

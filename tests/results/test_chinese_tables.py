@@ -63,8 +63,8 @@ def english(text: str) -> set[str]:
     return set(words) - NAMES - MODELS - LATIN
 
 
-def tables_of(document: Document) -> tuple[JournalTable, ...]:
-    return journal_tables(replace(document, style=CHINESE))
+def tables_of(document: Document, brackets: Brackets = "se") -> tuple[JournalTable, ...]:
+    return journal_tables(replace(document, style=replace(CHINESE, brackets=brackets)))
 
 
 @pytest.mark.parametrize("document", [known_document(ASKED["usual"][1]), full_document()], ids=["known", "full"])
@@ -93,9 +93,10 @@ def test_the_terms_are_those_of_the_field_and_numbers_those_of_the_english_table
             assert numbers[0] == numbers[1], (one.caption, row.label)
 
 
-@pytest.mark.parametrize("asked", list(ASKED))
-def test_notes_of_tables_are_chinese_whole(asked: str) -> None:
-    for table in tables_of(known_document(ASKED[asked][1])):
+@pytest.mark.parametrize(("asked", "brackets"), [*((asked, "se") for asked in ASKED), ("usual", "t"), ("usual", "p"),
+                                                 ("usual", "ci")])  # fmt: skip
+def test_notes_of_tables_are_chinese_whole(asked: str, brackets: Brackets) -> None:
+    for table in tables_of(known_document(ASKED[asked][1]), brackets):
         for note in table.notes:
             if note == UNUSUAL:
                 continue
@@ -106,7 +107,7 @@ def test_notes_of_tables_are_chinese_whole(asked: str) -> None:
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_every_error_type_has_chinese_words_and_notes(kind: str) -> None:
     argument = {"groups": ("unit", "park", "unit+park"), "group": ("unit", "park"), "size": ("", "park")}
-    for text in argument.get(KINDS[kind].argument, ("200",) if kind == "conley" else ("",)):
+    for text in argument.get(KINDS[kind].argument, ("200", "200:bartlett") if kind == "conley" else ("",)):
         error = f"{kind}:{text}" if text else kind
         assert not english(chinese(error_label(error), NAMES)), error
         for likelihood, brackets, counted in itertools.product(
@@ -114,6 +115,7 @@ def test_every_error_type_has_chinese_words_and_notes(kind: str) -> None:
         ):
             note = error_note(error, likelihood=likelihood, cluster_k=counted, brackets=brackets)
             assert not english(sentence(note, NAMES)), note
+            assert not english(sentence(f"Test of equal effects: {note[0].lower()}{note[1:]}", NAMES)), note
 
 
 @pytest.mark.parametrize("kind", ["cluster:GDP", "cv3:GDP", "cr2:GDP", "cluster:GDP+period"])

@@ -84,6 +84,7 @@ def test_p_values_stars_and_minus_signs() -> None:
     assert typo.term_label("long_run:did") == "long_run:did"
     assert typo.error_label("cluster:unit+period") == "clustered by unit and period"
     assert typo.error_label("conley:200") == "Conley, 200 km"
+    assert typo.error_label("conley:200:bartlett") == "Conley, 200 km, Bartlett weights"
     for error, likelihood, said in (("iid", False, "n - k"), ("wild:province", False, "inverted"),
                                     ("cluster:unit", True, "no small-sample factor")):  # fmt: skip
         assert said in typo.error_note(error, likelihood=likelihood)
