@@ -115,6 +115,7 @@ def test_the_readme_says_what_a_data_editor_asks(tmp_path: Path, store: Path, pa
     assert all(digest in text for digest in manifest["application"]["data"].values())
     required = (folder / "requirements.txt").read_text().splitlines()
     assert {"numpy", "scipy", "pandas"} <= {line.split("==")[0] for line in required}
+    assert not {"pytest", "dask-jobqueue"} & {line.split("==")[0] for line in required}, "which extras bring"
     assert "panelproof" not in {line.split("==")[0] for line in required}  # it is installed from its repository
     assert Study.from_toml(folder / "studies" / "quick.toml").fingerprint == quick_study(128).fingerprint
 
