@@ -10,6 +10,7 @@ import py_compile
 import re
 import shutil
 import sys
+from copy import deepcopy
 from importlib.util import cache_from_source
 from pathlib import Path
 from py_compile import PycInvalidationMode
@@ -123,6 +124,7 @@ def test_the_readme_says_what_a_data_editor_asks(tmp_path: Path, store: Path, pa
     assert all(digest in text for digest in manifest["application"]["data"].values())
     required = (folder / "requirements.txt").read_text().splitlines()
     assert {"numpy", "scipy", "pandas"} <= {line.split("==")[0] for line in required}
+    assert not {"pytest", "dask-jobqueue"} & {line.split("==")[0] for line in required}, "which extras bring"
     assert "panelproof" not in {line.split("==")[0] for line in required}  # it is installed from its repository
     assert Study.from_toml(folder / "studies" / "quick.toml").fingerprint == quick_study(128).fingerprint
 
@@ -155,6 +157,13 @@ def test_a_study_that_holds_a_real_panel_needs_leave(tmp_path: Path, panel: list
     here("replicate", folder, "--from", store, "--with-data")
     (name,) = (path.stem for path in (folder / "studies").glob("*.toml"))
     assert verdicts(folder) == {"files": "same bits", f"study {name}": "same bits"}
+
+
+def test_a_study_that_stopped_at_its_target_stops_there_again(tmp_path: Path) -> None:
+    store = run(quick_study(replications=832), store=tmp_path / "quick.zarr", until="coverage:0.5")
+    assert len(store.wanted()) < len(store.places())
+    here("replicate", tmp_path / "bundle", "--from", tmp_path / "quick.zarr")
+    assert verdicts(tmp_path / "bundle") == {"files": "same bits", "study quick": "same bits"}
 
 
 def test_what_was_changed_after_the_deposit_is_seen(bundle: Path) -> None:
@@ -201,8 +210,11 @@ def test_other_bits_are_judged_by_the_environment_and_the_numbers(bundle: Path) 
     change_manifest(bundle, hash="0" * 64)  # other bits in the same environment: a promise is broken
     assert verdicts(bundle, 1) == {"files": "same bits", "study quick": "differs"}
     (one,) = json.loads((bundle / "manifest.json").read_text())["studies"][0]["environments"]
-    one["facts"]["packages"]["numpy"] = "1.0"
-    change_manifest(bundle, environments=[one])
+    other = deepcopy(one)
+    other["facts"]["packages"]["numpy"] = "1.0"
+    change_manifest(bundle, environments=[one, other])  # this one and another
+    assert verdicts(bundle) == {"files": "same bits", "study quick": "same numbers"}
+    change_manifest(bundle, environments=[other])
     assert verdicts(bundle) == {"files": "same bits", "study quick": "same numbers"}
     table = bundle / "results" / "quick.csv"
     frame = pd.read_csv(table, keep_default_na=False)
@@ -220,7 +232,8 @@ def test_tables_are_compared_in_units_of_number_and_error() -> None:
     assert (problem, largest) == ("", pytest.approx(2e-9, rel=1e-6))
     assert largest < TOLERANCE
     assert differences(ours, ours, units) == ("", 0.0)
-    for theirs in (ours.assign(term=["did", "lambda"]), ours.assign(value=[float("nan"), 2.0]), ours[:1]):
+    for theirs in (ours.assign(term=["did", "lambda"]), ours.assign(value=[float("nan"), 2.0]), ours[:1],
+                   ours.assign(more=1.0)):  # fmt: skip
         assert differences(ours, theirs, units)[0]
 
 

@@ -528,11 +528,14 @@ def test_blocks_that_agree_are_taken_once_and_others_are_refused(
     assert (merged.taken, merged.shared) == ((6, 0, 2), 3)
     assert "3 were in more than one store with the same bytes and were taken once" in merged.sentence
     assert hash_at(tmp_path / "all.zarr") == reference_of_shards
-    other = ZarrStore(shards[1], "a")
-    cell, index = other.done()[0]
-    block = other.sound(cell, index)
-    changed = replace(block.estimates["did"], estimate=block.estimates["did"].estimate + 1e-12)
-    other.put(cell, index, replace(block, estimates={**block.estimates, "did": changed}), 1)
+    twin = ZarrStore(Path(shutil.copytree(tmp_path / "two.zarr", tmp_path / "twin.zarr")), "a")
+    for other, places in ((ZarrStore(shards[1], "a"), 1), (twin, 6)):
+        for cell, index in other.done()[places - 1 :: -1]:
+            block = other.sound(cell, index)
+            changed = replace(block.estimates["did"], estimate=block.estimates["did"].estimate + 1e-12)
+            other.put(cell, index, replace(block, estimates={**block.estimates, "did": changed}), 1)
+    refuses("1 more blocks overlap", lambda: merge([tmp_path / "two.zarr", tmp_path / "twin.zarr"], tmp_path / "no"))
+    cell, index = ZarrStore.open(shards[1]).done()[0]
     with pytest.raises(BadInput, match=f"block {index} of cell {cell} has other bytes than in .*two.zarr"):
         merge([tmp_path / "two.zarr", *shards[1:]], tmp_path / "no.zarr")
     assert not (tmp_path / "no.zarr").exists()

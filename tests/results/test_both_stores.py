@@ -149,6 +149,21 @@ def test_tracebacks_of_a_block_are_not_those_of_another_whose_number_begins_alik
     assert (again().tracebacks_in(0, 12), again().tracebacks_in(0, 1)) == ({(771, "short"): "of 12\n"}, {})
 
 
+def test_a_block_counts_for_every_environment_that_computed_a_part_of_it(store: Store) -> None:
+    one, other, block = Origin("one", {"python": "1"}), Origin("other", {"python": "2"}), block_of(0, 0)
+
+    def write(name: str, origin: Origin) -> tuple[Origin | None, ...]:
+        store.computed_in(origin)
+        store.write(0, 0, replace(block, estimates={name: block.estimates[name]}))
+        return store.origins_of(0, 0)
+
+    assert write("did", one) == (one,)
+    assert [(each.text, each.blocks) for each in store.partial_environments] == [("one", 1)]
+    assert write("short", other) == (other, one)
+    assert [(each.text, each.blocks) for each in store.environments] == [("one", 1), ("other", 1)]
+    assert write("did", one) == (one,), "a whole block that is written anew in part keeps nothing"
+
+
 def test_what_is_there_of_a_poisoned_block_is_not_computed_again(tmp_path: Path) -> None:
     """In memory nothing of it is there."""
     on_disk, memory = (new_store(kind, tmp_path) for kind in ("zarr", "memory"))

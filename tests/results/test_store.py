@@ -385,7 +385,9 @@ def test_a_clock_before_1980_packs_the_same_bytes(made: Path, tmp_path: Path, mo
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
-def test_bad_requests_are_one_line_and_leave_nothing(made: Path, tmp_path: Path) -> None:
+def test_bad_requests_are_one_line_and_leave_nothing(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(made / "x.zarr", tmp_path / "x.zarr")
     (tmp_path / "taken.zip").write_text("mine")
     for store, out, words in (
@@ -396,6 +398,10 @@ def test_bad_requests_are_one_line_and_leave_nothing(made: Path, tmp_path: Path)
         ("x.zarr", "x.zarr/did/n.zip", "lies in the store"),
     ):
         refuses(words, pack, tmp_path / store, tmp_path / out)
+    write = zipfile.ZipFile.writestr
+    with monkeypatch.context() as patch:  # a disk that loses a file
+        patch.setattr(zipfile.ZipFile, "writestr", lambda *given: given[1] != "block_mark/c.0.0.0" and write(*given))
+        refuses("was not written as it is", lambda: pack(tmp_path / "x.zarr", tmp_path / "n.zip"))
     (tmp_path / "x.zarr" / "truth" / "c.1.2.0").unlink()
     refuses("block 2 of cell 1 is damaged", lambda: pack(tmp_path / "x.zarr", tmp_path / "n.zip"))
     with locked(tmp_path / "x.zarr"), pytest.raises(StoreLocked):
