@@ -26,11 +26,13 @@ from sim.streams import Streams
 REPLICATION = "replication"  # the column that tells panels apart
 MOST_SAID = 300  # letters of what R printed before it ended
 DRIVER = r"""
+local({  # so that no name here is in the way of the function's, as "fitted" or "rows" may be
 arguments <- commandArgs(trailingOnly = TRUE)
+paths <- file.path(getwd(), arguments[c(1, 3, 4)])
 if (!requireNamespace("nanoarrow", quietly = TRUE)) stop("the package nanoarrow is not installed in R")
-source(arguments[1])
-fitted <- get(arguments[2], mode = "function")
-panels <- as.data.frame(nanoarrow::read_nanoarrow(arguments[3]))
+source(paths[1])
+fit <- get(arguments[2], globalenv(), mode = "function")
+panels <- as.data.frame(nanoarrow::read_nanoarrow(paths[2]))
 seeds <- as.integer(strsplit(arguments[5], ",")[[1]])
 
 parts <- c("estimate", "se", "dof")
@@ -42,6 +44,7 @@ triple <- function(x) {
 }
 rows <- function(found) {
   if (is.null(found)) return(NULL)
+  if (is.logical(found)) storage.mode(found) <- "double"  # as NA is
   if (is.data.frame(found)) {
     for (name in c("se", "dof")) if (is.null(found[[name]])) found[[name]] <- NA_real_
     return(data.frame(term = as.character(found$term), estimate = found$estimate, se = found$se, dof = found$dof))
@@ -70,7 +73,11 @@ for (r in seq_along(seeds)) {
   panel <- panels[panels$replication == r - 1, own, drop = FALSE]
   rownames(panel) <- NULL
   set.seed(seeds[r])
-  found <- tryCatch(rows(fitted(panel)), error = function(e) {
+  found <- tryCatch({
+    answer <- rows(fit(panel))
+    if (anyDuplicated(answer$term)) stop("the term ", answer$term[duplicated(answer$term)][1], " stands twice")
+    answer
+  }, error = function(e) {
     data.frame(term = "\u0007error", estimate = NA_real_, se = NA_real_, dof = NA_real_,
                said = conditionMessage(e))
   })
@@ -81,7 +88,8 @@ for (r in seq_along(seeds)) {
 if (!length(answers))
   answers <- list(data.frame(replication = integer(), term = character(), estimate = numeric(), se = numeric(),
                              dof = numeric(), said = character()))
-nanoarrow::write_nanoarrow(do.call(rbind, answers), arguments[4])
+nanoarrow::write_nanoarrow(do.call(rbind, answers), paths[3])
+})
 """
 RAISED = "\aerror"
 

@@ -182,7 +182,7 @@ class FunctionEstimator(MadeOfFunction, Estimator):
             for k, term in enumerate(layout.terms):
                 own, own_se, own_dof = _answer(found[term], self.recipe.where, rows)
                 try:
-                    estimate[:, k] = own
+                    estimate[:, k] = np.ma.filled(own, np.nan)
                     se[:, :, k] = _by_error(own_se, layout.errors, np.nan, self.recipe.where)
                     dof[:, :, k] = _by_error(own_dof, layout.errors, np.inf, self.recipe.where)
                 except BadInput:
@@ -242,7 +242,8 @@ def _answer(value: Any, where: str, rows: int = 1) -> tuple[Any, Any, Any]:
         estimate, se, dof = (*value, None, None)[:3]
         return estimate, se, dof
     try:
-        return np.broadcast_to(np.squeeze(np.asarray(value, dtype=np.float64)), rows), None, None
+        numbers = np.asarray(np.ma.filled(value, np.nan), dtype=np.float64)  # what is masked has no number
+        return np.broadcast_to(np.squeeze(numbers), rows), None, None
     except (TypeError, ValueError) as error:
         raise bad(f"returned {type(value).__name__}", where=where, allowed=ALLOWED,
                   remedy="return one of them") from error  # fmt: skip
@@ -258,7 +259,8 @@ def _by_error(given: Any, errors: tuple[str, ...], otherwise: float, where: str)
     if len(columns) != len(errors):
         raise bad(f"returned {len(columns)} standard errors of a term", where=where, allowed=f"{len(errors)}",
                   remedy="return one for each error type")  # fmt: skip
-    return np.stack([np.asarray(column, dtype=np.float64) for column in columns], axis=-1) if columns else np.empty(0)
+    numbers = [np.asarray(np.ma.filled(column, np.nan), dtype=np.float64) for column in columns]
+    return np.stack(numbers, axis=-1) if numbers else np.empty(0)
 
 
 @overload

@@ -564,6 +564,12 @@ def test_numbers_that_are_not_of_one_fit_are_one_line(answer: tuple[Any, ...]) -
         fit(pp.example_panel().panel)
 
 
+@pytest.mark.parametrize(("answer", "place"), [((np.ma.masked, 1.0), 0), (np.ma.masked, 0), ((1.0, np.ma.masked), 1)])
+def test_what_is_masked_has_no_number(answer: Any, place: int) -> None:
+    found = pp.estimator(terms=["did"])(lambda df: answer)()(pp.example_panel().panel)
+    assert np.isnan([found.estimate[0, 0], found.se[0, 0, 0]][place])
+
+
 def test_numbers_of_earlier_code_are_said_when_quiet_too(folder: Path) -> None:
     order = ("run", "study.toml", "--cluster", "serial", "--store", "x.zarr", "--block", "128", "--quiet")
     assert panelproof(folder, *order, "--replications", "64").stderr == ""

@@ -106,6 +106,25 @@ def test_every_form_of_an_answer_is_read(script: Path, panel: Panel) -> None:
 
 
 @needs_r
+@pytest.mark.parametrize(("code", "answer"), [
+    ("rm(list = ls())\nfit <- function(df) 1", 1.0),
+    ("setwd(tempdir())\nfit <- function(df) { setwd('/'); 2 }", 2.0),
+    ("fit <- function(df) sum(fitted(lm(y ~ d, df)) - df$y) + 3", 3.0),
+    ("rows <- function(x) x + 1\nparts <- 3\nfit <- function(df) rows(parts)", 4.0),
+    ("fit <- function(df) NA", np.nan),
+    ("fit <- function(df) data.frame(term = 'd', estimate = 1:2)", "the term d stands twice"),
+])  # fmt: skip
+def test_what_a_script_does_beside_its_function(code: str, answer: float | str, panel: Panel, tmp_path: Path) -> None:
+    (tmp_path / "fit.R").write_text(code, encoding="utf-8")
+    fit = r_estimator(tmp_path / "fit.R", terms=["d"], errors=[])
+    if isinstance(answer, str):
+        with pytest.raises(RFailed, match=answer):
+            fit(panel)
+    else:
+        np.testing.assert_allclose(fit(panel).estimate, answer, atol=1e-9)
+
+
+@needs_r
 def test_numbers_with_names_are_read_by_them(script: Path, panel: Panel) -> None:
     for function, dof in (("swapped", 7.0), ("spelled", np.inf)):
         found = r_estimator(script, function, terms=["m"])(panel)
