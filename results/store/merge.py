@@ -34,7 +34,7 @@ from results.store.lock import check_free, locked, sweep
 from results.store.skeleton import STORE_FORMAT, check_identity
 from results.store.store import BlockState, Store, numbers_apart
 from results.store.zarr_store import ZarrStore, copy_block, copy_environments
-from sim.errors import BadInput, Problem, bad
+from sim.errors import BadInput, Problem, amount, bad
 
 OF_NUMBERS = ("numbers", "probe")  # facts of an environment, which have words of their own
 MOST_LINES = 5  # about overlapping blocks
@@ -170,7 +170,7 @@ def _holders(stores: Sequence[ZarrStore]) -> Mapping[PlaceOfBlock, list[int]]:
                                     "leave one of the two out, or run that block again"))  # fmt: skip
     if problems:
         rest = len(problems) - MOST_LINES
-        more = [Problem(f"{rest} more blocks overlap", "store merge", "blocks that agree", "see above")]
+        more = [Problem(f"{amount(rest, 'more block')} overlap", "store merge", "blocks that agree", "see above")]
         raise BadInput(*problems[:MOST_LINES], *(more if rest > 0 else []))
     return found
 

@@ -377,6 +377,13 @@ def test_a_crossing_without_a_fit_lies_between_the_points_that_are_sure() -> Non
     assert 0.0 <= found.lower <= 0.4 <= found.upper <= 1.0
 
 
+def test_how_far_a_point_lies_from_the_level_is_believed_as_its_question_has_it() -> None:
+    assert SearchPoint(0.0, 1.0, 0.2, 64).clear
+    assert not SearchPoint(0.0, 1.0, 0.4, 64).clear
+    assert not SearchPoint(0.0, 1.0, 0.2, 64, apart=2.0).clear
+    assert SearchPoint(0.0, 1.0, 0.4, 64, apart=4.0).clear
+
+
 def test_a_crossing_that_noise_may_have_made_ends_no_bracket() -> None:
     """At 1 y is -.05 with an error of .1; it crosses between 4 and 16."""
     y = {1.0: -0.05, 4.0: 0.8, 16.0: -1.0}

@@ -534,7 +534,7 @@ def test_blocks_that_agree_are_taken_once_and_others_are_refused(
             block = other.sound(cell, index)
             changed = replace(block.estimates["did"], estimate=block.estimates["did"].estimate + 1e-12)
             other.put(cell, index, replace(block, estimates={**block.estimates, "did": changed}), 1)
-    refuses("1 more blocks overlap", lambda: merge([tmp_path / "two.zarr", tmp_path / "twin.zarr"], tmp_path / "no"))
+    refuses("1 more block overlap", lambda: merge([tmp_path / "two.zarr", tmp_path / "twin.zarr"], tmp_path / "no"))
     cell, index = ZarrStore.open(shards[1]).done()[0]
     with pytest.raises(BadInput, match=f"block {index} of cell {cell} has other bytes than in .*two.zarr"):
         merge([tmp_path / "two.zarr", *shards[1:]], tmp_path / "no.zarr")
