@@ -46,6 +46,7 @@ rows <- function(found) {
   if (is.null(found)) return(NULL)
   if (is.logical(found)) storage.mode(found) <- "double"  # as NA is
   if (is.data.frame(found)) {
+    if (is.null(found[["se"]])) found[["se"]] <- found[["std.error"]]  # as broom::tidy names it
     for (name in c("se", "dof")) if (is.null(found[[name]])) found[[name]] <- NA_real_
     return(data.frame(term = as.character(found$term), estimate = found$estimate, se = found$se, dof = found$dof))
   }
@@ -112,8 +113,8 @@ def r_function(
 
     It gets a data frame with a row a unit and period (columns `unit` and `period`, attributes and variables) and a seed
     that was set for this panel, and returns a number, c(estimate, se, dof), a named list of them by term, a data frame
-    with term, estimate, se, dof, or a fit that has coef() and vcov(). NULL is no answer. seconds: that a call may take.
-    Raises RFailed with what R says, BadInput where Rscript is not there.
+    with term, estimate, se (or std.error, as broom has it), dof, or a fit that has coef() and vcov(). NULL is no
+    answer. seconds: that a call may take. Raises RFailed with what R says, BadInput where Rscript is not there.
     """
     seeds = [int(generator.integers(2**31 - 1)) for generator in rng.each("fit")]
     tables = []
