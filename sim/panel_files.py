@@ -400,7 +400,8 @@ class Rows:
         if len(twice):
             named = listed((f"{label} in {year}" for label, year in twice), 4)
             many = len(pairs) >= INDIVIDUALS * len(pairs.unique())
-            raise bad(f"{len(twice)} unit-periods have more than one row: {named}",
+            have = "has" if len(twice) == 1 else "have"
+            raise bad(f"{amount(len(twice), 'unit-period')} {have} more than one row: {named}",
                       where=f"{rows.file}, columns {unit!r} and {period!r}", allowed="one row per unit and period",
                       remedy="if rows are individuals, add a table [collapse]; or name another unit column" if many
                       else "remove the duplicates or name another unit column")  # fmt: skip

@@ -39,7 +39,7 @@ from experiments.panel_spec.spec import RealPanel, real_panel_of, spec_of
 from experiments.panel_spec.weights import AnyWeights, WeightsSection
 from experiments.settings import Table, in_toml
 from results.store.disk import check_folder, write_whole
-from sim.errors import BadInput, bad, listed
+from sim.errors import BadInput, amount, bad, listed
 from sim.panel import Panel, seen_in
 from sim.panel_files import Rows, TablePlace, check_table, index_as_columns, unit_labels
 from sim.presets import Paper
@@ -479,8 +479,8 @@ def print_description(found: dict[str, Any], console: Console) -> None:
     console.print(table)
     if treated := found["treated"]:
         cohorts = ", ".join(f"{item['period']} ({item['units']})" for item in treated["first_treated"])
-        console.print(f"treated: {treated['units']} units, {treated['unit_periods']} unit-periods; first treated "
-                      f"(units): {cohorts}")  # fmt: skip
+        counts = f"{amount(treated['units'], 'unit')}, {amount(treated['unit_periods'], 'unit-period')}"
+        console.print(f"treated: {counts}; first treated (units): {cohorts}")
     for item in found["weights"]:
         console.print(f"weights {item['name']}: {item['neighbours']:.1f} neighbours a unit, standardised by "
                       f"{item['standardize']}", markup=False)  # fmt: skip

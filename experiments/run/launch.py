@@ -113,8 +113,9 @@ def unreached(study: Study, replications: int) -> Iterator[str]:
     """That replications are too few for the study's worlds, in one line."""
     reached = worlds_reached(replications, study.world_count)
     if reached < study.world_count:
-        yield (f"{replications:,} replications reach {reached} of {study.world_count} worlds, because each {TILE} in "
-               f"turn lie in the next world; {study.world_count * TILE:,} reach all")  # fmt: skip
+        reach = f"{amount(replications, 'replication')} reach{'es' * (replications == 1)}"
+        yield (f"{reach} {reached} of {study.world_count} worlds, because each {TILE} in turn lie in the next world; "
+               f"{study.world_count * TILE:,} reach all")  # fmt: skip
 
 
 def _resumed(held: ZarrStore, study: Study, plan: Resume, *, quiet: bool = False) -> list[str]:

@@ -173,6 +173,7 @@ def test_too_few_replications_for_the_worlds_are_said() -> None:
     assert line == ("100 replications reach 4 of 32 worlds, because each 32 in turn lie in the next world; 1,024 reach "
                     "all")  # fmt: skip
     assert not list(unreached(study(32), 1024))
+    assert next(unreached(study(32), 1)).startswith("1 replication reaches 1 of 32 worlds")
 
 
 @pytest.mark.parametrize("name", builtin_names())
