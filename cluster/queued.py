@@ -25,8 +25,9 @@ HOPELESS = 2  # times that every job must have ended without a worker
 NO_JOBS = "No unfinished job found"  # of LSF, which calls it an error
 
 
-class _Closing(Job):  # type: ignore[misc]
-    """A job that says that it is closed, without which Dask stops in the middle of closing its cluster."""
+class _OwnJob(Job):  # type: ignore[misc]
+    """A job that says that it is closed, without which Dask stops in the middle of closing its cluster, and why the
+    batch system did not take it."""
 
     async def _submit_job(self, script_filename: str) -> Any:
         if not getattr(self, "use_stdin", False):
@@ -133,7 +134,7 @@ def queued(kind: type[Any], lists: Sequence[str], hushed: Sequence[str] = ()) ->
     submits = kind.job_cls.submit_command
     if hushed:
         submits = " ".join(("env", *(f"--unset={name}" for name in hushed), submits))
-    job = type(kind.job_cls.__name__, (_Closing, kind.job_cls), {"submit_command": submits})
+    job = type(kind.job_cls.__name__, (_OwnJob, kind.job_cls), {"submit_command": submits})
     return type(kind.__name__, (Queued, kind), {"lists": tuple(lists), "job_cls": job})
 
 

@@ -432,9 +432,8 @@ def rerun(folder: Path, opened: Callable[[], Executor] | None = None, *, load_co
     """Run every part of a bundle again, into its folder `rerun`, and say of each whether it is the same.
 
     An earlier run that was interrupted goes on; of one that ended everything is computed anew. When a file is not as
-    deposited nothing is run. opened: starts the place where studies run, which is closed at the
-    end; None = this process. Raises BadInput when `folder` is no bundle, and for one that names code unless
-    `load_code`.
+    deposited nothing is run. opened: starts the place where studies run, which is closed at the end; None = this
+    process. Raises BadInput when `folder` is no bundle, and for one that names code unless `load_code`.
     """
     manifest = read_manifest(folder)
     if changed := changed_files(folder, manifest):

@@ -143,7 +143,8 @@ def print_chart(diagnosis: Diagnosis, console: Console) -> None:
         wide = chart is not None and text_chart(chart, sys.maxsize, plain=plain)
         console.print(f"\nNo picture in letters: {'the terminal is too narrow' if wide else 'the answer has none'}; "
                       "--html draws the pictures.")  # fmt: skip
-    for line in ["", *lines] if lines else []:
+        return
+    for line in ["", *lines]:
         console.print(line, markup=False, no_wrap=True, crop=True)
 
 
