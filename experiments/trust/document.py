@@ -49,11 +49,12 @@ EXOGENOUS = ("The verdict assumes that changes of the treatment have nothing to 
 
 @dataclass(frozen=True, slots=True)
 class TrustVerdict:
-    """The answer, its reason, and further sentences."""
+    """The answer, its reason, and further sentences. scope: that of them which says what the answer is not about."""
 
     answer: AnswerOfVerdict
     reason: str
     sentences: tuple[str, ...]
+    scope: str = ""
 
     @property
     def line(self) -> str:
@@ -76,7 +77,12 @@ def verdict(found: Trust) -> TrustVerdict:
         rest = "" if sound is None else f"; {sound:.1%} of claims that nothing is wrong with are contradicted"
         often = [f"On twins of your panel a claim is supported in {rates.supported_without_effect:.1%} of cases "
                  f"without an effect and in {at}{rest}."]  # fmt: skip
-    return TrustVerdict(answer, reason, (*_two_stages(found), *opening(found), *dict.fromkeys(more), *often, assumed))
+    scope = ""  # "use another", or "yours is not valid", beside "supported" is no contradiction
+    if answer == "supported" and (race := found.race) and (race.better or not race.valid(race.own)):
+        size = f"; how large it is, {race.best} tells better" if race.better else ", not how large it is"
+        scope = f"Supported means that there is an effect{size}."
+    first = (*_two_stages(found), *opening(found), *filter(None, [scope]))
+    return TrustVerdict(answer, reason, (*first, *dict.fromkeys(more), *often, assumed), scope)
 
 
 def _two_stages(found: Trust) -> list[str]:
@@ -181,7 +187,7 @@ def opening(found: Trust) -> tuple[str, ...]:
     out = [
         f"The estimate of {named} in table {record.table}, column {record.column}{fit} is {found.claim.estimate:.4g}, "
         f"{said} with {errors_named(found.printed)} ({value}).",
-        f"On panels like yours, this 5% test rejects in {main.value:.1%} of cases where there is no effect{others}.",
+        f"On twins of your panel, this 5% test rejects in {main.value:.1%} of cases where there is no effect{others}.",
     ]
     if found.recommended in found.forbidden:
         out.append(f"{found.reason[:1].upper()}{found.reason[1:]}.")
@@ -229,7 +235,7 @@ def document(found: Trust) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "claim": claim | {"text": found.claim.called, "outcome": found.claim.panel.roles.outcome},
         "verdict": {"answer": judged.answer, "reason": judged.reason, "line": judged.line,
-                    "sentences": list(judged.sentences), "rates": rates},
+                    "scope": judged.scope, "sentences": list(judged.sentences), "rates": rates},
         "errors": _errors(found),
         "advice": {"error": found.recommended, "reason": found.reason},
         "calibrated": {"pvalue": p.value, "mcse": p.mcse, "least": is_least(p), "lower": lower, "upper": upper,

@@ -379,7 +379,23 @@ def test_rates_are_said_where_checks_run_on_twins() -> None:
     said = verdict(trust(evidence=evidence, asked=-0.3)).sentences
     assert any("supported in 2.1% of cases without an effect and in 83.4% where the effect is -0.3; 1.3% of claims"
                in sentence for sentence in said)  # fmt: skip
-    assert not any("On twins of your panel" in sentence for sentence in verdict(trust()).sentences)
+    assert not any("a claim is supported" in sentence for sentence in verdict(trust()).sentences)
+
+
+def test_a_claim_that_is_supported_while_another_estimator_is_advised_says_what_the_verdict_is_about() -> None:
+    race = SimpleNamespace(better=True, best="unit-trends", reason="It misses less.", advice="Use unit-trends.")
+    found = verdict(trust(race=race))
+    assert found.scope == "Supported means that there is an effect; how large it is, unit-trends tells better."
+    assert found.sentences[2:5] == (race.reason, race.advice, found.scope)
+    assert verdict(trust(race=race, p=0.2, advised=0.2)).scope == ""
+    for valid, said in (
+        (False, "Supported means that there is an effect, not how large it is."),
+        (True, ""),
+    ):
+        race = SimpleNamespace(
+            better=False, own="did", valid=lambda name, valid=valid: valid, answer="It is not valid."
+        )
+        assert verdict(trust(race=race)).scope == said
 
 
 def test_methods_whose_twins_give_another_size_are_named() -> None:
