@@ -304,6 +304,10 @@ def test_a_treatment_whose_scores_cancel_within_clusters_has_no_error() -> None:
     assert np.isfinite(got.se[0, 2, ~own]).all()
     assert got.status[0] == Status.OK
     assert np.isnan(np.diagonal(estimator.covariance(panel, "cluster:region").matrix[0])[own]).all()
+    region = np.repeat([0, 1, 2], [8, 6, 6])  # nothing of the first, and something of the others
+    did = np.where((region > 0) & (np.arange(6)[:, None] >= 2 + region), 1.0, 0.0)[None]
+    panel = replace(panel, variables=variables | {"did": did}, attributes={"region": region})
+    assert np.isfinite(SpatialPanel("sar", effects="unit", errors=("cluster:region",))(panel).se).all()
 
 
 def test_a_hessian_of_no_maximum_spoils_its_own_errors_alone(monkeypatch: pytest.MonkeyPatch) -> None:
