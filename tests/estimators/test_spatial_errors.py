@@ -246,7 +246,8 @@ def test_errors_do_not_depend_on_the_batch_bit_for_bit(settings: dict[str, Any])
 def test_excess_is_that_of_quadratic_forms_in_all_errors(model: str) -> None:
     """Lee-Yu: e = Q E; the fourth cumulant of E meets the squared diagonals of Q_T x Q_N G Q_N and of Q / (2 s2)."""
     t, n = 5, 12
-    at = scores(small_panel(n, t, seed=4, model="sar" if model == "sac" else "sdm"), model, "lee-yu")
+    panel = small_panel(n, t, seed=4, model="sar" if model == "sac" else "sdm")
+    at = scores(panel, model, "lee-yu")
     q_t, q_n = (np.eye(size) - 1 / size for size in (t, n))
     kurtosis = (np.mean(at.e**4) - 3 * np.mean(at.e**2) ** 2) / (np.square(at.e).sum() / ((n - 1) * (t - 1))) ** 2
     kurtosis /= (q_t[0] ** 4).sum() * (q_n[0] ** 4).sum()
@@ -255,6 +256,8 @@ def test_excess_is_that_of_quadratic_forms_in_all_errors(model: str) -> None:
     p = at.z.shape[0]
     np.testing.assert_allclose(at.excess()[p:, p:], kurtosis * diagonals @ diagonals.T, rtol=1e-10)
     assert not at.excess()[:p].any()
+    other = scores(panel, model, "direct", "period")  # slopes meet third moments alone
+    np.testing.assert_array_equal(other.excess()[:p], other._skewness()[:p])
 
 
 @pytest.mark.parametrize(("model", "transform", "printed"), [
