@@ -154,8 +154,7 @@ def hhi_diversification(shares: Floats | Sequence[Floats]) -> Floats:
 
 def no_shares(shares: Floats) -> Flags:
     """Where S numbers cannot be shares of a whole, (S, ...) -> (...): a negative or infinite one, or all zero."""
-    complete = ~np.isnan(shares).any(axis=0)
-    return np.asarray((shares < 0).any(axis=0) | np.isinf(shares).any(axis=0) | (complete & (shares == 0).all(axis=0)))
+    return np.asarray((shares < 0).any(axis=0) | np.isinf(shares).any(axis=0) | (shares == 0).all(axis=0))
 
 
 def _range(values: Floats, observed: Flags) -> tuple[Floats, Floats]:

@@ -528,7 +528,7 @@ class TripleDifference(DerivedRegression):
                 continue
             own = Tile(part(replace(panel, variables={treatment: d}, weights={}), units, periods))
             left, raw = own.within_sum_of_squares(treatment), own.raw_sum_of_squares(treatment)
-            if left[0] <= ols.ABSORBED * max(raw[0], 1.0):
+            if left[0] <= ols.ABSORBED * raw[0]:
                 raise bad(f"the treatment does not differ within {self.group} = {value}", where=self.label,
                           allowed="units that are treated and others that are not in both groups",
                           remedy="choose another group")  # fmt: skip

@@ -639,6 +639,13 @@ def test_one_period_before_adoption_is_no_pretrend() -> None:
         assert found.std_errors["event(0)"] > 0.1
 
 
+def test_a_control_that_is_the_trend_before_adoption_leaves_no_event_before_it() -> None:
+    panel = panel_of(STAGGERED, tuple(range(8)), 1.0)
+    trend = panel.variables["did"].any(axis=1, keepdims=True) * np.arange(8.0)[:, None]
+    found = Imputation(window=(-4, 2), controls=("trend",))(panel.with_variables({"trend": trend}))
+    assert found.params[np.isnan(found.params)].index.tolist() == [f"event({k})" for k in (-4, -3, -2, -1)]
+
+
 def test_a_statistic_that_does_not_exist_has_no_p_value() -> None:
     inner = CallawaySantAnna(window=(0, 9))
     test = PermutationTest.of(inner, terms=("event(0)", "event(9)"), draws=99)

@@ -99,6 +99,9 @@ def test_a_triple_difference_is_that_of_two_regressions_without_controls() -> No
     parts = [est.TwoWayDID(regressors=("did",))(half).estimate[0, 0] for half in halves]
     np.testing.assert_allclose(ours.estimate[0], [parts[0], parts[1] - parts[0]], rtol=1e-10)
     np.testing.assert_allclose(other.estimate[0], [parts[1], parts[0] - parts[1]], rtol=1e-10)
+    small = panel.with_variables({"did": 1e-7 * panel.variables["did"]})
+    tiny = est.TripleDifference("half", ("clean", "dirty"), controls=())(small)
+    np.testing.assert_allclose(tiny.estimate * 1e-7, ours.estimate, rtol=1e-10)
     free = est.InteractionTest("half", ("clean", "dirty"), regressors=("did",))(panel)
     np.testing.assert_allclose(ours.estimate, free.estimate, rtol=1e-10)
     np.testing.assert_allclose(ours.se, free.se, rtol=1e-8)

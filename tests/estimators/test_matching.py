@@ -252,6 +252,8 @@ def test_it_is_the_weighted_regression_on_its_matching() -> None:
     np.testing.assert_allclose(found.x[:, 1], panel.variables["z"][0, :4].mean(axis=0), rtol=1e-14)
     direct = matching.weighted_two_way(panel, "y", ("did", "z"), ERRORS, found.weights)
     np.testing.assert_array_equal(settings(panel).se, direct.se)
+    sevenfold = matching.weighted_two_way(panel, "y", ("did", "z"), ERRORS, 7 * found.weights)
+    np.testing.assert_allclose(sevenfold.statistics["sigma2"], direct.statistics["sigma2"], rtol=1e-12)
     seen = np.ones((1, len(panel.periods), len(panel.units)), dtype=bool)
     seen[:, 1:, np.flatnonzero(found.weights * ~found.treated)[0]] = False  # a control that is seen once
     alone, rest = (replace(panel, observed=each) for each in (seen, seen & (seen.sum(axis=1, keepdims=True) > 1)))

@@ -246,7 +246,8 @@ def test_errors_do_not_depend_on_the_batch_bit_for_bit(settings: dict[str, Any])
 def test_excess_is_that_of_quadratic_forms_in_all_errors(model: str) -> None:
     """Lee-Yu: e = Q E; the fourth cumulant of E meets the squared diagonals of Q_T x Q_N G Q_N and of Q / (2 s2)."""
     t, n = 5, 12
-    at = scores(small_panel(n, t, seed=4, model="sar" if model == "sac" else "sdm"), model, "lee-yu")
+    panel = small_panel(n, t, seed=4, model="sar" if model == "sac" else "sdm")
+    at = scores(panel, model, "lee-yu")
     q_t, q_n = (np.eye(size) - 1 / size for size in (t, n))
     kurtosis = (np.mean(at.e**4) - 3 * np.mean(at.e**2) ** 2) / (np.square(at.e).sum() / ((n - 1) * (t - 1))) ** 2
     kurtosis /= (q_t[0] ** 4).sum() * (q_n[0] ** 4).sum()
@@ -255,6 +256,8 @@ def test_excess_is_that_of_quadratic_forms_in_all_errors(model: str) -> None:
     p = at.z.shape[0]
     np.testing.assert_allclose(at.excess()[p:, p:], kurtosis * diagonals @ diagonals.T, rtol=1e-10)
     assert not at.excess()[:p].any()
+    other = scores(panel, model, "direct", "period")  # slopes meet third moments alone
+    np.testing.assert_array_equal(other.excess()[:p], other._skewness()[:p])
 
 
 @pytest.mark.parametrize(("model", "transform", "printed"), [
@@ -304,6 +307,10 @@ def test_a_treatment_whose_scores_cancel_within_clusters_has_no_error() -> None:
     assert np.isfinite(got.se[0, 2, ~own]).all()
     assert got.status[0] == Status.OK
     assert np.isnan(np.diagonal(estimator.covariance(panel, "cluster:region").matrix[0])[own]).all()
+    region = np.repeat([0, 1, 2], [8, 6, 6])  # nothing of the first, and something of the others
+    did = np.where((region > 0) & (np.arange(6)[:, None] >= 2 + region), 1.0, 0.0)[None]
+    panel = replace(panel, variables=variables | {"did": did}, attributes={"region": region})
+    assert np.isfinite(SpatialPanel("sar", effects="unit", errors=("cluster:region",))(panel).se).all()
 
 
 def test_a_hessian_of_no_maximum_spoils_its_own_errors_alone(monkeypatch: pytest.MonkeyPatch) -> None:

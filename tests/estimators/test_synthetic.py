@@ -15,7 +15,7 @@ from refusals import refuses
 
 import estimators as est
 from estimators.core.tile import dates_of
-from estimators.synthetic import simplex
+from estimators.synthetic import left_out, simplex
 from estimators.synthetic.left_out import fit_samples, zetas_of
 from estimators.synthetic.simplex import simplex_least_squares
 from estimators.synthetic.synthetic_did import SyntheticEstimator
@@ -285,6 +285,19 @@ def test_covariates_are_taken_out_with_slopes_of_untreated_cells() -> None:
             assert got.estimate[row, 0] == pytest.approx(ESTIMATORS[kind](less).estimate[0, 0], rel=1e-7)
     redrawn = controlled.with_variables({"x": np.repeat(x, 3, axis=0), "did": np.repeat(did[None], 3, axis=0)})
     np.testing.assert_allclose(est.SyntheticDID()(redrawn).estimate, est.SyntheticDID()(controlled).estimate, rtol=1e-9)
+    both = controlled.with_variables({"x": rng.standard_normal((3, 12, 17)), "w": x})  # one of two is redrawn
+    both = replace(both, roles=replace(panel.roles, controls=("w", "x")))
+    alone = [est.SyntheticDID()(both.replication(row)).estimate for row in range(3)]
+    np.testing.assert_allclose(est.SyntheticDID()(both).estimate, np.concatenate(alone), rtol=1e-9)
+
+
+def test_the_jackknife_is_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = made(DATES["three dates"])
+    wanted = [estimator(panel).se for estimator in ESTIMATORS.values()]
+    for module, name in ((left_out, "PROBLEMS_AT_ONCE"), (simplex, "CACHE"), (left_out, "NUMBERS")):
+        monkeypatch.setattr(module, name, 2)
+        for estimator, se in zip(ESTIMATORS.values(), wanted, strict=True):
+            np.testing.assert_allclose(estimator(panel).se, se, rtol=1e-9)
 
 
 def test_samples_keep_the_penalties_of_the_panel() -> None:

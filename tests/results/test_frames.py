@@ -133,6 +133,7 @@ def test_the_usual_errors_are_those_that_tables_print(fitted: Estimates):
     assert two.params.loc[1].equals(fitted.params + 1.0)
     assert two.conf_int().loc[(1, "did"), "lower"] == pytest.approx(fitted.conf_int().loc["did", "lower"] + 1.0)
     assert "means over 2 panels" in two.summary()
+    assert [line.split()[0] for line in two.summary().splitlines()[-len(fitted.terms) :]] == list(fitted.terms)
 
 
 def test_intervals_and_errors_that_are_not_kept_are_refused() -> None:

@@ -192,6 +192,9 @@ def test_numbers_come_as_texts_booleans_and_nullable_integers_too_and_codes_are_
     assert read(frame).digest == read(table()).digest
     frame["city"] = frame["city"].map({"北京市": 110000.0, "上海市": 310000.0, "广州市": 440100.0})
     assert read(frame).units == ("110000", "310000", "440100")
+    for values, wanted in (([True, "partly", False], ["True", "partly", "False"]), ([True] * 3, [True] * 3)):
+        frame = table().assign(coastal=np.repeat(np.array(values, dtype=object), 3))
+        assert read(frame, attributes=["coastal"]).attributes["coastal"].tolist() == wanted
 
 
 def set_cell(row: int, column: str, value: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
