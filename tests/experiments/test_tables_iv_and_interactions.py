@@ -388,6 +388,7 @@ def test_table_t_holds_the_users_tests() -> None:
     assert (shown.estimate, shown.se, shown.pvalue) == (by_hand.estimate, by_hand.se, by_hand.pvalue)
     assert (shown.nobs, shown.units, shown.periods) == (60 * 18, 60, 18)
     assert found["2.5: did = 0, inv = 0"].estimate is None
+    assert facts(interactions(), table="T", column=2) == {"dof": 59.0, "restrictions": 2.0}
     table = rows("T")
     assert table["2.5: did = 0.02"][0] == rows("2")["eip"][-1].rstrip("*")
     assert len(table["M.1: -0.1 < did x inv < 0.1"]) == 4

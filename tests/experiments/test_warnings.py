@@ -219,12 +219,14 @@ def test_trends_that_differ_before_adoption_overturn(tmp_path: Path) -> None:
     assert (of(document, "pre-trend").numbers["pvalue"] or 0) < 0.05
 
 
-def test_confounding_is_that_of_the_regression(committed: Document) -> None:
+def test_confounding_is_that_of_the_regression(committed: Document, tmp_path: Path) -> None:
     record = headline(committed, "iid")
     rv = of(committed, "robustness-value")
     assert rv.numbers["t"] == pytest.approx(record.statistic, rel=1e-8)
     assert rv.numbers["partial_r2"] == pytest.approx(record.statistic**2 / (record.statistic**2 + 324 - 44 - 3))
     oster, frame = of(committed, "oster-delta"), made_cities.frame()
+    mirrored = of(made(tmp_path, SPEC, frame.assign(y=-frame["y"])), "robustness-value")
+    assert mirrored.sentence == rv.sentence.replace("would leave ", "would leave -")
     assert oster.numbers["short"] == pytest.approx(dummies(frame, "city", "year", regressors=("d",)), rel=1e-8)
     assert oster.numbers["long"] == pytest.approx(record.estimate, rel=1e-8)
     assert oster.numbers["r2_max"] == pytest.approx(min(1.0, 1.3 * oster.numbers["r2_long"]))

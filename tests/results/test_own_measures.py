@@ -83,6 +83,8 @@ def test_the_jackknife_over_runs_by_hand(records: Any) -> None:
     error = estimate - truth
     left = np.array([np.std(np.delete(error, slice(4 * g, 4 * g + 4)), ddof=1) for g in range(32)])
     assert own["mcse"] == pytest.approx(math.sqrt(31 / 32 * np.square(left - left.mean()).sum()))
+    sorting = diagnose(records, measures={"sorts": lambda estimate: estimate.sort() or spread(estimate, 0 * estimate)})
+    assert rows(sorting.frame, "sorts")[0]["mcse"] == pytest.approx(own["mcse"])  # what it does to its array is lost
 
 
 def test_worlds_widen_the_errors_of_own_measures() -> None:
@@ -96,7 +98,9 @@ def test_worlds_widen_the_errors_of_own_measures() -> None:
     def range_of_estimates(estimate: Floats) -> float:
         return float(np.ptp(estimate))
 
-    frame = diagnose(records, measures={"shared": shared, "reach": range_of_estimates}).frame
+    own = {"shared": shared, "reach": range_of_estimates, "inside": lambda estimate: np.arange(len(estimate)) % 2.0}
+    frame = diagnose(records, measures=own).frame
+    assert rows(frame, "inside")[0]["mcse"] == pytest.approx(0.5 / math.sqrt(2047))  # no world differs from another
     (mean,), (reach,) = rows(frame, "shared"), rows(frame, "reach")
     assert mean["worlds"] == reach["worlds"] == 16
     assert mean["mcse"] == pytest.approx(np.std(wave, ddof=1) / 4)
@@ -254,6 +258,8 @@ def test_rejection_at_a_null_is_that_of_t(nulls: Any) -> None:
         assert (found["cluster:unit"]["value"], found["cluster:unit"]["n"]) == (wanted.mean(), 256)
         if null == EFFECT:  # of stored intervals too, which invert the bootstrap's test
             assert found["wild:unit"]["value"] == pytest.approx(1 - by_error(nulls, "coverage")["wild:unit"]["value"])
+    found, theirs = by_error(nulls, "p", measures={"p": lambda pvalue: pvalue <= 0.05}), by_error(nulls, "rejection")
+    assert all(found[error]["value"] == theirs[error]["value"] for error in ("cluster:unit", "wild:unit"))
     measures = {"rejects": RejectionAt({"dit": 0.0})}
     refuses(r"no estimator has the term 'dit'.*did you mean 'did'", diagnose, nulls, measures=measures)
 
@@ -282,6 +288,7 @@ def test_the_normal_distribution_rejects_more_often_and_leaves_what_is_stored(nu
     ("text", "said"),
     [*((text, "write it so") for text in ("null:did", "null:=0", "null:did=x", "null:did=inf", "equivalence:did<0.1",
                                           "equivalence:0.1<did<x")),
+     ("equivalence:0.1<did<0.1", "the lower bound is not below the upper"),
      ("equivalence:0.1<did<-0.1", "the lower bound is not below the upper"), ("nul:did=0", "nul cannot be imported")],
 )  # fmt: skip
 def test_null_and_equivalence_written_wrong_are_one_line(text: str, said: str) -> None:
