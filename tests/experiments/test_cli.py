@@ -180,6 +180,14 @@ def test_replay_finds_the_same_numbers_and_saves_the_panel(ran: Path) -> None:
     assert (len(panel), panel["did"].sum()) == (285 * 18, 396)
 
 
+def test_a_store_whose_name_begins_as_an_option_does_is_printed_as_a_place(
+    ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = shutil.copytree(ran / "x.zarr", tmp_path / "-d")
+    monkeypatch.chdir(tmp_path)
+    assert f"`panelproof report {store} --full`" in " ".join(here("report", "--", "-d").out.split())
+
+
 def test_a_damaged_store_is_refused_in_one_line(ran: Path, tmp_path: Path) -> None:
     """`store info` first says what it knows."""
     said = "".join(here("store", name, ran / "x.zarr").out for name in ("verify", "hash", "info"))
