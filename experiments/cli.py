@@ -45,6 +45,7 @@ OF_PANELS = ("estimate", "placebo", "twin", "trust", "race", "replicate", "init"
 RESUMED = ("run", "solve", "breakdown", "placebo", "trust", "replicate")  # commands that keep what they had finished
 KEPT = "what a run had finished is kept, and the same command resumes it"
 IN_PART, LOCKED, INTERRUPTED, TERMINATED = 3, 75, 130, 143
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Terminated(BaseException):
@@ -237,7 +238,7 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
     if isinstance(error, BadInput):
         for problem in error.problems:
             _emit(str(problem), 2)
-        return 2
+        return IN_PART if getattr(error.__cause__, "errno", None) in NO_ROOM else 2
     if isinstance(error, StoreLocked):
         return _emit(str(error), LOCKED)
     if isinstance(error, StoreGone):
@@ -247,7 +248,7 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
     if isinstance(error, ClusterLost):
         return _emit(f"{error}; {KEPT}", IN_PART)
     if isinstance(error, OSError) and error.errno is not None:
-        code = IN_PART if error.errno in (errno.ENOSPC, errno.EDQUOT) else 2
+        code = IN_PART if error.errno in NO_ROOM else 2
         name = error.filename2 if code == IN_PART and error.filename2 else error.filename  # of a copy: to where
         place = f"{name}: " if name else ""
         kept = "nothing that was finished is lost: " if resumed else ""

@@ -573,7 +573,8 @@ def _lines(found: PlaceboAnswer) -> list[tuple[str, str]]:
         kind += f" with {found.error} errors, as for the placebos"
     none = f"no {found.own_error} error on this panel" if found.own_error else "it has no standard errors"
     name, value = found.plot.standing
-    precision = "every assignment used" if found.question.exact else f"Monte Carlo error {found.mcse:.4f}"
+    said, mcse = ("<0.0001" if 0 < x < 0.00005 else f"{x:.4f}" for x in (value, found.mcse))  # a p value is never 0
+    precision = "every assignment used" if found.question.exact else f"Monte Carlo error {mcse}"
     lines = [
         ("real estimate", f"{found.estimate:.6g}"),
         (
@@ -582,7 +583,7 @@ def _lines(found: PlaceboAnswer) -> list[tuple[str, str]]:
             if np.isfinite(found.se)
             else f"none: {none}",
         ),
-        (name, f"{value:.4f} ({precision}), two-sided on the {kind}"),
+        (name, f"{said} ({precision}), two-sided on the {kind}"),
     ]
     if np.isfinite(found.lower) or np.isinf(found.lower):
         lines.append(("95% interval", f"{found.lower:.6g} to {found.upper:.6g}, by inversion of the test"))

@@ -275,8 +275,11 @@ def write_bundle(
     if (panel is None) != (spec is None):
         raise bad("only one of --panel and --spec", where="replicate", allowed="both or none", remedy="add the other")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        found = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
+        stopped = found <= {STUDIES, PANEL, RESULTS, MANIFEST, REQUIREMENTS, README}  # the sums come last
         raise bad("exists already and is not empty", where=str(folder), allowed="a new folder",
-                  remedy="choose another")  # fmt: skip
+                  remedy="remove it, a bundle that was never finished, or choose another" if stopped else
+                         "choose another")  # fmt: skip
     try:
         for name in (STUDIES, PANEL, RESULTS):
             (folder / name).mkdir(parents=True)

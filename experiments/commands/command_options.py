@@ -41,7 +41,8 @@ class StoreType(click.Path):
                           remedy=f"run it first: panelproof run {text}; its results are in "
                                  f"runs/{path.stem}.zarr")  # fmt: skip
         if ":/" not in text:
-            return super().convert(value, param, ctx)
+            whole = os.path.abspath(text) if text.startswith("-") else value  # printed commands take "-d" for an option
+            return super().convert(whole, param, ctx)
         from results.store.bucket import store_path  # loads zarr
 
         return store_path(value)

@@ -277,7 +277,12 @@ def _paired(one: _Shared, a: Store, b: Store, pair: CellPair) -> tuple[dict[str,
             held = [np.where(both, side.values[key], np.nan) for side in (x, y)]
             for side, values in zip(sides, (*held, held[1] - held[0]), strict=True):
                 _take_in(side, key, values, x.replications, a.worlds)
-    return tuple({key: mean_over_worlds(moments) for key, moments in side.items()} for side in sides)
+    found = tuple({key: mean_over_worlds(moments) for key, moments in side.items()} for side in sides)
+    for key in found[2].keys() & {"coverage", "rejection"}:  # all of A and none of B are not known exactly
+        gap = found[2][key]
+        share = measures.proportion(gap.n, gap.n)
+        found[2][key] = gap._replace(mcse=np.where(abs(gap.value) == 1, share.mcse, gap.mcse))
+    return found
 
 
 def _take_in(

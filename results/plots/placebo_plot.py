@@ -89,7 +89,8 @@ def _paint(canvas: Canvas, plot: PlaceboPlot, known: Codes, title: str) -> dict[
     # the line of the real estimate, its label on the side with more room
     (name, value), left_half = plot.standing, plot.estimate < (low + high) / 2
     axes.axvline(plot.estimate, color=RED, linewidth=1.5, linestyle=(0, (5, 3)), zorder=5, gid="real")
-    axes.annotate(f"real estimate {number(plot.estimate)}, {name} = {value:.4f}", (plot.estimate, 0.97),
+    stands = "< 0.0001" if 0 < value < 0.00005 else f"= {value:.4f}"
+    axes.annotate(f"real estimate {number(plot.estimate)}, {name} {stands}", (plot.estimate, 0.97),
                   xycoords=("data", "axes fraction"), xytext=(5 if left_half else -5, 0), textcoords="offset points",
                   ha="left" if left_half else "right", va="top", color=RED, fontweight="bold", zorder=6)  # fmt: skip
     return {"density": "density of placebo estimates", "p-values": "p value of each placebo", "real": "real estimate"}

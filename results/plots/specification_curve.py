@@ -23,6 +23,7 @@ from results.tables.journal_table import TableSetting, coefficient, fit_columns,
 from results.tables.records import BASELINE, Document, Figure, Specification
 from results.tables.typography import in_style, model_label
 from results.text import number, p_value
+from sim.errors import amount
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -80,7 +81,13 @@ def curve_figure(every: Sequence[Specification], effect: float, outcome: str) ->
     ordered = sorted(every, key=lambda one: (one.estimate, one.kind, one.label))
     kinds = [kind for kind in KINDS if any(one.kind == kind for one in every)]
     size = WIDTH, HEIGHT + ROW * len(kinds)
-    paint = partial(_paint, ordered=ordered, kinds=kinds, effect=effect, title=title)
+    # the scale holds all estimates, zero and the effect; of many intervals not the widest
+    finite = [end for one in ordered for end in (one.lower, one.upper) if math.isfinite(end)]
+    inside = np.quantile(finite, [0.02, 0.98]).tolist() if len(finite) > 50 else finite
+    low, high = span([*inside, *(one.estimate for one in ordered)], [0.0, effect])
+    if cut := sum(one.lower < low or one.upper > high for one in ordered):
+        caption += f" The picture cuts {amount(cut, 'interval')} that would need a wider scale."
+    paint = partial(_paint, ordered=ordered, kinds=kinds, effect=effect, scale=(low, high), title=title)
     return figure(NAME, size, title, caption, paint)
 
 
@@ -91,8 +98,9 @@ def counts(every: Sequence[Specification], effect: float) -> tuple[int, int, int
 
 
 def _paint(
-    canvas: Canvas, ordered: Sequence[Specification], kinds: Sequence[str], effect: float, title: str
-) -> dict[str, str]:
+    canvas: Canvas, ordered: Sequence[Specification], kinds: Sequence[str], effect: float,
+    scale: tuple[float, float], title: str,
+) -> dict[str, str]:  # fmt: skip
     whole = HEIGHT + ROW * len(kinds)
     foot = (16.0 + ROW * len(kinds)) / whole
     axes = frame(canvas, (0.2, foot, 0.78, 0.93 - foot), title)
@@ -107,11 +115,7 @@ def _paint(
                   markeredgewidth=1.0 if one.pvalue < 0.10 else 0.4)  # fmt: skip
         said[f"way-{x}"] = f"{one.label}: {number(one.estimate)}, {p_value(one.pvalue)} ({one.se_type})"
         rows.plot([x], [kinds.index(one.kind)], linestyle="", marker="|", markersize=6.5, color=colour, zorder=3)
-    # both scales: estimates with zero and the effect among them; a row a kind
-    finite = [end for one in ordered for end in (one.lower, one.upper) if math.isfinite(end)]
-    middle = [one.estimate for one in ordered]
-    inside = np.quantile(finite, [0.02, 0.98]).tolist() if len(finite) > 50 else finite
-    axes.set(xlim=(-1.0, len(ordered)), ylim=span([*inside, *middle], [0.0, effect]), ylabel="effect")
+    axes.set(xlim=(-1.0, len(ordered)), ylim=scale, ylabel="effect")
     axes.axhline(0.0, color=INK, linewidth=0.9, zorder=1)
     axes.axhline(effect, color=SOFT, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1)
     axes.yaxis.set_major_formatter(lambda value, _: number(value, 3))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich import box
 from rich.console import Console
@@ -37,12 +38,14 @@ from results.store.store import Store
 from results.text import DASH, PLAIN_DIALS, in_columns, last_part, plain_dial, plain_error, varying
 from results.verdict.answer import Answer, answer, by_estimator, missing, worlds_reached
 from results.verdict.verdicts import (
+    CLEAR,
     EXTREMES,
     LEAST_FITS,
     NORMAL,
     TOO_FEW,
     Grade,
     bias_table,
+    clear,
     departures,
     failures,
     key_terms,
@@ -52,6 +55,7 @@ from results.verdict.verdicts import (
 )
 from sim.design import null_hypothesis
 from sim.errors import amount, listed
+from sim.streams import world_of
 
 # The short report of a terminal: the question, the answer, and of each claim the rows that matter, on one screen.
 
@@ -400,7 +404,6 @@ def _flagged(texts: Mapping[str, Any], name: str) -> Text:
 # What two stores say of the same things, as the terminal prints it.
 
 
-FAR = 4.0  # Monte Carlo errors by which a difference is marked
 MOST_ROWS = 60  # of a table without --all
 WORDS = {"estimate": "mean estimate", "mean_se": "mean SE"}
 
@@ -421,15 +424,18 @@ def print_comparison(found: Comparison, a: Store, b: Store, console: Console, *,
         console.print(line, markup=False)
 
     table = found.frame if everything else key_rows(found.frame, a)
-    marked = table[far(table)]
+    reached = (np.unique(world_of(np.arange(one.replications), one.worlds)).size for one in (a, b))
+    errors = clear(min((worlds for worlds in reached if worlds > 1), default=1))
+    marked = table[far(table, errors)]
     rows = marked if len(table) > MOST_ROWS and not everything else table
     for position in sorted(set(rows["cell"])):
         pair = found.cells[position]
         name = ", ".join(f"{dial} = {value}" for dial, value in a.cells[pair.a].items()) or "the only cell"
         console.print(Text(f"\n{name}", style="bold"), Text(" (unpaired)" if pair.why else " (paired)"), sep="")
-        console.print(_table_of_difference(rows[rows["cell"] == position]))
+        console.print(_table_of_difference(rows[rows["cell"] == position], errors))
     same = int((table["difference"] == 0).sum())
-    console.print(f"\n{len(table):,} numbers: {same:,} are equal, {len(marked):,} differ by more than {FAR:g} Monte "
+    many = f"{errors:,.1f}".removesuffix(".0")
+    console.print(f"\n{len(table):,} numbers: {same:,} are equal, {len(marked):,} differ by more than {many} Monte "
                   f"Carlo errors (!){'; --all shows the others too' if rows is not table else ''}.", markup=False,
                   soft_wrap=True)  # fmt: skip
 
@@ -447,9 +453,9 @@ def key_rows(frame: pd.DataFrame, a: Store) -> pd.DataFrame:
     return frame[pd.Series(rows, index=frame.index, dtype=bool)]
 
 
-def far(frame: pd.DataFrame) -> pd.Series:
-    """Whether a difference is larger than `FAR` Monte Carlo errors, or exact and not 0."""
-    return (frame["difference"].abs() > FAR * frame["mcse"].fillna(math.inf)) & (frame["difference"] != 0)
+def far(frame: pd.DataFrame, errors: float = CLEAR) -> pd.Series:
+    """Whether a difference is larger than so many Monte Carlo errors, or exact and not 0."""
+    return (frame["difference"].abs() > errors * frame["mcse"].fillna(math.inf)) & (frame["difference"] != 0)
 
 
 def comparison_json(found: Comparison, a: Store, b: Store) -> str:
@@ -466,13 +472,13 @@ def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def _table_of_difference(rows: pd.DataFrame) -> Table:
+def _table_of_difference(rows: pd.DataFrame, errors: float = CLEAR) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for heading in ("estimator", "term", "errors", "measure", "A", "B", "B - A (MCSE)", "fits A, B"):
         words = heading in {"estimator", "term", "errors", "measure"}
         table.add_column(heading, justify="left" if words else "right", no_wrap=heading == "errors",
                          overflow="fold")  # fmt: skip
-    marks = far(rows).tolist()
+    marks = far(rows, errors).tolist()
     for row, mark in zip(rows.to_dict("records"), marks, strict=True):
         name = WORDS.get(str(row["measure"]), str(row["measure"]))
         numbers = ["-" if math.isnan(row[key]) else f"{row[key]:.3g}" for key in ("a", "b", "difference", "mcse")]

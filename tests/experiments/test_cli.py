@@ -41,6 +41,7 @@ from experiments.run.resume import compare
 from results.store import ZarrStore, locked
 from results.store.disk import write_whole
 from results.store.files import folder_beside
+from sim.errors import BadInput, Problem
 from studies import SHORT
 
 STUDY = 'question = "Does it run?"\n' + SHORT.replace("128", "150")
@@ -177,6 +178,14 @@ def test_replay_finds_the_same_numbers_and_saves_the_panel(ran: Path) -> None:
     assert "same" in here("replay", ran / "x.zarr", 1, 149, "--save", ran / "panel.csv").out
     panel = pd.read_csv(ran / "panel.csv")
     assert (len(panel), panel["did"].sum()) == (285 * 18, 396)
+
+
+def test_a_store_whose_name_begins_as_an_option_does_is_printed_as_a_place(
+    ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = shutil.copytree(ran / "x.zarr", tmp_path / "-d")
+    monkeypatch.chdir(tmp_path)
+    assert f"`panelproof report {store} --full`" in " ".join(here("report", "--", "-d").out.split())
 
 
 def test_a_damaged_store_is_refused_in_one_line(ran: Path, tmp_path: Path) -> None:
@@ -572,6 +581,13 @@ def test_the_file_that_has_no_room_is_named(tmp_path: Path, capsys: pytest.Captu
             raise error
         assert _expected(caught.value, resumed=False) == 3
         assert capsys.readouterr().err.startswith(f"panelproof: {tmp_path / 'x.zip'}: No space left on device")
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 3), (errno.EDQUOT, 3), (errno.EACCES, 2)])
+def test_a_line_that_names_the_option_ends_with_the_code_of_its_cause(number: int, code: int) -> None:
+    told = BadInput(Problem("cannot be written", "x.html", "another place", "choose another --html"))
+    told.__cause__ = OSError(number, os.strerror(number))
+    assert _expected(told, resumed=False) == code
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o027, 0o640), (0o022, 0o644)])

@@ -250,7 +250,10 @@ def test_what_cannot_be_a_bundle_is_one_line_and_leaves_nothing(tmp_path: Path, 
     run(Study.from_functions(draw=_draw, fit=TwoWayDID(), truth="effect", replications=64, block=64), store=inline)
     full.mkdir()
     (full / "notes.txt").write_text("mine")
+    (killed := tmp_path / "killed" / "studies").mkdir(parents=True)
+    assert "remove it" not in refusal("replicate", full, "--from", store)
     cases = {
+        "remove it, a bundle that was never finished": [killed.parent, "--from", store],
         "is no replication bundle": [new],
         "only one of --panel and --spec": [new, *panel[:2]],
         "exists already and is not empty": [full, "--from", store],

@@ -9,6 +9,7 @@ files.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import difflib
 import hashlib
@@ -193,6 +194,10 @@ def compared(name: str, now: dict[str, str]) -> list[str]:
 def main() -> int:
     from cluster.numbers import OtherSettings, check_numbers, restart
 
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--write", action="store_true", help="renew what is frozen")
+    asked = parser.parse_args()
+
     try:
         check_numbers("portable")
     except OtherSettings:
@@ -205,7 +210,7 @@ def main() -> int:
         os.chdir(REPOSITORY)
         if keep := os.environ.get("KEEP"):  # to look at what differs
             shutil.copytree(folder, keep)
-    if "--write" in sys.argv:
+    if asked.write:
         shutil.rmtree(FOLDER / "printed", ignore_errors=True)
         (FOLDER / "printed").mkdir()
         for name, text in printed.items():

@@ -15,6 +15,7 @@ import pytest
 from made_records import Sample, made_up
 from numpy.typing import NDArray
 from refusals import refuses
+from rich.console import Console
 
 import panelproof as pp
 from estimators import SpatialPanel, TwoWayDID
@@ -305,6 +306,26 @@ def test_shares_of_none_or_all_of_other_draws_are_not_known_exactly() -> None:
     p = 1.96**2 / 2 / cases
     assert len(known) > 3
     assert known["mcse"].to_numpy() == pytest.approx(np.sqrt(2 * p * (1 - p) / cases), rel=1e-4)
+
+
+def test_all_of_one_and_none_of_the_other_of_the_same_draws_is_no_exact_difference() -> None:
+    a, b = (run(replace(STUDY, replications=2)) for _ in range(2))
+    for store, width in ((a, 1e3), (b, 1e-9)):
+        block, fits = store.sound(0, 0), store.sound(0, 0).estimates["did"]
+        wide = replace(fits, se=np.full_like(fits.se, width))
+        store.write(0, 0, replace(block, estimates={**block.estimates, "did": wide}))
+    found = row(compare(a, b), measure="coverage", error="iid", cell=0, estimator="did", term="did")
+    cases = 2 + 1.96**2
+    p = 1.96**2 / 2 / cases
+    assert (found["difference"], found["paired"]) == (-1, True)
+    assert found["mcse"] == pytest.approx(np.sqrt(p * (1 - p) / cases), rel=1e-4)
+
+
+def test_with_few_worlds_a_difference_is_marked_by_t_as_a_departure_is(capsys: pytest.CaptureFixture[str]) -> None:
+    for worlds, said in ((1, "more than 4 Monte"), (2, "more than 10,"), (5, "more than 17.4 Monte")):
+        one = run(replace(STUDY, replications=160, worlds=worlds))
+        terminal.print_comparison(compare(one, one), one, one, Console(width=200))
+        assert said in capsys.readouterr().out
 
 
 def test_fits_are_counted_on_either_side() -> None:

@@ -111,6 +111,14 @@ def test_every_line(real: RealPanel, statistic: str) -> None:
     assert text.startswith("Placebo test of did: did, scheme space")
 
 
+def test_a_p_value_below_all_decimals_is_not_zero(real: RealPanel, tmp_path: Path) -> None:
+    found = replace(asked(real, "raw")[0], permutation_p=1 / 60001, mcse=1 / 60001)
+    shown = "<0.0001 (Monte Carlo error <0.0001)"
+    assert printed_of(found)[1]["permutation p"] == f"{shown}, two-sided on the estimate"
+    write_placebo(found, tmp_path)
+    assert "permutation p &lt; 0.0001" in (tmp_path / "placebo.svg").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("statistic", ["raw", "studentised"])
 def test_every_number_of_the_file_and_the_figure(real: RealPanel, tmp_path: Path, statistic: str) -> None:
     found, known = asked(real, statistic)

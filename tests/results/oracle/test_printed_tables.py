@@ -354,6 +354,10 @@ def test_the_curve_shows_every_specification_with_its_numbers() -> None:
     assert "sample (tables" not in figure.svg
     assert figure.svg.count("stroke-opacity: 0.55") == 3  # intervals, which one of them has not
     assert figure.svg == curve_figure(ways, 0.75, "jobs").svg
+    assert "cuts" not in figure.caption
+    many = [replace(ways[0], lower=-0.01 * k, upper=0.5 + 0.01 * k) for k in range(60)]  # 2% of ends on either side
+    cut = curve_figure([*many, replace(ways[0], lower=-9.0)], 0.75, "jobs").caption
+    assert "The picture cuts 1 interval that" in cut
 
 
 def write() -> None:
