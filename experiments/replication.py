@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -44,8 +45,9 @@ STUDIES, PANEL, RESULTS, RERUN = "studies", "panel", "results", "rerun"  # folde
 ESTIMATES = "estimates.csv"  # of a panel, among the results
 FORMAT = 1  # of the manifest
 CHUNK = 1 << 20
-OF_STUDIES: Mapping[str, type] = {"name": str, "fingerprint": str, "hash": str, "environments": list}
-OF_APPLICATION: Mapping[str, type] = {"panel": str, "data": dict, "with_data": bool}  # facts of the manifest
+type Facts = Mapping[str, type | UnionType]
+OF_STUDIES: Facts = {"name": str, "fingerprint": str, "hash": str, "until": str | None, "environments": list}
+OF_APPLICATION: Facts = {"panel": str, "data": dict, "with_data": bool}  # facts of the manifest
 
 
 def sha256_of(path: Path) -> str:
@@ -97,12 +99,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
                   remedy="use the version of panelproof that its README names")  # fmt: skip
 
     studies, application = found.get("studies"), found.get("application")
-    tables: list[tuple[Any, Mapping[str, type]]]
+    tables: list[tuple[Any, Facts]]
     tables = [(one, OF_STUDIES) for one in studies] if isinstance(studies, list) else [(None, OF_STUDIES)]
     tables += [] if application is None and "application" in found else [(application, OF_APPLICATION)]
     for table, wanted in tables:
-        if not isinstance(table, dict) or any(not isinstance(table.get(key), kind) for key, kind in wanted.items()):
+        if not isinstance(table, dict) or any(not isinstance(table.get(key, 0), kind) for key, kind in wanted.items()):
             raise _strange(f"lacks facts ({listed(wanted)})", path)
+    try:
+        made = [one["facts"] for study in studies or () for one in study["environments"]]
+        for facts in filter(None, made):
+            Environment.from_plain(facts)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _strange("does not say where its numbers were made", path) from error
     names = [str(one["name"]) for one in studies or ()]
     inside = [] if application is None else [application["panel"], *application["data"]]
     if strange := [name for name in names if "/" in name or not is_inside(name)]:

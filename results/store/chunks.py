@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import math
 import os
@@ -258,6 +259,8 @@ def write_chunks(place: Shared, cell: int, index: int, block: Block) -> Written:
             parts = [part for part in schema.parts if schema.estimands or part != "truth"]
             flush_files(place.path, files_of(cell, index, parts))
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # a full disk, as where this process itself writes
+            raise OSError(error.errno, error.strerror, str(place.path)) from error
         raise bad(f"a worker cannot write: {error.strerror or error}", where=str(place.path),
                   allowed="a store that workers may write, with room on its disk",
                   remedy="make room, run the same command again") from error  # fmt: skip

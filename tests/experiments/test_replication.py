@@ -394,6 +394,20 @@ def test_a_name_in_a_manifest_leads_nowhere(tmp_path: Path, bundle: Path, name: 
     assert files(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"until": 7}, "lacks facts"),
+        ({"environments": [1]}, "does not say where its numbers were made"),
+        ({"environments": [{}]}, "does not say where its numbers were made"),
+        ({"environments": [{"facts": {"python": "3"}}]}, "does not say where its numbers were made"),
+    ],
+)
+def test_facts_of_another_kind_in_a_manifest_are_one_line(bundle: Path, facts: dict[str, object], said: str) -> None:
+    change_manifest(bundle, hash="0" * 64, **facts)
+    assert said in refusal("replicate", bundle, "--cluster", "serial")
+
+
 def test_names_of_files_in_a_bundle_stay_inside(tmp_path: Path, store: Path, panel: list[str]) -> None:
     folder = tmp_path / "bundle"
     here("replicate", folder, "--from", store, *panel, "--with-data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -110,6 +112,15 @@ def test_a_block_that_the_client_does_not_see_is_no_block(tmp_path: Path, monkey
     refuses("block 0 of cell 0, which a worker wrote, is not seen here", lambda: store.commit(0, 0, written))
     with pytest.raises(BadInput, match="a worker does not see the store"):
         write_chunks(Shared(tmp_path / "x.zarr", "another run"), 0, 0, store.sound(1, 1))
+
+
+def test_a_disk_that_is_full_for_a_worker_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(quick_study(64), store=tmp_path / "x.zarr")
+    block = ZarrStore(tmp_path / "x.zarr", "a").sound(0, 0)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(chunks_of_workers, "block_arrays", Mock(side_effect=full))
+    with chunks_of_workers.shared(tmp_path / "x.zarr") as place, pytest.raises(OSError, match="No space left"):
+        write_chunks(place, 0, 0, block)
 
 
 def test_bad_requests_are_one_line(tmp_path: Path) -> None:
