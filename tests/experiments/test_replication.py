@@ -14,6 +14,7 @@ from copy import deepcopy
 from importlib.util import cache_from_source
 from pathlib import Path
 from py_compile import PycInvalidationMode
+from unittest.mock import ANY
 
 import commands
 import damage
@@ -25,7 +26,7 @@ from commands import here, refusal
 
 from estimators import TwoWayDID
 from experiments.cli import run_command
-from experiments.replication import TOLERANCE, differences
+from experiments.replication import differences
 from experiments.run.resume import Resume
 from experiments.run.runner import run, schema_of
 from experiments.study import Study
@@ -225,16 +226,32 @@ def test_other_bits_are_judged_by_the_environment_and_the_numbers(bundle: Path) 
     assert verdicts(bundle, 1) == {"files": "same bits", "study quick": "differs"}
 
 
-def test_tables_are_compared_in_units_of_number_and_error() -> None:
+def test_tables_are_compared_in_units_of_number_and_error(tmp_path: Path) -> None:
+    for side in ("results", "rerun"):
+        (tmp_path / side).mkdir()
     ours = pd.DataFrame({"term": ["did", "rho"], "value": [1e-18, 2.0], "mcse": [0.5, float("nan")]})
-    units = {"value": "mcse", "mcse": ""}
-    problem, largest = differences(ours, ours.assign(value=[-1e-18, 2.0 + 4e-9]), units)
-    assert (problem, largest) == ("", pytest.approx(2e-9, rel=1e-6))
-    assert largest < TOLERANCE
-    assert differences(ours, ours, units) == ("", 0.0)
+
+    def told(theirs: pd.DataFrame) -> tuple[str, float]:
+        ours.to_csv(tmp_path / "results" / "x.csv", index=False)
+        theirs.to_csv(tmp_path / "rerun" / "x.csv", index=False)
+        return differences(tmp_path, "x.csv", {"value": "mcse", "mcse": ""})
+
+    assert told(ours.assign(value=[-1e-18, 2.0 + 4e-9])) == ("", pytest.approx(2e-9, rel=1e-6))
+    assert told(ours.assign(value=[1e-18, 2.0 + 8e-6])) == ("numbers differ by up to 4.0e-06 of their size", ANY)
+    assert told(ours) == ("", 0.0)
     for theirs in (ours.assign(term=["did", "lambda"]), ours.assign(value=[float("nan"), 2.0]), ours[:1],
                    ours.assign(more=1.0)):  # fmt: skip
-        assert differences(ours, theirs, units)[0]
+        assert told(theirs)[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"value\nmuch\n", b"value\n1\n"])
+def test_a_table_that_is_not_what_the_numbers_give_is_seen_though_these_are_the_same_bits(
+    bundle: Path, content: bytes
+) -> None:
+    (bundle / "results" / "quick.csv").write_bytes(content)
+    deposit_again(bundle)
+    said = here("replicate", bundle, "--cluster", "serial", code=1).out
+    assert "though the replications are the same bits: results/quick.csv is another table" in " ".join(said.split())
 
 
 def test_what_cannot_be_a_bundle_is_one_line_and_leaves_nothing(tmp_path: Path, store: Path, panel: list[str]) -> None:
