@@ -141,6 +141,8 @@ def test_a_store_says_which_cells_stopped() -> None:
     rule = "Monte Carlo errors of at most coverage:0.01"
     stopped = Stopped("coverage:0.01", (768, 512, 2048), (True, True, False))
     assert stopped.sentence == f"stopped at {rule} in 2 of 3 cells, after 512 to 768 replications"
+    alike = replace(stopped, replications=(512, 512, 2048))
+    assert alike.sentence == f"stopped at {rule} in 2 of 3 cells, after 512 replications"
     assert Stopped("coverage:0.01", (512,), (True,), 8).sentence == f"stopped at {rule}, after 512 replications"
     assert replace(stopped, met=(True, True, True), worlds=8).sentence.endswith("after 512 to 2,048 replications")
 
