@@ -45,7 +45,6 @@ OF_PANELS = ("estimate", "placebo", "twin", "trust", "race", "replicate", "init"
 RESUMED = ("run", "solve", "breakdown", "placebo", "trust", "replicate")  # commands that keep what they had finished
 KEPT = "what a run had finished is kept, and the same command resumes it"
 IN_PART, LOCKED, INTERRUPTED, TERMINATED = 3, 75, 130, 143
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Terminated(BaseException):
@@ -233,7 +232,7 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
     from results.store.bucket import StoreSilent, StoreUnreachable
     from results.store.lease import StoreLocked
     from results.store.lock import StoreGone
-    from sim.errors import BadInput
+    from sim.errors import NO_ROOM, BadInput
 
     if isinstance(error, BadInput):
         for problem in error.problems:

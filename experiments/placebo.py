@@ -34,6 +34,7 @@ from results.store.block import Records
 from results.store.bucket import StorePath
 from results.store.disk import check_folder, write_whole
 from results.store.zarr_store import ZarrStore
+from results.tables.typography import probability
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of, refuse, type_problems
 from sim.panel import Panel, card, number_text
@@ -572,9 +573,8 @@ def _lines(found: PlaceboAnswer) -> list[tuple[str, str]]:
     if found.question.statistic == "studentised" and found.error != found.own_error:
         kind += f" with {found.error} errors, as for the placebos"
     none = f"no {found.own_error} error on this panel" if found.own_error else "it has no standard errors"
-    name, value = found.plot.standing
-    said, mcse = ("<0.0001" if 0 < x < 0.00005 else f"{x:.4f}" for x in (value, found.mcse))  # a p value is never 0
-    precision = "every assignment used" if found.question.exact else f"Monte Carlo error {mcse}"
+    name, _, said = found.plot.standing
+    precision = "every assignment used" if found.question.exact else f"Monte Carlo error {probability(found.mcse)}"
     lines = [
         ("real estimate", f"{found.estimate:.6g}"),
         (

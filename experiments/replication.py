@@ -103,6 +103,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     tables = [(one, OF_STUDIES) for one in studies] if isinstance(studies, list) else [(None, OF_STUDIES)]
     tables += [] if application is None and "application" in found else [(application, OF_APPLICATION)]
     for table, wanted in tables:
+        # 0 is of no kind that is wanted: a fact that is missing counts as one of another kind
         if not isinstance(table, dict) or any(not isinstance(table.get(key, 0), kind) for key, kind in wanted.items()):
             raise _strange(f"lacks facts ({listed(wanted)})", path)
     try:
@@ -533,7 +534,7 @@ def _application_again(folder: Path, facts: Mapping[str, Any]) -> Finding:
     return Finding(part, "same numbers", f"{len(found):,} estimates to {largest:.0e}")
 
 
-def differences(folder: Path, name: str, numbers: Mapping[str, str]) -> tuple[str, float]:
+def differences(folder: Path, table: str, numbers: Mapping[str, str]) -> tuple[str, float]:
     """How a table of a bundle differs from that of the run again, in words ("" within `TOLERANCE`), and the largest
     difference of their numbers.
 
@@ -541,11 +542,11 @@ def differences(folder: Path, name: str, numbers: Mapping[str, str]) -> tuple[st
     counts in units of the larger of number and error. All other columns must be equal.
     """
     try:
-        expected, found = (pd.read_csv(folder / side / name, keep_default_na=False, na_values=[""],
+        expected, found = (pd.read_csv(folder / side / table, keep_default_na=False, na_values=[""],
                                        dtype=dict.fromkeys(numbers, float) | {"table": str})
                            for side in (RESULTS, RERUN))  # fmt: skip
     except ValueError:  # empty, in another encoding, or with words where numbers stand
-        return f"{RESULTS}/{name} is no table of numbers", np.inf
+        return f"{RESULTS}/{table} is no table of numbers", np.inf
     if list(expected.columns) != list(found.columns) or len(expected) != len(found):
         return f"{len(found):,} rows with other columns or of another number than {len(expected):,}", np.inf
     rest = [name for name in expected.columns if name not in numbers]

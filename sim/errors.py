@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import math
 import re
 import struct
@@ -16,6 +17,7 @@ from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from zipfile import BadZipFile
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # of a full disk
 MOST_NAMES = 8  # that a message lists of what is allowed
 SUGGESTS = "did you mean "
 REMEMBERED = 512  # classes of settings whose types are remembered: to read them from their texts takes long

@@ -10,6 +10,7 @@ import numpy as np
 
 from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, span
 from results.tables.records import LEVEL
+from results.tables.typography import probability
 from results.text import number
 from sim.arrays import Codes, Floats
 
@@ -41,11 +42,11 @@ class PlaceboPlot:
     share: float | None = None
 
     @property
-    def standing(self) -> tuple[str, float]:
-        """What is said of the estimate among its placebos, in words and as a number."""
+    def standing(self) -> tuple[str, float, str]:
+        """What is said of the estimate among its placebos: in words, as a number, and the number as it is printed."""
         if self.share is None:
-            return "permutation p", self.permutation_p
-        return "share of placebos as large", self.share
+            return "permutation p", self.permutation_p, probability(self.permutation_p)
+        return "share of placebos as large", self.share, f"{self.share:.4f}"
 
 
 def placebo_figure(plot: PlaceboPlot) -> str:
@@ -55,7 +56,7 @@ def placebo_figure(plot: PlaceboPlot) -> str:
     chosen = np.unique(np.linspace(0, max(count - 1, 0), min(count, MOST_POINTS)).astype(np.intp))  # evenly spaced ones
     known = chosen[np.isfinite(plot.pvalues[chosen])]
     if count:
-        name, value = plot.standing
+        name, value, _ = plot.standing
         whose = f"whose {name}" if plot.share is None else f"the {name}"
         quantiles = ", ".join(number(value) for value in np.quantile(plot.placebos, [0.025, 0.5, 0.975]))
         some = f"s of {len(known):,} as points" if len(known) < count else " of each as a point"
@@ -87,9 +88,9 @@ def _paint(canvas: Canvas, plot: PlaceboPlot, known: Codes, title: str) -> dict[
     right.annotate(f"p = {LEVEL:g}", (0.0, LEVEL), xycoords=("axes fraction", "data"), xytext=(3, 2),
                    textcoords="offset points")  # fmt: skip
     # the line of the real estimate, its label on the side with more room
-    (name, value), left_half = plot.standing, plot.estimate < (low + high) / 2
+    (name, _, text), left_half = plot.standing, plot.estimate < (low + high) / 2
     axes.axvline(plot.estimate, color=RED, linewidth=1.5, linestyle=(0, (5, 3)), zorder=5, gid="real")
-    stands = "< 0.0001" if 0 < value < 0.00005 else f"= {value:.4f}"
+    stands = f"< {text[1:]}" if text.startswith("<") else f"= {text}"
     axes.annotate(f"real estimate {number(plot.estimate)}, {name} {stands}", (plot.estimate, 0.97),
                   xycoords=("data", "axes fraction"), xytext=(5 if left_half else -5, 0), textcoords="offset points",
                   ha="left" if left_half else "right", va="top", color=RED, fontweight="bold", zorder=6)  # fmt: skip

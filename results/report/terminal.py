@@ -38,7 +38,6 @@ from results.store.store import Store
 from results.text import DASH, PLAIN_DIALS, in_columns, last_part, plain_dial, plain_error, varying
 from results.verdict.answer import Answer, answer, by_estimator, missing, worlds_reached
 from results.verdict.verdicts import (
-    CLEAR,
     EXTREMES,
     LEAST_FITS,
     NORMAL,
@@ -424,7 +423,8 @@ def print_comparison(found: Comparison, a: Store, b: Store, console: Console, *,
         console.print(line, markup=False)
 
     table = found.frame if everything else key_rows(found.frame, a)
-    reached = (np.unique(world_of(np.arange(one.replications), one.worlds)).size for one in (a, b))
+    finished = [np.repeat(one.there.any(axis=0), one.block)[: one.replications] for one in (a, b)]
+    reached = [np.unique(world_of(np.flatnonzero(finished[k]), one.worlds)).size for k, one in enumerate((a, b))]
     errors = clear(min((worlds for worlds in reached if worlds > 1), default=1))
     marked = table[far(table, errors)]
     rows = marked if len(table) > MOST_ROWS and not everything else table
@@ -453,7 +453,7 @@ def key_rows(frame: pd.DataFrame, a: Store) -> pd.DataFrame:
     return frame[pd.Series(rows, index=frame.index, dtype=bool)]
 
 
-def far(frame: pd.DataFrame, errors: float = CLEAR) -> pd.Series:
+def far(frame: pd.DataFrame, errors: float) -> pd.Series:
     """Whether a difference is larger than so many Monte Carlo errors, or exact and not 0."""
     return (frame["difference"].abs() > errors * frame["mcse"].fillna(math.inf)) & (frame["difference"] != 0)
 
@@ -472,7 +472,7 @@ def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def _table_of_difference(rows: pd.DataFrame, errors: float = CLEAR) -> Table:
+def _table_of_difference(rows: pd.DataFrame, errors: float) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for heading in ("estimator", "term", "errors", "measure", "A", "B", "B - A (MCSE)", "fits A, B"):
         words = heading in {"estimator", "term", "errors", "measure"}

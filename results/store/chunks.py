@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import hashlib
 import math
 import os
@@ -35,7 +34,7 @@ from results.store.disk import PLAIN, flush_files, read_plain, write_beside
 from results.store.files import NO_STAMP, files_of, opened_size, packed, stamp_of, tree_of, writable
 from results.store.skeleton import StoreSchema, schema_from
 from results.store.tree import META, Folder, Tree, WritableTree
-from sim.errors import BadInput, bad
+from sim.errors import NO_ROOM, BadInput, bad
 
 # The arrays of a block, straight from and into their files: zarr's event loop and threads cost several times as
 # much.
@@ -259,7 +258,7 @@ def write_chunks(place: Shared, cell: int, index: int, block: Block) -> Written:
             parts = [part for part in schema.parts if schema.estimands or part != "truth"]
             flush_files(place.path, files_of(cell, index, parts))
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # a full disk, as where this process itself writes
+        if error.errno in NO_ROOM:  # as where this process itself writes
             raise OSError(error.errno, error.strerror, str(place.path)) from error
         raise bad(f"a worker cannot write: {error.strerror or error}", where=str(place.path),
                   allowed="a store that workers may write, with room on its disk",

@@ -326,6 +326,10 @@ def test_with_few_worlds_a_difference_is_marked_by_t_as_a_departure_is(capsys: p
         one = run(replace(STUDY, replications=160, worlds=worlds))
         terminal.print_comparison(compare(one, one), one, one, Console(width=200))
         assert said in capsys.readouterr().out
+    one = run(replace(STUDY, replications=160, worlds=5, block=64))
+    one.states[:, 1:] = 0  # a run that was stopped after two worlds
+    terminal.print_comparison(compare(one, one), one, one, Console(width=200))
+    assert "more than 10," in capsys.readouterr().out
 
 
 def test_fits_are_counted_on_either_side() -> None:
@@ -344,8 +348,8 @@ def test_only_differences_with_an_error_are_marked_and_only_exact_zeros_are_the_
     sides = [(1.0, np.nan), (1.0, 0.3), (1.0, 0.2), (0.0, 0.1), (0.0, 0.0)]
     rows = [(0, "did", "did", "", "bias", 1.0, 2.0, *pair, 9, 9, True) for pair in sides]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    assert far(frame).tolist() == [False, False, True, False, False]
-    texts = [str(cell) for cell in terminal._table_of_difference(frame).columns[6].cells]
+    assert far(frame, 4.0).tolist() == [False, False, True, False, False]
+    texts = [str(cell) for cell in terminal._table_of_difference(frame, 4.0).columns[6].cells]
     assert texts == ["1 (-)", "1 (0.3)", "1 (0.2)!", "0 (0.1)", "0 (same)"]
 
 
