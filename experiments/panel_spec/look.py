@@ -24,7 +24,7 @@ from experiments.panel_spec.reading import (
     wide_columns,
     without_codes,
 )
-from sim.arrays import Flags, Floats, least_squares
+from sim.arrays import Floats, least_squares
 from sim.errors import BadInput, Problem, amount, bad, listed
 from sim.panel_files import (
     INDIVIDUALS,
@@ -155,10 +155,13 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
     groups = tuple(name for name in constant if name not in (*others, *dates)
                    and 2 <= frame[name].nunique() <= MOST_GROUPS)  # fmt: skip
     weight = _likeliest([name for name, x in others.items() if (x[np.isfinite(x)] > 0).all()], WEIGHT_WORDS)
+    seen, periods = pd.Series(complete).groupby(rows.labels).sum().to_numpy(), len(np.unique(rows.years))
+    cells = periods * len(seen)
+    gaps = int(cells - seen.sum()), cells, int((seen < periods).sum())  # unit-periods without a value, all, units
     look = Look(
         unit=unit, period=period, outcome=outcome, treatment=treatment, first_treated=dates[0] if dates else None,
         policies=policies[1:], doubtful=doubtful, controls=controls, parts=parts, again=again, coordinates=coordinates,
-        capital=capital, groups=groups, weight=weight, incomplete=not complete.all(), gaps=_gaps(complete, rows),
+        capital=capital, groups=groups, weight=weight, incomplete=not complete.all(), gaps=gaps,
         step=period_step(rows.years), units=units, alike=alike(rows.labels, rows.years), codes=codes,
         cohorts=_cohorts(moving[treatment] if treatment else starts, rows, dummy=treatment is not None),
         rivals=rivals, dates=_compared(moving, policies[:1] or tuple(doubtful), starts, rows),
@@ -302,13 +305,6 @@ def _compared(moving: dict[str, Floats], names: tuple[str, ...], starts: Floats 
             at, plural = int(differ[0]), "s" * (differ.size > 1)
             return f"disagrees with {name} in {differ.size} row{plural}, such as {rows.labels[at]} in {rows.years[at]}"
     return ""
-
-
-def _gaps(complete: Flags, rows: Rows) -> tuple[int, int, int]:
-    """How many unit-periods lack a value, of how many, and how many units lack one; complete: rows that lack none."""
-    seen = pd.Series(complete).groupby(rows.labels).sum().to_numpy()
-    periods = len(np.unique(rows.years))
-    return int(periods * len(seen) - seen.sum()), periods * len(seen), int((seen < periods).sum())
 
 
 def _same_order(x: Floats, y: Floats) -> bool:

@@ -65,8 +65,10 @@ def contrast(records: Records, a: Target, b: Target, cell: int, alpha: float = 0
         gain = measures.relative_precision(*rest)
         without.add(gain, both & np.isfinite(gain))
     gain = measures.relative_precision(variance_over_worlds(moments["a"]), variance_over_worlds(moments["b"]))
-    measured = {f"{name}_difference": (measures.mean(moments[name]), influence.of_mean(moments[name]),
-                                      moments[name].counts) for name in names[:3]}  # fmt: skip
+    gaps = {name: measures.mean(moments[name]) for name in names[:3]}
+    gaps["coverage"] = measures.not_exact(gaps["coverage"])
+    measured = {f"{name}_difference": (gap, influence.of_mean(moments[name]), moments[name].counts)
+                for name, gap in gaps.items()}  # fmt: skip
     precision = influence.of_precision(moments["a"], moments["b"])
     measured["relative_precision"] = measures.jackknifed(gain, without), precision, moments["a"].counts
     table = []
@@ -278,10 +280,8 @@ def _paired(one: _Shared, a: Store, b: Store, pair: CellPair) -> tuple[dict[str,
             for side, values in zip(sides, (*held, held[1] - held[0]), strict=True):
                 _take_in(side, key, values, x.replications, a.worlds)
     found = tuple({key: mean_over_worlds(moments) for key, moments in side.items()} for side in sides)
-    for key in found[2].keys() & {"coverage", "rejection"}:  # all of A and none of B are not known exactly
-        gap = found[2][key]
-        share = measures.proportion(gap.n, gap.n)
-        found[2][key] = gap._replace(mcse=np.where(abs(gap.value) == 1, share.mcse, gap.mcse))
+    for key in found[2].keys() & {"coverage", "rejection"}:
+        found[2][key] = measures.not_exact(found[2][key])
     return found
 
 

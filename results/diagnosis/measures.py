@@ -335,6 +335,11 @@ def proportion(hits: Floats, n: Floats) -> Measured:
     return Measured(value, np.sqrt(share * (1 - share) / cases), n)
 
 
+def not_exact(gap: Measured) -> Measured:
+    """The mean of paired differences of two shares: all of one and none of the other are not known exactly."""
+    return gap._replace(mcse=np.where(abs(gap.value) == 1, proportion(gap.n, gap.n).mcse, gap.mcse))
+
+
 def window(error: RunningMoments) -> Floats:
     """Half the width of the window in which densities of estimates' errors are counted: S_e n^(-1/5) / 2."""
     return 0.5 * np.sqrt(error.variance) * np.maximum(error.n, 1.0) ** -0.2

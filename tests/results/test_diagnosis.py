@@ -319,6 +319,11 @@ def test_all_of_one_and_none_of_the_other_of_the_same_draws_is_no_exact_differen
     p = 1.96**2 / 2 / cases
     assert (found["difference"], found["paired"]) == (-1, True)
     assert found["mcse"] == pytest.approx(np.sqrt(p * (1 - p) / cases), rel=1e-4)
+    # and of two estimators of one store
+    truth, estimate, se = noisy(np.random.default_rng(1), 2)
+    sides = {"a": Sample(truth, estimate, 1e-9 * se), "b": Sample(truth, estimate, 1e3 * se)}
+    table = contrast(made_up([({}, sides)]), ("a", "t0", "one"), ("b", "t0", "one"), 0).set_index("measure")
+    assert table.loc["coverage_difference", ["value", "mcse"]].tolist() == [-1, pytest.approx(found["mcse"])]
 
 
 def test_with_few_worlds_a_difference_is_marked_by_t_as_a_departure_is(capsys: pytest.CaptureFixture[str]) -> None:
