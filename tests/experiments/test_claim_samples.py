@@ -10,7 +10,7 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
-from ledgers import one
+from ledgers import filled, one
 from refusals import refuses
 
 from estimators.core.estimator import Status
@@ -206,9 +206,7 @@ def test_clusters_that_a_sample_does_not_have_are_left_out(tmp_path: Path) -> No
 
 @pytest.fixture(scope="module")
 def table_s(real: RealPanel) -> Ledger:
-    ledger = Ledger(seed=real.spec.inference.seed)
-    staggered_table.add(real, ledger)
-    return ledger
+    return filled(staggered_table.add, real, real.spec.inference.seed)
 
 
 STAGGERED = {

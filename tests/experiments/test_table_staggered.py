@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from ledgers import by_term, facts
+from ledgers import by_term, facts, filled
 from refusals import refuses
 
 import panelproof as pp
@@ -63,10 +64,7 @@ def real_panel(
     return pp.read_panel(table, {"panel": kept, "weights": [*weights], "robustness": menu})
 
 
-def fitted(real: RealPanel) -> Ledger:
-    ledger = Ledger(seed=1)
-    staggered_table.add(real, ledger)
-    return ledger
+fitted = partial(filled, staggered_table.add)
 
 
 def found(ledger: Ledger, model: str, transform: str | None = None, table: str = "S") -> dict[str, Record]:
