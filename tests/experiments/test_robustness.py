@@ -20,6 +20,7 @@ from experiments.panel_spec.sections import RobustnessSection, value_label
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables import robustness_table
 from experiments.tables.ledger import Ledger, journal_tables
+from references.dense import Dense
 from results.tables.records import Record
 from sim.errors import BadInput
 
@@ -84,12 +85,8 @@ def dummies(
     """Coefficient and iid standard error of the first regressor, by least squares with a dummy for every level."""
     blocks = [pd.get_dummies(frame["city"]).mul(frame["year"] - FIRST, axis=0) if effect == "trend"
               else pd.get_dummies(frame[effect]) for effect in effects]  # fmt: skip
-    design = np.column_stack([frame[list(regressors)], *blocks]).astype(float)
-    y = frame[outcome].to_numpy()
-    beta, _, rank, _ = np.linalg.lstsq(design, y)
-    e = y - design @ beta
-    variance = (e @ e) / (len(y) - rank) * np.linalg.pinv(design.T @ design)[0, 0]
-    return float(beta[0]), float(np.sqrt(variance))
+    fit = Dense(frame[outcome], frame[list(regressors)], *blocks)
+    return float(fit.slopes[0]), float(fit.errors("iid")[0])
 
 
 def by_hand(frame: pd.DataFrame) -> dict[str, tuple[float, float]]:
