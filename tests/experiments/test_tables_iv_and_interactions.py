@@ -278,6 +278,7 @@ def test_careless_specs_are_one_line(iv: dict[str, Any], words: str) -> None:
     said = [problem for problem in caught.problems if words in problem.what]
     assert said, [problem.what for problem in caught.problems]
     assert said[0].where.startswith("spec") or "iv" in said[0].where
+    assert "\n" not in said[0].what
 
 
 def test_a_useless_instrument_is_a_note_in_place_of_the_table() -> None:
