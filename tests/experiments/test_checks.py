@@ -9,6 +9,7 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
+from ledgers import filled
 from scipy import stats
 from verdict_worlds import World
 from warned import GROUPS, SPEC, dummies, made, of
@@ -42,7 +43,6 @@ from experiments.checks.check import (
 )
 from experiments.estimation import estimate, ledger_of
 from experiments.tables import regressions, spatial_models
-from experiments.tables.ledger import Ledger
 from results.tables.records import INFORMS, SILENT, WEAKENS, Check
 from sim import Panel, Roles
 
@@ -95,9 +95,7 @@ def test_severity_follows_from_the_answer_and_the_most_serious_counts() -> None:
 
 def case_of(folder: Path, spec: str, table: pd.DataFrame | None = None) -> Case:
     real = made_cities.real_panel(folder, spec, table)
-    ledger = Ledger(seed=1)
-    regressions.add_baseline(real, ledger)
-    return Case.of(real, ledger)
+    return Case.of(real, filled(regressions.add_baseline, real))
 
 
 @pytest.fixture(scope="module")
@@ -397,8 +395,8 @@ SPATIAL = SPEC.replace('outcomes = ["second"]', "") + '[[weights]]\nkind = "knn"
 
 
 def spatial_case(folder: Path, term: str = "did") -> Case:
-    real, ledger = made_cities.real_panel(folder, SPATIAL), Ledger(seed=1)
-    spatial_models.add(real, ledger)
+    real = made_cities.real_panel(folder, SPATIAL)
+    ledger = filled(spatial_models.add, real)
     fitted = next(f for f in ledger.fitted if (f.fit.model, f.fit.transform, f.fit.weights) == ("sdm", "direct", "w"))
     record = next(r for r in ledger.records if r.place == fitted.fit.place and r.term == term
                   and (r.model, r.transform, r.weights) == ("sdm", "direct", "w"))  # fmt: skip
@@ -507,8 +505,7 @@ def test_why_there_is_no_slope_of_trends_is_said_in_plain_words(tmp_path: Path) 
 def test_a_claim_of_a_subsample_is_judged_on_it(tmp_path: Path) -> None:
     """Table 3's column without capitals: its own units, error and needs."""
     real = made_cities.real_panel(tmp_path, SPEC.replace(GROUPS, f'{GROUPS}capital = "is_capital"\n'))
-    ledger = Ledger(seed=1)
-    regressions.add(real, ledger)
+    ledger = filled(regressions.add, real)
     fitted = next(item for item in ledger.fitted if item.fit.place[0] == "3" and len(item.panel.units) < 36)
     record = next(r for r in ledger.records if r.place == fitted.fit.place and (r.term, r.se_type)
                   == ("did", "cluster:unit"))  # fmt: skip
@@ -538,9 +535,8 @@ def test_few_treated_clusters_tell_no_difference_too_often(tmp_path: Path, treat
 
 def test_the_critical_value_of_few_treated_clusters_has_their_degrees_of_freedom(tmp_path: Path) -> None:
     """That of t at the probability of the multipliers' one."""
-    real, ledger = World("four treated", units=40, dates=((7, 4),)).real(tmp_path, 0, 2.0), Ledger(seed=1)
-    regressions.add(real, ledger)
-    case = Case.of(real, ledger)
+    real = World("four treated", units=40, dates=((7, 4),)).real(tmp_path, 0, 2.0)
+    case = Case.of(real, filled(regressions.add, real))
     assert (case.few, case.freedom(39.0), case.freedom(2.0)) == (4, 3.0, 2.0)
     drawn = multipliers("rademacher", 1999, 40, case.random("differences"))
     influence = case.family.estimator.stacked(case.panel).influence[:, 1::2]

@@ -8,6 +8,7 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
+from ledgers import filled
 from refusals import refuses
 
 from estimators.linear.did import TwoWayDID
@@ -19,7 +20,6 @@ from experiments.tables.ledger import Ledger, few_clusters, two_way
 from experiments.tables.regressions import add_baseline, add_subsamples
 from results.tables.records import Document, Fit
 from results.tables.typography import error_note
-from sim.errors import BadInput
 
 ERRORS = ("cv3:province", "cr2:province", "conley-taber", "ferman-pinto:people")
 
@@ -83,9 +83,7 @@ def test_the_numbers_are_those_of_the_estimator(tmp_path: Path) -> None:
 
 
 def test_a_column_of_one_treated_cluster_says_why_it_has_no_jackknife(tmp_path: Path) -> None:
-    panel = real(tmp_path, frame(treated=(0, 6, 12)))
-    ledger = Ledger(1)
-    add_baseline(panel, ledger)
+    ledger = filled(add_baseline, real(tmp_path, frame(treated=(0, 6, 12))))
     why = "error of did: without one of the clusters there is no such coefficient."
     wanted = [f"Table 2, column {column} (all) has no {error}:province {why}"
               for column in (1, 2, 3, 4, 5) for error in ("cv3", "cr2")]  # fmt: skip
@@ -122,9 +120,7 @@ def test_clusters_that_are_one_without_singletons_cost_their_errors_alone(tmp_pa
     data["zone"] = np.where(data["city"] == 0, "alone", "others")
     data["half"] = np.where(data["city"] == 0, "alone", np.where(data["city"] % 2 == 1, "odd", "even"))
     more = '[robustness]\nregion_by_period = "half"\n'
-    spec = real(tmp_path, data, ("cluster:zone",), more)
-    ledger = Ledger(1)
-    robustness_table.add(spec, ledger)
+    ledger = filled(robustness_table.add, real(tmp_path, data, ("cluster:zone",), more))
     lacks = "has no cluster:zone errors: they need 2 clusters."
     assert ledger.notes[1:] == [f"Table R, column 1 (half-by-year effects) {lacks}"]
     once = data[(data["city"] > 0) | (data["year"] == 2010)]
@@ -138,8 +134,7 @@ def test_clusters_that_are_one_without_singletons_cost_their_errors_alone(tmp_pa
 def test_a_sample_without_placebos_says_what_it_lacks(tmp_path: Path) -> None:
     data = frame()
     data["part"] = data["city"].isin([0, 1, 2, 5]).astype(int)  # three treated units and one other
-    panel, ledger = real(tmp_path, data, ("conley-taber",), groups=("part",)), Ledger(1)
-    add_subsamples(panel, ledger)
+    ledger = filled(add_subsamples, real(tmp_path, data, ("conley-taber",), groups=("part",)))
     said = "Table 4, column 2 (part = 1) has no conley-taber errors: they need 2 units that are never treated."
     assert said in ledger.notes
 
@@ -153,9 +148,8 @@ def test_two_periods_leave_out_errors_that_sum_over_them(tmp_path: Path) -> None
     kinds = {record.se_type for record in found.records if record.table == "R"}
     assert kinds == {"iid", "hc1", "cluster:unit"}
     assert set(errors) < {record.se_type for record in found.records if record.table == "2"}
-    with pytest.raises(BadInput) as caught:
-        check_estimable(real(tmp_path, data.query("year < 2015"), errors))
-    assert str(caught.value).splitlines() == [
+    caught = refuses("", check_estimable, real(tmp_path, data.query("year < 2015"), errors))
+    assert str(caught).splitlines() == [
         f"spec.toml, [inference] errors; {error} with 2 periods; allowed: 3 periods or more; choose another error type"
         for error in errors
     ]

@@ -560,8 +560,7 @@ def test_what_is_wrong_is_said_in_one_line(case: str) -> None:
 @pytest.mark.parametrize("answer", [(1.0, np.array([0.5, 0.6])), (1.0, "half"), (np.array([1.0, 2.0]), 0.5)])
 def test_numbers_that_are_not_of_one_fit_are_one_line(answer: tuple[Any, ...]) -> None:
     fit = pp.estimator(terms=["did"])(lambda df: answer)()
-    with pytest.raises(BadInput, match="returned no numbers of one fit for did; allowed: an estimate"):
-        fit(pp.example_panel().panel)
+    refuses("returned no numbers of one fit for did; allowed: an estimate", lambda: fit(pp.example_panel().panel))
 
 
 @pytest.mark.parametrize(("answer", "place"), [((np.ma.masked, 1.0), 0), (np.ma.masked, 0), ((1.0, np.ma.masked), 1)])

@@ -13,14 +13,13 @@ import pandas as pd
 import pytest
 import warned
 from long_tables import load_panel
-from refusals import refuses
+from refusals import refuses, refuses_all
 
 from estimators.linear.did import TwoWayDID
 from experiments.estimation import estimate
 from experiments.panel_spec.first_spec import example_frame, propose_spec, questions_in
 from experiments.panel_spec.look import look_at
 from experiments.panel_spec.spec import RealPanel, read_spec
-from sim.errors import BadInput
 from sim.index import entropy_index
 from sim.panel import Panel
 from sim.panel_files import read_frame
@@ -181,13 +180,8 @@ NO_PANELS: dict[str, tuple[pd.DataFrame, str]] = {
 def test_a_table_that_is_no_panel_is_refused(case: str, tmp_path: Path) -> None:
     frame, what = NO_PANELS[case]
     frame.to_csv(tmp_path / "panel.csv", index=False)
-    with pytest.raises(BadInput) as caught:
-        propose_spec(read_frame(tmp_path / "panel.csv"), "panel.csv")
-    (problem,) = caught.value.problems
-    assert what in str(caught.value)
-    assert problem.where.startswith("panel.csv")
-    assert problem.allowed
-    assert problem.remedy
+    table = read_frame(tmp_path / "panel.csv")
+    refuses_all([what], propose_spec, table, "panel.csv", where="panel.csv", count=1)
 
 
 @pytest.mark.parametrize(("name", "unit", "treatment"), [
@@ -523,15 +517,9 @@ WRONG_PANELS: dict[str, tuple[str, dict[str, object], list[str]]] = {
 @pytest.mark.parametrize("case", [*WRONG_SPECS, *WRONG_PANELS])
 def test_a_wrong_index_is_refused_in_the_users_words(tmp_path: Path, case: str) -> None:
     text, columns, expected = WRONG_PANELS.get(case) or (WRONG_SPECS[case][0], {}, WRONG_SPECS[case][1])
-    with pytest.raises(BadInput) as caught:
-        read(tmp_path, PANEL * (case in WRONG_PANELS) + text, frame().assign(**columns))
-    lines, problems = str(caught.value).splitlines(), caught.value.problems
-    assert [part for part in expected if part not in str(caught.value)] == []
-    assert all(p.what and p.where and p.allowed and p.remedy for p in problems)
-    assert len(lines) == len(problems)
-    if case in WRONG_SPECS:
-        assert all(p.where.startswith("spec.toml") for p in problems)
-        assert len(problems) == 5 or case != "all at once"
+    table, of_spec = frame().assign(**columns), case in WRONG_SPECS
+    refuses_all(expected, read, tmp_path, text if of_spec else PANEL + text, table,
+                where="spec.toml" if of_spec else "", count=5 if case == "all at once" else None)  # fmt: skip
 
 
 def test_the_committed_cities_from_file_to_estimates(tmp_path: Path) -> None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import made_cities
 import numpy as np
 import pandas as pd
 import pytest
-from ledgers import facts, one
+from ledgers import facts, filled, one
 
 from estimators.matching import PsmDID
 from experiments import estimation as paper
 from experiments.panel_spec.sections import RobustnessSection, value_label
-from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.panel_spec.spec import RealPanel
 from experiments.tables import robustness_table
 from experiments.tables.ledger import Ledger, journal_tables
+from references.dense import Dense
 from results.tables.records import Record
 from sim.errors import BadInput
 
@@ -70,15 +73,10 @@ def table(missing: int = 0) -> pd.DataFrame:
 
 
 def real_panel(folder: Path, frame: pd.DataFrame, menu: str = MENU) -> RealPanel:
-    frame.to_csv(folder / "panel.csv", index=False)
-    (folder / "spec.toml").write_text(PANEL + menu, encoding="utf-8")
-    return read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml"))
+    return made_cities.real_panel(folder, PANEL + menu, frame)
 
 
-def fitted(real: RealPanel) -> Ledger:
-    ledger = Ledger(seed=1)
-    robustness_table.add(real, ledger)
-    return ledger
+fitted = partial(filled, robustness_table.add)
 
 
 def dummies(
@@ -87,12 +85,8 @@ def dummies(
     """Coefficient and iid standard error of the first regressor, by least squares with a dummy for every level."""
     blocks = [pd.get_dummies(frame["city"]).mul(frame["year"] - FIRST, axis=0) if effect == "trend"
               else pd.get_dummies(frame[effect]) for effect in effects]  # fmt: skip
-    design = np.column_stack([frame[list(regressors)], *blocks]).astype(float)
-    y = frame[outcome].to_numpy()
-    beta, _, rank, _ = np.linalg.lstsq(design, y)
-    e = y - design @ beta
-    variance = (e @ e) / (len(y) - rank) * np.linalg.pinv(design.T @ design)[0, 0]
-    return float(beta[0]), float(np.sqrt(variance))
+    fit = Dense(frame[outcome], frame[list(regressors)], *blocks)
+    return float(fit.slopes[0]), float(fit.errors("iid")[0])
 
 
 def by_hand(frame: pd.DataFrame) -> dict[str, tuple[float, float]]:
@@ -344,10 +338,8 @@ def problems(folder: Path, menu: str, panel: str = SHORT_PANEL, edit: Edit = lam
     frame[["y", "x", "other", "policy"]] = rng.standard_normal((48, 4))
     frame["country"], frame["lon"] = "c", 3.0
     frame["height"], frame["double"] = 20.0 + frame["code"] ** 2, 2.0 * frame["eip"] + frame["x"]
-    edit(frame).to_csv(folder / "panel.csv", index=False)
-    (folder / "spec.toml").write_text(panel + menu, encoding="utf-8")
     try:
-        read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml"))
+        made_cities.real_panel(folder, panel + menu, edit(frame))
     except BadInput as error:
         return str(error).splitlines()
     return []

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import esda
 import libpysal
+import made_cities
 import numpy as np
 import pandas as pd
 import pytest
-from ledgers import fact
+from ledgers import fact, filled
 from scipy.stats import norm
 
 from estimators.core.estimator import holm
-from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.panel_spec.spec import RealPanel
 from experiments.tables import autocorrelation_table
 from experiments.tables.ledger import Ledger
 from results.tables.records import Record
@@ -43,15 +45,10 @@ def frame() -> pd.DataFrame:
 
 
 def read(folder: Path, spec: str, table: pd.DataFrame | None = None) -> RealPanel:
-    (folder / "spec.toml").write_text(spec + "[inference]\ndraws = 199\n", encoding="utf-8")
-    (frame() if table is None else table).to_csv(folder / "panel.csv", index=False)
-    return read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml"))
+    return made_cities.real_panel(folder, spec + "[inference]\ndraws = 199\n", frame() if table is None else table)
 
 
-def table_6(real: RealPanel, seed: int = 3) -> Ledger:
-    ledger = Ledger(seed=seed)
-    autocorrelation_table.add(real, ledger)
-    return ledger
+table_6 = partial(filled, autocorrelation_table.add, seed=3)
 
 
 def value(ledger: Ledger, record: Record, name: str) -> float:

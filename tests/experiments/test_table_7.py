@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
-from ledgers import by_term, fact, facts, one, records
+from ledgers import by_term, fact, facts, filled, one, records
 from scipy.stats import chi2, norm
 
 import panelproof as pp
@@ -35,10 +35,7 @@ MODELS = ("sem", "sar", "sdm", "slx", "sdem", "sac")
 KINDS = ("direct", "indirect", "total")
 
 
-def table(real: RealPanel) -> Ledger:
-    ledger = Ledger(seed=1)
-    spatial_models.add(real, ledger)
-    return ledger
+table = partial(filled, spatial_models.add)
 
 
 def values(of: Ledger | Document, model: str, transform: str | None, weights: str) -> dict[str, Any]:

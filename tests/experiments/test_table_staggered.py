@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from ledgers import by_term, facts
+from ledgers import by_term, facts, filled
 from refusals import refuses
+from warned import dummies
 
 import panelproof as pp
 from estimators.core.estimator import Estimates, Status
@@ -63,10 +65,7 @@ def real_panel(
     return pp.read_panel(table, {"panel": kept, "weights": [*weights], "robustness": menu})
 
 
-def fitted(real: RealPanel) -> Ledger:
-    ledger = Ledger(seed=1)
-    staggered_table.add(real, ledger)
-    return ledger
+fitted = partial(filled, staggered_table.add)
 
 
 def found(ledger: Ledger, model: str, transform: str | None = None, table: str = "S") -> dict[str, Record]:
@@ -77,13 +76,6 @@ def found(ledger: Ledger, model: str, transform: str | None = None, table: str =
 def said(ledger: Ledger, model: str, term: str | None = None, **wanted: object) -> dict[str, Any]:
     """Statistics of a fit, or of one of its terms."""
     return facts(ledger, model=model, term=term, **wanted)
-
-
-def two_way(table: pd.DataFrame, regressors: Sequence[str]) -> float:
-    """The first coefficient by dense dummies."""
-    blocks = [pd.get_dummies(table[name]).to_numpy(dtype=float) for name in ("city", "year")]
-    design = np.column_stack([table[list(regressors)].to_numpy(dtype=float), *blocks])
-    return float(np.linalg.lstsq(design, table["y"].to_numpy())[0][0])
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +100,9 @@ def test_columns_are_those_of_the_estimators_and_of_dummies(usual: tuple[RealPan
         at = own.terms.index(term)
         assert (record.estimate, record.se) == pytest.approx((own.estimate[0, at], own.se[0, 0, at]), rel=1e-12), term
     assert found(ledger, "did").keys() == {"did"}
-    assert found(ledger, "did")["did"].estimate == pytest.approx(two_way(frame(), ("d", "x")), abs=1e-10)
+    assert found(ledger, "did")["did"].estimate == pytest.approx(
+        dummies(frame(), "city", "year", regressors=("d", "x")), abs=1e-10
+    )
 
 
 def test_table_s2_is_what_the_diagnostics_say(usual: tuple[RealPanel, Ledger]) -> None:
@@ -128,7 +122,7 @@ def test_table_s2_is_what_the_diagnostics_say(usual: tuple[RealPanel, Ledger]) -
         assert weights @ np.array([share["mean"] for share in shares], dtype=float) == pytest.approx(total, abs=1e-12)
     assert total == pytest.approx(found(ledger, "did")["did"].estimate, abs=1e-10)
     total = said(ledger, "goodman-bacon", transform=None)["twfe"]
-    assert total == pytest.approx(two_way(frame(), ("d",)), abs=1e-10)
+    assert total == pytest.approx(dummies(frame(), "city", "year", regressors=("d",)), abs=1e-10)
     assert total == bacon.twfe[0]
     plain = said(ledger, "dcdh-weights", transform=None)
     assert plain["coefficient"] == pytest.approx(total, abs=1e-12)

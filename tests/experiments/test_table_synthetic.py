@@ -11,7 +11,7 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
-from ledgers import one
+from ledgers import filled, one
 from refusals import refuses
 
 import panelproof as pp
@@ -54,9 +54,7 @@ def real(table: pd.DataFrame, panel: Mapping[str, Any] | None = None, **section:
 
 
 def fitted(panel: RealPanel) -> Ledger:
-    ledger = Ledger(panel.spec.inference.seed)
-    synthetic_table.add(panel, ledger)
-    return ledger
+    return filled(synthetic_table.add, panel, panel.spec.inference.seed)
 
 
 def tables_of(panel: RealPanel, ledger: Ledger) -> dict[str, JournalTable]:

@@ -10,7 +10,7 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
-from ledgers import by_term, fact, one, records
+from ledgers import by_term, fact, filled, one, records
 from linearmodels.panel import PanelOLS, PooledOLS, RandomEffects
 
 import panelproof as pp
@@ -264,8 +264,7 @@ def test_many_values_have_the_test_alone() -> None:
 def test_eight_values_have_columns_and_three_units_enter_the_test() -> None:
     """Of lot 7 cities 7, 15 and 23."""
     table = frame().assign(lot=lambda rows: rows["city"].str[1:].astype(int).map(lambda i: i % 8 if i < 24 else i % 7))
-    ledger = Ledger(seed=1)
-    regressions.add_subsamples(real_panel(table, groups=["lot"]), ledger)
+    ledger = filled(regressions.add_subsamples, real_panel(table, groups=["lot"]))
     assert {record.column for record in ledger.records} == set(range(9))
     assert list(column(ledger, "4", 0, "interaction", "iid", "lot"))[-1] == "did x 7"
 
@@ -339,9 +338,7 @@ MADE = {
 
 
 def table(real: RealPanel) -> Ledger:
-    ledger = Ledger(seed=real.spec.inference.seed)
-    mediation_table.add(real, ledger)
-    return ledger
+    return filled(mediation_table.add, real, real.spec.inference.seed)
 
 
 def mediation_statistic(ledger: Ledger, name: str, mediator: str, term: str | None = None) -> float:

@@ -19,6 +19,7 @@ import pytest
 from commands import here, words
 from openpyxl.utils import get_column_letter
 from refusals import refuses
+from warned import dummies
 
 import panelproof as pp
 from estimators.linear.did import TwoWayDID
@@ -44,13 +45,6 @@ def clean() -> pd.DataFrame:
     return pd.DataFrame({"city": np.array(NAMES)[city], "year": FIRST + year, "y": (y + 5).round(4), "d": d, "x": x})
 
 
-def effect(data: pd.DataFrame) -> float:
-    """The two-way coefficient of d beside x, by least squares on dummies."""
-    dummies = pd.get_dummies(data[["city", "year"]].astype(str)).to_numpy(float)
-    design = np.column_stack([data["d"], data["x"], dummies])
-    return float(np.linalg.lstsq(design, data["y"].to_numpy(float))[0][0])
-
-
 @dataclass(frozen=True)
 class Door:
     """A kind of file: how it is written, what `init` asks of it, and what is answered where the answer is no.
@@ -72,24 +66,21 @@ class Door:
     warns: tuple[str, ...] = ()
 
 
-def parquet(folder: Path) -> Path:
-    clean().to_parquet(folder / "panel.parquet")
-    return folder / "panel.parquet"
+def saved(path: Path, write: Callable[[str], object]) -> Path:
+    write(str(path))
+    return path
 
 
-def csv(folder: Path, data: pd.DataFrame, name: str = "panel.csv", **how: Any) -> Path:
-    data.to_csv(folder / name, index=False, **how)
-    return folder / name
+def csv(folder: Path, data: pd.DataFrame, **how: Any) -> Path:
+    return saved(folder / "panel.csv", lambda path: data.to_csv(path, index=False, **how))
 
 
 def xlsx(folder: Path, data: pd.DataFrame, name: str = "panel.xlsx", **how: Any) -> Path:
-    data.to_excel(folder / name, index=False, **how)
-    return folder / name
+    return saved(folder / name, lambda path: data.to_excel(path, index=False, **how))
 
 
 def stata(folder: Path, data: pd.DataFrame, name: str = "panel.dta", **how: Any) -> Path:
-    data.to_stata(folder / name, write_index=False, **how)
-    return folder / name
+    return saved(folder / name, lambda path: data.to_stata(path, write_index=False, **how))
 
 
 def sheets(folder: Path, second: str, *, hidden: bool = False) -> Path:
@@ -146,14 +137,12 @@ def wide_with_merged_header(folder: Path) -> Path:
 
 def spss(folder: Path) -> Path:
     coded, labels = clean().assign(d=lambda f: 2 - f["d"]), {"d": {1: "treated", 2: "not treated"}}
-    pyreadstat.write_sav(coded, str(folder / "panel.sav"), variable_value_labels=labels)
-    return folder / "panel.sav"
+    return saved(folder / "panel.sav", lambda path: pyreadstat.write_sav(coded, path, variable_value_labels=labels))
 
 
 def labelled_stata(folder: Path) -> Path:
     coded, labels = clean().assign(d=lambda f: 1 + f["d"]), {"d": {1: "keine", 2: "Pilotstadt"}}
-    pyreadstat.write_dta(coded, str(folder / "panel.dta"), variable_value_labels=labels)
-    return folder / "panel.dta"
+    return saved(folder / "panel.dta", lambda path: pyreadstat.write_dta(coded, path, variable_value_labels=labels))
 
 
 def with_cells(write: Callable[..., Path], cells: dict[tuple[int, str], Any]) -> Callable[[Path], Path]:
@@ -234,12 +223,8 @@ def total_row(folder: Path, name: str = "全国", how: str = "sum") -> Path:
     return csv(folder, pd.concat([clean(), sums])[list(clean())])
 
 
-def by_comma(number: float) -> str:
-    return f"{number:.3f}".replace(".", ",")
-
-
-def tenth(f: pd.DataFrame) -> pd.Series:
-    return (f["x"] / 10).map(by_comma)
+def by_comma() -> pd.DataFrame:
+    return clean().assign(x=lambda f: (f["x"] / 10).map("{:.3f}".format).str.replace(".", ","))
 
 
 def units_row(folder: Path) -> Path:
@@ -281,7 +266,7 @@ DOORS: dict[str, Door] = {
     # plain files, sheets, titles, notes
     "plain csv": Door(lambda f: csv(f, clean())),
     "workbook": Door(lambda f: xlsx(f, clean())),
-    "parquet": Door(parquet),
+    "parquet": Door(lambda f: saved(f / "panel.parquet", clean().to_parquet)),
     "workbook of two tables": Door(lambda f: sheets(f, "all"), sheet="all"),
     "workbook with a title and notes": Door(
         lambda f: workbook(f, TITLED), asks=("skip: 2 rows above", "skip_below: 3 rows at the end")),
@@ -337,10 +322,10 @@ DOORS: dict[str, Door] = {
         with_cells(csv, {(70, "d"): np.nan}), asks=("balance: 1 of 72",), without=(70,),
         warns=("1 of 72 unit-periods are missing",)),
     "decimal commas": Door(
-        lambda f: xlsx(f, clean().assign(y=lambda f: f["y"].map(by_comma), x=tenth)),
+        lambda f: xlsx(f, by_comma().assign(y=lambda f: f["y"].map("{:.3f}".format).str.replace(".", ","))),
         asks=('[read] decimal: "0,',), near=1e-3),
     "decimal commas beside points": Door(
-        lambda f: csv(f, clean().assign(x=tenth), sep=";"), asks=('[read] decimal: "0,',), near=1e-3),
+        lambda f: csv(f, by_comma(), sep=";"), asks=('[read] decimal: "0,',), near=1e-3),
     "groups of three digits": Door(
         lambda f: csv(f, clean().assign(x=lambda f: [f"{10000 * x:,.0f}" for x in f["x"]])),
         asks=('by decimal = ",", as ',)),
@@ -424,7 +409,7 @@ def test_a_file_goes_from_init_to_the_right_effect(name: str, tmp_path: Path) ->
     assert all(part in checked for part in given.warns)
     real = pp.read_panel(path, spec)
     assert real.panel.nobs == UNITS * PERIODS - len(given.without)
-    expected = given.scale * effect(clean().drop(index=[*given.without]))
+    expected = given.scale * dummies(clean().drop(index=[*given.without]), "city", "year", regressors=("d", "x"))
     fit = TwoWayDID(real.panel.roles.outcome, real.panel.roles.regressors)(real.panel)
     assert fit.params["did"] == pytest.approx(expected, rel=given.near)
     if given.w is not None:
@@ -438,7 +423,7 @@ def test_estimate_prints_that_effect(tmp_path: Path) -> None:
     said_by("estimate", path, "--spec", spec, "--out", tmp_path / "out")
     records = json.loads((tmp_path / "out" / "estimates.json").read_text())["records"]
     (found,) = {r["estimate"] for r in records if (r["table"], r["column"], r["term"]) == ("2", 5, "did")}
-    assert found == pytest.approx(effect(clean()), rel=1e-6)
+    assert found == pytest.approx(dummies(clean(), "city", "year", regressors=("d", "x")), rel=1e-6)
     assert any(record["table"].startswith("S") for record in records)  # dates differ, so init asked for these tables
 
 

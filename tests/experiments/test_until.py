@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import here, refusal, words
+from refusals import refuses, refuses_all
 from rich.console import Console
 from scipy import stats
 
@@ -31,7 +32,6 @@ from results.diagnosis.measures import proportion
 from results.store import BlockState, MemoryStore, Store
 from results.store.store import Stopped
 from results.store.zarr_store import ZarrStore
-from sim.errors import BadInput
 from studies import SHORT, UNTIL, quick_study
 
 
@@ -168,13 +168,8 @@ def test_every_world_is_reached_before_a_cell_is_judged() -> None:
 ])  # fmt: skip
 def test_bad_targets(rule: str, said: str, tmp_path: Path) -> None:
     layouts = schema_of(quick_study()).layouts
-    with pytest.raises(BadInput, match="--until") as caught:
-        Until.read(rule, layouts)
-    (problem,) = caught.value.problems
-    assert said in str(problem)
-    with pytest.raises(BadInput) as caught:
-        Until.read("covrage:x, bias:1", layouts)
-    assert len(caught.value.problems) == 2, "all faults at once"
+    refuses_all([said, "--until"], Until.read, rule, layouts, count=1)
+    refuses("", Until.read, "covrage:x, bias:1", layouts, count=2)
     (tmp_path / "study.toml").write_text(DID)
     refusal("run", tmp_path / "study.toml", "--cluster", "serial", "--store", tmp_path / "x.zarr", "--until", rule)
     assert not (tmp_path / "x.zarr").exists()

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import Ledger
 from results.tables.records import Document, Record
+
+
+def filled(add: Callable[[RealPanel, Ledger], object], real: RealPanel, seed: int = 1) -> Ledger:
+    """A ledger that holds what one function of a table adds to it."""
+    ledger = Ledger(seed)
+    add(real, ledger)
+    return ledger
 
 
 def _has(record: Record, fields: dict[str, object]) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from experiments.panel_spec.spec import RealPanel, read_spec
 from experiments.settings import build
+from references.cohort_effects_twin import logit
 from sim import Streams
 from sim.world.panel_design import PanelDesign
 
@@ -111,7 +112,7 @@ class FiveSteps:
         s = np.linalg.norm(empirical) / np.linalg.norm(r)
         design = np.column_stack([np.ones(len(y)), np.sqrt(len(y)) * u[:, :rank]])
         law = table.groupby("unit")["law"].last().to_numpy(float)
-        return cls(additive.T, (signal - additive).T, s * r, newton_logit(design, law), most, last)
+        return cls(additive.T, (signal - additive).T, s * r, logit(design, law, np.ones(len(law))), most, last)
 
     def estimates(self, count: int, seed: int, *, additive: float = 1.0, interactive: float = 1.0, scale: float = 1.0,
                   iid: bool = False, share: float | None = None) -> Floats:  # fmt: skip
@@ -139,12 +140,3 @@ def autocorrelations(phi: Floats, periods: int) -> Floats:
         rho.append(first * rho[-1] + second * rho[-2])
     at = np.arange(periods)
     return np.array(rho)[np.abs(at[:, None] - at)]
-
-
-def newton_logit(x: Floats, y: Floats) -> Floats:
-    """Fitted probabilities of a logit."""
-    b = np.zeros(x.shape[1])
-    for _ in range(100):
-        p = 1 / (1 + np.exp(-x @ b))
-        b = b + np.linalg.solve(x.T @ (x * (p * (1 - p))[:, None]), x.T @ (y - p))
-    return np.asarray(1 / (1 + np.exp(-x @ b)))

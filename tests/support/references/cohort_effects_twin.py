@@ -57,7 +57,7 @@ class Twin:
             return float(of_treated)
         both = treated | untreated
         p = np.full(len(change), 0.5)
-        p[both] = _logit(x[both], treated[both].astype(float), w[both])
+        p[both] = logit(x[both], treated[both].astype(float), w[both])
         return float(of_treated - _mean(change - expected, w * untreated * p / (1 - p)))
 
     def terms(self) -> dict[str, float]:
@@ -105,7 +105,7 @@ def _mean(values: Floats, weights: Floats) -> float:
     return float((values * weights).sum() / weights.sum())
 
 
-def _logit(x: Floats, chosen: Floats, weights: Floats) -> Floats:
+def logit(x: Floats, chosen: Floats, weights: Floats) -> Floats:
     """Fitted probabilities of a weighted logit by Newton's method."""
     b = np.zeros(x.shape[1])
     for _ in range(60):
