@@ -23,11 +23,12 @@ from rich.cells import cell_len
 from rich.console import Console
 from table_parsers import displayed
 
+from estimators.spatial.lm_tests import CHI_SQUARE
 from experiments.estimation import check_formats, journal_tables, write_files
 from results.plots.paper import draw, figure, frame
 from results.tables import rtf, word
 from results.tables.html_tables import html_tables
-from results.tables.journal_table import Heading, JournalTable, Row
+from results.tables.journal_table import Heading, JournalTable, Row, bracket
 from results.tables.latex import escape, latex_tables
 from results.tables.records import Check, Document, Record, Style
 from results.tables.sheets import csv_tables, xlsx_tables
@@ -291,6 +292,17 @@ def test_formats_are_checked_before_any_work(monkeypatch: pytest.MonkeyPatch, tm
         refuses(words, check_formats, text)
     monkeypatch.setattr("results.tables.word.find_spec", lambda name: None)
     refuses(r"python-docx.*panelproof\[tables\]", lambda: check_formats("docx", tmp_path))
+
+
+@pytest.mark.parametrize("p", [1e-9, 0.00005, 0.0213])
+@pytest.mark.parametrize("styled", [False, True])
+def test_a_workbook_shows_p_values_in_brackets_as_the_table_does(p: float, styled: bool) -> None:
+    """Of a test statistic, and of a coefficient where brackets hold p values."""
+    record = replace(full_document().records[0], se_type="estimate" if styled else CHI_SQUARE, pvalue=p)
+    text = bracket(record, style=Style(brackets="p" if styled else "se"))
+    table = JournalTable("1", "T", (Heading("1"),), (Row("LM", ("9.000",)), Row("", (text,), "error")))
+    sheet = openpyxl.load_workbook(io.BytesIO(xlsx_tables(full_document(), [table]))).active
+    assert (displayed(sheet.cell(4, 2)), sheet.cell(4, 2).value) == (text, p)
 
 
 def test_a_label_that_begins_as_a_formula_is_a_text() -> None:
