@@ -24,7 +24,9 @@ _SIGNS = {
     "\N{MINUS SIGN}": r"$-$", "×": r"$\times$", "²": r"$^{2}$", "ρ": r"$\rho$", "λ": r"$\lambda$", "σ": r"$\sigma$",
     "θ": r"$\theta$", "χ": r"$\chi$", "[": "{[}", "]": "{]}", "*": r"$^{*}$",
 }  # fmt: skip
-_FOREIGN = re.compile("[^\x00-\u017f\u2010-\u2026]")  # beyond Latin letters and punctuation
+_FOREIGN = re.compile(
+    "[^\x00-\u017f\u2010-\u2026]|[\u0126\u0127\u0138\u013f\u0140\u0149\u0166\u0167\u017f\u2017\u201b\u201f\u2023-\u2025]"
+)  # beyond the Latin letters and the punctuation that pdfLaTeX has
 _CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]")
 _PREAMBLE = r"""% {engine}
 \documentclass[11pt,a4paper]{{article}}

@@ -90,7 +90,7 @@ def number_format(cell: str) -> str:
     found = NUMBER.search(cell)
     assert found is not None
     before, body, behind = cell[: found.start()], found[0].lstrip("-"), cell[found.end() :]
-    if before.endswith("<"):
+    if before.rstrip().endswith("<"):
         return f'"{cell}"'  # below what four decimals show
     whole, _, part = body.partition("e")[0].partition(".")
     form = ("#,##0" if "," in whole or not part else "0") + ("." + "0" * len(part) if part else "")

@@ -145,7 +145,7 @@ def figures(
         mantissa, _, exponent = f"{value:.3e}".partition("e")
         return f"{mantissa}e{int(exponent)}"
     if size == 0 or max(SMALL, 10.0 ** (1 - places)) <= size < LARGE:
-        return f"{value:.{places}f}"
+        return f"{value + 0.0:.{places}f}"  # of -0.0 the sign goes
     if size >= LARGE:
         return f"{value:,.1f}"
     leading = int(f"{size:.1e}".partition("e")[2])
@@ -168,12 +168,12 @@ def has_exponent(together: Sequence[float | None], row: Sequence[float | None] =
 
 def decimals(value: float | None) -> NumberCell:
     """Three decimals, as programs print z values, test statistics and log-likelihoods; "" for none."""
-    return NumberCell("" if value is None or not isfinite(value) else f"{value:,.3f}", value)
+    return NumberCell("" if value is None or not isfinite(value) else f"{value + 0.0:,.3f}", value)
 
 
 def count(value: float | None) -> NumberCell:
     """A whole number; "" for none."""
-    return NumberCell("" if value is None else f"{value:,.0f}", value)
+    return NumberCell("" if value is None else f"{value + 0.0:,.0f}", value)
 
 
 def probability(value: float | None) -> NumberCell:

@@ -23,15 +23,17 @@ from rich.cells import cell_len
 from rich.console import Console
 from table_parsers import displayed
 
+from estimators.spatial.lm_tests import CHI_SQUARE
 from experiments.estimation import check_formats, journal_tables, write_files
 from results.plots.paper import draw, figure, frame
 from results.tables import rtf, word
 from results.tables.html_tables import html_tables
-from results.tables.journal_table import Heading, JournalTable, Row
+from results.tables.journal_table import Heading, JournalTable, Row, bracket, coefficient
 from results.tables.latex import escape, latex_tables
 from results.tables.records import Check, Document, Record, Style
 from results.tables.sheets import csv_tables, xlsx_tables
 from results.tables.terminal_tables import print_estimates, print_table
+from results.tables.typography import count, decimals, digits
 from results.tables.word import word_tables
 
 CHINESE = {**FACTS, "outcome": "产业链韧性"}
@@ -142,6 +144,15 @@ def test_latex_and_rtf_have_fonts_and_signs_of_the_letters_that_they_hold() -> N
     assert not re.search("[^\x00-\x7f]|ctex", latin)
     assert r"\usepackage[scheme=plain]{ctex}" in chinese
     assert r"\usepackage{fontspec}" in cyrillic
+
+
+@pytest.mark.parametrize("letter", "ĦħĸĿŀŉŦŧſ\u2017\u201b\u201f\u2023\u2024\u2025")
+def test_latex_asks_for_an_engine_that_has_the_letter(letter: str) -> None:
+    """pdfLaTeX stops at these, though they lie among Latin letters and punctuation; "é", "ł" and dashes it has."""
+    for text, lacking in ((letter, True), ("éł\N{EN DASH}\N{HORIZONTAL ELLIPSIS}", False)):
+        table = JournalTable("1", text, (Heading("y"),), (Row("x", ("1",)),))
+        found = latex_tables(Document(FACTS, ()), [table])
+        assert (r"\usepackage{fontspec}" in found, "pdfLaTeX" in found) == (lacking, not lacking)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
@@ -291,6 +302,26 @@ def test_formats_are_checked_before_any_work(monkeypatch: pytest.MonkeyPatch, tm
         refuses(words, check_formats, text)
     monkeypatch.setattr("results.tables.word.find_spec", lambda name: None)
     refuses(r"python-docx.*panelproof\[tables\]", lambda: check_formats("docx", tmp_path))
+
+
+def test_a_zero_has_no_sign_in_tables_and_workbooks() -> None:
+    """As the largest value of a control that is minus a 0/1 variable."""
+    cells = (digits(-0.0), decimals(-0.0), count(-0.0), coefficient(replace(full_document().records[0], estimate=-0.0)))
+    table = JournalTable("1", "T", (Heading("a"), Heading("b"), Heading("c"), Heading("d")), (Row("x", cells),))
+    sheet = openpyxl.load_workbook(io.BytesIO(xlsx_tables(full_document(), [table]))).active
+    assert [cell.rstrip("*") for cell in cells] == ["0.0000", "0.000", "0", "0.0000"]
+    assert [displayed(sheet.cell(3, j)) for j in range(2, 6)] == list(cells)
+
+
+@pytest.mark.parametrize("p", [1e-9, 0.00005, 0.0213])
+@pytest.mark.parametrize("styled", [False, True])
+def test_a_workbook_shows_p_values_in_brackets_as_the_table_does(p: float, styled: bool) -> None:
+    """Of a test statistic, and of a coefficient where brackets hold p values."""
+    record = replace(full_document().records[0], se_type="estimate" if styled else CHI_SQUARE, pvalue=p)
+    text = bracket(record, style=Style(brackets="p" if styled else "se"))
+    table = JournalTable("1", "T", (Heading("1"),), (Row("LM", ("9.000",)), Row("", (text,), "error")))
+    sheet = openpyxl.load_workbook(io.BytesIO(xlsx_tables(full_document(), [table]))).active
+    assert (displayed(sheet.cell(4, 2)), sheet.cell(4, 2).value) == (text, p)
 
 
 def test_a_label_that_begins_as_a_formula_is_a_text() -> None:
