@@ -287,7 +287,7 @@ def test_careless_uses_are_one_line() -> None:
 
 
 @pytest.mark.parametrize(("rho", "gamma", "eta", "stable"), [
-    (0.3, 0.48, 0.2, True), (0.3, 0.52, 0.2, False), (1.5, 0.05, 0.0, False),
+    (0.3, 0.48, 0.2, True), (0.3, 0.52, 0.2, False), (1.5, 0.05, 0.0, False), (0.0, -0.7, 0.9, False),
 ])  # fmt: skip
 def test_a_process_is_unstable_where_all_units_together_are(rho: float, gamma: float, eta: float, stable: bool) -> None:
     """Time effects take the mean over units out, whose root is (gamma + eta) / (1 - rho); beyond 1 rho has no place."""

@@ -25,7 +25,7 @@ from schedulers import started
 from cluster import numbers
 from estimators import TwoWayDID
 from experiments.run.places import place_of
-from experiments.run.resume import Resume, check_origins, describe_stale_blocks
+from experiments.run.resume import Resume, check_origins, describe_stale_blocks, origin_of
 from experiments.run.runner import run, schema_of
 from experiments.run.tasks import environment_of, runner_of
 from experiments.study import Study
@@ -339,6 +339,7 @@ def test_a_resume_in_another_environment_is_refused(case: str, tmp_path: Path, m
     mixed = run(more, store=tmp_path / "x.zarr", plan=Resume(accept_code_change=True))
     assert [origin.blocks for origin in mixed.environments] == [2, 2]
     assert len(mixed.environments[1].differs) >= 1
+    assert origin_of(mixed, environment_of(more)).differs == mixed.environments[1].differs
 
 
 def test_estimators_that_stay_in_part_of_a_block_are_of_their_own_code() -> None:

@@ -75,7 +75,7 @@ def test_blocks_come_back_in_order_whatever_the_order_of_writing(store: Store, a
         store.write(*place, block)
     read = again()
     assert (read.done(), read.pending()) == ([(1, 0), (0, 1), (1, 2)], [(0, 0), (1, 1), (0, 2)])
-    assert [block.replications for block in read.blocks(1)] == [64, 32]
+    assert [(block.start, block.replications) for block in read.blocks(1)] == [(0, 64), (128, 32)]
     for ours, theirs in zip(read.blocks(1), (written[1, 0], written[1, 2]), strict=True):
         np.testing.assert_array_equal(ours.truth["att"], theirs.truth["att"])
         for name, field in product(("did", "short"), ("estimate", "se", "status")):

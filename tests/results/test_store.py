@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from damage import flip
+from damage import cut, flip
 from refusals import refuses
 from zarr.codecs import BloscCodec, Crc32cCodec
 
@@ -37,7 +37,7 @@ from results.store import Block, BlockState, MemoryStore, Store, StoreLocked, Za
 from results.store.engine import StoreEngine
 from results.store.labelled import axes_of, groups_of, spread
 from results.store.merge import merge, pack
-from results.store.repair import verified
+from results.store.repair import repair, verified
 from results.store.skeleton import StoreSchema, check_identity
 from results.store.tree import marks_of
 from sim.presets import Paper
@@ -112,6 +112,18 @@ def test_damaged_digest_and_state_are_repaired(store_copy: Path) -> None:
     assert len(ZarrStore.open(store_copy).pending()) == 2
     run(did_study(), store=store_copy)
     assert ZarrStore.open(store_copy).content_hash() == reference
+
+
+def test_a_repair_of_metadata_keeps_all_blocks_and_removes_what_is_not_of_the_store(store_copy: Path) -> None:
+    stray = store_copy / "stray" / "zarr.json"
+    stray.parent.mkdir()
+    shutil.copy(store_copy / "did" / "estimate" / "zarr.json", stray)
+    cut(store_copy / "did" / "estimate" / "zarr.json")
+    cut(store_copy / "zarr.json")
+    repair(store_copy, schema_of(did_study()))
+    assert not stray.exists()
+    assert len(ZarrStore.open(store_copy).pending()) == 0
+    assert verified(store_copy).sound
 
 
 def problems_of(study: Study, store: Path) -> list[str]:

@@ -404,14 +404,14 @@ def components(x: list[float], world: list[int]) -> tuple[float, float, float, f
 
 
 def test_the_spread_over_worlds_of_one_or_other_sizes_by_hand() -> None:
-    """Worlds {0, 2}, {4, 6}, {8, 10}: MSB = 2 * 32 / 2 = 32, MSW = 2, n_0 = 2: variance 17 / 1, of 14 in the sample."""
-    x, world = np.array([0.0, 2.0, 4.0, 6.0, 8.0, 10.0]), np.array([0, 0, 1, 1, 2, 2])
+    """Worlds {0, 4}, {4, 8}, {8, 12}: MSB = 2 * 32 / 2 = 32, MSW = 8, n_0 = 2: variance 20, of 17.6 in the sample."""
+    x, world = np.array([0.0, 4.0, 4.0, 8.0, 8.0, 12.0]), np.array([0, 0, 1, 1, 2, 2])
     moments = moments_of(x[:, None], world, 3)
-    assert fits.variance_over_worlds(moments)[0] == pytest.approx(32 / 2 + (1 - 1 / 2) * 2)
-    assert moments.variance[0] == pytest.approx(14.0)
+    assert fits.variance_over_worlds(moments)[0] == pytest.approx(32 / 2 + (1 - 1 / 2) * 8)
+    assert moments.variance[0] == pytest.approx(17.6)
     found = fits.spread_over_worlds(moments)
-    assert found.value[0] == pytest.approx(math.sqrt(17.0))
-    normal = math.sqrt(2 * ((32 / 2) ** 2 / (2 + 2) + ((1 - 1 / 2) * 2) ** 2 / (3 + 2))) / (2 * math.sqrt(17.0))
+    assert found.value[0] == pytest.approx(math.sqrt(20.0))
+    normal = math.sqrt(2 * ((32 / 2) ** 2 / (2 + 2) + ((1 - 1 / 2) * 8) ** 2 / (3 + 2))) / (2 * math.sqrt(20.0))
     assert found.mcse[0] == pytest.approx(normal)
     x = [1.0, 2.5, -0.5, 4.0, 4.5, 3.0, 6.5, -2.0, -1.0]
     world = [0, 0, 0, 1, 1, 1, 1, 4, 4]

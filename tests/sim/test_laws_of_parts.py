@@ -618,3 +618,9 @@ def test_switching_comes_to_its_stationary_share() -> None:
     expected = [0.5 * 0.3 / 0.8 * (1 - 0.2**t) for t in range(20)]
     for t in (1, 2, 19):
         assert_close(did[:, t].mean(axis=1), expected[t])
+
+
+def test_correlations_of_two_lags_solve_the_equations_of_yule_and_walker() -> None:
+    correlation = arma_matrix((0.3, 0.2), (), 8)[0]
+    np.testing.assert_allclose(correlation[1], 0.3 / (1 - 0.2), rtol=1e-9)
+    np.testing.assert_allclose(correlation[2:], 0.3 * correlation[1:-1] + 0.2 * correlation[:-2], rtol=1e-9)

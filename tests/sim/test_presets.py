@@ -151,7 +151,7 @@ CHANNELS = {"gpat": (0.0925, 0.0072, 0.19), "ent": (-0.0478, -0.0148, 0.11)}  # 
 DIALS: dict[str, tuple[Any, ...]] = {
     "effect": (0.0157, -0.03), "spillover": tuple(PUBLISHED), "rho": (None, 0.4), "spatial_error": (None, 0.3),
     "shape": ("constant", "growing", "fading"), "heterogeneity": (0.0, 0.5), "anticipation": (0, 3),
-    "trend_gap": (0.0, 0.002), "serial": (0.0, -0.4), "sigma": (0.029, 0.0), "calendar": ("staggered", "single"),
+    "trend_gap": (0.0, 0.002), "serial": (0.0, -0.4), "sigma": (0.029, 0.004, 0.0), "calendar": ("staggered", "single"),
     "controls": ("paper", "none"), "redraw": ((), ("calendar",), ("controls",), ("calendar", "controls")),
     "mediator": ("gpat", "ent"), "confounding": (0.0, 0.5), "assignment": ("rich", "random"), "treated": (48, 20, 142),
 }  # fmt: skip
