@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -236,8 +236,7 @@ def machines(tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.mark.long
 def test_a_frozen_worker_of_two_costs_its_jobs_only_a_while(short: None) -> None:
-    pool: Any = back_end("local", {"workers": 2}).open()
-    try:
+    with closing(back_end("local", {"workers": 2}).open()) as pool:
         outcomes = pool.run(double_slowly, range(40))
         found = [next(outcomes)]
         address, frozen = sorted(pool.client.run(os.getpid).items())[0]
@@ -246,8 +245,6 @@ def test_a_frozen_worker_of_two_costs_its_jobs_only_a_while(short: None) -> None
         found += outcomes
         assert psutil.pid_exists(frozen) is False or psutil.Process(frozen).status() != psutil.STATUS_STOPPED
         assert time.monotonic() - begin < 40
-    finally:
-        pool.close()
     assert sorted(outcome.result for outcome in found) == [2 * job for job in range(40)]
     assert [worker for outcome in found for worker in outcome.left] == [address]
     assert {outcome.again for outcome in found} <= {"", dask_pool.DIED, dask_pool.LOST}
@@ -288,8 +285,7 @@ def test_a_cluster_without_workers_is_reported(short: None, machines: Cluster) -
 
 @pytest.mark.long
 def test_a_client_that_loses_its_connection_gets_another_and_goes_on(machines: Cluster) -> None:
-    pool: Any = back_end(machines.where).open()
-    try:
+    with closing(back_end(machines.where).open()) as pool:
         outcomes = pool.run(double_slowly, range(30))
         found = [next(outcomes)]
         connection, connect = pool.client.scheduler_comm.comm, pool.client._ensure_connected
@@ -302,8 +298,6 @@ def test_a_client_that_loses_its_connection_gets_another_and_goes_on(machines: C
         pool.client.loop.add_callback(connection.abort)
         found += outcomes
         assert connection.closed()
-    finally:
-        pool.close()
     assert sorted(outcome.result for outcome in found) == [2 * job for job in range(30)]
 
 
