@@ -90,17 +90,13 @@ def test_a_task_holds_as_many_jobs_as_fill_its_time_and_no_more_than_so_many() -
         assert pace.jobs == jobs
 
 
-def stopped(_: object) -> None:
-    os.kill(os.getpid(), signal.SIGSTOP)
-
-
 def test_a_child_that_cannot_end_itself_is_ended_when_its_time_is_up(
     one: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(child, "START_SECONDS", 16.0)
     begin = time.monotonic()
     with pytest.raises(JobDied, match=r"it ran longer than 0\.2 s"):
-        one.call(stopped, None, seconds=0.2)
+        one.call(lambda _: os.kill(os.getpid(), signal.SIGSTOP), None, seconds=0.2)
     assert one.call(abs, -3) == 3, "another takes its place"
     assert time.monotonic() - begin < 15
 
@@ -439,10 +435,6 @@ def test_what_is_raised_and_is_no_exception_ends_a_worker_as_it_ends_a_child() -
     assert [found.result for found in outcomes.values()] == list(outcomes)
 
 
-def memory_of(job: int, seconds: float | None, memory: int | None) -> int | None:
-    return memory
-
-
 @pytest.mark.parametrize(
     ("asked", "own", "given"), [(400, 1000, 400), (4000, 1000, 900), (None, 1000, 900), (400, None, 400)]
 )
@@ -452,7 +444,7 @@ def test_a_careful_job_may_take_no_more_than_its_worker_has(
     monkeypatch.setattr(group, "MEMORY_SHARE", 0.9)
     here = SimpleNamespace(address="here", nanny=None, memory_manager=SimpleNamespace(memory_limit=own))
     monkeypatch.setattr(distributed, "get_worker", lambda: here)
-    answers = run_group(cloudpickle.dumps((memory_of, [1])), (60.0,), asked, careful=True)
+    answers = run_group(cloudpickle.dumps((lambda job, seconds, memory: memory, [1])), (60.0,), asked, careful=True)
     assert [result for result, *_ in answers.outcomes] == [given]
 
 

@@ -42,14 +42,6 @@ def scheduler() -> Iterator[LocalCluster]:
         yield cluster
 
 
-def lost(scheduler: LocalCluster) -> DaskPool:
-    """A pool whose client Dask has closed, as it does some seconds after its scheduler has gone."""
-    pool = DaskPool(Client(scheduler))
-    pool.client.close(timeout=5)
-    assert pool.client.scheduler is None
-    return pool
-
-
 ASKED: dict[str, Callable[[DaskPool], Any]] = {
     "jobs": lambda pool: list(pool.run(abs, [1])),
     "workers": lambda pool: pool._ask(),
@@ -62,7 +54,10 @@ ASKED: dict[str, Callable[[DaskPool], Any]] = {
 
 @pytest.mark.parametrize("asks", ASKED)
 def test_whoever_asks_a_scheduler_that_is_gone_says_so_in_words(asks: str, scheduler: LocalCluster) -> None:
-    pool = lost(scheduler)
+    """Dask has closed the pool's client, as it does some seconds after its scheduler has gone."""
+    pool = DaskPool(Client(scheduler))
+    pool.client.close(timeout=5)
+    assert pool.client.scheduler is None
     with pytest.raises(ClusterLost, match=f"^the scheduler at {pool.address} is gone$"):
         ASKED[asks](pool)
     pool.close()
@@ -98,11 +93,7 @@ def test_a_pool_of_a_client_that_has_closed_is_lost_and_closes_its_cluster(sched
 
 
 def test_an_error_of_our_own_is_no_lost_scheduler(scheduler: LocalCluster) -> None:
-    with (
-        Client(scheduler) as client,
-        pytest.raises(AttributeError, match="nothing"),
-        reaching(client, "it"),
-    ):
+    with Client(scheduler) as client, pytest.raises(AttributeError, match="nothing"), reaching(client, "it"):
         raise AttributeError("nothing")
 
 
@@ -342,8 +333,7 @@ class Slow(TwoWayDID):
         time.sleep(float(os.environ.get("SECONDS_OF_A_BLOCK", "0.2")))
         return TwoWayDID.solve(self, plan, moments, schema, streams)
 """
-REPLICATIONS = 64 * 40
-STUDY = f"""{SHORT.replace("128", str(REPLICATIONS))}[[estimators]]
+STUDY = f"""{SHORT.replace("128", "2560")}[[estimators]]
 kind = "slow_plug_in:Slow"
 """
 CLOCKS = {
@@ -376,10 +366,6 @@ def hosts() -> Iterator[Hosts]:
                 _ip("netns", "delete", name)
 
 
-def commits(store: Path) -> int:
-    return sum(event["event"] == "commit" for event in read_log(store))
-
-
 @pytest.mark.long
 def test_a_cut_link_costs_a_run_time_alone(hosts: Hosts, tmp_path: Path) -> None:
     (tmp_path / "slow_plug_in.py").write_text(SLOW)
@@ -400,7 +386,8 @@ def test_a_cut_link_costs_a_run_time_alone(hosts: Hosts, tmp_path: Path) -> None
         run = hosts.start(hosts.near, tmp_path, sys.executable, "-m", "experiments", "run", "study.toml", "--cluster",
                           address, "--insecure", "--store", "x.zarr", **path)  # fmt: skip
         processes.append(run)
-        wait_until(lambda: commits(tmp_path / "x.zarr") >= 10, 60, "ten blocks")
+        wait_until(lambda: sum(event["event"] == "commit" for event in read_log(tmp_path / "x.zarr")) >= 10, 60,
+                   "ten blocks")  # fmt: skip
         assert run.poll() is None
         hosts.cut()
         assert run.wait(timeout=200) == 0, (tmp_path / "output.txt").read_text()

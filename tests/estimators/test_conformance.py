@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 REPLICATIONS = 384
 ROWS = 32  # of replications in one world
 ITERATED = ("matrix-completion", "interactive-effects")  # whose fits take 30 ms and more: half as many
-
-
 PROMISE = "promise"  # the dial of the covering array whose values are the names of tests
 
 

@@ -176,8 +176,6 @@ def world(**changes: object) -> PanelDesign:
 MODERATED = {"effect": Effect(size=0.5), "mediators": (Linear("m", a=0.0, b=0.4, sd=1.0, interaction=0.3),)}
 DDD = est.TripleDifference("dirt", ("0", "1"), controls=())
 BY_M = est.Moderation("m", controls=())
-
-
 EXACT = {"errors": Process(scale=0.0)}
 DOSES = {**EXACT, "adoption": Dose(share=0.7, mean=3.0)}
 
@@ -496,11 +494,8 @@ def test_2000_draws_are_unbiased_covered_and_as_precise_as_the_literature_says()
         units=60, periods=8, levels=Effects(unit_sd=1.0), errors=Process(sd=1.0), adoption=Random(treated=30, date=5),
         effect=Effect(size=0.4), first_period=1, redraw=("adoption",),
     )  # fmt: skip
-    estimators, streams, found = (
-        (est.Ancova(), est.PostOnly(), est.TwoWayDID(regressors=("did",))),
-        Streams(8, "ancova"),
-        [],
-    )
+    estimators, found = (est.Ancova(), est.PostOnly(), est.TwoWayDID(regressors=("did",))), []
+    streams = Streams(8, "ancova")
     for start in range(0, 2000, 10):  # each in a world of its own
         rows = streams.tile(start, start + 10)
         made = design.settle(streams.within(f"world {start}")).draw(rows, Wanted(frozenset(("y", "did")), ("att",)))
