@@ -243,35 +243,23 @@ def test_a_frozen_worker_of_two_costs_its_jobs_only_a_while(short: None) -> None
 
 
 @pytest.mark.long
-def test_a_frozen_scheduler_is_reported_not_waited_for(short: None, machines: Cluster) -> None:
-    pool: Any = back_end(machines.where).open()
-    outcomes = pool.run(double_slowly, range(1000))
-    assert next(outcomes).result is not None
-    scheduler = machines.processes["scheduler"]
-    scheduler.send_signal(signal.SIGSTOP)
-    begin = time.monotonic()
-    try:
-        with pytest.raises(ClusterLost, match="does not answer"):
-            list(outcomes)
-        assert 3 <= time.monotonic() - begin < 15
-    finally:
-        scheduler.send_signal(signal.SIGCONT)
-        pool.close()
-
-
-@pytest.mark.long
-def test_a_cluster_without_workers_is_reported(short: None, machines: Cluster) -> None:
-    pool: Any = back_end(machines.where).open()
-    outcomes = pool.run(double_slowly, range(1000))
-    assert next(outcomes).result is not None
-    machines.processes["worker 0"].terminate()
-    begin = time.monotonic()
-    try:
-        with pytest.raises(ClusterLost, match="no workers at"):
-            list(outcomes)
-        assert 2 <= time.monotonic() - begin < 30
-    finally:
-        pool.close()
+@pytest.mark.parametrize(("name", "sent", "said", "least", "most"), [
+    ("scheduler", signal.SIGSTOP, "does not answer", 3, 15), ("worker 0", signal.SIGTERM, "no workers at", 2, 30),
+], ids=["frozen scheduler", "no workers"])  # fmt: skip
+def test_a_cluster_that_stands_still_is_reported_not_waited_for(
+    short: None, machines: Cluster, name: str, sent: signal.Signals, said: str, least: int, most: int
+) -> None:
+    with closing(back_end(machines.where).open()) as pool:
+        outcomes = pool.run(double_slowly, range(1000))
+        assert next(outcomes).result is not None
+        machines.processes[name].send_signal(sent)
+        begin = time.monotonic()
+        try:
+            with pytest.raises(ClusterLost, match=said):
+                list(outcomes)
+            assert least <= time.monotonic() - begin < most
+        finally:
+            machines.processes[name].send_signal(signal.SIGCONT)
 
 
 @pytest.mark.long

@@ -262,12 +262,7 @@ def test_the_next_start_removes_what_a_killed_one_has_left(place: Path, changes:
 
 
 @pytest.mark.parametrize("record", [
-    None,
-    "",
-    "[]",
-    "{",
-    "null",
-    '{"pid": 1}',
+    None, "", "[]", "{", "null", '{"pid": 1}',
     *(json.dumps({"pid": 4_000_000, "began": "1", "boot": boot(), "host": host(), "space": space()} | changes)
       for changes in ({"host": "another"}, {"boot": ""}, {"began": ""}, {"space": "pid:[1]"}, {"pid": "x"},
                       {"host": "another", "boot": "another start"})),

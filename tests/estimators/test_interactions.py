@@ -360,17 +360,12 @@ def test_the_permutation_p_value_one_assignment_at_a_time(missing: int) -> None:
     np.testing.assert_allclose(found.statistics["permutation_p_mcse"], np.sqrt(p * (1 - p) / draws), rtol=1e-14)
 
 
-def test_a_group_without_treated_units_is_singular() -> None:
-    panel = grouped()
-    did = np.where(panel.attributes["zone"] == "b", 0.0, panel.variables["did"])
-    assert TEST(panel.with_variables({"did": did})).status[0] == est.Status.SINGULAR
-
-
-def test_a_group_whose_period_effects_absorb_a_control_is_singular() -> None:
+@pytest.mark.parametrize("name", ["did", "inv"])
+def test_a_group_without_treated_units_or_whose_period_effects_absorb_a_control_is_singular(name: str) -> None:
     panel = grouped()
     paths = np.arange(6.0)[:, None] + 1e-6 * np.random.default_rng(2).standard_normal((6, 48))  # 1e-13 of it is left
-    control = np.where(panel.attributes["zone"] == "b", paths, panel.variables["inv"])
-    assert TEST(panel.with_variables({"inv": control})).status[0] == est.Status.SINGULAR
+    own = np.where(panel.attributes["zone"] == "b", 0.0 if name == "did" else paths, panel.variables[name])
+    assert TEST(panel.with_variables({name: own})).status[0] == est.Status.SINGULAR
 
 
 def test_two_units_have_no_clustered_variance() -> None:
