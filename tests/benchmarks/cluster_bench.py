@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -46,12 +46,8 @@ EVERY = 5.0  # seconds between two looks at the memory
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument(
-        "--panels",
-        type=int,
-        default=128 * BLOCK,
-        help="panels of each timed run: so many that its start counts little",
-    )
+    said = "panels of each timed run: so many that its start counts little"
+    options.add_argument("--panels", type=int, default=128 * BLOCK, help=said)
     options.add_argument("--pairs", type=int, default=3, help="how often all are timed, in turns")
     options.add_argument("--million", action="store_true", help="a million panels with their report instead")
     options.add_argument("--flushes", action="store_true", help="runs with and without flushes, in turns, instead")
@@ -110,18 +106,14 @@ def run_on(workers: int, panels: int, folder: Path) -> tuple[float, float]:
     That is the time of all workers over their processors' time of drawing and fitting. A small study comes first. The
     stores stay: ext4 passes over inodes that were deleted lately when it makes a file, which takes time.
     """
-    pool = open_executor("local", workers) if workers else None
     place = Path(tempfile.mkdtemp(dir=folder))
-    try:
+    with closing(open_executor("local", workers)) if workers else nullcontext() as pool:
         run(study_of(2 * BLOCK).resized(seed=99), store=place / "first.zarr", executor=pool)
         begin = time.perf_counter()
         run(study_of(panels), store=place / "bench.zarr", executor=pool)
         seconds = time.perf_counter() - begin
         computing = sum(event.get("computing", 0.0) for event in read_log(place / "bench.zarr"))
         return seconds, seconds * max(workers, 1) / computing
-    finally:
-        if pool is not None:
-            pool.close()
 
 
 def in_turns(panels: int, pairs: int, folder: Path) -> None:
@@ -184,9 +176,8 @@ def million(panels: int) -> None:
     with tempfile.TemporaryDirectory() as folder, memory_curve() as curve:
         begin = time.perf_counter()
         path = Path(folder) / "million.zarr"
-        pool = open_executor("local", 2)
-        run(study_of(panels), store=path, executor=pool)
-        pool.close()
+        with closing(open_executor("local", 2)) as pool:
+            run(study_of(panels), store=path, executor=pool)
         ran = time.perf_counter()
         (Path(folder) / "page.html").write_text(html_report(diagnose(ZarrStore.open(path)), ReportFacts("million")),
                                                 encoding="utf-8")  # fmt: skip

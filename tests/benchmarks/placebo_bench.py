@@ -20,7 +20,7 @@ import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from estimators import SpatialPanel, TwoWayDID  # noqa: E402
-from estimators.core.tile import TreatmentFits, TreatmentKernel  # noqa: E402
+from estimators.core.tile import TreatmentKernel  # noqa: E402
 from estimators.spatial.spectrum import Transform  # noqa: E402
 from estimators.staggered.adoption_effects import Cohorts  # noqa: E402
 from experiments.panel_spec.first_spec import EXAMPLE_SPEC, example_frame  # noqa: E402
@@ -104,35 +104,24 @@ def did_kernel(panel: Panel) -> TreatmentKernel:
     return kernel
 
 
-def _of(fits: TreatmentFits, term: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Estimates and standard errors of a term, (R, B) each."""
+def statistics_of(kernel: TreatmentKernel, panel: Panel, term: str, given: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Absolute t statistics of a term of each outcome under each treatment, (R, B)."""
+    fits = kernel.assign(given).fit(panel.variables["icr"])
     k = fits.terms.index(term)
-    return fits.estimate[:, :, k], fits.se[:, :, k]
+    return np.abs(fits.estimate[:, :, k] / fits.se[:, :, k])
 
 
 def did(panel: Panel) -> Callable[[NDArray[np.generic]], NDArray[np.float64]]:
     """t statistics of a batch of treatments, (B,)."""
-    kernel, y = did_kernel(panel), panel.variables["icr"]
-
-    def statistics(given: NDArray[np.generic]) -> NDArray[np.float64]:
-        estimate, se = _of(kernel.assign(given).fit(y), "did")
-        return np.abs(estimate / se)[0]
-
-    return statistics
+    kernel = did_kernel(panel)
+    return lambda given: statistics_of(kernel, panel, "did", given)[0]
 
 
 def sdm(panel: Panel, transform: Transform) -> Callable[[NDArray[np.generic]], NDArray[np.float64]]:
     """t statistics of the total effect, (B,)."""
-    estimator = SpatialPanel("sdm", transform, errors=("hessian",))
-    kernel = estimator.treatment_kernel(panel, ("total:did",), errors=True)
+    kernel = SpatialPanel("sdm", transform, errors=("hessian",)).treatment_kernel(panel, ("total:did",), errors=True)
     assert kernel is not None
-    y = panel.variables["icr"]
-
-    def statistics(given: NDArray[np.generic]) -> NDArray[np.float64]:
-        estimate, se = _of(kernel.assign(given).fit(y), "total:did")
-        return np.abs(estimate / se)[0]
-
-    return statistics
+    return lambda given: statistics_of(kernel, panel, "total:did", given)[0]
 
 
 def pvalue(
@@ -150,11 +139,9 @@ def pvalue(
 
 def of_many(outer: Panel) -> float:
     """Share of outcomes whose own placebo test rejects at 5%: the placebo of the placebo."""
-    kernel, y = did_kernel(outer), outer.variables["icr"]
     (first,) = batches(outer, INNER, INNER)
     own = Cohorts.of(outer, "did", "benchmark").first[None]
-    estimate, se = _of(kernel.assign(np.concatenate([own, first])).fit(y), "did")
-    t = np.abs(estimate / se)
+    t = statistics_of(did_kernel(outer), outer, "did", np.concatenate([own, first]))
     return float(((t >= t[:, :1]).sum(axis=1) / (1 + INNER) <= 0.05).mean())
 
 

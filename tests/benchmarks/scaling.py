@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -115,14 +116,11 @@ def costs_of(name: str, folder: Path) -> tuple[Costs, Block]:
 
 def task_seconds() -> float:
     """Seconds of a task that does nothing, on a local cluster with one worker, there and back."""
-    pool = open_executor("local", 1)
-    try:
+    with closing(open_executor("local", 1)) as pool:
         list(pool.run(abs, range(50)))
         begin = time.perf_counter()
         list(pool.run(abs, range(400)))
         return (time.perf_counter() - begin) / 400
-    finally:
-        pool.close()
 
 
 def print_store(folder: Path, block: Block) -> None:

@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -46,12 +46,8 @@ def main() -> bool:
 @contextmanager
 def opened(folder: Path, part: Callable[[Path], Any]) -> Iterator[Executor]:
     """The executor of a place, whose parts are started before."""
-    with part(folder) as cluster:
-        executor = back_end(cluster.where, cluster.options).open()
-        try:
-            yield executor
-        finally:
-            executor.close()
+    with part(folder) as cluster, closing(back_end(cluster.where, cluster.options).open()) as executor:
+        yield executor
 
 
 def on(part: Callable[[Path], Any], writes: str = "client") -> Place:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,8 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     try:
         with PARTS[request.param](tmp_path_factory.mktemp(request.param)) as cluster:
             back = back_end(cluster.where, cluster.options | FEWER.get(request.param, {}))
-            executor = back.open(LIMIT)
-            try:
+            with closing(back.open(LIMIT)) as executor:
                 yield Opened(back, cluster, executor)
-            finally:
-                executor.close()
     except NotHere as reason:
         pytest.skip(f"THE BACK END {request.param} IS NOT TESTED HERE: {reason}")
 

@@ -64,8 +64,7 @@ def test_what_a_child_loads_is_no_time_of_its_job(one: Child) -> None:
 
 
 def test_a_job_that_died_says_nothing_of_the_time_of_others() -> None:
-    guarded = Guarded(Pace())
-    try:
+    with contextlib.closing(Guarded(Pace())) as guarded:
         (died,) = guarded.run(os._exit, [7])
         assert (died.died, str(died.error)) == (True, "its process exited with code 7")
         (again,) = guarded.run(os._exit, [7], careful=lambda job, *_: job)
@@ -74,8 +73,6 @@ def test_a_job_that_died_says_nothing_of_the_time_of_others() -> None:
         (done,) = guarded.run(abs, [-8])
         assert done.result == 8
         assert guarded.pace.seconds(8) < FIRST_LIMIT
-    finally:
-        guarded.close()
 
 
 def test_a_task_holds_as_many_jobs_as_fill_its_time_and_no_more_than_so_many() -> None:
@@ -93,17 +90,13 @@ def test_a_task_holds_as_many_jobs_as_fill_its_time_and_no_more_than_so_many() -
         assert pace.jobs == jobs
 
 
-def stopped(_: object) -> None:
-    os.kill(os.getpid(), signal.SIGSTOP)
-
-
 def test_a_child_that_cannot_end_itself_is_ended_when_its_time_is_up(
     one: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(child, "START_SECONDS", 16.0)
     begin = time.monotonic()
     with pytest.raises(JobDied, match=r"it ran longer than 0\.2 s"):
-        one.call(stopped, None, seconds=0.2)
+        one.call(lambda _: os.kill(os.getpid(), signal.SIGSTOP), None, seconds=0.2)
     assert one.call(abs, -3) == 3, "another takes its place"
     assert time.monotonic() - begin < 15
 
@@ -113,12 +106,8 @@ def slowly(seconds: float) -> None:
 
 
 def test_a_child_that_ran_too_long_says_where_it_was() -> None:
-    made = Child(fork=True)
-    try:
-        with pytest.raises(JobDied) as died:
-            made.call(slowly, 60.0, seconds=0.2)
-    finally:
-        made.close()
+    with contextlib.closing(Child(fork=True)) as made, pytest.raises(JobDied) as died:
+        made.call(slowly, 60.0, seconds=0.2)
     first = str(died.value).splitlines()[0]
     assert first.startswith('it ran longer than it may, at File "')
     assert "in slowly" in first
@@ -417,12 +406,9 @@ def test_slow_second_parts_count_for_how_long_jobs_take(alone: None) -> None:
 
 @pytest.mark.long
 def test_a_second_part_that_does_not_end_costs_its_job_alone() -> None:
-    pool = open_executor("local", 1)
-    pool.pace.limit = 2.0  # type: ignore[attr-defined]
-    try:
+    with contextlib.closing(open_executor("local", 1)) as pool:
+        pool.pace.limit = 2.0  # type: ignore[attr-defined]
         outcomes = {found.job: found for found in pool.run(TwoPhaseTask(same, endless), range(8))}
-    finally:
-        pool.close()
     assert outcomes.pop(3).died
     assert [found.result for found in outcomes.values() if found.result != found.job] == []
     assert len(outcomes) == 7
@@ -441,19 +427,12 @@ def panics(job: int) -> int:
 @pytest.mark.long
 def test_what_is_raised_and_is_no_exception_ends_a_worker_as_it_ends_a_child() -> None:
     """It was the answer of its job: a block that holds such a fit was lost on workers, and kept in a run without."""
-    pool = open_executor("local", 1)
-    try:
+    with contextlib.closing(open_executor("local", 1)) as pool:
         outcomes = {found.job: found for found in pool.run(panics, range(5))}
-    finally:
-        pool.close()
     lost = outcomes.pop(3)
     assert lost.died
     assert "exited with code 1" in str(lost.error)
     assert [found.result for found in outcomes.values()] == list(outcomes)
-
-
-def memory_of(job: int, seconds: float | None, memory: int | None) -> int | None:
-    return memory
 
 
 @pytest.mark.parametrize(
@@ -465,7 +444,7 @@ def test_a_careful_job_may_take_no_more_than_its_worker_has(
     monkeypatch.setattr(group, "MEMORY_SHARE", 0.9)
     here = SimpleNamespace(address="here", nanny=None, memory_manager=SimpleNamespace(memory_limit=own))
     monkeypatch.setattr(distributed, "get_worker", lambda: here)
-    answers = run_group(cloudpickle.dumps((memory_of, [1])), (60.0,), asked, careful=True)
+    answers = run_group(cloudpickle.dumps((lambda job, seconds, memory: memory, [1])), (60.0,), asked, careful=True)
     assert [result for result, *_ in answers.outcomes] == [given]
 
 

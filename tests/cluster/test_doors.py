@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,8 @@ for address, security in ((sys.argv[1], Security.temporary()), (sys.argv[1].repl
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Any]:
-    executor = back_end("local", {"workers": 1}).open()
-    try:
+    with closing(back_end("local", {"workers": 1}).open()) as executor:
         yield executor
-    finally:
-        executor.close()
 
 
 def as_nobody(*command: str) -> list[str]:

@@ -421,8 +421,7 @@ def test_workers_of_a_made_batch_system_join_work_and_leave_nothing(tmp_path: Pa
     """Two workers in one job, over TLS, on the loopback address, in a folder of ours, with a kept log."""
     asked: dict[str, Any] = {"processes": 2, "log": str(tmp_path / "logs")}
     with batch("lsf", tmp_path, **asked) as (_, back):
-        pool: Any = back.open()
-        try:
+        with contextlib.closing(back.open()) as pool:
             pool.client.wait_for_workers(2, timeout=60)
             assert sorted(outcome.result for outcome in pool.run(double, range(4))) == [0, 2, 4, 6]
             assert len(batch_system.numbers(tmp_path)) == 1, "both are in one job"
@@ -440,8 +439,6 @@ def test_workers_of_a_made_batch_system_join_work_and_leave_nothing(tmp_path: Pa
                      if item.status == psutil.CONN_LISTEN]  # fmt: skip
             assert set(ports) == {"127.0.0.1"}
             assert not [process for process in inside if "key.pem" in " ".join(process.cmdline())]
-        finally:
-            pool.close()
         wait_until(lambda: not batch_system.numbers(tmp_path), 20, "the end of the job")
         wait_until(lambda: not members(tmp_path), 20, "the end of all members")
         assert not list(tmp_path.glob(".panelproof-*")), "certificates go with the cluster"
@@ -456,8 +453,7 @@ def test_a_preempted_job_waits_for_its_turn_and_its_worker_joins_again(tmp_path:
     """Longer than the 15 s after which Dask would cancel it."""
     with batch("pbs", tmp_path, workers=1) as (_, back):
         (tmp_path / "waits").write_text("18")
-        pool: Any = back.open()
-        try:
+        with contextlib.closing(back.open()) as pool:
             outcomes = pool.run(double_slowly, range(60))
             results = [next(outcomes).result]
             (number,) = batch_system.numbers(tmp_path)
@@ -467,8 +463,6 @@ def test_a_preempted_job_waits_for_its_turn_and_its_worker_joins_again(tmp_path:
             assert batch_system.numbers(tmp_path) == [number], "the same job, and no other"
             assert (tmp_path / f"{number}.starts").read_text() == "xx"
             assert not (tmp_path / f"{number}.deleted").exists()
-        finally:
-            pool.close()
 
 
 CLIENT = """
@@ -502,15 +496,11 @@ def test_a_killed_client_leaves_no_job_and_the_next_start_no_certificate(tmp_pat
 @pytest.mark.long
 @pytest.mark.usefixtures("soon")
 def test_a_job_of_two_workers_that_ends_is_asked_for_again(tmp_path: Path) -> None:
-    with batch("sge", tmp_path, processes=2, pe="smp") as (_, back):
-        pool: Any = back.open()
-        try:
-            (number,) = batch_system.numbers(tmp_path)
-            batch_system.delete(tmp_path, number)
-            assert sorted(outcome.result for outcome in pool.run(double, range(3))) == [0, 2, 4]
-            assert batch_system.numbers(tmp_path) == [number + 1]
-        finally:
-            pool.close()
+    with batch("sge", tmp_path, processes=2, pe="smp") as (_, back), contextlib.closing(back.open()) as pool:
+        (number,) = batch_system.numbers(tmp_path)
+        batch_system.delete(tmp_path, number)
+        assert sorted(outcome.result for outcome in pool.run(double, range(3))) == [0, 2, 4]
+        assert batch_system.numbers(tmp_path) == [number + 1]
 
 
 @pytest.mark.long
@@ -542,23 +532,20 @@ def test_no_worker_is_waited_for_that_cannot_come(
 @pytest.mark.usefixtures("soon")
 def test_the_kept_output_is_named_when_workers_are_gone_or_refused(tmp_path: Path) -> None:
     assert Slurm().kept == "the option log names a folder in which the output of jobs is kept"
-    with batch("lsf", tmp_path, log=str(tmp_path / "logs"), workers=1, wait=70.0) as (_, back):
-        pool: Any = back.open()
-        try:
-            assert pool.absence == 70.0, "as long as for the first worker"
-            pool.absence = 2.0
-            outcomes = pool.run(double_slowly, range(1000))
-            assert next(outcomes).result is not None
-            (tmp_path / "refuses").write_text("no more jobs\n")
-            batch_system.delete(tmp_path, batch_system.numbers(tmp_path)[0])
-            with pytest.raises(ClusterLost, match=f"no workers at .*; the output of its jobs is in {tmp_path}/logs$"):
-                list(outcomes)
-            (tmp_path / "refuses").unlink()
-            pool.client.wait_for_workers(1, timeout=60)
-            with pytest.raises(WorkerRefused, match=f"it is odd; the output of its jobs is in {tmp_path}/logs$"):
-                pool.refuse(next(iter(pool.client.scheduler_info()["workers"])), "it is odd")
-        finally:
-            pool.close()
+    asked: dict[str, Any] = {"log": str(tmp_path / "logs"), "workers": 1, "wait": 70.0}
+    with batch("lsf", tmp_path, **asked) as (_, back), contextlib.closing(back.open()) as pool:
+        assert pool.absence == 70.0, "as long as for the first worker"
+        pool.absence = 2.0
+        outcomes = pool.run(double_slowly, range(1000))
+        assert next(outcomes).result is not None
+        (tmp_path / "refuses").write_text("no more jobs\n")
+        batch_system.delete(tmp_path, batch_system.numbers(tmp_path)[0])
+        with pytest.raises(ClusterLost, match=f"no workers at .*; the output of its jobs is in {tmp_path}/logs$"):
+            list(outcomes)
+        (tmp_path / "refuses").unlink()
+        pool.client.wait_for_workers(1, timeout=60)
+        with pytest.raises(WorkerRefused, match=f"it is odd; the output of its jobs is in {tmp_path}/logs$"):
+            pool.refuse(next(iter(pool.client.scheduler_info()["workers"])), "it is odd")
 
 
 def looked(listed: list[str | None], workers: list[list[str]], *, processes: int = 1) -> tuple[Any, list[str]]:
@@ -655,18 +642,17 @@ def test_a_job_over_a_limit_does_not_end_the_wait_for_those_that_were_taken(monk
 def test_a_job_of_slurm_that_is_requeued_comes_back_with_its_worker(tmp_path: Path) -> None:
     """On real Slurm that requeues no job by itself."""
     try:
-        with PARTS["slurm"](tmp_path) as cluster:
-            pool: Any = back_end("slurm", {**cluster.options, "workers": 1}).open()
-            try:
-                listing = ["squeue", "--noheader", "--format=%A"]
-                (number,) = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split()
-                outcomes = pool.run(double_slowly, range(20))
-                results = [next(outcomes).result]
-                subprocess.run(["scontrol", "requeue", number], check=True)
-                results += [outcome.result for outcome in outcomes]
-                assert sorted(results) == [2 * job for job in range(20)]
-                assert subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split() == [number]
-            finally:
-                pool.close()
+        with (
+            PARTS["slurm"](tmp_path) as cluster,
+            contextlib.closing(back_end("slurm", {**cluster.options, "workers": 1}).open()) as pool,
+        ):
+            listing = ["squeue", "--noheader", "--format=%A"]
+            (number,) = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split()
+            outcomes = pool.run(double_slowly, range(20))
+            results = [next(outcomes).result]
+            subprocess.run(["scontrol", "requeue", number], check=True)
+            results += [outcome.result for outcome in outcomes]
+            assert sorted(results) == [2 * job for job in range(20)]
+            assert subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split() == [number]
     except NotHere as reason:
         pytest.skip(f"SLURM IS NOT TESTED HERE: {reason}")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,14 +42,6 @@ def scheduler() -> Iterator[LocalCluster]:
         yield cluster
 
 
-def lost(scheduler: LocalCluster) -> DaskPool:
-    """A pool whose client Dask has closed, as it does some seconds after its scheduler has gone."""
-    pool = DaskPool(Client(scheduler))
-    pool.client.close(timeout=5)
-    assert pool.client.scheduler is None
-    return pool
-
-
 ASKED: dict[str, Callable[[DaskPool], Any]] = {
     "jobs": lambda pool: list(pool.run(abs, [1])),
     "workers": lambda pool: pool._ask(),
@@ -62,7 +54,10 @@ ASKED: dict[str, Callable[[DaskPool], Any]] = {
 
 @pytest.mark.parametrize("asks", ASKED)
 def test_whoever_asks_a_scheduler_that_is_gone_says_so_in_words(asks: str, scheduler: LocalCluster) -> None:
-    pool = lost(scheduler)
+    """Dask has closed the pool's client, as it does some seconds after its scheduler has gone."""
+    pool = DaskPool(Client(scheduler))
+    pool.client.close(timeout=5)
+    assert pool.client.scheduler is None
     with pytest.raises(ClusterLost, match=f"^the scheduler at {pool.address} is gone$"):
         ASKED[asks](pool)
     pool.close()
@@ -98,11 +93,7 @@ def test_a_pool_of_a_client_that_has_closed_is_lost_and_closes_its_cluster(sched
 
 
 def test_an_error_of_our_own_is_no_lost_scheduler(scheduler: LocalCluster) -> None:
-    with (
-        Client(scheduler) as client,
-        pytest.raises(AttributeError, match="nothing"),
-        reaching(client, "it"),
-    ):
+    with Client(scheduler) as client, pytest.raises(AttributeError, match="nothing"), reaching(client, "it"):
         raise AttributeError("nothing")
 
 
@@ -236,8 +227,7 @@ def machines(tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.mark.long
 def test_a_frozen_worker_of_two_costs_its_jobs_only_a_while(short: None) -> None:
-    pool: Any = back_end("local", {"workers": 2}).open()
-    try:
+    with closing(back_end("local", {"workers": 2}).open()) as pool:
         outcomes = pool.run(double_slowly, range(40))
         found = [next(outcomes)]
         address, frozen = sorted(pool.client.run(os.getpid).items())[0]
@@ -246,8 +236,6 @@ def test_a_frozen_worker_of_two_costs_its_jobs_only_a_while(short: None) -> None
         found += outcomes
         assert psutil.pid_exists(frozen) is False or psutil.Process(frozen).status() != psutil.STATUS_STOPPED
         assert time.monotonic() - begin < 40
-    finally:
-        pool.close()
     assert sorted(outcome.result for outcome in found) == [2 * job for job in range(40)]
     assert [worker for outcome in found for worker in outcome.left] == [address]
     assert {outcome.again for outcome in found} <= {"", dask_pool.DIED, dask_pool.LOST}
@@ -255,41 +243,28 @@ def test_a_frozen_worker_of_two_costs_its_jobs_only_a_while(short: None) -> None
 
 
 @pytest.mark.long
-def test_a_frozen_scheduler_is_reported_not_waited_for(short: None, machines: Cluster) -> None:
-    pool: Any = back_end(machines.where).open()
-    outcomes = pool.run(double_slowly, range(1000))
-    assert next(outcomes).result is not None
-    scheduler = machines.processes["scheduler"]
-    scheduler.send_signal(signal.SIGSTOP)
-    begin = time.monotonic()
-    try:
-        with pytest.raises(ClusterLost, match="does not answer"):
-            list(outcomes)
-        assert 3 <= time.monotonic() - begin < 15
-    finally:
-        scheduler.send_signal(signal.SIGCONT)
-        pool.close()
-
-
-@pytest.mark.long
-def test_a_cluster_without_workers_is_reported(short: None, machines: Cluster) -> None:
-    pool: Any = back_end(machines.where).open()
-    outcomes = pool.run(double_slowly, range(1000))
-    assert next(outcomes).result is not None
-    machines.processes["worker 0"].terminate()
-    begin = time.monotonic()
-    try:
-        with pytest.raises(ClusterLost, match="no workers at"):
-            list(outcomes)
-        assert 2 <= time.monotonic() - begin < 30
-    finally:
-        pool.close()
+@pytest.mark.parametrize(("name", "sent", "said", "least", "most"), [
+    ("scheduler", signal.SIGSTOP, "does not answer", 3, 15), ("worker 0", signal.SIGTERM, "no workers at", 2, 30),
+], ids=["frozen scheduler", "no workers"])  # fmt: skip
+def test_a_cluster_that_stands_still_is_reported_not_waited_for(
+    short: None, machines: Cluster, name: str, sent: signal.Signals, said: str, least: int, most: int
+) -> None:
+    with closing(back_end(machines.where).open()) as pool:
+        outcomes = pool.run(double_slowly, range(1000))
+        assert next(outcomes).result is not None
+        machines.processes[name].send_signal(sent)
+        begin = time.monotonic()
+        try:
+            with pytest.raises(ClusterLost, match=said):
+                list(outcomes)
+            assert least <= time.monotonic() - begin < most
+        finally:
+            machines.processes[name].send_signal(signal.SIGCONT)
 
 
 @pytest.mark.long
 def test_a_client_that_loses_its_connection_gets_another_and_goes_on(machines: Cluster) -> None:
-    pool: Any = back_end(machines.where).open()
-    try:
+    with closing(back_end(machines.where).open()) as pool:
         outcomes = pool.run(double_slowly, range(30))
         found = [next(outcomes)]
         connection, connect = pool.client.scheduler_comm.comm, pool.client._ensure_connected
@@ -302,8 +277,6 @@ def test_a_client_that_loses_its_connection_gets_another_and_goes_on(machines: C
         pool.client.loop.add_callback(connection.abort)
         found += outcomes
         assert connection.closed()
-    finally:
-        pool.close()
     assert sorted(outcome.result for outcome in found) == [2 * job for job in range(30)]
 
 
@@ -348,8 +321,7 @@ class Slow(TwoWayDID):
         time.sleep(float(os.environ.get("SECONDS_OF_A_BLOCK", "0.2")))
         return TwoWayDID.solve(self, plan, moments, schema, streams)
 """
-REPLICATIONS = 64 * 40
-STUDY = f"""{SHORT.replace("128", str(REPLICATIONS))}[[estimators]]
+STUDY = f"""{SHORT.replace("128", "2560")}[[estimators]]
 kind = "slow_plug_in:Slow"
 """
 CLOCKS = {
@@ -382,10 +354,6 @@ def hosts() -> Iterator[Hosts]:
                 _ip("netns", "delete", name)
 
 
-def commits(store: Path) -> int:
-    return sum(event["event"] == "commit" for event in read_log(store))
-
-
 @pytest.mark.long
 def test_a_cut_link_costs_a_run_time_alone(hosts: Hosts, tmp_path: Path) -> None:
     (tmp_path / "slow_plug_in.py").write_text(SLOW)
@@ -406,7 +374,8 @@ def test_a_cut_link_costs_a_run_time_alone(hosts: Hosts, tmp_path: Path) -> None
         run = hosts.start(hosts.near, tmp_path, sys.executable, "-m", "experiments", "run", "study.toml", "--cluster",
                           address, "--insecure", "--store", "x.zarr", **path)  # fmt: skip
         processes.append(run)
-        wait_until(lambda: commits(tmp_path / "x.zarr") >= 10, 60, "ten blocks")
+        wait_until(lambda: sum(event["event"] == "commit" for event in read_log(tmp_path / "x.zarr")) >= 10, 60,
+                   "ten blocks")  # fmt: skip
         assert run.poll() is None
         hosts.cut()
         assert run.wait(timeout=200) == 0, (tmp_path / "output.txt").read_text()

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,7 @@ def attacked(shared: Path) -> Iterator[Path]:
 
 def test_the_worker_of_a_local_cluster_imports_nothing_of_another_user(attacked: Path) -> None:
     before = list(sys.path)
-    executor: Any = back_end("local", {"workers": 1}).open()
-    try:
+    with closing(back_end("local", {"workers": 1}).open()) as executor:
         time.sleep(0.3)
         assert [outcome.result for outcome in executor.run(imports, [1, 2])] == ["nobody", "nobody"]
         ((path, scratch),) = [outcome.result for outcome in executor.run(facts, [1])]
@@ -117,8 +117,6 @@ def test_the_worker_of_a_local_cluster_imports_nothing_of_another_user(attacked:
         assert Path(scratch).is_relative_to(made)
         for entry in [*path, *sys.path]:
             assert not entry.startswith(str(attacked)) or Path(entry).is_relative_to(made), entry
-    finally:
-        executor.close()
     assert not list(attacked.glob("panelproof-*")), "it goes with the cluster"
     assert sys.path == before
 
@@ -130,12 +128,9 @@ def test_shipped_code_lies_in_a_folder_of_our_own_whoever_owns_the_scratch_folde
     from cluster.dask_cluster import connected
 
     with by_command_line(tmp_path, workers=1, nanny=False) as cluster:
-        client = connected(cluster.where, None)
-        try:
+        with closing(connected(cluster.where, None)) as client:
             ship(DaskPool(client), ["slow_jobs"])
             first, scratch = client.submit(lambda: (sys.path[0], facts(0)[1])).result(timeout=30)
-        finally:
-            client.close()
         assert Path(scratch).is_relative_to(attacked), "the worker is in the shared folder"
         assert Path(first).parent == attacked
         assert (Path(first) / "slow_jobs.py").is_file()
@@ -267,12 +262,7 @@ def test_the_next_start_removes_what_a_killed_one_has_left(place: Path, changes:
 
 
 @pytest.mark.parametrize("record", [
-    None,
-    "",
-    "[]",
-    "{",
-    "null",
-    '{"pid": 1}',
+    None, "", "[]", "{", "null", '{"pid": 1}',
     *(json.dumps({"pid": 4_000_000, "began": "1", "boot": boot(), "host": host(), "space": space()} | changes)
       for changes in ({"host": "another"}, {"boot": ""}, {"began": ""}, {"space": "pid:[1]"}, {"pid": "x"},
                       {"host": "another", "boot": "another start"})),

@@ -41,21 +41,6 @@ def floored(matrix: np.ndarray, bread: np.ndarray) -> np.ndarray:
     return np.sqrt(np.diag(covariances.floor_eigenvalues(matrix[None], np.sqrt(np.diag(bread))[None])[0][0]))
 
 
-def pyfixest_se(
-    panel: Panel, effects: tuple[str, ...], cluster_k: str, kinds: list[tuple[object, object]]
-) -> list[np.ndarray]:
-    """Errors of the slopes under each (vcov, vcov_kwargs)."""
-    frame = long_frame(panel, ("y", *NAMES))
-    formula = f"y ~ {' + '.join(NAMES)}" + (f" | {' + '.join(effects)}" if effects else "")
-    fit = feols(formula, frame, "iid", K_FIXEF[cluster_k])
-    bread = np.array(fit._vcov)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = [floored(np.array(fit.vcov(vcov, vcov_kwargs=kwargs)._vcov), bread) for vcov, kwargs in kinds]
-    terms = list(fit.coef().index)
-    return [se[[terms.index(name) for name in NAMES]] for se in found]
-
-
 @covered(cluster_k=["slopes", "nonnested", "all"], name=PLAIN)
 def test_clusters_and_driscoll_kraay_equal_pyfixest(panel: Panel, name: str, cluster_k: str) -> None:
     """Its Driscoll-Kraay counts all effects unless it counts none."""
@@ -63,9 +48,14 @@ def test_clusters_and_driscoll_kraay_equal_pyfixest(panel: Panel, name: str, clu
     ours = panel_ols(effects=EFFECTS[name], errors=errors, cluster_k=cluster_k)(panel)
     kinds: list[tuple[object, object]] = [({"CRV1": each}, None) for each in CLUSTERS]
     kinds.append(("DK", {"time_id": "period", "panel_id": "unit", "lag": covariances.bartlett_lag(8)}))
-    theirs = pyfixest_se(panel, EFFECTS[name], cluster_k, kinds)
+    formula = f"y ~ {' + '.join(NAMES)}" + (f" | {' + '.join(EFFECTS[name])}" if EFFECTS[name] else "")
+    fit = feols(formula, long_frame(panel, ("y", *NAMES)), "iid", K_FIXEF[cluster_k])
+    bread, columns = np.array(fit._vcov), [list(fit.coef().index).index(term) for term in NAMES]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = [floored(np.array(fit.vcov(kind, vcov_kwargs=more)._vcov), bread) for kind, more in kinds]
     for row, error in enumerate(errors):
-        np.testing.assert_allclose(ours.se[0, row, :3], theirs[row], rtol=1e-8, err_msg=error)
+        np.testing.assert_allclose(ours.se[0, row, :3], theirs[row][columns], rtol=1e-8, err_msg=error)
     assert ours.dof[0, :, 0].tolist() == [39, 6, 7, 7, 6, *([7] if cluster_k != "slopes" else [])]
 
 
@@ -273,12 +263,11 @@ def test_two_periods_are_too_few_for_sums_over_units(error: str) -> None:
     refuses("with 2 periods; allowed: 3 or more periods", lambda: panel_ols(errors=(error,))(panel))
 
 
-Codes = NDArray[np.intp]
 COUNTED_EFFECTS = {**PLAIN, "by province": EFFECTS["province-by-period"]}
 SETTINGS = ("slopes", "nonnested", "all")
 
 
-def codes_of(name: str, panel: Panel) -> Codes:
+def codes_of(name: str, panel: Panel) -> NDArray[np.intp]:
     """Level of every observed cell, (n,): of unit, period, an attribute, or an attribute by period."""
     t, n = len(panel.periods), len(panel.units)
     period, unit = np.repeat(np.arange(t)[:, None], n, axis=1), np.repeat(np.arange(n)[None], t, axis=0)

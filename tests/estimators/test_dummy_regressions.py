@@ -47,6 +47,15 @@ def term(fit: Estimates, name: str) -> int:
     return fit.terms.index(name)
 
 
+def assert_has(fit: Estimates, table: pd.DataFrame, names: list[str], count: int) -> None:
+    """So many rows of a table of pyfixest are terms of the fit, and have its estimates and errors."""
+    rows = [(name, row) for name, (_, row) in zip(names, table.iterrows(), strict=True) if name in fit.terms]
+    assert len(rows) == count
+    for name, row in rows:
+        assert fit.params[name] == pytest.approx(row["Estimate"], abs=1e-7), name
+        assert fit.std_errors[name] == pytest.approx(row["Std. Error"], rel=1e-6), name
+
+
 def four_means(panel: Panel, cohort: int, period: int) -> float:
     """Change of a cohort since its last period before adoption less that of the never treated."""
     y, first = panel.variables["y"][0], adoption_of(panel)
@@ -84,15 +93,8 @@ def test_saturated_event_study_of_pyfixest() -> None:
         model = estimation.event_study(data=frame_of(panel), yname="y", idname="unit", tname="period", gname="first",
                                        estimator="saturated", cluster="unit")  # fmt: skip
         table = model.aggregate()
-    fit = SunAbraham(**CELLS, estimated_shares=False)(panel)
-    compared = 0
-    for k, row in table.iterrows():
-        name = f"event({int(float(str(k)))})"
-        if name in fit.terms:
-            assert fit.params[name] == pytest.approx(float(row["Estimate"]), abs=1e-7), name
-            assert fit.std_errors[name] == pytest.approx(float(row["Std. Error"]), rel=1e-6), name
-            compared += 1
-    assert compared == 9
+    names = [f"event({int(float(str(k)))})" for k in table.index]
+    assert_has(SunAbraham(**CELLS, estimated_shares=False)(panel), table, names, 9)
 
 
 @pytest.mark.parametrize("estimated", [False, True])
@@ -456,17 +458,9 @@ def test_two_stage_is_did2s_of_pyfixest(second: str) -> None:
         reference = did2s(frame, yname="y", first_stage="~ inv + road | unit + period", second_stage=second,
                           treatment="treated", cluster="unit")  # fmt: skip
     table = reference.tidy()
-    fit = TwoStage(window=(-5, 5))(panel)
-    compared = 0
-    for index, row in table.iterrows():
-        text = str(index)
-        name = "overall" if "treated" in text else f"event({text.split('::')[-1].split(']')[0].split('T.')[-1]})"
-        if name not in fit.terms:
-            continue
-        assert fit.params[name] == pytest.approx(row["Estimate"], abs=1e-7), name
-        assert fit.std_errors[name] == pytest.approx(row["Std. Error"], rel=1e-6), name
-        compared += 1
-    assert compared == (1 if "treated" in second else 10)
+    names = ["overall" if "treated" in text else f"event({text.split('::')[-1].split(']')[0].split('T.')[-1]})"
+             for text in map(str, table.index)]  # fmt: skip
+    assert_has(TwoStage(window=(-5, 5))(panel), table, names, 1 if "treated" in second else 10)
 
 
 def test_units_treated_throughout_take_no_part() -> None:

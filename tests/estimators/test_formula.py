@@ -186,11 +186,8 @@ def test_a_study_runs_a_formula_with_levels(panel: Panel) -> None:
 
 
 def test_a_formula_that_lacks_the_treatment_hears_how_it_is_called() -> None:
-    panel = pp.example_panel().panel
-    refuses(r"nothing is called 'eip'; .*\(the treatment is called did here\)$",
-            lambda: formula("icr ~ eip + inv | unit + period")(panel))  # fmt: skip
-    refuses("nothing is called 'eip'; .*; correct the name$",
-            lambda: formula("icr ~ did + eip | unit + period")(panel))  # fmt: skip
+    for text, said in (("eip + inv", r"\(the treatment is called did here\)"), ("did + eip", "; correct the name")):
+        refuses(f"nothing is called 'eip'; .*{said}$", formula(f"icr ~ {text} | unit + period"), EXAMPLE)
 
 
 @pytest.mark.parametrize(("text", "said"), [
@@ -258,77 +255,47 @@ def test_without_pyfixest_the_reason_and_the_remedy_are_said(panel: Panel, monke
     refuses("instruments: pyfixest would fit it, and is not installed", lambda: formula("y ~ x | unit | d ~ z")(panel))
 
 
-FIXED = "icr ~ did + inv + EntityEffects + TimeEffects"
+EXAMPLE = pp.example_panel().panel
+TABLE = long_table(EXAMPLE)
 
 
-def example_frame() -> pd.DataFrame:
-    from sim.panel import long_table
-
-    return long_table(pp.example_panel().panel)
-
-
-@pp.estimator(terms=["did"])
 def linear_models(df):
     from linearmodels import PanelOLS
 
-    model = PanelOLS.from_formula(FIXED, df.set_index(["unit", "period"]))
+    model = PanelOLS.from_formula("icr ~ did + inv + EntityEffects + TimeEffects", df.set_index(["unit", "period"]))
     return model.fit(cov_type="clustered", cluster_entity=True)
 
 
-@pp.estimator(terms=["did", "inv"])
 def stats_models(df):
     import statsmodels.formula.api as smf
 
     return smf.ols("icr ~ did + inv", df).fit(cov_type="HC1", use_t=True)
 
 
-@pp.estimator(terms=["did"])
-def fixest_fit(df):
-    import pyfixest
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pyfixest.feols("icr ~ did + inv | unit + period", df, vcov={"CRV1": "unit"})
-
-
-@pp.estimator(terms=["did"], errors=[])
-def learned(df):
-    from sklearn.linear_model import LinearRegression
-
-    return LinearRegression().fit(df[["did", "inv"]], df["icr"])
+@pytest.mark.parametrize(("function", "error", "terms"), [
+    (linear_models, "std_errors", ["did"]), (stats_models, "bse", ["did", "inv"]),
+])  # fmt: skip
+def test_a_fit_of_another_program_is_an_answer_with_its_degrees_of_freedom(function, error, terms) -> None:
+    fit, found = function(TABLE), pp.estimator(terms=terms)(function)()(EXAMPLE)
+    assert found.terms == tuple(terms)
+    np.testing.assert_allclose(found.estimate[0], fit.params[terms])
+    np.testing.assert_allclose(found.se[0, 0], getattr(fit, error)[terms])
+    assert found.dof[0, 0].tolist() == [fit.df_resid] * len(terms)
 
 
-def test_a_fit_of_linearmodels_is_an_answer() -> None:
-    found = linear_models()(pp.example_panel().panel)
-    own = pp.TwoWayDID(regressors=("did", "inv"), errors=("cluster:unit",))(pp.example_panel().panel)
-    assert (found.terms, found.estimate[0, 0]) == (("did",), pytest.approx(own.estimate[0, 0], abs=1e-8))
-    from linearmodels import PanelOLS
-
-    data = example_frame().set_index(["unit", "period"])
-    fit = PanelOLS.from_formula(FIXED, data).fit(cov_type="clustered", cluster_entity=True)
-    assert found.se[0, 0, 0] == pytest.approx(fit.std_errors["did"], rel=1e-9)
-    assert found.dof[0, 0, 0] == fit.df_resid
-
-
-def test_a_fit_of_statsmodels_is_an_answer_with_its_degrees_of_freedom() -> None:
+def test_a_fit_of_statsmodels_that_uses_the_normal_law_has_no_degrees_of_freedom() -> None:
     import statsmodels.formula.api as smf
 
-    found = stats_models()(pp.example_panel().panel)
-    fit = smf.ols("icr ~ did + inv", example_frame()).fit(cov_type="HC1", use_t=True)
-    np.testing.assert_allclose(found.estimate[0], fit.params[["did", "inv"]])
-    np.testing.assert_allclose(found.se[0, 0], fit.bse[["did", "inv"]])
-    assert found.dof[0, 0].tolist() == [fit.df_resid] * 2
-    normal = answers_of(smf.ols("icr ~ did", example_frame()).fit(cov_type="HC1"))
+    normal = answers_of(smf.ols("icr ~ did", TABLE).fit(cov_type="HC1"))
     assert normal is not None
-    assert len(normal["did"]) == 2  # no degrees of freedom where it uses the normal law
+    assert len(normal["did"]) == 2
 
 
 def test_clustered_errors_of_statsmodels_have_the_degrees_of_freedom_that_it_uses_itself() -> None:
     import statsmodels.formula.api as smf
 
-    table = example_frame()
-    groups = table["unit"].astype("category").cat.codes
-    fit = smf.ols("icr ~ did", table).fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
+    groups = TABLE["unit"].astype("category").cat.codes
+    fit = smf.ols("icr ~ did", TABLE).fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
     answer = answers_of(fit)
     assert answer is not None
     estimate, error, dof = answer["did"]
@@ -366,8 +333,7 @@ def between(df):
 @pytest.mark.filterwarnings("ignore")  # of these programs
 @pytest.mark.parametrize("function", [poisson, logit, fama_macbeth, between])
 def test_a_fit_that_uses_the_normal_law_has_the_p_value_and_interval_that_it_prints(function: Any) -> None:
-    fit = function(example_frame())
-    found = pp.estimator(terms=["did"])(function)()(pp.example_panel().panel)
+    fit, found = function(TABLE), pp.estimator(terms=["did"])(function)()(EXAMPLE)
     printed = fit.pvalues if hasattr(fit, "pvalues") else fit.pvalue()
     interval = fit.conf_int() if hasattr(fit, "conf_int") else fit.confint()
     assert found.pvalues["did"] == pytest.approx(printed["did"], rel=1e-8)
@@ -375,18 +341,27 @@ def test_a_fit_that_uses_the_normal_law_has_the_p_value_and_interval_that_it_pri
 
 
 def test_a_fit_of_pyfixest_is_an_answer() -> None:
-    found = fixest_fit()(pp.example_panel().panel)
-    own = pp.TwoWayDID(regressors=("did", "inv"), errors=("cluster:unit",))(pp.example_panel().panel)
+    @pp.estimator(terms=["did"])
+    def fit(df):
+        return fixest("icr ~ did + inv | unit + period", df, BY_UNIT)
+
+    found = fit()(EXAMPLE)
+    own = pp.TwoWayDID(regressors=("did", "inv"), errors=("cluster:unit",))(EXAMPLE)
     assert found.estimate[0, 0] == pytest.approx(own.estimate[0, 0], abs=1e-7)
     assert found.se[0, 0, 0] == pytest.approx(own.se[0, 0, 0], rel=1e-5)
     assert found.dof[0, 0, 0] == own.dof[0, 0, 0]
 
 
 def test_a_fit_of_scikit_learn_is_an_estimate_without_errors() -> None:
-    data = example_frame()
-    x = np.column_stack([np.ones(len(data)), data["did"], data["inv"]])
-    by_hand = np.linalg.lstsq(x, data["icr"], rcond=None)[0]
-    found = learned()(pp.example_panel().panel)
+    @pp.estimator(terms=["did"], errors=[])
+    def learned(df):
+        from sklearn.linear_model import LinearRegression
+
+        return LinearRegression().fit(df[["did", "inv"]], df["icr"])
+
+    x = np.column_stack([np.ones(len(TABLE)), TABLE["did"], TABLE["inv"]])
+    by_hand = np.linalg.lstsq(x, TABLE["icr"], rcond=None)[0]
+    found = learned()(EXAMPLE)
     assert (found.estimate[0, 0], found.errors) == (pytest.approx(by_hand[1]), ())
 
 
@@ -397,8 +372,7 @@ def test_terms_that_are_not_declared_are_those_of_the_fit() -> None:
 
         return smf.ols("icr ~ did + inv", df).fit()
 
-    panel = pp.example_panel().panel
-    assert free().tried_on(panel, panel.schema).terms == ("Intercept", "did", "inv")
+    assert free().tried_on(EXAMPLE, EXAMPLE.schema).terms == ("Intercept", "did", "inv")
 
 
 @pytest.mark.parametrize(("fit", "answer"), [
@@ -417,4 +391,4 @@ def test_a_fit_without_a_declared_term_is_refused() -> None:
 
         return smf.ols("icr ~ did", df).fit()
 
-    refuses("returned the terms", lambda: other()(pp.example_panel().panel))
+    refuses("returned the terms", lambda: other()(EXAMPLE))

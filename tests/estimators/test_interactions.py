@@ -176,8 +176,6 @@ def world(**changes: object) -> PanelDesign:
 MODERATED = {"effect": Effect(size=0.5), "mediators": (Linear("m", a=0.0, b=0.4, sd=1.0, interaction=0.3),)}
 DDD = est.TripleDifference("dirt", ("0", "1"), controls=())
 BY_M = est.Moderation("m", controls=())
-
-
 EXACT = {"errors": Process(scale=0.0)}
 DOSES = {**EXACT, "adoption": Dose(share=0.7, mean=3.0)}
 
@@ -362,17 +360,12 @@ def test_the_permutation_p_value_one_assignment_at_a_time(missing: int) -> None:
     np.testing.assert_allclose(found.statistics["permutation_p_mcse"], np.sqrt(p * (1 - p) / draws), rtol=1e-14)
 
 
-def test_a_group_without_treated_units_is_singular() -> None:
-    panel = grouped()
-    did = np.where(panel.attributes["zone"] == "b", 0.0, panel.variables["did"])
-    assert TEST(panel.with_variables({"did": did})).status[0] == est.Status.SINGULAR
-
-
-def test_a_group_whose_period_effects_absorb_a_control_is_singular() -> None:
+@pytest.mark.parametrize("name", ["did", "inv"])
+def test_a_group_without_treated_units_or_whose_period_effects_absorb_a_control_is_singular(name: str) -> None:
     panel = grouped()
     paths = np.arange(6.0)[:, None] + 1e-6 * np.random.default_rng(2).standard_normal((6, 48))  # 1e-13 of it is left
-    control = np.where(panel.attributes["zone"] == "b", paths, panel.variables["inv"])
-    assert TEST(panel.with_variables({"inv": control})).status[0] == est.Status.SINGULAR
+    own = np.where(panel.attributes["zone"] == "b", 0.0 if name == "did" else paths, panel.variables[name])
+    assert TEST(panel.with_variables({name: own})).status[0] == est.Status.SINGULAR
 
 
 def test_two_units_have_no_clustered_variance() -> None:
@@ -496,11 +489,8 @@ def test_2000_draws_are_unbiased_covered_and_as_precise_as_the_literature_says()
         units=60, periods=8, levels=Effects(unit_sd=1.0), errors=Process(sd=1.0), adoption=Random(treated=30, date=5),
         effect=Effect(size=0.4), first_period=1, redraw=("adoption",),
     )  # fmt: skip
-    estimators, streams, found = (
-        (est.Ancova(), est.PostOnly(), est.TwoWayDID(regressors=("did",))),
-        Streams(8, "ancova"),
-        [],
-    )
+    estimators, found = (est.Ancova(), est.PostOnly(), est.TwoWayDID(regressors=("did",))), []
+    streams = Streams(8, "ancova")
     for start in range(0, 2000, 10):  # each in a world of its own
         rows = streams.tile(start, start + 10)
         made = design.settle(streams.within(f"world {start}")).draw(rows, Wanted(frozenset(("y", "did")), ("att",)))

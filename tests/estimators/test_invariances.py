@@ -163,11 +163,6 @@ def test_order_and_names_of_units_do_not_matter(name: str) -> None:
             np.testing.assert_allclose(got.statistics[name], values, rtol=case.rtol, atol=1e-8, err_msg=name)
 
 
-def times(term: str, factor: float) -> float:
-    """What an estimate is multiplied by where the outcome is."""
-    return 1.0 if term in UNSCALED else factor ** (2 if term in SQUARED else 1)
-
-
 @pytest.mark.parametrize("name", [name for name in CASES if name != "completion"])  # whose penalty has a scale
 def test_scale_and_added_effects_of_the_outcome_do_not_matter(name: str) -> None:
     case = CASES[name]
@@ -178,7 +173,7 @@ def test_scale_and_added_effects_of_the_outcome_do_not_matter(name: str) -> None
     effects = effects - effects.mean()
     wanted = case.estimator(panel, STREAMS)
     got = case.estimator(panel.with_variables({y: FACTOR * (panel.variables[y] + effects)}), STREAMS)
-    scale = np.array([times(term, FACTOR) for term in wanted.terms])
+    scale = np.array([1.0 if term in UNSCALED else FACTOR ** (2 if term in SQUARED else 1) for term in wanted.terms])
     assert_agree(got, wanted, rtol=10 * case.rtol, atol=1e-9, scale=scale)
     for name in wanted.statistics.keys() & SCALE_FREE:
         np.testing.assert_allclose(got.statistics[name], wanted.statistics[name], rtol=10 * case.rtol, err_msg=name)

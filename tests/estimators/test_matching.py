@@ -208,9 +208,8 @@ def selected_panel(n: int = 300, replications: int = 1, seed: int = 1) -> Panel:
     y = did + trend + 0.3 * z + rng.standard_normal((replications, t, n)) + 3 * rng.standard_normal(n)
     size = np.broadcast_to(x, (1, t, n)).copy()
     province = np.array([f"p{i % 20}" for i in range(n)])
-    return bare(
-        {"y": y, "did": did, "z": z, "size": size}, Roles("y", "did", ("z",)), attributes={"province": province}
-    )
+    values = {"y": y, "did": did, "z": z, "size": size}
+    return bare(values, Roles("y", "did", ("z",)), attributes={"province": province})
 
 
 @pytest.mark.parametrize("method", ["nearest", "radius", "kernel"])
@@ -305,11 +304,9 @@ def test_clusters_are_counted_on_either_side() -> None:
     panel, settings, found = matched_by_hand(6, 6)
     got = settings.fit(panel, found)
     assert np.isfinite(got.se[:, :3, 0]).all()
-    assert found.clusters("cluster:province", panel) == (1, 6)
-    assert found.clusters("cluster:province+period", panel) == (1, 6)
-    assert found.clusters("cluster:unit+province", panel) == (1, 6)
-    assert found.clusters("cluster:period", panel) is None
-    assert found.clusters("hc1", panel) is None
+    for error in ("cluster:province", "cluster:province+period", "cluster:unit+province"):
+        assert found.clusters(error, panel) == (1, 6)
+    assert found.clusters("cluster:period", panel) is found.clusters("hc1", panel) is None
     assert np.isnan(got.se[:, 3, 0]).all()
 
 
@@ -370,11 +367,10 @@ def test_somebody_treated_from_the_start_needs_years() -> None:
 
 
 MORE_ERRORS = (*ERRORS, "cluster:period", "cluster:province+period", "driscoll-kraay")
-NAMES = ("did", "inv", "road")
 
 
 def weighted(panel: Panel, weights: Floats, errors: tuple[str, ...] = MORE_ERRORS) -> Estimates:
-    return matching.weighted_two_way(panel, "y", NAMES, errors, weights)
+    return matching.weighted_two_way(panel, "y", ("did", "inv", "road"), errors, weights)
 
 
 @pytest.mark.parametrize("missing", [0, 23])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,16 +82,14 @@ def test_effective_f_is_that_of_pyfixest_without_controls(panel: Panel) -> None:
 @pytest.mark.parametrize("endogenous", [("d",), ("d", "e")])
 def test_estimates_errors_and_tests_are_those_of_linearmodels(panel: Panel, endogenous: tuple[str, ...]) -> None:
     ours = iv(endogenous=endogenous, cluster_k="all", test="iid")(panel)
-    theirs = linearmodels_reference.two_stages(
-        panel, outcome="y", regressors=CONTROLS, endogenous=endogenous, instruments=INSTRUMENTS, errors=tuple(ERRORS)
-    )
+    two_stages = partial(linearmodels_reference.two_stages, panel, outcome="y", regressors=CONTROLS,
+                         endogenous=endogenous)  # fmt: skip
+    theirs = two_stages(instruments=INSTRUMENTS, errors=tuple(ERRORS))
     np.testing.assert_allclose(theirs.ours(ours), theirs.estimate, rtol=1e-8)
     for error in ERRORS:
         np.testing.assert_allclose(theirs.our_se(ours, error), theirs.se[error], rtol=1e-8, err_msg=error)
     tests = {"endogeneity_f", "endogeneity_p"}
-    just = linearmodels_reference.two_stages(
-        panel, outcome="y", regressors=CONTROLS, endogenous=endogenous, instruments=INSTRUMENTS[: len(endogenous)]
-    )
+    just = two_stages(instruments=INSTRUMENTS[: len(endogenous)])
     assert (set(just.statistics), set(theirs.statistics)) == (tests, tests | {"sargan", "sargan_p"})
     for name, value in theirs.statistics.items():
         assert ours.statistics[name][0] == pytest.approx(value, rel=1e-7), name

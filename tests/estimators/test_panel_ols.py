@@ -219,14 +219,13 @@ def test_low_carbon_pilots_as_published(shared_data: Path) -> None:
 
 
 UNITS, TREATED, PRE, POST = 160, 60, 7, 4
-SEED = 20240621
 
 
 def did_study(effect: float, errors: Process, estimators: tuple[Any, ...], **parts: Any) -> Study:
     adoption = Random(treated=TREATED, last_periods=POST)
     design = PanelDesign(units=UNITS, periods=PRE + POST, errors=errors, effect=Effect(size=effect), adoption=adoption,
                          redraw=("adoption",), **parts)  # fmt: skip
-    return Study("closed", design, estimators, replications=4096, block=2048, seed=SEED)
+    return Study("closed", design, estimators, replications=4096, block=2048, seed=20240621)
 
 
 def measures(study: Study) -> dict[tuple[str, str, str], tuple[float, float]]:

@@ -18,7 +18,6 @@ from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.core.hypotheses import LEVEL, linear_interval, permutation_p_values
 from estimators.core.tile import TreatmentFits, TreatmentKernel, WithinTransform
 from estimators.core.treatments import Fields, PathCodes, Paths
-from estimators.linear.did import ClusterK
 from estimators.permutation import Draws, KernelTest, PermutationTest, SomeTerms, inside, outside
 from estimators.spatial.spectrum import Transform
 from estimators.staggered.callaway_santanna import CallawaySantAnna
@@ -28,7 +27,7 @@ from experiments.study import Study
 from references.dense import Dense
 from references.small_panels import CONTROLS, Kind, adopting, changed, small_panel
 from results.diagnosis.diagnose import diagnose
-from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
+from sim import Panel, Roles, Streams, Wanted, Weights
 from sim.presets import Paper
 from sim.schemes import absorbing_paths, scheme_of, terms_tested
 
@@ -118,11 +117,8 @@ def test_scipy_gives_the_same_p_for_two_periods() -> None:
 
 
 def test_the_scheme_time_is_refused_for_it_is_no_test() -> None:
-    with pytest.raises(
-        BadInput, match=r"scheme time has no p value.*; allowed: space, .*`panelproof placebo`$"
-    ) as error:
-        PermutationTest(scheme="time")
-    assert "time," not in error.value.problems[0].allowed
+    said = r"scheme time has no p value.*; allowed: space, .*`panelproof placebo`$"
+    assert "time," not in refuses(said, PermutationTest, scheme="time").problems[0].allowed
 
 
 def test_spatial_terms_under_relabelling_are_those_of_a_relabelled_w() -> None:
@@ -141,8 +137,7 @@ def test_spatial_terms_under_relabelling_are_those_of_a_relabelled_w() -> None:
 def test_any_term_of_any_estimator() -> None:
     panel = small_panel(20, 5, seed=2)
     sdm = SpatialPanel("sdm", "direct")
-    test = PermutationTest.of(sdm, draws=99, terms=("w_did", "total:did", "did"))
-    got = test(panel)
+    got = PermutationTest.of(sdm, draws=99, terms=("w_did", "total:did", "did"))(panel)
     assert (got.terms, got.errors) == (("w_did", "total:did", "did"), ("permutation:space", "information"))
     assert np.isfinite(got.pvalue[:, 0]).all()
     assert np.isnan(got.lower[0, 0]).all()  # not linear in the outcome
@@ -311,19 +306,14 @@ def test_wrong_settings_are_bad_input(made: object, words: str, panel: Panel) ->
 N, T = 30, 7
 
 
-def did_kernel(panel: Panel, controls: tuple[str, ...] | None = None, error: str = "cluster:unit",
-               cluster_k: ClusterK = "nonnested") -> TreatmentKernel:  # fmt: skip
-    regressors = None if controls is None else ("did", *controls)
-    kernel = TwoWayDID(None, regressors, (error,), cluster_k).treatment_kernel(panel, ("did",), errors=True)
+def did_kernel(panel: Panel, error: str = "cluster:unit", **settings: Any) -> TreatmentKernel:
+    kernel = TwoWayDID(errors=(error,), **settings).treatment_kernel(panel, ("did",), errors=True)
     assert kernel is not None
     return kernel
 
 
-def sdm_kernel(panel: Panel, weights: str | None = None, transform: Transform = "direct",
-               controls: tuple[str, ...] | None = None) -> TreatmentKernel:  # fmt: skip
-    regressors = None if controls is None else ("did", *controls)
-    sdm = SpatialPanel("sdm", transform, None, regressors, weights, errors=("hessian",))
-    kernel = sdm.treatment_kernel(panel, ("did",), errors=True)
+def sdm_kernel(panel: Panel, **settings: Any) -> TreatmentKernel:
+    kernel = SpatialPanel("sdm", errors=("hessian",), **settings).treatment_kernel(panel, ("did",), errors=True)
     assert kernel is not None
     return kernel
 
@@ -339,10 +329,9 @@ def did_placebo(panel: Panel, given: NDArray[Any], **settings: Any) -> Treatment
     return did_kernel(panel, **settings).assign(given).fit(panel.variables["y"])
 
 
-def sdm_placebo(panel: Panel, given: NDArray[Any], weights: str | None = None, transform: Transform = "direct",
-                controls: tuple[str, ...] | None = None) -> TreatmentFits:  # fmt: skip
+def sdm_placebo(panel: Panel, given: NDArray[Any], **settings: Any) -> TreatmentFits:
     """The same of `SpatialPanel("sdm")`."""
-    return sdm_kernel(panel, weights, transform, controls).assign(given).fit(panel.variables["y"])
+    return sdm_kernel(panel, **settings).assign(given).fit(panel.variables["y"])
 
 
 def calendars(draws: int, n: int = N, t: int = T, seed: int = 0) -> NDArray[np.intp]:
@@ -402,19 +391,16 @@ def test_sdm_equals_a_fit_of_every_draw(weights: Kind, transform: Transform, tre
         own = SpatialPanel("sdm", transform).for_redrawn_treatments(panel.schema)
         refuses("needs a row-stochastic W", lambda: own(with_treatments(panel.replication(0), given)))
         return
-    fits = sdm_placebo(panel, given, weights, transform)
+    fits = sdm_placebo(panel, given, weights=weights, transform=transform)
     for row in range(2):
         one = with_treatments(panel.replication(row), given)
         assert_equal(fits, row, SpatialPanel("sdm", transform, errors=("hessian",))(one))
 
 
-def permuted(draws: int, n: int = N, t: int = T) -> NDArray[np.intp]:
-    first = np.where(np.arange(n) < n // 3, 1 + np.arange(n) % (t - 1), t)
-    return np.stack([first[g.permutation(n)] for g in Streams(3).tile(0, draws).each("permutation")])
-
-
 def test_bits_do_not_depend_on_the_batch() -> None:
-    panel, first = small_panel(N, T, seed=12, replications=3), permuted(600)
+    panel = small_panel(N, T, seed=12, replications=3)
+    own = np.where(np.arange(N) < N // 3, 1 + np.arange(N) % (T - 1), T)
+    first = np.stack([own[g.permutation(N)] for g in Streams(3).tile(0, 600).each("permutation")])
     for fit in (did_placebo, sdm_placebo):
         whole = fit(panel, first)
         for start, stop in ((0, 1), (1, 3), (3, 70), (70, 333), (333, 600)):
@@ -510,9 +496,9 @@ def test_bad_input_is_one_clear_line() -> None:
             refuses(words, fit, panel, given)
     for error in ("hc1", "iid", "cluster:period"):
         assert TwoWayDID(errors=(error,)).treatment_kernel(panel, ("did",), errors=True) is None
-    refuses("no variable 'rain'", lambda: did_placebo(panel, first, controls=("rain",)))
+    refuses("no variable 'rain'", lambda: did_placebo(panel, first, regressors=("did", "rain")))
     assert SpatialPanel("sdm").treatment_kernel(small_panel(N, T, missing=9), ("did",), errors=False) is None
-    refuses("no weights 'queen'", lambda: sdm_placebo(panel, first, "queen"))
+    refuses("no weights 'queen'", lambda: sdm_placebo(panel, first, weights="queen"))
     refuses(r"\(R, 7, 30\)", lambda: did_kernel(panel).assign(first).fit(panel.variables["y"][0]))
     alone = Panel(panel.units, panel.periods, dict(panel.variables), panel.roles,
                   {"country": np.zeros(N)}, weights=dict(panel.weights))  # fmt: skip

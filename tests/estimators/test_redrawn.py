@@ -67,13 +67,8 @@ def assert_equal(found: Estimates, general: Estimates, tolerance: float) -> None
         np.testing.assert_allclose(values, wanted.statistics[name], rtol=100 * tolerance, err_msg=name)
 
 
-@covered(
-    kind=["absorbing", "switching", "dose"],
-    missing=[0, 19],
-    error=["cluster:unit", "cluster:province"],
-    cluster_k=["slopes", "nonnested", "all"],
-    regressors=[None, ("inv", "did", "road")],
-)
+@covered(kind=["absorbing", "switching", "dose"], missing=[0, 19], error=["cluster:unit", "cluster:province"],
+         cluster_k=["slopes", "nonnested", "all"], regressors=[None, ("inv", "did", "road")])  # fmt: skip
 def test_did_is_that_of_the_general_estimator(
     kind: str, missing: int, error: str, cluster_k: Literal["slopes", "nonnested", "all"], regressors: tuple[str, ...]
 ) -> None:

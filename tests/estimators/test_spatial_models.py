@@ -24,7 +24,6 @@ from estimators.spatial.likelihood import FORMS, maximise
 from estimators.spatial.spatial_panel import ModelChoice, choose_model
 from estimators.spatial.spectrum import FLAT, own_information, spectrum_of
 from experiments.references import pysal
-from experiments.references import pysal as spreg_reference
 from references import brute_force
 from references.small_panels import bare, names, small_panel, small_weights
 from sim import Panel, Roles, Streams, Weights
@@ -138,8 +137,6 @@ def test_mode_gap_is_the_distance_to_the_next_maximum() -> None:
     best, other = surface[grid > 0][:, grid < 0].max(), surface[grid < 0][:, grid > 0].max()
     assert got.statistics["loglik"][0] == pytest.approx(max(best, other), abs=0.05)
     assert got.statistics["mode_gap"][0] == pytest.approx(abs(best - other), abs=0.05)
-    strong = SpatialPanel("sac", full_fit=True)(small_panel(30, 6, seed=1, model="sar", sigma=0.01))
-    assert not strong.statistics["mode_gap"][0] < 10
 
 
 @pytest.mark.parametrize(("seed", "n", "weights"), [(1306, 9, "inverse-distance"), (60, 8, "knn"), (304, 12, "knn")])
@@ -202,8 +199,6 @@ def lagrange(lag_p: float, error_p: float, lag: float, error: float, robust: tup
 
 
 NO = (np.nan, np.nan)  # robust statistics where WXb lies in the space of X
-
-
 BOTH = {"sar": 0.05, "sem": 0.05}  # p values of 5% keep a model
 LAG, ERROR = {"sar": 0.05, "sem": 0.049}, {"sar": 0.049, "sem": 0.05}
 
@@ -422,8 +417,6 @@ def test_simulation_takes_the_covariance_of_the_first_error_type() -> None:
 
 
 CLASSIC = ("sar", "sem", "sdm")
-
-
 SPREG = covering_rows({"model": CLASSIC, "weights": ["knn", "inverse-distance", "contiguity"], "rho": [-0.3, 0.0, 0.6]})
 SPREG += [{"model": model, "weights": "spectral"} for model in ("sar", "sdm")]
 
@@ -432,7 +425,7 @@ SPREG += [{"model": model, "weights": "spectral"} for model in ("sar", "sdm")]
 def test_spatial_panel_equals_spreg(case: dict[str, Any]) -> None:
     """Where W is not row-stochastic time effects pass through G, which the information matrix has to know."""
     panel = small_panel(30, 6, seed=2, **case)
-    ours, theirs = SpatialPanel(model=case["model"])(panel), spreg_reference.spatial_panel(panel, case["model"])
+    ours, theirs = SpatialPanel(model=case["model"])(panel), pysal.spatial_panel(panel, case["model"])
     np.testing.assert_allclose(theirs.ours(ours), theirs.estimate, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(theirs.our_se(ours, "information"), theirs.se["information"], rtol=1e-6)
     assert ours.statistics["loglik"][0] == pytest.approx(theirs.statistics["loglik"], rel=1e-9)
@@ -490,14 +483,11 @@ def test_cigarettes_effects_and_their_errors(cigarettes: Panel, transform: str) 
     np.testing.assert_allclose([got.std_errors[name] for name in names], EFFECT_ERRORS[transform], rtol=0, atol=1e-5)
 
 
-LIKELIHOOD_RATIOS = {"direct": (15.9035, 8.6402), "lee-yu": (18.1887, 7.3195)}  # SDM against SAR, against SEM
-
-
-@pytest.mark.parametrize("transform", ["direct", "lee-yu"])
-def test_cigarettes_likelihood_ratios(cigarettes: Panel, transform: str) -> None:
+@pytest.mark.parametrize(("transform", "expected"), [("direct", (15.9035, 8.6402)), ("lee-yu", (18.1887, 7.3195))])
+def test_cigarettes_likelihood_ratios(cigarettes: Panel, transform: str, expected: tuple[float, float]) -> None:
     loglik = {model: whole_fit(cigarettes, model, transform).statistics["loglik"][0] for model in ("sdm", "sar", "sem")}
     ratios = [2 * (loglik["sdm"] - loglik[smaller]) for smaller in ("sar", "sem")]
-    np.testing.assert_allclose(ratios, LIKELIHOOD_RATIOS[transform], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(ratios, expected, rtol=0, atol=1e-4)
 
 
 def test_cigarettes_goodness_of_fit(cigarettes: Panel) -> None:
@@ -506,10 +496,8 @@ def test_cigarettes_goodness_of_fit(cigarettes: Panel) -> None:
     np.testing.assert_allclose(got, [0.90130, 0.40006, 0.42804], rtol=0, atol=1e-5)
 
 
-RHOS = (-0.6, 0.0, 0.4, 0.8)
-
-
-@covered(transform=["direct", "lee-yu"], model=CLASSIC, weights=["knn", "inverse-distance", "contiguity"], rho=RHOS)
+@covered(transform=TRANSFORMS, model=CLASSIC, weights=["knn", "inverse-distance", "contiguity"],
+         rho=[-0.6, 0.0, 0.4, 0.8])  # fmt: skip
 def test_spatial_panel_equals_its_twin(model: str, transform: str, weights: str, rho: float) -> None:
     panel = small_panel(30, 6, seed=3, weights=weights, rho=rho, model=model)
     ours = SpatialPanel(model=model, transform=transform)(panel)
@@ -536,10 +524,6 @@ def squared_correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(one.ravel(), other.ravel())[0, 1] ** 2)
 
 
-def within_twin(values: np.ndarray) -> np.ndarray:
-    return values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
-
-
 @covered(weights=["knn", "uneven"], model=CLASSIC, effects=["two-way", "unit"])
 def test_goodness_of_fit_is_that_of_predictions_unit_by_unit(model: str, weights: str, effects: PanelEffects) -> None:
     panel = small_panel(30, 6, seed=8, weights=weights, model=model, rho=0.5)
@@ -552,7 +536,9 @@ def test_goodness_of_fit_is_that_of_predictions_unit_by_unit(model: str, weights
     rho = value.get("rho", 0.0)
     s = np.linalg.inv(np.eye(30) - rho * w)
     predictions = {"reduced": signal @ s.T, "naive": signal + rho * y @ w.T}
-    y_within, within = (within_twin(one) if effects == "two-way" else one - one.mean(axis=0) for one in (y, signal))
+    y_within, within = (one - one.mean(axis=0) for one in (y, signal))
+    if effects == "two-way":
+        y_within, within = (one - one.mean(axis=1, keepdims=True) for one in (y_within, within))
     wanted = {"r2_corr": squared_correlation(y_within, within @ s.T)}
     for name, prediction in predictions.items():
         by_unit = (y - y.mean(axis=0), prediction - prediction.mean(axis=0))

@@ -174,12 +174,8 @@ def test_effects_of_spatial_models_and_what_their_tests_choose_are_said_in_chine
     document = pp.estimate(pp.read_panel(frame(), spec))
     for kind in ("cluster:unit", "driscoll-kraay"):
         for table in journal_tables(replace(document, style=CHINESE), kind):
-            texts = [
-                table.title,
-                *table.notes,
-                *(each.group for each in table.columns),
-                *(row.label for row in table.rows),
-            ]
+            texts = [table.title, *table.notes, *(each.group for each in table.columns)]
+            texts += [row.label for row in table.rows]
             left = {word for text in texts for word in english(text)} - {"road", "knn"}
             assert not left, (table.caption, left)
 

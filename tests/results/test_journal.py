@@ -106,14 +106,8 @@ def test_wide_tables_break_between_groups_and_keep_every_column() -> None:
     single = replace(table, columns=tuple(replace(column, group="") for column in heads))
     assert [len(part.columns) for part in single.blocks(lambda part: len(part.columns) <= 4)] == [3, 3]
     assert [len(part.columns) for part in table.blocks(lambda part: len(part.columns) <= 2)] == [2, 2, 2]
-    labels = (
-        journal.Row("a"),
-        journal.Row("h", kind="head"),
-        journal.Row("b"),
-        journal.Row("c"),
-        journal.Row("h2", kind="head"),
-        journal.Row("d"),
-    )
+    head, second = journal.Row("h", kind="head"), journal.Row("h2", kind="head")
+    labels = (journal.Row("a"), head, journal.Row("b"), journal.Row("c"), second, journal.Row("d"))
     pages = journal.JournalTable("7", "Long", (), labels, ("note",)).pages(4)
     assert [[row.label for row in part.rows] for part in pages] == [["a", "h", "b", "c"], ["h2", "d"]]
     assert pages[0].notes == (), "long tables break above headings"
@@ -477,13 +471,8 @@ def test_a_terminal_shows_the_effect_then_the_tables_that_are_asked_for() -> Non
     document = replace(known(), notes=("Table 5: of interest.", "For all."))
     text = shown(document, tables_in(rec.PLAIN))
     assert text.startswith("Effect of park on growth: ")
-    there = (
-        "Table 2. Regressions",
-        "Table T.",
-        "more tables: 1, 3, 4, 5, 6a",
-        "Agreement with other programs",
-        "For all.",
-    )
+    there = ("Table 2. Regressions", "Table T.", "more tables: 1, 3, 4, 5, 6a", "Agreement with other programs",
+             "For all.")  # fmt: skip
     assert [words for words in there if words not in text] == []
     assert [words for words in ("Table 7a", "Table 5: of interest.", "Neither panel", ", ,") if words in text] == []
     text = shown(document, tables_in(rec.PLAIN), ["7", "A1", "9", "11"])

@@ -382,12 +382,12 @@ def test_tables_list_what_they_judge_by_dials_and_size() -> None:
     assert [names[0] for names, _ in table.rows] == ["b", "a", "c"]
 
 
-def test_the_first_picture_is_of_the_panel_that_departs_most_to_either_side() -> None:
-    panels = [Facet(title, (Series("a", 0, (Point(0.0, value, value, value, "", True),)),))
-              for title, value in (("up", 0.3), ("down", -0.9))]  # fmt: skip
+@pytest.mark.parametrize(("clearly", "first"), [(True, "far"), (False, "near")])
+def test_the_first_picture_departs_most_to_either_side_and_clearly(clearly: bool, first: str) -> None:
+    panels = [Facet(title, (Series("a", 0, (Point(0.0, value, value, value, "", clear),)),))
+              for title, value, clear in (("far", -0.9, clearly), ("near", 0.3, True))]  # fmt: skip
     chart = Chart("k", "dots", "Bias", Axis("", -1, 1, ()), Axis("", -1, 1, ()), tuple(panels), (), "")
-    first = first_picture([chart])
-    assert first.title == "Bias, down"
+    assert first_picture([chart]).title == f"Bias, {first}"
 
 
 def calls(work: Callable[[], object]) -> int:
@@ -442,14 +442,6 @@ def test_200_cells_and_10_estimators_are_judged_in_half_the_time_of_their_diagno
     assert seconds("page", lambda: html_report(diagnosis, grids.ReportFacts("work"))) < 10
     assert len(found["page"].encode()) < 5e6
     assert found["page"].count("estimator 9") > 200
-
-
-def test_what_clearly_departs_comes_before_what_is_farther_off() -> None:
-    panels = [Facet(title, (Series("a", 0, (Point(0.0, value, value, value, "", clear),)),))
-              for title, value, clear in (("far", -0.9, False), ("clear", 0.3, True))]  # fmt: skip
-    chart = Chart("k", "dots", "Bias", Axis("", -1, 1, ()), Axis("", -1, 1, ()), tuple(panels), (), "")
-    assert (found := first_picture([chart])) is not None
-    assert found.title == "Bias, clear"
 
 
 def test_the_page_has_the_worst_claim_first_and_the_classes_of_grades(sized: Any) -> None:

@@ -403,18 +403,15 @@ def test_bad_requests_are_one_line_and_leave_nothing(
     shutil.copytree(made / "x.zarr", tmp_path / "x.zarr")
     (tmp_path / "taken.zip").write_text("mine")
     for store, out, words in (
-        ("x.zarr", "x.tar", "a name that ends in .zip"),
-        ("x.zarr", "taken.zip", "already exists"),
-        ("none.zarr", "n.zip", "no such store"),
-        ("taken.zip", "n.zip", "is packed already"),
+        ("x.zarr", "x.tar", "a name that ends in .zip"), ("x.zarr", "taken.zip", "already exists"),
+        ("none.zarr", "n.zip", "no such store"), ("taken.zip", "n.zip", "is packed already"),
         ("x.zarr", "x.zarr/did/n.zip", "lies in the store"),
-    ):
+    ):  # fmt: skip
         refuses(words, pack, tmp_path / store, tmp_path / out)
     write = zipfile.ZipFile.writestr
+    lost = "block_mark/c.0.0.0"
     with monkeypatch.context() as patch:  # a disk that loses a file
-        patch.setattr(
-            zipfile.ZipFile, "writestr", lambda *given: given[1].filename != "block_mark/c.0.0.0" and write(*given)
-        )
+        patch.setattr(zipfile.ZipFile, "writestr", lambda *given: given[1].filename != lost and write(*given))
         refuses("was not written as it is", lambda: pack(tmp_path / "x.zarr", tmp_path / "n.zip"))
     (tmp_path / "x.zarr" / "truth" / "c.1.2.0").unlink()
     refuses("block 2 of cell 1 is damaged", lambda: pack(tmp_path / "x.zarr", tmp_path / "n.zip"))
@@ -434,7 +431,6 @@ def test_a_block_in_memory_with_some_of_the_estimators_has_their_statuses() -> N
 
 # In xarray
 
-GRID = {"effect": [0.0, 0.01], "sigma": [0.02, 0.04, 0.06]}
 RAGGED = {
     "name": "ragged", "replications": 70, "block": 64, "estimators": [{"kind": "did"}],
     "design": {"kind": "panel", "units": 24, "periods": 6, "weights": {"kind": "knn"}, "covariates": [{"name": "x"}]},
@@ -446,11 +442,10 @@ RAGGED = {
 @pytest.fixture(scope="module", params=["folder", "memory"])
 def labelled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """100 replications in blocks of 64 and 36, of 2 x 3 cells and two estimators."""
-    both = (
-        pp.TwoWayDID(errors=("iid", "cluster:unit")),
-        pp.TwoWayDID(errors=("iid",), regressors=("did",), label="short"),
-    )
-    study = pp.Study("labelled", pp.Paper(), both, GRID, replications=100, block=64, worlds=1)
+    short = pp.TwoWayDID(errors=("iid",), regressors=("did",), label="short")
+    both = (pp.TwoWayDID(errors=("iid", "cluster:unit")), short)
+    grid = {"effect": [0.0, 0.01], "sigma": [0.02, 0.04, 0.06]}
+    study = pp.Study("labelled", pp.Paper(), both, grid, replications=100, block=64, worlds=1)
     folder = tmp_path_factory.mktemp("labelled") / "s.zarr"
     return pp.run(study, store=folder if request.param == "folder" else None)
 

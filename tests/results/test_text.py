@@ -14,12 +14,8 @@ from results.text import number as significant
 def test_numbers_in_tables() -> None:
     """In sentences too; with as many digits as their error has; an interval needs both ends."""
     nan, minus = float("nan"), "\N{MINUS SIGN}"
-    assert [text.p_value(x) for x in (0.0004, 0.001, 0.0349, 1.0)] == [
-        "p < 0.001",
-        "p = 0.001",
-        "p = 0.035",
-        "p = 1.000",
-    ]
+    said = ["p < 0.001", "p = 0.001", "p = 0.035", "p = 1.000"]
+    assert [text.p_value(x) for x in (0.0004, 0.001, 0.0349, 1.0)] == said
     assert [number(x) for x in (-0.12345, 1234.5, 0.0, None)] == [f"{minus}0.123", "1.23e+03", "0", "–"]
     assert [text.share(x) for x in (0.0512, 1.0, None)] == ["5.1%", "100.0%", "–"]
     assert [text.probability(x) for x in (0.0009, 0.001, None)] == ["<0.001", "0.001", "–"]
@@ -101,15 +97,8 @@ def test_estimators_without_fits_stand_last_in_a_race() -> None:
     missing = dict.fromkeys(("bias", "bias_mcse", "rmse_mcse", "coverage", "power"))
     rows = [missing | {"world": "w", "estimator": name, "rmse": rmse, "valid": name == "z", "confidence": 0.75}
             for name, rmse in (("x", None), ("y", 2.0), ("z", 1.0))]  # fmt: skip
-    document = {
-        "worlds": rows,
-        "panel": [],
-        "answer": "",
-        "notes": [],
-        "legend": "In the set",
-        "effect": 1.0,
-        "best": "z",
-    }
+    document = {"worlds": rows, "panel": [], "answer": "", "notes": [], "legend": "In the set", "effect": 1.0,
+                "best": "z"}  # fmt: skip
     page = race_page(document, "w")
     assert re.findall("<t[hd][^>]*>([xyz])</t", page) == ["z", "y", "x"]
     assert "In the set" in page

@@ -370,8 +370,6 @@ def test_the_moran_of_residuals_is_a_test_too() -> None:
 
 # Failures are seen
 
-COLLINEAR = Status.SINGULAR.meaning
-
 
 def lines_of(diagnosis: Diagnosis, full: bool = True, **facts: Any) -> list[str]:
     return printed(diagnosis, facts=ReportFacts("toy", **facts), full=full).splitlines()
@@ -401,7 +399,7 @@ def test_failures_are_the_first_words_of_the_verdict(partly_failed: Diagnosis) -
     (ols,) = failed_fits(partly_failed)
     assert (ols.estimator, ols.count, ols.attempted, ols.share, ols.grade) == ("ols", 35, 128, 30 / 64, Grade.FAILS)
     assert 0.3 < ols.lower < ols.share < ols.upper < 0.6
-    said = f"Failed fits: ols failed in 35 of 128 fits (27%): {COLLINEAR} (35)."
+    said = f"Failed fits: ols failed in 35 of 128 fits (27%): {Status.SINGULAR.meaning} (35)."
     assert failure_notice([ols]).startswith(said)
     for full in (True, False):
         assert lines_of(partly_failed, full=full, seed=1)[2].startswith(f"- {said}")

@@ -109,22 +109,15 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield tmp_path
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "said"),
-    [
-        ("my_world_a:Gone", SOUND, "defines no 'Gone'.*my_world_a:Draft"),
-        ("my_world_b:HEAD", "HEAD = 3\n", "is no class of Design.*name another object"),
-        (
-            "my_world_f:draw",
-            "def draw(rng):\n    pass\n",
-            "is no class of Design.*@panelproof.design above the function",
-        ),
-        ("my_world_c:Draft", "import no_such_library\n", "no_such_library"),
-        ("my_world_d:Draft", "def f(:\n", "SyntaxError"),
-        ("my_world_nowhere:Draft", "", r"No module named 'my_world_nowhere'(?!.*, line ).*PYTHONPATH"),
-        ("my_world_e:D", WRONG["parts that lack"][0], "does not define schema, settle"),
-    ],
-)
+@pytest.mark.parametrize(("name", "text", "said"), [
+    ("my_world_a:Gone", SOUND, "defines no 'Gone'.*my_world_a:Draft"),
+    ("my_world_b:HEAD", "HEAD = 3\n", "is no class of Design.*name another object"),
+    ("my_world_f:draw", "def draw(rng):\n    pass\n", "is no class of Design.*@panelproof.design above the function"),
+    ("my_world_c:Draft", "import no_such_library\n", "no_such_library"),
+    ("my_world_d:Draft", "def f(:\n", "SyntaxError"),
+    ("my_world_nowhere:Draft", "", r"No module named 'my_world_nowhere'(?!.*, line ).*PYTHONPATH"),
+    ("my_world_e:D", WRONG["parts that lack"][0], "does not define schema, settle"),
+])  # fmt: skip
 def test_a_wrong_module_beside_the_study_file_is_named_in_one_line(
     beside: Path, name: str, text: str, said: str
 ) -> None:

@@ -113,9 +113,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "what"), [(name, *case) for name, cases in BROKEN.items() for case in cases]
-)
+@pytest.mark.parametrize(("name", "content", "what"), [(name, *one) for name, cases in BROKEN.items() for one in cases])
 def test_a_file_that_cannot_be_used_is_named_with_the_reason(
     tmp_path: Path, name: str, content: bytes, what: str
 ) -> None:
@@ -170,12 +168,10 @@ def test_na_is_a_name_among_words_and_missing_elsewhere(tmp_path: Path, name: st
     assert frame["y"].dtype == np.float64
 
 
-WESTERN = "Größe;Beschäftigung;Ort;Landesfläche\n1;2;Zürich;3\n4;5;Île d’Yeu;6\n7;8;Cité;9\n"
-
-
 @pytest.mark.parametrize("lines", [2, 3, 4])
 def test_letters_of_western_files_are_no_chinese_ones(tmp_path: Path, lines: int) -> None:
-    text = "".join(WESTERN.splitlines(keepends=True)[:lines])
+    western = "Größe;Beschäftigung;Ort;Landesfläche\n1;2;Zürich;3\n4;5;Île d’Yeu;6\n7;8;Cité;9\n"
+    text = "".join(western.splitlines(keepends=True)[:lines])
     (tmp_path / "a.csv").write_bytes(text.encode("cp1252"))
     frame = read_frame(tmp_path / "a.csv")
     assert (frame.attrs["encoding"], frame.to_csv(index=False, sep=";")) == ("cp1252", text)

@@ -156,8 +156,7 @@ def test_a_radius_that_is_one_by_theorem_is_one(rounding: int, kind: str) -> Non
 
 def test_an_edge_that_no_theorem_gives_is_decided_with_a_margin(rounding: int) -> None:
     """A ring as it is, two neighbours each: the radius is 2, computed some units away, and rho = .5 is refused."""
-    ring = np.roll(np.eye(9), 1, axis=1) + np.roll(np.eye(9), -1, axis=1)
-    weights = Weights.of(names(9), ring, "none")
+    weights = Weights.of(names(9), np.roll(np.eye(9), 1, axis=1) + np.roll(np.eye(9), -1, axis=1), "none")
     assert not weights.row_stochastic
     refuses(r"allowed: between -0\.5 and 0\.5", lambda: SpatialFilter.of(weights, 0.5))
     assert SpatialFilter.of(weights, 0.5 - 1e-9).rho < 0.5
@@ -184,7 +183,6 @@ UNITS = ("a", "b", "c", "d")
 LONGITUDE = np.array([0.0, 1.0, 2.0, 12.0])
 LATITUDE = np.zeros(4)
 DEGREE = 6371.0088 * np.pi / 180
-PLACES = sw.Coordinates(UNITS, LONGITUDE, LATITUDE)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -232,10 +230,8 @@ def test_equal_distances_are_in_or_out_together() -> None:
     n = 40
     units, longitude = tuple(f"u{i}" for i in range(n)), 100 + np.arange(n) / 10
     in_a_row = np.abs(np.subtract.outer(np.arange(n), np.arange(n))) == 1
-    for weights in (
-        sw.band(units, longitude, np.zeros(n), km=DEGREE / 10),
-        sw.inverse_distance(units, longitude, np.zeros(n), cutoff_km=DEGREE / 10),
-    ):
+    by_km = sw.band(units, longitude, np.zeros(n), km=DEGREE / 10)
+    for weights in (by_km, sw.inverse_distance(units, longitude, np.zeros(n), cutoff_km=DEGREE / 10)):
         np.testing.assert_array_equal(weights.dense > 0, in_a_row)
     places = Places(units, longitude, np.zeros(n), np.zeros(n, dtype=np.intp), np.zeros(n))
     spillover = Neighbours(w_effect=1.0, radius=DEGREE / 10)
@@ -256,13 +252,11 @@ def test_bands_agree_with_libpysal_and_join_units_at_one_place() -> None:
 def test_economic_and_nested_weights() -> None:
     level = np.array([1.0, 3.0, 4.0, 8.0])
     np.testing.assert_allclose(sw.economic(UNITS, level, standardize="none").dense[0], [0, 1 / 2, 1 / 3, 1 / 7])
-    for name, build in (
-        ("economic", partial(sw.economic, UNITS)),
-        ("nested", partial(sw.nested, UNITS, LONGITUDE, LATITUDE)),
-    ):
+    nested = partial(sw.nested, UNITS, LONGITUDE, LATITUDE)
+    for name, build in (("economic", partial(sw.economic, UNITS)), ("nested", nested)):
         assert [build(level, name=given).name for given in (None, "gdp")] == [name, "gdp"]
     expected = np.array([0, 1 / 2, 1 / 2 / 3, 1 / 12 / 7]) / DEGREE
-    np.testing.assert_allclose(sw.nested(UNITS, LONGITUDE, LATITUDE, level, standardize="none").dense[0], expected)
+    np.testing.assert_allclose(nested(level, standardize="none").dense[0], expected)
 
 
 def grid(path: Path) -> Path:
@@ -334,34 +328,26 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def as_edges(path: Path) -> Path:
-    rows = [f"{UNITS[i]},{UNITS[j]},{RING[i, j]}" for i, j in np.argwhere(RING)]
-    return write(path / "ring.csv", "\n".join(["focal,neighbor,weight", *rows]))
+def ring(folder: Path, kind: str) -> Path:
+    """RING as a file of links ("edges", "gwt") or of a matrix, with names ("matrix") or without ("npy", "mtx")."""
+    file = folder / f"ring.{'csv' if kind in ('edges', 'matrix') else kind}"
+    links = [(UNITS[i], UNITS[j], str(RING[i, j])) for i, j in np.argwhere(RING)]
+    if kind == "edges":
+        write(file, "\n".join(["focal,neighbor,weight", *map(",".join, links)]))
+    elif kind == "gwt":
+        write(file, "\n".join(["0 4 shape id", *map(" ".join, links), ""]))
+    elif kind == "matrix":
+        pd.DataFrame(RING, index=UNITS, columns=UNITS).to_csv(file)
+    elif kind == "npy":
+        np.save(file, RING)
+    else:
+        scipy.io.mmwrite(file, sp.coo_array(RING))
+    return file
 
 
-def as_matrix(path: Path) -> Path:
-    pd.DataFrame(RING, index=UNITS, columns=UNITS).to_csv(path / "ring.csv")
-    return path / "ring.csv"
-
-
-def as_npy(path: Path) -> Path:
-    np.save(path / "ring.npy", RING)
-    return path / "ring.npy"
-
-
-def as_mtx(path: Path) -> Path:
-    scipy.io.mmwrite(path / "ring.mtx", sp.coo_array(RING))
-    return path / "ring.mtx"
-
-
-def as_gwt(path: Path) -> Path:
-    rows = [f"{UNITS[i]} {UNITS[j]} {RING[i, j]}" for i, j in np.argwhere(RING)]
-    return write(path / "ring.gwt", "\n".join(["0 4 shape id", *rows, ""]))
-
-
-@pytest.mark.parametrize("writer", [as_edges, as_matrix, as_npy, as_mtx, as_gwt])
-def test_every_kind_of_file_gives_the_same_weights(tmp_path: Path, writer: Callable[[Path], Path]) -> None:
-    path = writer(tmp_path)
+@pytest.mark.parametrize("kind", ["edges", "matrix", "npy", "mtx", "gwt"])
+def test_every_kind_of_file_gives_the_same_weights(tmp_path: Path, kind: str) -> None:
+    path = ring(tmp_path, kind)
     weights = from_file(path, UNITS)
     np.testing.assert_allclose(weights.dense, RING / RING.sum(axis=1, keepdims=True))
     np.testing.assert_array_equal(from_file(path, UNITS, standardize="none").dense, RING)
@@ -397,16 +383,16 @@ def test_a_file_is_read_as_it_is_meant(tmp_path: Path, case: str) -> None:
 
 def test_a_file_is_cut_down_to_the_units_kept_before_it_is_standardised(tmp_path: Path) -> None:
     expected = np.array([[0, 2 / 3, 1 / 3], [1, 0, 0], [1, 0, 0]])
-    for writer in (as_edges, as_npy):
-        np.testing.assert_allclose(from_file(writer(tmp_path), UNITS, keep=("a", "b", "d")).dense, expected)
-    others = from_file(as_edges(tmp_path), ("b", "a", "d"), others="drop", standardize="none")
+    for kind in ("edges", "npy"):
+        np.testing.assert_allclose(from_file(ring(tmp_path, kind), UNITS, keep=("a", "b", "d")).dense, expected)
+    others = from_file(ring(tmp_path, "edges"), ("b", "a", "d"), others="drop", standardize="none")
     np.testing.assert_array_equal(others.dense, [[0, 1, 0], [2, 0, 1], [0, 1, 0]])
 
 
 def test_an_island_of_a_file_gets_its_nearest_unit(tmp_path: Path) -> None:
     path = write(tmp_path / "w.csv", "focal,neighbor\na,b\nb,a\nc,b\n")
     refuses(r"w\.csv; has no row for d;.*islands", lambda: from_file(path, UNITS))
-    weights = from_file(path, UNITS, islands="nearest", coordinates=PLACES)
+    weights = from_file(path, UNITS, islands="nearest", coordinates=sw.Coordinates(UNITS, LONGITUDE, LATITUDE))
     np.testing.assert_array_equal(weights.dense[3], [0, 0, 1, 0])
     assert (weights.attached, weights.reordered(UNITS[::-1]).attached) == ((("d", "c"),), (("d", "c"),))
 
@@ -417,13 +403,16 @@ def test_a_matrix_that_lacks_units_is_no_matrix_with_islands_and_no_other_size(t
     assert from_file(tmp_path / "w.csv", UNITS, keep=UNITS[:3]).attached == ()
     pd.DataFrame(RING * [[0], [1], [1], [1]], index=UNITS, columns=UNITS).to_csv(tmp_path / "w.csv")
     refuses("weights w; units without neighbours: a;", lambda: from_file(tmp_path / "w.csv", UNITS))
-    refuses(r"W is 4 x 4 .*allowed: 5 x 5", lambda: from_file(as_npy(tmp_path), (*UNITS, "e")))
+    refuses(r"W is 4 x 4 .*allowed: 5 x 5", lambda: from_file(ring(tmp_path, "npy"), (*UNITS, "e")))
     np.save(tmp_path / "flat.npy", np.ones(16))
     refuses(r"W is 16 of float64", lambda: from_file(tmp_path / "flat.npy", UNITS))
 
 
 def test_numbers_of_a_gwt_may_be_distances_and_are_asked_about(tmp_path: Path) -> None:
-    path, said = as_gwt(tmp_path), "The numbers 1 to 3 of ring.gwt are taken for weights. GeoDa writes distances into"
+    path, said = (
+        ring(tmp_path, "gwt"),
+        "The numbers 1 to 3 of ring.gwt are taken for weights. GeoDa writes distances into",
+    )
     assert from_file(path, UNITS).read.startswith(said)
     assert keys_of_file(path, UNITS)[1][0].startswith(f"kind: {said}")
     assert not from_file(path, UNITS, meant=True).read
@@ -454,11 +443,8 @@ WRONG_FILES: dict[str, tuple[str, str, list[str]]] = {
     "own neighbour": ("w.csv", "focal,neighbor\na,a\na,b\nc,d\n", ["their own neighbours: a"]),
     "islands": ("w.csv", "focal,neighbor\na,b\nb,a\nc,d\n", ["units without neighbours: d", "at least one neighbour"]),
     "units that lack": ("w.csv", "focal,neighbor\na,b\nb,a\n", ["w.csv", "has no row for c, d", "islands"]),
-    "matrix without names": (
-        "w.csv",
-        "0.0,1,1,0\n1,0,1,0\n1,1,0,1\n1,0,1,0\n",
-        ["no names in its first row", "a square matrix with names in the first row and column"],
-    ),
+    "matrix without names": ("w.csv", "0.0,1,1,0\n1,0,1,0\n1,1,0,1\n1,0,1,0\n", [
+        "no names in its first row", "a square matrix with names in the first row and column"]),
     "the same with semicolons": ("w.csv", "0;1,5;1\n1;0;1\n1;1;0\n", ["no names in its first row"]),
     "broken gal": ("w.gal", "nothing\n", ["cannot be read as gal"]),
     "spaces in names of a gal": ("w.gal", "2\nNew York 1\nd\n", ["as gal; allowed: UTF-8", "names without spaces"]),
@@ -467,7 +453,7 @@ WRONG_FILES: dict[str, tuple[str, str, list[str]]] = {
     "broken npy": ("w.npy", "nothing\n", ["cannot be read as npy"]),
     "other extension": ("w.txt", "a b\n", ["has the extension .txt", ".csv, .xlsx, .dta, .gal, .gwt, .npy, .mtx"]),
     "empty": ("w.csv", "", ["is empty"]),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", WRONG_FILES)
@@ -601,8 +587,8 @@ def test_ids_with_zeros_in_front_stay_as_they_are(tmp_path: Path, name: str) -> 
         table.to_csv(tmp_path / name, index=False) if name == "w.csv" else table.to_excel(tmp_path / name, index=False)
         found = from_file(tmp_path / name, units, standardize="none", meant=True)
         np.testing.assert_array_equal(found.dense, square.to_numpy())
-    ring = from_file(write(tmp_path / "w.gal", "2\n01001 1\n01003\n01003 1\n01001\n"), units[:2], standardize="none")
-    np.testing.assert_array_equal(ring.dense, [[0, 1], [1, 0]])
+    pair = from_file(write(tmp_path / "w.gal", "2\n01001 1\n01003\n01003 1\n01001\n"), units[:2], standardize="none")
+    np.testing.assert_array_equal(pair.dense, [[0, 1], [1, 0]])
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
@@ -637,15 +623,12 @@ def test_a_distance_of_zero_is_no_missing_link(tmp_path: Path) -> None:
 
 DOUBTFUL = {
     "two links": ("focal,neighbor\na,b\nb,c\n", FileLayout(), "each of 2 links goes one way alone"),
-    "two numbers": (
-        "focal,neighbor,weight\na,b,2\nb,a,1\n",
-        FileLayout(symmetric=True),
-        "a to b is 2, and b to a is 1",
-    ),
+    "two numbers": ("focal,neighbor,weight\na,b,2\nb,a,1\n", FileLayout(symmetric=True),
+                    "a to b is 2, and b to a is 1"),
     "one row more": ("0,2,1\n0,1,1\n1,0,1\n1,1,0\n", FileLayout(order=UNITS[:3]), "is 4 x 3 numbers without names"),
     "text in a cell": ("0,2,1\n2,0,x\n1,1,0\n", FileLayout(), "w.csv, column 3, row 2; a weight is 'x'"),
     "other numbers": (",v2,v1,v3\na,0,1,2\nb,1,0,3\nc,2,3,0\n", FileLayout(), "numbered out of order: v2, v1, v3"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", DOUBTFUL)

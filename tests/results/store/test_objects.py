@@ -349,8 +349,10 @@ def test_workers_that_cannot_write_there_end_the_run_in_one_line(
         run(STUDY, store=place, executor=pool, writes="workers")
 
 
-def killed_and_resumed(command: list[str], place: ObjectPath, study: Any) -> str:
-    """Kill a run in the middle and run its study here; returns the hash of the store."""
+@pytest.mark.server
+def test_a_killed_client_with_workers_loses_nothing(place: ObjectPath, tmp_path: Path) -> None:
+    """A run is killed in the middle, and its study is run here."""
+    command = [str(Path(__file__).resolve().parents[2] / "support" / "run_small_study.py"), str(place), "2", "workers"]
     process, deadline = subprocess.Popen([sys.executable, *command], start_new_session=True), time.monotonic() + 120
     tree, marks = Objects(place), list[Any]()
     while len(marks) < 3 and process.poll() is None and time.monotonic() < deadline:
@@ -363,15 +365,9 @@ def killed_and_resumed(command: list[str], place: ObjectPath, study: Any) -> str
     store = ZarrStore.open(place)
     done = len(store.done())
     assert 3 <= done < len(store.places())
-    assert computed(place, study) == len(store.places()) - done
+    assert computed(place, small_study()) == len(store.places()) - done
     assert all(name.startswith("x.zarr/") for name in names_of(place)), "no lock, no token"
-    return ZarrStore.open(place).content_hash()
-
-
-@pytest.mark.server
-def test_a_killed_client_with_workers_loses_nothing(place: ObjectPath, tmp_path: Path) -> None:
-    command = [str(Path(__file__).resolve().parents[2] / "support" / "run_small_study.py"), str(place), "2", "workers"]
-    assert killed_and_resumed(command, place, small_study()) == hash_in_a_folder(tmp_path / "x.zarr", small_study())
+    assert ZarrStore.open(place).content_hash() == hash_in_a_folder(tmp_path / "x.zarr", small_study())
 
 
 def test_a_creation_that_was_killed_is_done_anew(
