@@ -245,7 +245,8 @@ def panel_svgs(chart: Chart) -> list[Markup]:
         key = f"{chart.key}-{place}"
         said = chart.title + (f": {panel.title}" if panel.title else "")
         values = _listed(list(_values(panel, chart.form)))
-        alt = f"{chart.values.label} by {chart.places.label}. Values: {values}."
+        along = f" by {chart.places.label}" if chart.places.label else ""
+        alt = f"{chart.values.label}{along}. Values: {values}."
         svgs.append(Markup("\n").join((
             Markup('<svg class="chart" role="img" viewBox="0 0 {:.0f} {:.0f}" aria-labelledby="{}-t {}-d">').format(
                 plot.width, plot.height, key, key),
@@ -370,7 +371,9 @@ def _across(chart: Chart, panel: Facet, plot: Plot, told: bool) -> Iterator[Mark
         yield _line("ref", x, x, plot.top - 3, plot.bottom)
         if chart.form == "dots":
             yield _text(x, plot.top - 6, label, "tick mid strong")
-    yield _text((plot.left + plot.right) / 2, plot.bottom + 32, chart.values.label, "axis mid")
+    half = 0.5 * LETTER * LARGE * (cell_len(chart.values.label) + 1)  # beside long names the plot is narrower than this
+    middle = max(min((plot.left + plot.right) / 2, plot.width - half), half)
+    yield _text(middle, plot.bottom + 32, chart.values.label, "axis mid")
     for at, text in chart.places.ticks:
         yield _text(plot.left - 8, plot.down(chart.places, at) + 4, short_label(text, LONGEST_ROW), "name end")
     for series in panel.series:

@@ -241,11 +241,11 @@ def grade_texts(claim: Claim, found: Sequence[Verdict], dials: Dials) -> dict[Gr
             far = f"at most {max(abs(low), abs(high)):.2f} standard errors"
             texts[grade] = far if claim.measure == "bias" else f"{share(low)} to {share(high)}"
     if unsure := _of_grade(found, Grade.OPEN):
-        # what would tell: the most replications that one of them is planned to need
+        # what would tell: the most that one of them needs, worlds where no number of replications is enough
         cells = [item for verdict in unsure for item in verdict.of_grade(Grade.OPEN)]
         counts = [needed(item, item.worst) for item in unsure if item.worst.value == item.worst.value]
-        counts = [item for item in counts if not item.at_value and item.replications < MOST_ASKED]
-        asked = f", {needs_text(max(counts, key=lambda item: item.replications))}" if counts else ""
+        counts = [item for item in counts if item.worlds or (not item.at_value and item.replications < MOST_ASKED)]
+        asked = f", {needs_text(max(counts, key=lambda item: (item.replications, item.worlds)))}" if counts else ""
         every = sum(len(verdict.cells) for verdict in unsure)
         what = "cells" if len(unsure) == 1 else "numbers"
         texts[Grade.OPEN] = f"in {len(cells)} of {every} {what}{asked}" if every > 1 else asked.removeprefix(", ")
@@ -379,7 +379,9 @@ def _of_curves(verdict: Verdict, curves: Sequence[PowersBySize]) -> str:
     if len(curves) == 1:
         (curve,) = told
         ends = f"{_plain(curve.lower)} to {_plain(curve.upper)}"
-        at = f"an effect of {_plain(largest)} is found in {per_cent(curve.cells[-1].value)} of panels"
+        size = _plain(largest)  # of either sign, where both were simulated
+        shares = [cell.value for cell in curve.cells if _plain(abs(cell.row["truth"])) == size]
+        at = f"an effect of {size} is found in {span_text(min(shares), max(shares))} of panels"
         return f"{at}; {share} an effect of {_plain(curve.mde)} (Monte Carlo interval {ends})"
     first, last = told[0], told[-1]
     text = f"{share} an effect of {_plain(first.mde)} when {first.setting}"

@@ -26,6 +26,7 @@ from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.plots import grid
 from results.plots.chart import (
     FORMATS,
+    LETTER,
     Axis,
     Chart,
     Facet,
@@ -39,6 +40,7 @@ from results.plots.chart import (
     span,
     text_chart,
     ticks,
+    width_of,
 )
 from results.plots.paper import RED
 from results.plots.picture import figure_bytes, picture_of
@@ -383,6 +385,16 @@ def test_names_of_rows_in_wide_letters_have_room() -> None:
         return next(x for x, _, text in texts_of(str(panel_svgs(chart)[0]), "name end") if text == name)
 
     assert left("控制变量、时间固定效应") == left("x" * 22)
+
+
+def test_the_name_of_the_values_has_room_beside_long_names_and_a_nameless_axis_is_not_read_out() -> None:
+    label = "share of tests that reject a true null"
+    places = Axis("", -0.5, 0.5, ((0.0, "x" * 46),))
+    chart = Chart("x", "dots", "x", places, Axis(label, 0.0, 1.0, ((0.0, "0"),)), (Facet("", ()),) * 3, (), "x")
+    svg = str(panel_svgs(chart)[0])
+    ((middle, _, _),) = [found for found in texts_of(svg, "axis mid") if found[2] == label]
+    assert middle + 0.5 * LETTER * len(label) <= width_of(chart)
+    assert f">{label}. Values: " in svg
 
 
 def lines_chart(form: Any, names: list[str]) -> Chart:

@@ -261,6 +261,9 @@ def test_of_several_that_are_open_the_largest_need_is_said() -> None:
     for found in ([one, three], [three, one]):
         said = grade_texts(SIZE, found, [{"c": cell} for cell in range(3)])
         assert said == {of_verdicts.Grade.OPEN: f"in 4 of 4 numbers, needs about {planned:,.0f} replications"}
+    wide = judged([row_of(64, 1280, worlds=20, widening=2.0)])  # which no number of replications tells
+    said = grade_texts(SIZE, [wide, three], [{"c": cell} for cell in range(3)])
+    assert said == {of_verdicts.Grade.OPEN: f"in 4 of 4 numbers, {needs_text(of_verdicts.needed(wide, wide.worst))}"}
 
 
 def by_hand(

@@ -28,6 +28,7 @@ from results.report.html import html_report
 from results.report.terminal import MOST_LINES, _left_out_of
 from results.store import Origin
 from results.store.zarr_store import ZarrStore
+from results.text import span_text
 from results.verdict.answer import ClaimAnswer, Failed, answer, failed_fits, failure_notice, notices, verdict_records
 from results.verdict.verdicts import Grade, Verdict, bias_table, failures, grade_of, verdicts
 from sim.presets import Paper
@@ -227,6 +228,13 @@ def test_an_effect_beyond_the_simulated_ones_is_called_so() -> None:
     assert part.sentence.endswith("when n = 9, and in 1 of 2 settings only effects above 0.40.")
     ((_, entries),) = powers((0.0, -0.2, -0.4), 0.3)[1].rows
     assert entries[-1].text == "above 0.4"
+
+
+def test_the_power_at_the_largest_size_is_that_of_both_signs() -> None:
+    (part,) = answer(judged([*curve((0.0, 0.4), 0.14), *curve((-0.4,), 0.12)], Claim("power"))).claims
+    shares = sorted(cell.value for cell in part.verdicts[0].cells if cell.row["truth"])
+    assert " to " in (said := span_text(*shares))
+    assert f"an effect of 0.40 is found in {said} of panels; 80% of panels find" in part.sentence
 
 
 def test_curves_of_many_sizes_are_not_mixed_under_another_dial() -> None:
