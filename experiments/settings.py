@@ -323,14 +323,19 @@ def _built[T](cls: type[T], settings: Mapping[str, Any], where: str) -> tuple[T 
         try:
             return adapter.validate_python(known), problems
         except ValidationError as error:
+            # a value or a list of such: only the form that was written is at fault, and pydantic's name of it no key
+            either = {one["loc"][0] for one in error.errors() if str((*one["loc"], "", "")[1]).startswith("tuple[")}
             for item in error.errors():
                 inner, key = item.get("ctx", {}).get("error"), str(item["loc"][0]) if item["loc"] else ""
                 if isinstance(inner, BadInput):  # that the settings raised themselves
                     problems += _placed(inner, where)
                 elif key in tables:
                     problems.append(no_pairs(key, settings[key], where))
-                else:
+                elif key not in either:
                     problems.append(wrong_value(item, written_key(item["loc"]), where))
+                elif (several := isinstance(settings[key], list | tuple)) == (str(item["loc"][1])[:6] == "tuple["):
+                    said = wrong_value(item, written_key((key, *item["loc"][2:])), where)
+                    problems.append(said if several else replace(said, allowed=f"{said.allowed}, or a list of such"))
                 wrong.add(key)
         except BadInput as error:
             problems += _placed(error, where)

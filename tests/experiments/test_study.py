@@ -95,6 +95,24 @@ def test_every_fault_of_a_study_file_is_said_at_once(tmp_path: Path) -> None:
     assert all(line.startswith(words) for line, words in zip(said, expected, strict=True)), said
 
 
+@pytest.mark.parametrize(("given", "said"), [
+    ('adoption = {kind = "staggered", cohorts = "x"}',
+     "cohorts = 'x'; allowed: a whole number, or a list of such; correct cohorts"),
+    ('adoption = {kind = "staggered", cohorts = [2004.5]}',
+     "cohorts[0] = 2004.5; allowed: a whole number; correct cohorts[0]"),
+    ('errors = {serial = "x"}', "serial = 'x'; allowed: a number, or a list of such; correct serial"),
+])  # fmt: skip
+def test_of_a_dial_that_takes_a_value_or_a_list_the_form_that_was_written_is_at_fault(
+    tmp_path: Path, given: str, said: str
+) -> None:
+    """One line by the key's own name: no key is called cohorts.int."""
+    file = tmp_path / "mine.toml"
+    file.write_text(f'[design]\nkind = "panel"\n{given}\n[[estimators]]\nkind = "did"\n')
+    with pytest.raises(BadInput) as caught:
+        Study.from_toml(file)
+    assert [problem.partition("; ")[2] for problem in str(caught.value).splitlines()] == [said]
+
+
 def test_absurd_sizes_are_refused_before_anything_of_that_size_is_made() -> None:
     """Some 27 million cells took the memory of the machine; 15 million blocks as many marks."""
     dials = ("effect", "sigma", "heterogeneity")

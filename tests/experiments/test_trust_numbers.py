@@ -27,14 +27,15 @@ from experiments.checks.trends import _pretrend
 from experiments.run.runner import run
 from experiments.study import Study
 from experiments.trust import evidence
-from experiments.trust.document import document
+from experiments.trust.document import RARE, document
 from experiments.trust.evidence import MeasureWithError, Nearby, TermFits
-from experiments.trust.trust import Trust, trust
+from experiments.trust.trust import Trust, _benchmarks, trust
 from results.diagnosis import measures
 from results.diagnosis.power import Detectable, detectable, fitted_curve, power
 from results.store import Store
 from results.tables.records import Check
 from sim.arrays import Floats
+from sim.errors import bad
 from sim.presets import Paper
 from studies import quick_study
 
@@ -515,6 +516,16 @@ def test_benchmarks_are_of_fits_that_ended_well_where_most_did() -> None:
     assert kept.tolist() == [0.0, 2.0]
     lost = evidence.Benchmarks.of({"path": store([1, 3, 3, 3])})
     assert (lost.values, lost.notes) == ({}, ("What path shows on sound panels is not known: 3 of 4 fits failed.",))
+
+
+def test_a_joint_test_before_adoption_can_be_among_the_rarest_hundredth_however_few_twins_are_asked_for() -> None:
+    """Of 64 twins the least share is 1/65: the rule at 1% could never apply."""
+    study = Study("one", Paper(), (TrendEvidence(),), grid=(("effect", (0.0,)),))
+    found = SimpleNamespace(ask=SimpleNamespace(benchmarks=0), claim=SimpleNamespace(estimate=0.1),
+                            main=SimpleNamespace(study=study, replications=64))  # fmt: skip
+    context = mock.Mock(**{"run.side_effect": bad("none", where="a", allowed="b", remedy="c")})
+    _benchmarks(cast(Any, found), cast(Any, SimpleNamespace(main_error="cluster:unit")), context)
+    assert 1 / (context.run.call_args.args[1].replications + 1) <= RARE
 
 
 def test_breakdown_values_of_a_study_are_benchmarks_and_the_longer_study_tells_of_the_test() -> None:
