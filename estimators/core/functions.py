@@ -179,10 +179,12 @@ class FunctionEstimator(MadeOfFunction, Estimator):
                           allowed=listed(layout.terms, 20), remedy="return the same terms for every panel")  # fmt: skip
             shape = (rows, len(layout.errors), len(layout.terms))
             estimate, se, dof = np.empty((rows, len(layout.terms))), np.empty(shape), np.empty(shape)
+            silent = np.full(rows, self.recipe.batched)  # panels of a batch whose estimates are all masked
             for k, term in enumerate(layout.terms):
                 own, own_se, own_dof = _answer(found[term], self.recipe.where, rows)
                 try:
                     estimate[:, k] = np.ma.filled(own, np.nan)
+                    silent &= np.ma.getmaskarray(own)
                     se[:, :, k] = _by_error(own_se, layout.errors, np.nan, self.recipe.where)
                     dof[:, :, k] = _by_error(own_dof, layout.errors, np.inf, self.recipe.where)
                 except BadInput:
@@ -190,7 +192,8 @@ class FunctionEstimator(MadeOfFunction, Estimator):
                 except (TypeError, ValueError) as error:
                     raise bad(f"returned no numbers of one fit for {term}", where=self.recipe.where, allowed=ALLOWED,
                               remedy="return one of them") from error  # fmt: skip
-            status = np.full(rows, Status.OK, dtype=np.uint8)
+            se[silent] = dof[silent] = np.nan
+            status = np.where(silent, Status.NOT_CONVERGED, Status.OK).astype(np.uint8)
             parts.append(Estimates(layout.terms, layout.errors, estimate, se, dof, status))
         return Estimates.join(parts)
 
@@ -243,7 +246,8 @@ def _answer(value: Any, where: str, rows: int = 1) -> tuple[Any, Any, Any]:
         return estimate, se, dof
     try:
         numbers = np.asarray(np.ma.filled(value, np.nan), dtype=np.float64)  # what is masked has no number
-        return np.broadcast_to(np.squeeze(numbers), rows), None, None
+        whole, mask = (np.broadcast_to(np.squeeze(part), rows) for part in (numbers, np.ma.getmaskarray(value)))
+        return np.ma.array(whole, mask=mask), None, None
     except (TypeError, ValueError) as error:
         raise bad(f"returned {type(value).__name__}", where=where, allowed=ALLOWED,
                   remedy="return one of them") from error  # fmt: skip
@@ -289,7 +293,7 @@ def estimator(function: Function | None = None, /, **options: Any) -> Any:
     linearmodels, statsmodels, pyfixest or scikit-learn, or None where there is no answer. terms: declared, else found
     by a trial fit. targets: term -> estimand; target: that of the treatment and of an estimate without a term.
     errors: names of the error types. batched: it is given arrays (R, T, N) or a panel of R replications, streams as
-    `rng`, and returns arrays (R,).
+    `rng`, and returns arrays (R,), masked where it has no answer.
 
     >>> import panelproof as pp
     >>> @pp.estimator(terms=["did"], errors=[])
