@@ -241,6 +241,10 @@ class FunctionEstimator(MadeOfFunction, Estimator):
 def _answer(value: Any, where: str, rows: int = 1) -> tuple[Any, Any, Any]:
     """Estimate, se and dof that a function returned for one term of `rows` panels, the latter two one an error type, by
     name or in order, None where it did not say."""
+    parts = value if isinstance(value, tuple) else (value,)
+    if any(np.iscomplexobj(part) for part in parts if not isinstance(part, list | tuple | Mapping)):
+        raise bad("returned complex numbers", where=where, allowed="real numbers",
+                  remedy="return the real part where that is meant")  # fmt: skip
     if isinstance(value, tuple) and 1 <= len(value) <= 3:
         estimate, se, dof = (*value, None, None)[:3]
         return estimate, se, dof
@@ -258,6 +262,9 @@ def _by_error(given: Any, errors: tuple[str, ...], otherwise: float, where: str)
     if given is None:
         return np.full(len(errors), otherwise)
     if isinstance(given, Mapping):
+        if strange := [name for name in given if name not in errors]:
+            raise bad(f"returned numbers of the error type {listed(strange)}", where=where,
+                      allowed=listed(errors, 20), remedy="return the same error types for every panel")  # fmt: skip
         given = [given.get(name, otherwise) for name in errors]
     columns = given if isinstance(given, list | tuple) else [given] * len(errors)
     if len(columns) != len(errors):
