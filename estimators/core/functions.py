@@ -33,6 +33,7 @@ TABLES = ("df", "data", "frame", "table")  # parameters that get a long table
 RANDOM = "rng"  # the parameter that gets the replication's own generator
 EFFECT = ("att", "ate")  # what fits of one effect by another program call it
 ERROR = ("se", "std_error", "std_err")
+FREEDOM = ("inference_df", "df_inference")  # of their t, as diff-diff calls them; none = the normal law
 OWN = "own"  # the error type of a standard error without a name
 RESERVED = {"kind", "name", "home", "layout", "variables", "reduction", "solve", "recipe", "settings", "targets",
             "terms", "errors", "label", "found_as", "parameters", *TABLES, PANEL, RANDOM}  # fmt: skip
@@ -325,7 +326,8 @@ def answers_of(found: Any) -> dict[str, Any] | None:
 
     linearmodels: params, std_errors and, where its errors are debiased, df_resid; statsmodels: params, bse and, where
     it uses t, df_resid; pyfixest: coef(), se() and, where it uses t, its degrees of freedom; scikit-learn: coef_ alone,
-    with the names it was fitted with; fits of one effect: att or ate and se, under the term "" (the treatment's).
+    with the names it was fitted with; fits of one effect: att or ate, se and, where diff-diff uses t, its degrees of freedom,
+    under the term "" (the treatment's).
     """
     # pyfixest, which takes the normal law for all but least squares and quantiles
     if callable(getattr(found, "coef", None)) and callable(getattr(found, "se", None)):
@@ -356,7 +358,10 @@ def answers_of(found: Any) -> dict[str, Any] | None:
     error = next((getattr(found, name) for name in ERROR if hasattr(found, name)), None)
     if effect is None or np.ndim(effect) or callable(effect):
         return None
-    return {"": effect if error is None or callable(error) else (effect, error)}
+    if error is None or callable(error):
+        return {"": effect}
+    freedom = next((known for name in FREEDOM if (known := getattr(found, name, None)) is not None), None)
+    return _joined({"": effect}, {"": error}, freedom)
 
 
 def _joined(estimates: Any, errors: Any, freedom: Any) -> dict[str, Any]:
