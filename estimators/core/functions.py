@@ -326,8 +326,8 @@ def answers_of(found: Any) -> dict[str, Any] | None:
 
     linearmodels: params, std_errors and, where its errors are debiased, df_resid; statsmodels: params, bse and, where
     it uses t, df_resid; pyfixest: coef(), se() and, where it uses t, its degrees of freedom; scikit-learn: coef_ alone,
-    with the names it was fitted with; fits of one effect: att or ate, se and, where diff-diff uses t, its degrees of freedom,
-    under the term "" (the treatment's).
+    with the names it was fitted with; fits of one effect: att or ate, se and, where diff-diff uses t, its
+    degrees of freedom, under the term "" (the treatment's).
     """
     # pyfixest, which takes the normal law for all but least squares and quantiles
     if callable(getattr(found, "coef", None)) and callable(getattr(found, "se", None)):
