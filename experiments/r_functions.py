@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from estimators.core.functions import FunctionEstimator, estimator
-from sim.errors import bad, near_file, one_of
+from sim.errors import bad, listed, near_file, one_of
 from sim.panel import Panel, long_table
 from sim.streams import Streams
 
@@ -39,6 +40,11 @@ parts <- c("estimate", "se", "dof")
 triple <- function(x) {
   x <- unlist(x)
   if (length(x) > 3) stop(length(x), " numbers for a term, and no c(estimate, se, dof)")
+  if (!is.null(names(x))) names(x) <- sub("^(estimate|se|dof)[.].*", "\\1", names(x))  # of c(se = s["did"])
+  at <- seq_along(x)
+  odd <- if ("estimate" %in% names(x)) setdiff(names(x), parts) else
+    names(x)[names(x) %in% parts & names(x) != parts[at] | at == 3 & !names(x) %in% c("", "dof")]
+  if (length(odd)) stop("a number called ", odd[1], ", and no c(estimate, se, dof)")
   if ("estimate" %in% names(x)) x <- x[parts]
   c(as.numeric(x), rep(NA_real_, 3))[1:3]
 }
@@ -47,6 +53,7 @@ rows <- function(found) {
   if (is.logical(found)) storage.mode(found) <- "double"  # as NA is
   if (is.data.frame(found)) {
     if (is.null(found[["se"]])) found[["se"]] <- found[["std.error"]]  # as broom::tidy names it
+    if (is.null(found[["dof"]])) found[["dof"]] <- found[["df"]]  # as estimatr's does
     for (name in c("se", "dof")) if (is.null(found[[name]])) found[[name]] <- NA_real_
     return(data.frame(term = as.character(found$term), estimate = found$estimate, se = found$se, dof = found$dof))
   }
@@ -113,8 +120,8 @@ def r_function(
 
     It gets a data frame with a row a unit and period (columns `unit` and `period`, attributes and variables) and a seed
     that was set for this panel, and returns a number, c(estimate, se, dof), a named list of them by term, a data frame
-    with term, estimate, se (or std.error, as broom has it), dof, or a fit that has coef() and vcov(). NULL is no
-    answer. seconds: that a call may take. Raises RFailed with what R says, BadInput where Rscript is not there.
+    with term, estimate, se (or std.error, as broom has it), dof (or df), or a fit that has coef() and vcov(). NULL is
+    no answer. seconds: that a call may take. Raises RFailed with what R says, BadInput where Rscript is not there.
     """
     seeds = [int(generator.integers(2**31 - 1)) for generator in rng.each("fit")]
     tables = []
@@ -126,12 +133,17 @@ def r_function(
     terms = list(dict.fromkeys(answers["term"]))
     if not terms:
         return None
+    counts = Counter(answers[REPLICATION])
+    if any(count != len(terms) for count in counts.values()):
+        raise RFailed(f"{function} in R returned not all of {listed(terms)} for some panels")
+    silent = ~np.isin(np.arange(panel.replications), list(counts))
     found = {term: np.full((3, panel.replications), np.nan) for term in terms}
-    for replication, term, *numbers in zip(*(answers[name] for name in (REPLICATION, "term", "estimate", "se", "dof")),
+    for replication, term, *parts in zip(*(answers[name] for name in (REPLICATION, "term", "estimate", "se", "dof")),
                                            strict=True):  # fmt: skip
-        found[term][:, replication] = [np.nan if number is None else number for number in numbers]
+        found[term][:, replication] = [np.nan if number is None else number for number in parts]
     answer: dict[str, Any] = {}
-    for term, (estimate, se, dof) in found.items():  # without standard errors, and by the normal law, where R gave none
+    for term, (numbers, se, dof) in found.items():  # without standard errors, and by the normal law, where R gave none
+        estimate = np.ma.array(numbers, mask=silent)  # NULL is masked: no answer
         answer[term] = estimate if np.isnan(se).all() else (estimate, se, np.where(np.isnan(dof), np.inf, dof))
     return answer
 

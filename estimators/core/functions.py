@@ -33,6 +33,7 @@ TABLES = ("df", "data", "frame", "table")  # parameters that get a long table
 RANDOM = "rng"  # the parameter that gets the replication's own generator
 EFFECT = ("att", "ate")  # what fits of one effect by another program call it
 ERROR = ("se", "std_error", "std_err")
+FREEDOM = ("inference_df", "df_inference")  # of their t, as diff-diff calls them; none = the normal law
 OWN = "own"  # the error type of a standard error without a name
 RESERVED = {"kind", "name", "home", "layout", "variables", "reduction", "solve", "recipe", "settings", "targets",
             "terms", "errors", "label", "found_as", "parameters", *TABLES, PANEL, RANDOM}  # fmt: skip
@@ -179,10 +180,12 @@ class FunctionEstimator(MadeOfFunction, Estimator):
                           allowed=listed(layout.terms, 20), remedy="return the same terms for every panel")  # fmt: skip
             shape = (rows, len(layout.errors), len(layout.terms))
             estimate, se, dof = np.empty((rows, len(layout.terms))), np.empty(shape), np.empty(shape)
+            silent = np.full(rows, self.recipe.batched)  # panels of a batch whose estimates are all masked
             for k, term in enumerate(layout.terms):
                 own, own_se, own_dof = _answer(found[term], self.recipe.where, rows)
                 try:
                     estimate[:, k] = np.ma.filled(own, np.nan)
+                    silent &= np.ma.getmaskarray(own)
                     se[:, :, k] = _by_error(own_se, layout.errors, np.nan, self.recipe.where)
                     dof[:, :, k] = _by_error(own_dof, layout.errors, np.inf, self.recipe.where)
                 except BadInput:
@@ -190,7 +193,8 @@ class FunctionEstimator(MadeOfFunction, Estimator):
                 except (TypeError, ValueError) as error:
                     raise bad(f"returned no numbers of one fit for {term}", where=self.recipe.where, allowed=ALLOWED,
                               remedy="return one of them") from error  # fmt: skip
-            status = np.full(rows, Status.OK, dtype=np.uint8)
+            se[silent] = dof[silent] = np.nan
+            status = np.where(silent, Status.NOT_CONVERGED, Status.OK).astype(np.uint8)
             parts.append(Estimates(layout.terms, layout.errors, estimate, se, dof, status))
         return Estimates.join(parts)
 
@@ -238,12 +242,17 @@ class FunctionEstimator(MadeOfFunction, Estimator):
 def _answer(value: Any, where: str, rows: int = 1) -> tuple[Any, Any, Any]:
     """Estimate, se and dof that a function returned for one term of `rows` panels, the latter two one an error type, by
     name or in order, None where it did not say."""
+    parts = value if isinstance(value, tuple) else (value,)
+    if any(np.iscomplexobj(part) for part in parts if not isinstance(part, list | tuple | Mapping)):
+        raise bad("returned complex numbers", where=where, allowed="real numbers",
+                  remedy="return the real part where that is meant")  # fmt: skip
     if isinstance(value, tuple) and 1 <= len(value) <= 3:
         estimate, se, dof = (*value, None, None)[:3]
         return estimate, se, dof
     try:
         numbers = np.asarray(np.ma.filled(value, np.nan), dtype=np.float64)  # what is masked has no number
-        return np.broadcast_to(np.squeeze(numbers), rows), None, None
+        whole, mask = (np.broadcast_to(np.squeeze(part), rows) for part in (numbers, np.ma.getmaskarray(value)))
+        return np.ma.array(whole, mask=mask), None, None
     except (TypeError, ValueError) as error:
         raise bad(f"returned {type(value).__name__}", where=where, allowed=ALLOWED,
                   remedy="return one of them") from error  # fmt: skip
@@ -254,6 +263,9 @@ def _by_error(given: Any, errors: tuple[str, ...], otherwise: float, where: str)
     if given is None:
         return np.full(len(errors), otherwise)
     if isinstance(given, Mapping):
+        if strange := [name for name in given if name not in errors]:
+            raise bad(f"returned numbers of the error type {listed(strange)}", where=where,
+                      allowed=listed(errors, 20), remedy="return the same error types for every panel")  # fmt: skip
         given = [given.get(name, otherwise) for name in errors]
     columns = given if isinstance(given, list | tuple) else [given] * len(errors)
     if len(columns) != len(errors):
@@ -289,7 +301,7 @@ def estimator(function: Function | None = None, /, **options: Any) -> Any:
     linearmodels, statsmodels, pyfixest or scikit-learn, or None where there is no answer. terms: declared, else found
     by a trial fit. targets: term -> estimand; target: that of the treatment and of an estimate without a term.
     errors: names of the error types. batched: it is given arrays (R, T, N) or a panel of R replications, streams as
-    `rng`, and returns arrays (R,).
+    `rng`, and returns arrays (R,), masked where it has no answer.
 
     >>> import panelproof as pp
     >>> @pp.estimator(terms=["did"], errors=[])
@@ -314,7 +326,8 @@ def answers_of(found: Any) -> dict[str, Any] | None:
 
     linearmodels: params, std_errors and, where its errors are debiased, df_resid; statsmodels: params, bse and, where
     it uses t, df_resid; pyfixest: coef(), se() and, where it uses t, its degrees of freedom; scikit-learn: coef_ alone,
-    with the names it was fitted with; fits of one effect: att or ate and se, under the term "" (the treatment's).
+    with the names it was fitted with; fits of one effect: att or ate, se and, where diff-diff uses t, its
+    degrees of freedom, under the term "" (the treatment's).
     """
     # pyfixest, which takes the normal law for all but least squares and quantiles
     if callable(getattr(found, "coef", None)) and callable(getattr(found, "se", None)):
@@ -345,7 +358,10 @@ def answers_of(found: Any) -> dict[str, Any] | None:
     error = next((getattr(found, name) for name in ERROR if hasattr(found, name)), None)
     if effect is None or np.ndim(effect) or callable(effect):
         return None
-    return {"": effect if error is None or callable(error) else (effect, error)}
+    if error is None or callable(error):
+        return {"": effect}
+    freedom = next((known for name in FREEDOM if (known := getattr(found, name, None)) is not None), None)
+    return _joined({"": effect}, {"": error}, freedom)
 
 
 def _joined(estimates: Any, errors: Any, freedom: Any) -> dict[str, Any]:

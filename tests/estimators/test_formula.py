@@ -377,6 +377,9 @@ def test_terms_that_are_not_declared_are_those_of_the_fit() -> None:
 
 @pytest.mark.parametrize(("fit", "answer"), [
     (SimpleNamespace(att=1.5, se=0.5), {"": (1.5, 0.5)}), (SimpleNamespace(ate=1.5), {"": 1.5}),
+    (SimpleNamespace(att=1.5, se=0.5, inference_df=967.0), {"": (1.5, 0.5, 967.0)}),
+    (SimpleNamespace(att=1.5, se=0.5, inference_df=None), {"": (1.5, 0.5)}),
+    (SimpleNamespace(att=1.5, se=0.5, df_inference=2), {"": (1.5, 0.5, 2.0)}),
     (SimpleNamespace(coef_=np.array([[2.0]])), {"": 2.0}), (SimpleNamespace(coef_=np.array([2.0, 3.0])), None),
     (SimpleNamespace(params=3.0), None), (3.0, None), ((1.0, 2.0), None),
 ])  # fmt: skip

@@ -557,6 +557,18 @@ def test_what_is_wrong_is_said_in_one_line(case: str) -> None:
         assert line.count("; ") >= 2
 
 
+@pytest.mark.parametrize(("answer", "said"), [
+    ((1.0, {"hc1": 0.5, "cl": 0.6}, {"hc1": 10, "cluster": 5}), "the error type cluster; allowed: hc1, cl"),
+    ((1.0, {"hc1": 0.5, "cl": 0.6, "hc3": 0.7}), "the error type hc3; allowed: hc1, cl"),
+    ((1.0 + 2.0j, {"hc1": 0.5, "cl": 0.6}), "returned complex numbers; allowed: real numbers"),
+    (np.sqrt(-4 + 0j), "returned complex numbers"),
+])  # fmt: skip
+def test_what_a_function_says_beyond_its_terms_and_errors_is_refused(answer: Any, said: str) -> None:
+    fit = pp.estimator(terms=["did"], errors=["hc1", "cl"])(lambda df: answer)()
+    with pytest.raises(BadInput, match=said):
+        fit(pp.example_panel().panel)
+
+
 @pytest.mark.parametrize("answer", [(1.0, np.array([0.5, 0.6])), (1.0, "half"), (np.array([1.0, 2.0]), 0.5)])
 def test_numbers_that_are_not_of_one_fit_are_one_line(answer: tuple[Any, ...]) -> None:
     fit = pp.estimator(terms=["did"])(lambda df: answer)()

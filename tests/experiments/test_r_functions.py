@@ -38,6 +38,13 @@ swapped <- function(df) list(m = c(dof = 7, se = 0.5, estimate = 1))
 spelled <- function(df) c(se = 0.5, estimate = 1)
 row <- function(df) list(m = coef(summary(lm(y ~ d, data = df)))["d", ])
 nameless <- function(df) list(1, 2)
+robust <- function(df) list(m = c(Value = 1, "Std. Error" = 0.5, "t value" = 2))
+other <- function(df) list(m = c(estimate = 1, se = 0.5, df = 7))
+placed <- function(df) list(m = c(0.5, estimate = c(m = 1)))
+nested <- function(df) list(m = list(se = 0.5, estimate = c(m = 1), dof = c(n = 7)))
+estimatr <- function(df) data.frame(term = "m", estimate = 1, std.error = 0.5, df = 7)
+most <- function(df) if (max(df$y) > 90) NULL else 1
+fewer <- function(df) if (max(df$y) > 90) list(m = 1) else list(m = 1, n = 2)
 logit <- function(df) glm(d ~ y, family = binomial, data = df)
 gaussian <- function(df) glm(y ~ d, data = df)
 some <- function(df) if (max(df$y) > 90) c(1, 0.5) else c(1, 0.5, 7)
@@ -128,15 +135,29 @@ def test_what_a_script_does_beside_its_function(code: str, answer: float | str, 
 
 @needs_r
 def test_numbers_with_names_are_read_by_them(script: Path, panel: Panel) -> None:
-    for function, dof in (("swapped", 7.0), ("spelled", np.inf)):
+    for function, dof in (("swapped", 7.0), ("spelled", np.inf), ("nested", 7.0), ("estimatr", 7.0)):
         found = r_estimator(script, function, terms=["m"])(panel)
         assert (found.estimate[0, 0], found.se[0, 0, 0], found.dof[0, 0, 0]) == (1.0, 0.5, dof)
 
 
 @needs_r
+def test_no_answer_in_r_is_the_same_beside_other_panels_and_alone(script: Path, panel: Panel) -> None:
+    lifted = panel.with_variables({"y": panel.variables["y"] + np.array([0.0, 100.0, 0.0])[:, None, None]})
+    fit = r_estimator(script, "most", terms=["m"])
+    whole, alone = fit(lifted), fit(lifted.replication(1))
+    assert whole.status.tolist() == [Status.OK, Status.NOT_CONVERGED, Status.OK]
+    for name in ("estimate", "se", "dof", "status"):
+        np.testing.assert_array_equal(getattr(whole, name)[1], getattr(alone, name)[0])
+    with pytest.raises(RFailed, match="returned not all of m, n for some panels"):
+        r_estimator(script, "fewer", terms=["m", "n"], errors=[])(lifted)
+
+
+@needs_r
 @pytest.mark.parametrize(
-    ("function", "said"), [("row", "4 numbers for a term, and no c"), ("nameless", "a list without the names of terms")]
-)
+    ("function", "said"),
+    [("row", "4 numbers for a term, and no c"), ("nameless", "a list without the names of terms"),
+     ("robust", "a number called t value, and no c"), ("other", "a number called df"), ("placed", "called , and")]
+)  # fmt: skip
 def test_answers_of_another_form_in_r_are_refused(script: Path, panel: Panel, function: str, said: str) -> None:
     with pytest.raises(RFailed, match=said):
         r_estimator(script, function, terms=["m"])(panel)
