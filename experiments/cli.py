@@ -249,7 +249,8 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
     if isinstance(error, OSError) and error.errno is not None:
         code = IN_PART if error.errno in NO_ROOM else 2
         name = error.filename2 if code == IN_PART and error.filename2 else error.filename  # of a copy: to where
-        place = f"{name}: " if name else ""
+        here = "the folder where the command runs" if error.errno == errno.ENOENT else ""  # it alone has no name
+        place = f"{name or here}: " if name or here else ""
         kept = "nothing that was finished is lost: " if resumed else ""
         return _emit(f"{place}{error.strerror}; {kept}correct this and try again", code)
     if isinstance(error, WorkerRefused):

@@ -33,6 +33,8 @@ from results.report.panel_pages import placebo_page
 from results.store.block import Records
 from results.store.bucket import StorePath
 from results.store.disk import check_folder, write_whole
+from results.store.files import root_damage, tree_of
+from results.store.repair import SIGNS
 from results.store.zarr_store import ZarrStore
 from results.tables.typography import probability
 from sim.arrays import Floats
@@ -468,8 +470,8 @@ def resumable(ask: PlaceboQuestion, store: StorePath) -> PlaceboQuestion:
 
     Raises BadInput, with the choices that differ, when the store holds another placebo test.
     """
-    if not store.exists():
-        return ask
+    if not store.exists() or (any(map(tree_of(store).has, SIGNS)) and root_damage(store)):
+        return ask  # of a store whose settings are damaged the run says whether it can repair them
     held = ZarrStore.open(store)
     kept = held.facts["study"]
     if kept["design"]["kind"] != Placebo.kind or not kept["design"]["panel"]:

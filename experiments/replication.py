@@ -310,8 +310,10 @@ def write_bundle(
         files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
         sums = [f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
         (folder / SUMS).write_text("".join(sums), encoding="utf-8")  # as `sha256sum -c` reads them
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError) and error.filename is None:  # of a disk that was full when bytes were written
+            error.filename = str(folder)
         raise
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 

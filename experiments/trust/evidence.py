@@ -52,6 +52,8 @@ from results.diagnosis.fits import variance_inflation
 from results.diagnosis.measures import Z95, Grouping, Tally
 from results.diagnosis.power import Detectable
 from results.store import Store
+from results.store.files import root_damage
+from results.store.repair import replications_in
 from results.store.zarr_store import ZarrStore
 from results.tables.records import Answer, Check
 from sim.arrays import Flags, Floats
@@ -138,7 +140,9 @@ class RunContext:
         store = self.store(name)
         if store is None or not store.exists():
             return study
-        return study.resized(replications=max(ZarrStore.open(store).replications, study.replications))
+        damaged = root_damage(store) is not None  # which the run repairs
+        held = replications_in(store, schema_of(study)) if damaged else ZarrStore.open(store).replications
+        return study.resized(replications=max(held or 0, study.replications))
 
     def remembered(self, seconds: float) -> dict[str, int] | None:
         """Replications a cell by study, of an earlier run whose budget was as large; None where there was none.
@@ -173,7 +177,9 @@ class RunContext:
         try:
             check_store(study, store, self.plan)
         except BadInput as fault:
-            if not store.exists() or ZarrStore.open(store).fingerprint == schema_of(study).fingerprint:
+            if not store.exists() or root_damage(store):
+                raise
+            if ZarrStore.open(store).fingerprint == schema_of(study).fingerprint:
                 raise
             raise bad("holds the page of another panel, spec or claim", where=str(self.folder),
                       allowed="one page a folder", remedy="choose another --out, or delete it") from fault  # fmt: skip

@@ -62,7 +62,7 @@ def check_repairable(path: StorePath, schema: StoreSchema) -> list[Damage]:
         attributes = held.get("attributes") if isinstance(held, dict) else None
         said |= {attributes.get("study")} if isinstance(attributes, dict) else set()
     said.discard(None)
-    if said != {schema.fingerprint} or _replications(path, schema) is None:
+    if said != {schema.fingerprint} or replications_in(path, schema) is None:
         nobody = "not a readable store: its metadata are damaged or missing, and nothing says whose study it is"
         what = "its metadata are damaged, and what is left of them is not of this study" if said else nobody
         raise bad(what, where=str(path), allowed="the very study that made the store",
@@ -81,7 +81,7 @@ def repair(path: StorePath, schema: StoreSchema) -> list[Damage]:
         return []
     names = {damage.file for damage in found}
     if META in names:
-        size = _replications(path, schema)
+        size = replications_in(path, schema)
         assert size is not None
         whole = replace(schema, replications=size, study={**schema.study, "replications": size})
     else:
@@ -150,7 +150,7 @@ def _is_earlier(path: StorePath) -> bool:
     return bool(isinstance(named, dict) and named.get("configuration") == {"separator": "/"})
 
 
-def _replications(path: StorePath, schema: StoreSchema) -> int | None:
+def replications_in(path: StorePath, schema: StoreSchema) -> int | None:
     """Replications a cell of a store, as most of its arrays have them; None where no array of its cells says it."""
     arrays = ["truth", *(f"{name}/{part}" for name in schema.layouts for part in PACKED)]
     sizes = [held["shape"][1] for held in (read_json(writable(path), f"{array}/{META}") for array in arrays)

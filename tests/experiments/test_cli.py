@@ -583,6 +583,20 @@ def test_the_file_that_has_no_room_is_named(tmp_path: Path, capsys: pytest.Captu
         assert capsys.readouterr().err.startswith(f"panelproof: {tmp_path / 'x.zip'}: No space left on device")
 
 
+def test_a_folder_that_goes_while_a_command_runs_in_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (gone := tmp_path / "gone").mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(FileNotFoundError) as caught:
+        Path.cwd()
+    assert _expected(caught.value, resumed=False) == 2
+    assert capsys.readouterr().err.startswith(
+        "panelproof: the folder where the command runs: No such file or directory;"
+    )
+
+
 @pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 3), (errno.EDQUOT, 3), (errno.EACCES, 2)])
 def test_a_line_that_names_the_option_ends_with_the_code_of_its_cause(number: int, code: int) -> None:
     told = BadInput(Problem("cannot be written", "x.html", "another place", "choose another --html"))

@@ -460,6 +460,18 @@ def test_a_store_says_in_one_line_which_choice_was_another(
     assert ZarrStore.open(sdm_store).content_hash() == before
 
 
+def test_a_store_whose_settings_are_damaged_is_repaired_by_the_same_command(
+    files: tuple[str, str], tmp_path: Path
+) -> None:
+    asked = [*command(files, "--estimator", "did", "--draws", 99, "--store", tmp_path / "x.zarr")]
+    here(*asked)
+    whole, root = ZarrStore.open(tmp_path / "x.zarr").content_hash(), tmp_path / "x.zarr" / "zarr.json"
+    root.write_bytes(root.read_bytes()[:300])
+    assert "what is left of them is not of this study" in refusal(*asked, "--seed", 8)
+    here(*asked)
+    assert ZarrStore.open(tmp_path / "x.zarr").content_hash() == whole
+
+
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 def test_a_study_does_not_run_into_a_placebo_store(sdm_store: Path, tmp_path: Path, dry: list[str]) -> None:
     (tmp_path / "s.toml").write_text('replications = 64\n[design]\nkind = "paper"\n[[estimators]]\nkind = "did"\n')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ import pytest
 from commands import here, refusal
 
 from estimators import TwoWayDID
+from experiments import replication
 from experiments.cli import run_command
 from experiments.replication import differences
 from experiments.run.resume import Resume
@@ -286,6 +288,18 @@ def test_what_cannot_be_a_bundle_is_one_line_and_leaves_nothing(tmp_path: Path, 
         assert words in refusal("replicate", *arguments)
         assert not new.exists()
     assert files(full) == {"notes.txt"}
+
+
+def test_a_disk_that_is_full_names_the_bundle_and_leaves_nothing(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as a write says it, which knows no name
+
+    monkeypatch.setattr(replication, "sha256_of", full)
+    said = here("replicate", tmp_path / "new", "--from", store, code=3).err
+    assert said.startswith(f"panelproof: {tmp_path / 'new'}: No space left on device;")
+    assert not (tmp_path / "new").exists()
 
 
 def _draw(rng, effect: float = 0.5):

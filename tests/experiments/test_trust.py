@@ -35,6 +35,7 @@ from results.diagnosis.diagnose import diagnose
 from results.report.panel_pages import trust_page
 from results.store.zarr_store import ZarrStore
 from sim.errors import BadInput
+from studies import quick_study
 
 SPEC = f"""{made_cities.PANEL}
 groups = ["province"]
@@ -224,6 +225,19 @@ def test_a_budget_is_turned_into_replications_once(tmp_path: Path) -> None:
     (tmp_path / "stores" / "budget.json").write_text("{", encoding="utf-8")
     assert context.remembered(20.0) is None
     assert RunContext().remembered(20.0) is None
+
+
+def test_a_store_whose_settings_are_damaged_is_repaired_by_the_same_command(tmp_path: Path) -> None:
+    context, study = RunContext(tmp_path), quick_study(64)
+    whole = context.run("main", study.resized(replications=128)).content_hash()  # by an earlier, larger budget
+    root = tmp_path / "stores" / "main.zarr" / "zarr.json"
+    root.write_bytes(root.read_bytes()[:300])
+    with pytest.raises(BadInput, match="what is left of them is not of this study"):
+        context.check("main", replace(study, seed=12))
+    again = context.fitting("main", study)
+    assert again.replications == 128
+    context.check("main", again)
+    assert context.run("main", again).content_hash() == whole
 
 
 @pytest.mark.long

@@ -175,6 +175,15 @@ def test_one_that_is_renewed_while_it_is_watched_is_in_use(store: Path) -> None:
     assert json.loads(file.read_text())["pid"] == 7
 
 
+def test_one_of_the_future_counts_from_when_it_is_seen(store: Path) -> None:
+    """The clock of its holder was fast, or was set back since: it would be waited for as long as that."""
+    file = left_by(store, age=-86400.0)
+    is_refused(store, r"\(process 7 on elsewhere, .*takes over in (60|59) seconds")
+    assert abs(file.stat().st_mtime - time.time()) < 30
+    file = left_by(store, age=-30.0)
+    is_refused(store, r"takes over in (90|89) seconds")
+
+
 def test_it_is_renewed(store: Path, short: None, elsewhere: Callable[[], None]) -> None:
     with locked(store) as hold:
         elsewhere()
