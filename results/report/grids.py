@@ -110,7 +110,10 @@ class ReportFacts:
 
     @property
     def mixed(self) -> str:
-        """That its blocks come from different code or machines, in one line; "" where they do not."""
+        """That its blocks come from different code or machines, or that nothing says whether they do, in one line; ""
+        where they come from one."""
+        if self.environments == ("unknown",):  # their facts were damaged: there may have been several
+            return "the store does not say any longer which code and machines computed its blocks"
         if len(self.environments) < 2:
             return ""
         return f"the blocks come from {len(self.environments)} environments: {' | '.join(self.environments)}"

@@ -440,6 +440,9 @@ def test_without_failures_the_verdict_comes_first_and_mixed_code_is_said() -> No
     assert said in lines_of(diagnosis, environments=("code a", "code b"))
     assert said in html_report(diagnosis, ReportFacts("toy", environments=("code a", "code b")))
     assert not any("environments" in line for line in lines_of(diagnosis, environments=("code a",)))
+    lost = "the store does not say any longer which code and machines computed its blocks"
+    assert lost in lines_of(diagnosis, environments=("unknown",))
+    assert not any(lost in line for line in lines_of(diagnosis, environments=("code a",)))
 
 
 def test_a_status_alone_makes_no_usable_fit_and_a_missing_error_is_counted() -> None:

@@ -213,6 +213,8 @@ def test_damage_of_the_provenance_says_that_environments_are_not_known(
     assert (folder / "x.zarr.provenance.json").read_text() == text
     (origin,) = ZarrStore.open(folder / "x.zarr").environments
     assert (origin.text, origin.blocks) == ("unknown", 12)
+    assert run_command(["report", str(folder / "x.zarr")]) == 0
+    assert "does not say any longer which code" in " ".join(capsys.readouterr().out.split())
     assert run_here(folder, "--replications", "200") == 2
     assert "does not say which code" in capsys.readouterr().err
 
