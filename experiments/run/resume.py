@@ -380,9 +380,8 @@ def compare(store: ZarrStore, again: Replay, console: Console) -> int:
             differs = any(part.any() for part in parts)
             differing += differs
             verdict = "-" if kept is None else "differs" if differs else "same"
-            table.add_row(
-                name, term, f"{truth:.6f}", f"{estimates.estimate[0, k]:.6f}", f"{estimates.se[0, 0, k]:.6f}", verdict
-            )
+            se = f"{estimates.se[0, 0, k]:.6f}" if estimates.errors else "-"
+            table.add_row(name, term, f"{truth:.6f}", f"{estimates.estimate[0, k]:.6f}", se, verdict)
     console.print(table)
 
     for name, estimates in again.block.estimates.items():  # how each fit that is not OK ended

@@ -141,6 +141,14 @@ def test_a_replay_is_compared_term_by_term(tmp_path: Path) -> None:
     assert compare(store, replace(again, block=other), Console(file=io.StringIO())) == 1
 
 
+def test_a_replay_of_an_estimator_without_standard_errors_shows_its_estimate(tmp_path: Path) -> None:
+    bare = pp.estimator(terms=["did"], errors=[], label="bare")(lambda icr: icr.mean())
+    store = pp.run(pp.Study("bare", pp.Paper(), (bare(),), replications=64, block=64), store=tmp_path / "x.zarr")
+    console = Console(file=io.StringIO(), width=80)
+    assert compare(store, pp.replay(store, 0, 5), console) == 0
+    assert console.file.getvalue().split()[-2:] == ["-", "same"]  # type: ignore[attr-defined]
+
+
 def test_a_replay_has_the_tracebacks_of_its_own_fit_alone() -> None:
     @pp.estimator(terms=["mean"])
     def moody(icr):  # type: ignore[no-untyped-def]
