@@ -249,8 +249,12 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
     if isinstance(error, OSError) and error.errno is not None:
         code = IN_PART if error.errno in NO_ROOM else 2
         name = error.filename2 if code == IN_PART and error.filename2 else error.filename  # of a copy: to where
-        here = "the folder where the command runs" if error.errno == errno.ENOENT else ""  # it alone has no name
-        place = f"{name or here}: " if name or here else ""
+        if not name and error.errno == errno.ENOENT:
+            try:
+                Path.cwd()
+            except FileNotFoundError:
+                name = "the folder where the command runs"
+        place = f"{name}: " if name else ""
         kept = "nothing that was finished is lost: " if resumed else ""
         return _emit(f"{place}{error.strerror}; {kept}correct this and try again", code)
     if isinstance(error, WorkerRefused):

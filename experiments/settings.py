@@ -324,8 +324,9 @@ def _built[T](cls: type[T], settings: Mapping[str, Any], where: str) -> tuple[T 
             return adapter.validate_python(known), problems
         except ValidationError as error:
             # a value or a list of such: only the form that was written is at fault, and pydantic's name of it no key
-            either = {one["loc"][0] for one in error.errors() if str((*one["loc"], "", "")[1]).startswith("tuple[")}
-            for item in error.errors():
+            in_lists = [str((*item["loc"], "", "")[1]).startswith("tuple[") for item in error.errors()]
+            either = {item["loc"][0] for item, in_list in zip(error.errors(), in_lists, strict=True) if in_list}
+            for item, in_list in zip(error.errors(), in_lists, strict=True):
                 inner, key = item.get("ctx", {}).get("error"), str(item["loc"][0]) if item["loc"] else ""
                 if isinstance(inner, BadInput):  # that the settings raised themselves
                     problems += _placed(inner, where)
@@ -333,9 +334,9 @@ def _built[T](cls: type[T], settings: Mapping[str, Any], where: str) -> tuple[T 
                     problems.append(no_pairs(key, settings[key], where))
                 elif key not in either:
                     problems.append(wrong_value(item, written_key(item["loc"]), where))
-                elif (several := isinstance(settings[key], list | tuple)) == (str(item["loc"][1])[:6] == "tuple["):
+                elif isinstance(settings[key], list | tuple) == in_list:
                     said = wrong_value(item, written_key((key, *item["loc"][2:])), where)
-                    problems.append(said if several else replace(said, allowed=f"{said.allowed}, or a list of such"))
+                    problems.append(said if in_list else replace(said, allowed=f"{said.allowed}, or a list of such"))
                 wrong.add(key)
         except BadInput as error:
             problems += _placed(error, where)

@@ -292,7 +292,8 @@ class InFolder:
         self._file = -1  # as long as it is open, its number is given to no other file
 
     def look(self) -> Held | None:
-        """The lease that is there; raises BadInput for what is no plain file."""
+        """The lease that is there, which is renewed now where its time is yet to come; raises BadInput for what is no
+        plain file."""
         try:
             descriptor = open_plain(FILE, os.O_RDONLY, at=self._folder)
         except FileNotFoundError:

@@ -594,6 +594,8 @@ def test_the_file_that_has_no_room_is_named(tmp_path: Path, capsys: pytest.Captu
 def test_a_folder_that_goes_while_a_command_runs_in_it_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert _expected(FileNotFoundError(errno.ENOENT, "No such file"), resumed=False) == 2  # as of a key of TLS
+    assert capsys.readouterr().err.startswith("panelproof: No such file;")
     (gone := tmp_path / "gone").mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
