@@ -429,7 +429,7 @@ class Tables(Document):
     def __repr__(self) -> str:
         tables = dict.fromkeys(record.table for record in self.records)
         column = f", column {self.records[0].column}" if self.place == PLACES and self.records else ""
-        numbers = f"{len(self.records):,} numbers; pp.show prints them, .frame holds them"
+        numbers = f"{amount(len(self.records), 'number')}; pp.show prints them, .frame holds them"
         return f"Tables({', '.join(tables)}{column}: {numbers})"
 
     @classmethod
@@ -566,7 +566,7 @@ class Tables(Document):
                 for fit, record in shown]  # fmt: skip
         title = f"Estimates of {self.panel.get('outcome')}" if whole else self._heading()
         said: list[tuple[str, object]] = [("panel", self._size()), ("treatment", treatment)]
-        notes = [f"{self.failed} fits failed."] if self.failed else []
+        notes = [f"{amount(self.failed, 'fit')} failed."] if self.failed else []
         return card(title, said, heads, rows, [*notes, *self.notes[:3]] if whole else notes)
 
     def _shown(self) -> Iterator[Found]:

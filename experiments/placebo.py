@@ -38,7 +38,7 @@ from results.store.repair import SIGNS
 from results.store.zarr_store import ZarrStore
 from results.tables.typography import probability
 from sim.arrays import Floats
-from sim.errors import BadInput, Problem, bad, closest, listed, one_of, refuse, type_problems
+from sim.errors import BadInput, Problem, amount, bad, closest, listed, one_of, refuse, type_problems
 from sim.panel import Panel, card, number_text
 from sim.real_panels import Placebo, other_assignments, panel_of
 from sim.schemes import (
@@ -150,7 +150,7 @@ class PlaceboAnswer:
 
     def __repr__(self) -> str:
         tested = f"p = {self.permutation_p:.4g}" if self.question.is_test else f"{self.share_as_large:.4g} as large"
-        return f"PlaceboAnswer({self.question.scheme}, {len(self.placebos):,} placebos: {tested})"
+        return f"PlaceboAnswer({self.question.scheme}, {amount(len(self.placebos), 'placebo')}: {tested})"
 
     def _repr_html_(self) -> str:
         """As a notebook shows it."""
@@ -199,7 +199,8 @@ class PlaceboAnswer:
     def failure_note(self) -> str:
         """How many placebos failed and what becomes of them; "" where none failed."""
         lost = len(self.placebos) - self.usable.size
-        return f"{lost:,} placebos could not be fitted; they count as extreme." if lost else ""
+        they = "it counts" if lost == 1 else "they count"
+        return f"{amount(lost, 'placebo')} could not be fitted; {they} as extreme." if lost else ""
 
     @property
     def notes(self) -> tuple[str, ...]:

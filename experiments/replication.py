@@ -33,7 +33,7 @@ from results.store import ZarrStore
 from results.store.bucket import StorePath
 from results.store.disk import is_inside, walked
 from results.store.lock import check_free
-from sim.errors import BadInput, bad, listed
+from sim.errors import BadInput, amount, bad, listed
 from sim.panel_sidecars import ENDING, panel_from
 from sim.registry import INLINE, join_search
 
@@ -532,8 +532,8 @@ def _application_again(folder: Path, facts: Mapping[str, Any]) -> Finding:
     if problem:
         return Finding(part, "differs", problem)
     if largest == 0:
-        return Finding(part, "same bits", f"{len(found):,} estimates")
-    return Finding(part, "same numbers", f"{len(found):,} estimates to {largest:.0e}")
+        return Finding(part, "same bits", f"{amount(len(found), 'estimate')}")
+    return Finding(part, "same numbers", f"{amount(len(found), 'estimate')} to {largest:.0e}")
 
 
 def differences(folder: Path, table: str, numbers: Mapping[str, str]) -> tuple[str, float]:

@@ -37,7 +37,7 @@ from results.store.labelled import axes_of, label, spread
 from results.text import dial_names, level
 from results.verdict.answer import answer
 from results.verdict.verdicts import key_terms
-from sim.errors import bad, closest, listed, one_of, refuse, type_problems
+from sim.errors import amount, bad, closest, listed, one_of, refuse, type_problems
 from sim.panel import MOST_ROWS, Text, card
 
 if TYPE_CHECKING:
@@ -262,8 +262,8 @@ class Diagnosed(Diagnosis):
     records: Records = field(kw_only=True, repr=False)
 
     def __repr__(self) -> str:
-        return (f"Diagnosed({len(self.cells)} cells, {', '.join(self.layouts)}: {len(self.frame):,} measures; .table() "
-                "and .plot show them, .frame holds them)")  # fmt: skip
+        return (f"Diagnosed({amount(len(self.cells), 'cell')}, {', '.join(self.layouts)}: "
+                f"{amount(len(self.frame), 'measure')}; .table() and .plot show them, .frame holds them)")  # fmt: skip
 
     def table(self, rows: str | Sequence[str] = (), columns: str | Sequence[str] = (), measure: str = "", *,
               term: str | None = None, number: NumberShown = "value", sample: str = "own") -> pd.DataFrame:  # fmt: skip

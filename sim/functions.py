@@ -20,7 +20,7 @@ import numpy as np
 
 from sim.arrays import Floats
 from sim.design import Design, Draw, Estimand, Wanted
-from sim.errors import BadInput, Problem, bad, closest, listed, one_of
+from sim.errors import BadInput, Problem, amount, bad, closest, listed, one_of
 from sim.panel import Panel
 from sim.registry import INLINE, INLINE_CLASSES
 from sim.schema import Roles, Schema
@@ -380,7 +380,7 @@ def panel_of_data(data: Any, naming: Naming, where: str, rows: int | None = None
     else:
         raise bad(f"returned {type(data).__name__}", where=where, allowed=ALLOWED, remedy="return one of them")
     if panel.replications not in (1, rows or 1):
-        raise bad(f"returned {panel.replications} replications", where=where, allowed=f"{rows or 1}",
+        raise bad(f"returned {amount(panel.replications, 'replication')}", where=where, allowed=f"{rows or 1}",
                   remedy="return one panel a call, or say batched = True")  # fmt: skip
     if isinstance(data, Panel) and data.roles != Roles():
         return panel

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.arrays import Flags, Floats
-from sim.errors import bad, listed
+from sim.errors import amount, bad, listed
 from sim.schema import Roles, Schema, absent_periods, period_step
 
 if TYPE_CHECKING:
@@ -243,7 +243,8 @@ class Panel:
 def check_balanced(panel: Panel, asked_by: str) -> None:
     """Raise BadInput for a panel with gaps."""
     if not panel.balanced:
-        raise bad(f"{len(panel.units) * len(panel.periods) - panel.nobs} unit-periods are missing", where=asked_by,
+        count = len(panel.units) * len(panel.periods) - panel.nobs
+        raise bad(f"{amount(count, 'unit-period')} {'is' if count == 1 else 'are'} missing", where=asked_by,
                   allowed="a balanced panel", remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
 
 

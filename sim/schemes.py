@@ -46,7 +46,7 @@ import scipy.sparse as sp
 
 from sim.arrays import Codes, Flags, Floats
 from sim.design import OF_A_VARIABLE, Estimand
-from sim.errors import bad, closest, one_of
+from sim.errors import amount, bad, closest, one_of
 from sim.panel import Panel, check_balanced, seen_in
 from sim.schema import Roles
 from sim.weights import Weights
@@ -467,7 +467,7 @@ class Blocks(Scheme):
         blocks = [order[block] for block in compact_blocks(links[np.ix_(order, order)], self.size)]
         whole = sum(len(block) == self.size for block in blocks)
         if whole < 2:
-            raise bad(f"{whole} blocks of {self.size} neighbours", where=self.text, allowed="two or more",
+            raise bad(f"{amount(whole, 'block')} of {self.size} neighbours", where=self.text, allowed="two or more",
                       remedy="choose smaller blocks")  # fmt: skip
         gaps = alike_in_gaps(panel)
         kinds = sorted({(len(block), *gaps[block].tolist()) for block in blocks}, reverse=True)

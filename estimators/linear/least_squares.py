@@ -44,7 +44,7 @@ from estimators.linear.few_clusters import ADJUSTED, ClusterSpan, FewTreated, ad
 from estimators.linear.influence import Influence, RedrawnInfluence
 from estimators.linear.redrawn_did import DIDKernel, RedrawnRegression
 from sim.arrays import Codes, Flags, Floats
-from sim.errors import bad, refuse
+from sim.errors import amount, bad, refuse
 from sim.panel import Panel
 
 Singletons = Literal["drop", "keep"]
@@ -321,7 +321,7 @@ class LeastSquares(Reduction):
         centred = self.constant or bool(self.effects)
         refuse(ols.useless(columns, self.asked_by, two_way=set(self.effects) == TWO_WAY, centred=centred))
         if plan.nobs - len(self.regressors) - plan.effects < 1:
-            raise bad(f"{plan.nobs} observations for {len(self.regressors) + plan.effects} parameters",
+            raise bad(f"{amount(plan.nobs, 'observation')} for {len(self.regressors) + plan.effects} parameters",
                       where=self.asked_by, allowed="more observations than parameters",
                       remedy="drop effects or regressors")  # fmt: skip
         if tile.raw(self.outcome).shape[0] == 1:

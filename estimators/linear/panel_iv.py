@@ -58,7 +58,7 @@ from estimators.linear.instruments import (
 )
 from estimators.linear.least_squares import TWO_WAY, LeastSquares, LinearPlan, Singletons
 from sim.arrays import Floats
-from sim.errors import Problem, bad, closest, one_of, refuse
+from sim.errors import Problem, amount, bad, closest, one_of, refuse
 from sim.panel import Panel
 from sim.schema import Schema
 from sim.world.panel_design import PanelDesign
@@ -174,7 +174,11 @@ class PanelIV(TileEstimator, RegressionEstimator):
         if count < len(names.instruments):
             found.append(Problem("an instrument is named twice", where, "each once", "remove one"))
         if count < needed:
-            what = "there is no instrument" if not count else f"{count} instruments for {needed} endogenous regressors"
+            what = (
+                "there is no instrument"
+                if not count
+                else f"{amount(count, 'instrument')} for {needed} endogenous regressors"
+            )
             found.append(Problem(what, where, f"{needed} or more of {allowed}", 'set instruments = ["..."]'))
         refuse(found)
         return names

@@ -140,8 +140,8 @@ def _balanced(case: Case) -> Iterator[Check]:
     lost = 1.0 - part.nobs / panel.nobs
     periods = len(panel.periods) - len(part.periods)
     left = f"{units} of {len(panel.units)} units" if units else f"{periods} of {len(panel.periods)} periods"
-    said = (f"{cells} of {panel.observed.size:,} unit-periods are missing, and tables that need a balanced panel leave "
-            f"out {left} for them, {lost:.0%} of the rows.")  # fmt: skip
+    said = (f"{cells} of {panel.observed.size:,} unit-periods {'is' if cells == 1 else 'are'} missing, and tables that "
+            f"need a balanced panel leave out {left} for them, {lost:.0%} of the rows.")  # fmt: skip
     yield Check.fact("balanced-part", WEAKENS if lost > MUCH_LOST else INFORMS, said, "", {"share": lost},
                      benchmark=MUCH_LOST, unit="share of rows", remedy="fill those cells, or leave out other units or "
                      'periods (balance = "drop-units" or "drop-periods")')  # fmt: skip

@@ -142,7 +142,7 @@ def panel_reshape(wide: Path, out: Path, value: str, period: str, sheet: str | N
     for line in (*left, *empty_years(table, value)):
         click.echo(f"note: {line}", err=True)
     write_whole(out.parent, {out.name: str(long.to_csv(index=False))})
-    click.echo(f"wrote {out}: {len(long):,} rows\nnext: panelproof init {quote(str(out))}")
+    click.echo(f"wrote {out}: {amount(len(long), 'row')}\nnext: panelproof init {quote(str(out))}")
 
 
 # `panelproof estimate`: the paper's tables on a real panel.

@@ -29,6 +29,7 @@ from experiments.commands.command_options import (
     say_fact,
     search_options,
 )
+from sim.errors import amount
 
 if TYPE_CHECKING:
     from results.store.bucket import StorePath
@@ -74,7 +75,7 @@ def studies(name: str | None, as_json: bool) -> None:
     if study.held_fixed:
         worlds = f"{study.world_count} worlds" if study.world_count > 1 else "one world"
         console.print(f"  drawn in {worlds}: {', '.join(study.held_fixed)}", markup=False)
-    size = f"{len(study.cells)} cells x {study.replications:,} replications"
+    size = f"{amount(len(study.cells), 'cell')} x {amount(study.replications, 'replication')}"
     size += f", {study.cost} on two cores" if study.cost else ""
     console.print(f"  {size}, seed {study.seed}, fingerprint {study.fingerprint[:12]}", markup=False)
 

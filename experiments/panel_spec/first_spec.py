@@ -205,8 +205,9 @@ def _questions(look: Look) -> Iterator[str]:
     if look.step > 1:
         yield f"period: periods are {look.step} apart: a lag of one period is one of {look.step}; is that right?"
     if missing:
-        yield (f"balance: {missing} of {cells} unit-periods lack a value, and tables that need a balanced panel leave "
-               f"out {units} of {look.units} units for them: can they be filled?")  # fmt: skip
+        yield (f"balance: {missing} of {cells} unit-periods {'lacks' if missing == 1 else 'lack'} a value, and tables "
+               f"that need a balanced panel leave out {units} of {look.units} units for them: can they be "
+               "filled?")  # fmt: skip
     if look.alike:
         pairs = listed((f"{one} and {other}" for one, other in look.alike), 3)
         yield f"unit: are {pairs} one unit each? They share no period; write each name in one way"
@@ -467,7 +468,7 @@ def description(panel: Panel) -> dict[str, Any]:
 
 def print_description(found: dict[str, Any], console: Console) -> None:
     """Print what `description` found."""
-    balance = f"{found['missing']} unit-periods missing" if found["missing"] else "balanced"
+    balance = f"{amount(found['missing'], 'unit-period')} missing" if found["missing"] else "balanced"
     span = f"{found['periods'][0]}-{found['periods'][-1]}"
     console.print(f"{found['units']} units x {len(found['periods'])} periods ({span}), {found['observations']:,} "
                   f"observations, {balance}")  # fmt: skip

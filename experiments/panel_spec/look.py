@@ -356,7 +356,7 @@ def _unused(
         elif name not in moving:
             found[name] = "is made up of effects of units and periods"
         elif np.isnan(values).mean() > NEARLY:
-            found[name] = f"is empty in {int(np.isnan(values).sum())} rows"
+            found[name] = f"is empty in {amount(int(np.isnan(values).sum()), 'row')}"
         elif name in beyond:
             found[name] = f"comes after the first {MOST_CONTROLS} controls"
         else:

@@ -185,7 +185,7 @@ def _used(frame: pd.DataFrame, spec: Spec, after: tuple[Transform, ...], rows: R
     for name, column in values.items():
         gaps = np.isnan(column)
         if gaps.any() and spec.panel.missing == "error":
-            problems.append(Problem(f"is missing in {gaps.sum()} rows", rows.at(int(gaps.argmax()), name),
+            problems.append(Problem(f"is missing in {amount(gaps.sum(), 'row')}", rows.at(int(gaps.argmax()), name),
                                     "a number in every row",
                                     'fill them, or leave these rows out with missing = "drop"'))  # fmt: skip
         kept &= ~gaps

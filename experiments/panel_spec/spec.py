@@ -298,7 +298,8 @@ def further_variables(frame: pd.DataFrame, rows: Rows, spec: Spec, panel: Panel)
         without = sorted(periods_without(spec.transform, frozenset((name,)), rows))
         gaps = np.flatnonzero(np.isnan(values) & inside & ~np.isin(rows.years, without))
         if gaps.size and spec.panel.missing == "error" and not wrong.size:
-            problems.append(Problem(f"is missing in {gaps.size} rows", f"{rows.at(int(gaps[0]), name)}, {key}",
+            problems.append(Problem(f"is missing in {amount(gaps.size, 'row')}",
+                                    f"{rows.at(int(gaps[0]), name)}, {key}",
                                     "a number in every row", "fill them, or let the check leave these rows out with "
                                     'missing = "drop"'))  # fmt: skip
         found[name] = np.full((1, len(panel.periods), len(panel.units)), np.nan)
@@ -351,7 +352,8 @@ def _panel_problems(spec: Spec, panel: Panel) -> Iterator[Problem]:
             yield Problem(f"windows: [{first}, {last}] is outside of the panel", where,
                           f"within {periods[0]}-{periods[-1]}", "choose periods of the panel")  # fmt: skip
         elif inside.sum() < 2:
-            yield Problem(f"windows: [{first}, {last}] holds {inside.sum()} periods", where, "two or more",
+            holds = amount(int(inside.sum()), "period")
+            yield Problem(f"windows: [{first}, {last}] holds {holds}", where, "two or more",
                           "choose a longer one")  # fmt: skip
         else:
             every = np.ones(len(panel.units), dtype=bool)
@@ -366,7 +368,8 @@ def _panel_problems(spec: Spec, panel: Panel) -> Iterator[Problem]:
                           one_of(sorted(set(labels)), text), closest(text, labels))  # fmt: skip
         kept = kept_units(spec, panel, name)
         if kept.sum() < 2:
-            yield Problem(f"exclude.{name} leaves {kept.sum()} units", where, "two or more", "exclude fewer")
+            rest = amount(int(kept.sum()), "unit")
+            yield Problem(f"exclude.{name} leaves {rest}", where, "two or more", "exclude fewer")
         elif not unknown:
             yield from _treatment_problems(panel, kept, every, f"exclude.{name}", where)
     if spec.ddd is not None:
@@ -643,13 +646,14 @@ def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[
         raise bad(f"balance = {how!r}", where=where, allowed=one_of(get_args(Balance)),
                   remedy=closest(how, get_args(Balance), "choose one of them"))  # fmt: skip
     if how == "error":
-        raise bad(f"{len(gaps)} unit-periods are missing: {listed(gaps)}", where=where, allowed="a balanced panel",
-                  remedy=remedy)  # fmt: skip
+        lost = f"{amount(len(gaps), 'unit-period')} {'is' if len(gaps) == 1 else 'are'} missing: {listed(gaps)}"
+        raise bad(lost, where=where, allowed="a balanced panel", remedy=remedy)  # fmt: skip
     every = (np.ones(len(panel.units), dtype=bool), np.ones(len(panel.periods), dtype=bool))
     units, periods = (seen.all(axis=0), every[1]) if how == "drop-units" else (every[0], seen.all(axis=1))
     if units.sum() < 2 or periods.sum() < 2:
-        raise bad(f'balance = "{how}" leaves {units.sum()} units and {periods.sum()} periods', where=where,
-                  allowed="two or more of each", remedy="choose the other way, or fill the gaps")  # fmt: skip
+        left = f"{amount(int(units.sum()), 'unit')} and {amount(int(periods.sum()), 'period')}"
+        raise bad(f'balance = "{how}" leaves {left}', where=where, allowed="two or more of each",
+                  remedy="choose the other way, or fill the gaps")  # fmt: skip
     kept = part(panel, units, periods)
     if units.all():
         return replace(kept, weights=panel.weights)
@@ -759,7 +763,7 @@ def _notes(
         yield f"{amount(len(gone), 'unit')} without a complete row left out: {listed(gone, 12)}."
     if table.absent:
         cells = len(panel.units) * len(panel.periods)
-        yield f"Unbalanced: {table.absent} of {cells} unit-periods are not observed."
+        yield f"Unbalanced: {table.absent} of {cells} unit-periods {'is' if table.absent == 1 else 'are'} not observed."
     if section.weight is not None:
         yield from weight_notes(panel.variables[section.weight][0][seen_in(panel)], section.weight)
     if panel.roles.continuous:

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, ValidationInfo
 
 from experiments.settings import TomlReading, as_written
 from sim.arrays import Floats
-from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of, refuse
+from sim.errors import BadInput, Problem, amount, bad, closest, gathering, listed, one_of, refuse
 from sim.panel import Panel
 from sim.panel_files import Rows, missing_columns, number_problems, numbers
 from sim.schema import period_step
@@ -195,8 +195,8 @@ def _value(transform: Transform, columns: list[Floats], rows: Rows, notes: list[
         base = pd.Series(columns[0][rows.years == period], np.asarray(rows.labels)[rows.years == period]).dropna()
         lacking = [str(unit) for unit in dict.fromkeys(rows.labels) if unit not in base.index]
         if lacking:
-            raise bad(f"{name} has no value in {period} for {len(lacking)} units: {listed(lacking)}", where=where,
-                      allowed="a value of every unit in that period",
+            raise bad(f"{name} has no value in {period} for {amount(len(lacking), 'unit')}: {listed(lacking)}",
+                      where=where, allowed="a value of every unit in that period",
                       remedy="choose another period, or fill them")  # fmt: skip
         ends = np.quantile(base, np.arange(1, groups) / groups)
         codes = pd.Series(np.searchsorted(ends, base.to_numpy(), side="left") + 1.0, base.index)
@@ -205,7 +205,7 @@ def _value(transform: Transform, columns: list[Floats], rows: Rows, notes: list[
             raise bad(f"{groups} groups by {name} in {period} have {listed(sizes)} units", where=where,
                       allowed="units in every group",
                       remedy="ask for fewer groups: many units have the same value")  # fmt: skip
-        said = [f"{group + 1}{f' up to {end:.6g}' if end is not None else ''} ({size} units)"
+        said = [f"{group + 1}{f' up to {end:.6g}' if end is not None else ''} ({amount(size, 'unit')})"
                 for group, (end, size) in enumerate(zip((*ends.tolist(), None), sizes, strict=True))]  # fmt: skip
         notes.append(f"{transform.name} groups units by {name} in {period}: {', '.join(said)}.")
         return codes.reindex(rows.labels).to_numpy(dtype=np.float64)

@@ -19,7 +19,7 @@ from experiments.run.runner import ProgressListener
 from experiments.study import Study, study_of
 from results.store import Store
 from results.store.bucket import StorePath
-from sim.errors import bad
+from sim.errors import amount, bad
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 SHOWN_EVERY = 0.5  # seconds between pictures of a notebook's bar
@@ -145,7 +145,7 @@ def line(step: Step, rate: float) -> str:
     left = step.of_replications - step.replications
     if left and rate > 0:
         parts.append(f"{duration(left / rate)} left")
-    parts.append(f"{step.failed:,} fits failed")
+    parts.append(f"{amount(step.failed, 'fit')} failed")
     if step.poisoned:
         parts.append(f"{step.poisoned:,} blocks failed")
     parts.append(f"{size(step.bytes)} of results")

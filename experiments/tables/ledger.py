@@ -438,8 +438,8 @@ def few_clusters(real: RealPanel) -> Iterator[str]:
             continue
         name = min(counts, key=lambda name: counts[name])
         said = (
-            f"Errors clustered by {' and '.join(names)} rest on {counts[name]} clusters: below about {FEW_CLUSTERS} "
-            "they tend to be too small."
+            f"Errors clustered by {' and '.join(names)} rest on {amount(counts[name], 'cluster')}: below about "
+            f"{FEW_CLUSTERS} they tend to be too small."
         )
         if name != "period" and not paired:  # what the wild cluster bootstrap can do and what not
             wild = f"wild:{name}"

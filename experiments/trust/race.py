@@ -154,7 +154,8 @@ class Race:
     seconds: float = 0.0
 
     def __repr__(self) -> str:
-        return f"Race({len(self.panel)} estimators in {len(self.worlds)} worlds; use {self.best}; pp.show prints it)"
+        ran = f"{amount(len(self.panel), 'estimator')} in {amount(len(self.worlds), 'world')}"
+        return f"Race({ran}; use {self.best}; pp.show prints it)"
 
     def _repr_html_(self) -> str:
         facts = [("effect in the worlds", self.effect), ("decided in the world", self.decisive)]

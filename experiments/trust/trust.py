@@ -47,7 +47,7 @@ from experiments.twins.twin import Twin, twin
 from results.diagnosis.power import Curve, Detectable, detectable, fitted_curve
 from results.store.store import BlockState
 from results.tables.records import Check, Record
-from sim.errors import BadInput, bad
+from sim.errors import BadInput, amount, bad
 from sim.streams import Streams
 from sim.world.context import LARGEST
 
@@ -314,7 +314,7 @@ def _simulated(
     found = []
     votes = {one.method: one.null for one in fitted.all}
     for method, study in studies.items():
-        say(f"{method}: {len(study.cells)} cells of {study.replications:,} replications")
+        say(f"{method}: {amount(len(study.cells), 'cell')} of {amount(study.replications, 'replication')}")
         found.append(SimulatedStudy(method, study, context.run(method, study), claim.term, votes[method]))
     return tuple(found)
 
@@ -324,5 +324,5 @@ def _lost(found: Sequence[SimulatedStudy]) -> Iterator[str]:
     for one in found:
         lost = sum(one.store.state(*place) is BlockState.POISONED for place in one.store.places())
         if lost:
-            yield (f"{lost} blocks of the study by the method {one.method} could not be computed; the same command "
-                   "tries again.")  # fmt: skip
+            yield (f"{amount(lost, 'block')} of the study by the method {one.method} could not be computed; the "
+                   "same command tries again.")  # fmt: skip

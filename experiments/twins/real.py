@@ -14,7 +14,7 @@ from experiments.panel_spec.sections import Spec, TwinSection
 from experiments.panel_spec.spec import RealPanel
 from experiments.twins.statistics import CohortRegression, Split, TreatmentStatus, split
 from sim.arrays import Floats
-from sim.errors import BadInput, Problem, bad, gathering
+from sim.errors import BadInput, Problem, amount, bad, gathering
 from sim.panel import Panel
 from sim.schema import TREATMENT, refuse_weights
 from sim.weights import Weights
@@ -231,7 +231,8 @@ def check_twins(real: RealPanel) -> None:
     if not panel.balanced and spec.panel.balance == "error":
         count = len(panel.units) * len(panel.periods) - panel.nobs
         remedy = 'set balance = "drop-units" or "drop-periods" in [panel]'
-        problems.append(Problem(f"{count} unit-periods are missing", where, "a balanced panel", remedy))
+        missing = f"{amount(count, 'unit-period')} {'is' if count == 1 else 'are'} missing"
+        problems.append(Problem(missing, where, "a balanced panel", remedy))
     if taken := sorted({"unit", "period"} & {*panel.variables}):
         problems.append(Problem(f"a variable is called {taken[0]!r}", where, "another name", "rename the column"))
 

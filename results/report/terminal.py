@@ -435,8 +435,8 @@ def print_comparison(found: Comparison, a: Store, b: Store, console: Console, *,
         console.print(_table_of_difference(rows[rows["cell"] == position], errors))
     same = int((table["difference"] == 0).sum())
     many = f"{errors:,.1f}".removesuffix(".0")
-    console.print(f"\n{len(table):,} numbers: {same:,} are equal, {len(marked):,} differ by more than {many} Monte "
-                  f"Carlo errors (!){'; --all shows the others too' if rows is not table else ''}.", markup=False,
+    console.print(f"\n{amount(len(table), 'number')}: {same:,} are equal, {len(marked):,} differ by more than {many} "
+                  f"Monte Carlo errors (!){'; --all shows the others too' if rows is not table else ''}.", markup=False,
                   soft_wrap=True)  # fmt: skip
 
 

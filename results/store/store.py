@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from estimators.core.estimator import Layout, Status
 from results.store.block import Block, SomeBlocks, block_arrays
 from results.store.skeleton import StoreSchema
-from sim.errors import BadInput, bad, listed
+from sim.errors import BadInput, amount, bad, listed
 from sim.panel import card
 
 if TYPE_CHECKING:
@@ -160,8 +160,8 @@ class Store(ABC):
 
     def __repr__(self) -> str:
         done = int((self.states == BlockState.DONE).sum())
-        return (f"{type(self).__name__}({self.schema.study.get('name', '')!r}, {len(self.cells)} cells x "
-                f"{self.replications:,} replications, {done} of {self.states.size} blocks, "
+        return (f"{type(self).__name__}({self.schema.study.get('name', '')!r}, {amount(len(self.cells), 'cell')} x "
+                f"{amount(self.replications, 'replication')}, {done} of {amount(self.states.size, 'block')}, "
                 f"{', '.join(self.layouts)})")  # fmt: skip
 
     # What is in it

@@ -200,7 +200,7 @@ def test_bad_panels() -> None:
     refuses("no weights 'v'", lambda: ac.LMTests(weights="v")(panel))
     gaps = unseen(panel, (0, 0))
     for effects in EFFECTS:
-        refuses("1 unit-periods are missing", lambda effects=effects: statistics(gaps, effects=effects))
+        refuses("1 unit-period is missing", lambda effects=effects: statistics(gaps, effects=effects))
     refuses("3 units; allowed: 4 units or more", lambda: ac.LinkSums.of(Weights.of(tuple("abc"), 1.0 - np.eye(3))))
     panel = small_panel(14, 5, missing=3)
     refuses("autocorrelation of residuals; 3 unit-periods are missing", lambda: ac.ResidualMaker.of(panel, ("inv",)))

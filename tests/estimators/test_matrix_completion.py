@@ -152,7 +152,7 @@ def test_settings_that_cannot_be(settings: dict[str, float], text: str) -> None:
 def test_panels_that_cannot_serve() -> None:
     panel = slow.factor_panel(units=10, periods=8, treated=3, last=3)
     holed = unseen(panel, (0, 0))
-    refuses("1 unit-periods are missing", lambda: FAST(holed))
+    refuses("1 unit-period is missing", lambda: FAST(holed))
     everybody = changed(panel, "did", np.s_[:, -1], 1.0)
     refuses("no unit is untreated in 2008", lambda: FAST(everybody))
     refuses("absorbing", lambda: FAST(panel.with_variables({"did": panel.variables["did"][:, ::-1]})))

@@ -317,7 +317,7 @@ def test_a_replication_is_the_same_in_every_tile(redraw: tuple[str, ...]) -> Non
     ({"instruments": ("y",)}, "the instrument 'y' is the outcome"),
     ({"instruments": ("zz1",)}, "no variable 'zz1' in the panel"), ({"instruments": ()}, "there is no instrument"),
     ({"instruments": ("z1", "z1")}, "an instrument is named twice"),
-    ({"endogenous": ("d", "e"), "instruments": ("z1",)}, "1 instruments for 2 endogenous regressors"),
+    ({"endogenous": ("d", "e"), "instruments": ("z1",)}, "1 instrument for 2 endogenous regressors"),
     ({"instruments": ("copy",)}, "instruments and controls fit the endogenous regressor 'd' exactly"),
     ({"instruments": ("z1", "double")}, "instrument 'double' is collinear with inv, road, z1 and the effects"),
     ({"instruments": ("scaled",)}, "instrument 'scaled' is collinear with inv, road and the effects"),

@@ -354,7 +354,7 @@ def test_bad_input_is_one_clear_line() -> None:
     holes, every = np.ones((1, 12, 17), dtype=bool), np.array(did)
     holes[0, 2, 3], every[0, -1] = False, 1.0
     for words, other, settings in (
-        ("1 unit-periods are missing", replace(panel, observed=holes), {}),
+        ("1 unit-period is missing", replace(panel, observed=holes), {}),
         ("every unit is treated in the end", panel.with_variables({"did": every}), {}),
         ("fewer than 2 periods before", made({15: 1, 16: 7}, 1), {}),
         ("not 0/1 and absorbing", panel.with_variables({"did": did * 0.5}), {}),

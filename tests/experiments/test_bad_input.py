@@ -108,7 +108,7 @@ PANELS: dict[str, tuple[str, Edit, Words]] = {  # the spec, what is wrong with t
     "constant control": (SPEC, lambda f: f.assign(z=1.0), ("column 'z'; is constant", "remove it from the controls")),
     "control that the effects absorb": (SPEC, lambda f: f.assign(z=f["lat"]), ("'z'", "absorbed")),
     "collinear controls": (SPEC, lambda f: f.assign(z=2 * f["x"] + 1), ("'z'", "collinear")),
-    "gaps and weights": (SPEC, lambda f: f.drop(index=7), ("1 unit-periods are missing: c1 in 2001", "drop-units")),
+    "gaps and weights": (SPEC, lambda f: f.drop(index=7), ("1 unit-period is missing: c1 in 2001", "drop-units")),
     "year as text": (SPEC, cell("year", "MMVI"), ("'year'",)),
     "latitude out of range": (SPEC, lambda f: f.assign(lat=95.0), ("lat",)),
     "one city": (SPEC, lambda f: f[f["code"] == 0], ("unit",)),

@@ -643,7 +643,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     ),
     "weights that are not there": ('scheme = "blocks:knn-7"', "no weights 'knn-7' in the panel; did you mean 'knn-6'?"),
     "blocks that are all units": (
-        'scheme = "blocks:knn-6:200"', "study.toml, did-blocks-knn-6-200, blocks:knn-6:200; 1 blocks of 200 neigh"),
+        'scheme = "blocks:knn-6:200"', "study.toml, did-blocks-knn-6-200, blocks:knn-6:200; 1 block of 200 neigh"),
     "no noise": ("", SILENT, "sigma = 0"),
     "hardly any noise": ("", SILENT, "sigma = 1e-300"),
     "no noise and one effect": ("", SILENT, "sigma = 0.0\neffect = 0.0\nheterogeneity = 0.5"),

@@ -240,7 +240,7 @@ def test_rows_left_out_are_counted_and_named(tmp_path: Path) -> None:
     assert reading.notes == (
         "5 rows with missing values left out (by column: y 1, x 4).",
         "1 unit without a complete row left out: 城5.",
-        "Unbalanced: 1 of 20 unit-periods are not observed.",
+        "Unbalanced: 1 of 20 unit-periods is not observed.",
     )
     assert reading.panel.weights["knn-2"].units == reading.panel.units
     assert len(reading.order) == 6
@@ -258,10 +258,10 @@ def test_balance_drops_units_with_a_new_w_or_periods_or_says_what_is_missing(tmp
     by_period = reading.balanced("drop-periods")
     assert by_period.periods == (2005, 2006, 2008)
     assert by_period.weights["knn-2"].digest == reading.panel.weights["knn-2"].digest
-    refuses(r"1 unit-periods are missing: 城1 in 2007.*drop-units", reading.balanced)
+    refuses(r"1 unit-period is missing: 城1 in 2007.*drop-units", reading.balanced)
     refuses("the weights are of other units", lambda: balanced(reading.panel, "drop-units"))
     few = read_real_panel(panel_file(tmp_path, frame().drop(index=range(0, 20, 4))), spec)
-    refuses("leaves 1 units and 4 periods", lambda: few.balanced("drop-units"))
+    refuses("leaves 1 unit and 4 periods", lambda: few.balanced("drop-units"))
 
 
 def test_a_matrix_in_the_files_order_survives_the_loss_of_units(tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ BAD = {
     "strata of nothing": (lambda: panel(), "strata", 'as in "strata:region"'),
     "no weights": (lambda: panel(), "blocks:queen", "no weights 'queen'"),
     "no weights at all": (lambda: dataclasses.replace(panel(), weights={}), "relabel", "no spatial weights"),
-    "blocks too large": (lambda: panel(), "blocks:ring:20", "1 blocks of 20 neighbours"),
+    "blocks too large": (lambda: panel(), "blocks:ring:20", "1 block of 20 neighbours"),
     "no mediators": (lambda: small_panel(), "mediator", "no mediators"),
     "another mediator": (lambda: panel(), "mediator:mm", "no variable 'mm'"),
     "no treatment": (lambda: dataclasses.replace(panel(), roles=Roles("y")), "space", "has no treatment"),
