@@ -27,7 +27,7 @@ from results.text import (
     standard_errors,
     written,
 )
-from results.verdict.verdicts import Grade, Judged, Needed, RowOfTable, Verdict, in_order, is_null, needed
+from results.verdict.verdicts import LEAST_FITS, Grade, Judged, Needed, RowOfTable, Verdict, in_order, is_null, needed
 
 Dials = Sequence[Mapping[str, object]]
 MOST_NAMED = 5  # estimators or error types that a sentence describes one by one
@@ -343,14 +343,17 @@ MOST = 4  # tests that a sentence describes one by one
 
 
 def power_sentence(drawn: Drawn, wrong_size: set[tuple[str, str, str]], alpha: float) -> str:
-    """The power of each test whose size is not wrong; of the others it is not worth stating.
+    """The power of each test whose size is not wrong and that has fits enough; of the others it is not worth stating.
 
     drawn: verdicts on power with their curves. wrong_size: (estimator, term, error type) of tests whose size fails.
     """
     found = [verdict for verdict, _ in drawn]
     names = {id(item): group.one(item).text for group in groups_of(found, found) for item in group.verdicts}
-    sound = [(item, curves) for item, curves in drawn if (item.estimator, item.term, item.error) not in wrong_size]
-    wrong = [names[id(item)] for item, _ in drawn if (item.estimator, item.term, item.error) in wrong_size]
+    few = {id(item): names[id(item)] for item in found
+           if not any(cell.row["n_error"] >= LEAST_FITS for cell in item.cells)}  # fmt: skip
+    wrong = {id(item): names[id(item)] for item in found
+             if (item.estimator, item.term, item.error) in wrong_size and id(item) not in few}  # fmt: skip
+    sound = [(item, curves) for item, curves in drawn if id(item) not in few | wrong]
     parts = [(f"{names[id(item)]}: " if len(found) > 1 else "") + _of_curves(item, curves)
              for item, curves in sound[:MOST]]  # fmt: skip
     if len(sound) > MOST:
@@ -358,8 +361,10 @@ def power_sentence(drawn: Drawn, wrong_size: set[tuple[str, str, str]], alpha: f
         ends = [item.span for item in rest]
         span = span_text(min(low for low, _ in ends), max(high for _, high in ends))
         parts.append(f"{len(rest)} more tests find an effect in {span} of panels")
-    if wrong:
-        parts.append(f"not stated for {joined(wrong, MOST)}, because a test of the wrong size has no power to speak of")
+    for items, why in ((wrong, "a test of the wrong size has no power to speak of"),
+                       (few, f"no cell has {LEAST_FITS} usable fits")):  # fmt: skip
+        if items:
+            parts.append(f"not stated for {joined(list(items.values()), MOST)}, because {why}")
     return f"{head(found[0].claim, found, alpha)}: {'; '.join(parts)}."
 
 

@@ -290,6 +290,9 @@ def test_beyond_four_tests_the_powers_of_the_rest_stand_together() -> None:
     assert said.endswith("2 more tests find an effect in 50% to 60% of panels.")
     assert said.count("e3: ") == 1
     assert "e4" not in said
+    cell = replace(found[1].cells[0], row=found[1].cells[0].row | {"n_error": 29.0})
+    said = power_sentence([(found[0], ()), (replace(found[1], cells=(cell,)), ())], set(), ALPHA)
+    assert said.endswith("found in 10% of panels; not stated for e1, because no cell has 30 usable fits.")
 
 
 def test_a_lucky_failure_among_many_is_open_and_a_record_has_its_p_value() -> None:
