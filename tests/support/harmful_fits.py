@@ -70,5 +70,5 @@ def _do(harm: str) -> None:
             time.sleep(0.01)
     kept = []
     while True:
-        kept.append(bytearray(b"x") * (32 << 20))
+        kept.append(bytearray(b"x") * (96 << 20))
         time.sleep(0.01)
