@@ -150,7 +150,8 @@ class Hold:
     def enter(self) -> None:
         """Take the lease of a store if one is there by now; raises StoreLocked.
 
-        A store that was set aside returns. Then what killed runs left beside the store, and half-written files in it, go.
+        A store that was set aside returns. Then what killed runs left beside the store goes, and what they had half
+        written in it.
         """
         if isinstance(self._real, ObjectPath):
             if not self._leases:
