@@ -79,14 +79,14 @@ class Output(io.RawIOBase):
 
 
 def keep_printing() -> None:
-    """From now on no print of this process raises because of what it is printed to."""
+    """From now on no print of this process raises because of what it is printed to, or of letters that this lacks."""
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         given = getattr(sys, name)
         if isinstance(given, io.TextIOWrapper) and output_of(given) is None:
             with contextlib.suppress(OSError):
                 given.flush()
-            made = io.TextIOWrapper(io.BufferedWriter(Output(descriptor)), encoding=given.encoding, errors=given.errors,
-                                    line_buffering=given.line_buffering or name == "stderr")  # fmt: skip
+            lines, below = given.line_buffering or name == "stderr", io.BufferedWriter(Output(descriptor))
+            made = io.TextIOWrapper(below, encoding=given.encoding, errors="backslashreplace", line_buffering=lines)
             setattr(sys, name, made)
 
 

@@ -97,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not os.environ.get(size, "").strip("0"):  # 0, of a terminal that has no size; rich would print nothing
             os.environ.pop(size, None)
     open_closed_streams()
+    os.umask(os.umask(0o077) & 0o077)  # what a run makes it must be able to open itself
     keep_printing()
     signal.signal(signal.SIGTERM, _terminate)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
@@ -232,7 +233,7 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
     from results.store.bucket import StoreSilent, StoreUnreachable
     from results.store.lease import StoreLocked
     from results.store.lock import StoreGone
-    from sim.errors import NO_ROOM, BadInput
+    from sim.errors import NO_ROOM, NO_THREAD, BadInput
 
     if isinstance(error, BadInput):
         for problem in error.problems:
@@ -246,6 +247,13 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
         return _emit(f"{error}; {KEPT}" if resumed and isinstance(error, StoreSilent) else str(error), 2)
     if isinstance(error, ClusterLost):
         return _emit(f"{error}; {KEPT}", IN_PART)
+    if isinstance(error, MemoryError) or NO_THREAD in str(error):
+        lacks, limit = ("memory", "-v") if isinstance(error, MemoryError) else ("threads", "-u, -v")
+        kept = f"; {KEPT}" if resumed else ""
+        if zarr := sys.modules.get("zarr.core.sync"):
+            atexit.unregister(zarr.cleanup_resources)  # it waits for a thread that perhaps never began
+        return _emit(f"the system gives this process no more {lacks}: raise its limits (`ulimit {limit}`), or use "
+                     f"fewer workers{kept}", IN_PART)  # fmt: skip
     if isinstance(error, OSError) and error.errno is not None:
         code = IN_PART if error.errno in NO_ROOM else 2
         name = error.filename2 if code == IN_PART and error.filename2 else error.filename  # of a copy: to where

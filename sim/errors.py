@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import json
 import math
 import re
 import struct
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -18,6 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from zipfile import BadZipFile
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # of a full disk
+NO_THREAD = "can't start new thread"  # what Python says where the system gives no more
 MOST_NAMES = 8  # that a message lists of what is allowed
 SUGGESTS = "did you mean "
 REMEMBERED = 512  # classes of settings whose types are remembered: to read them from their texts takes long
@@ -54,8 +57,10 @@ def visible(text: str) -> str:
 
 
 def visible_json(text: str) -> str:
-    """The same of a JSON document, whose texts stay what they are."""
-    return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """The same of a JSON document, whose texts stay what they are, also where standard output has not all letters."""
+    shown = CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    plain = not (sys.stdout.encoding or "utf").lower().startswith("utf")
+    return re.sub("[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], shown) if plain else shown
 
 
 class BadInput(ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from typing import Any, ClassVar
 
 from cluster.backends.backend import BackEnd, Say, bytes_of, silent
 from cluster.executor import ClusterLost, Executor, Pace
-from cluster.options import Fault, checked_numbers
+from cluster.options import Fault, Refused, checked_numbers
 from cluster.process import available_cores
+
+FILES_HERE, FILES_OF_A_WORKER = 32, 12  # that a client opens at once (found with 1, 2 and 4 workers)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,15 @@ class Local(BackEnd):
         )
         from cluster.dask_pool import DaskPool
 
-        count, folder = self.workers or available_cores(), made_scratch()
+        count = self.workers or available_cores()
+        files, (soft, hard) = FILES_HERE + FILES_OF_A_WORKER * count, resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY and hard < files:
+            raise Refused(Fault(f"a process may open {hard} files at once", "local cluster",
+                                f"{files} or more for {count} worker{'s' * (count > 1)}",
+                                "raise it (`ulimit -n`), start fewer workers, or say --cluster serial"))  # fmt: skip
+        if soft != resource.RLIM_INFINITY and soft < files:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+        folder = made_scratch()
         try:
             given = Certificates.given(self.tls, "[cluster] tls") if self.tls is not None else None
             security = Security.temporary() if given is None else given.security
@@ -91,7 +102,9 @@ class Local(BackEnd):
         except (OSError, RuntimeError, TimeoutError) as error:  # Dask has closed what had started
             why = str(error.__cause__ or error).strip(" .") or type(error).__name__
             main = sys.modules["__main__"]
-            if getattr(main, "__spec__", None) is None and getattr(main, "__file__", None):  # a script
+            if getattr(main, "__spec__", None) is None and str(getattr(main, "__file__", "")).endswith(
+                ".py"
+            ):  # a script
                 why += (f"; workers import {Path(str(main.__file__)).name}: it must keep what it runs under "
                         'if __name__ == "__main__":')  # fmt: skip
             raise ClusterLost(f"local cluster: a worker ended before it was ready: {why}") from error

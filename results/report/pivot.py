@@ -19,6 +19,7 @@ from results.diagnosis.diagnose import PROPORTIONS, Diagnosis
 from results.plots.chart import key_of
 from results.plots.grid import ShownMeasure, Value, dial_text, dials, lead_terms, subject_of, values_of
 from results.tables.journal_table import Heading, JournalTable, Row
+from results.tables.word import undated
 from results.text import BEGINNINGS, ERRORS, PLAIN_DIALS, dial_names, plain_dial, plain_error
 from sim.errors import BadInput, Problem, closest, number_in, one_of
 
@@ -322,7 +323,7 @@ def csv_file(tables: Iterable[Pivot]) -> str:
 
 
 def xlsx_file(tables: Iterable[Pivot]) -> bytes:
-    """A sheet a table, numbers as numbers with their Monte Carlo errors in the columns beside."""
+    """A sheet a table, numbers as numbers with their Monte Carlo errors in the columns beside; no day is in it."""
     from openpyxl import Workbook
     from openpyxl.styles import Font
 
@@ -347,4 +348,4 @@ def xlsx_file(tables: Iterable[Pivot]) -> bytes:
         sheet.freeze_panes = sheet.cell(row=3, column=len(table.heads) + 1)
     out = io.BytesIO()
     book.save(out)
-    return out.getvalue()
+    return undated(out.getvalue(), dated=("dcterms:created", "dcterms:modified"))

@@ -76,7 +76,7 @@ from results.store.skeleton import (
 )
 from results.store.store import BlockState, Store
 from results.store.tree import CHUNK, MARKS, META, WritableTree, place_in
-from sim.errors import BadInput, Problem, amount, bad, listed
+from sim.errors import NO_THREAD, BadInput, Problem, amount, bad, listed
 
 ERRORS = "errors"  # the setting of an estimator that may change: it is then computed again
 MOST_NAMED = 3  # of cells that would be lost
@@ -247,6 +247,8 @@ class ZarrStore(Store):
         except StoreUnreachable:
             raise
         except Exception as error:
+            if isinstance(error, MemoryError) or NO_THREAD in str(error):
+                raise  # the store is not to blame
             if not self._tree.has(META):
                 raise no_store(path, f"is no store: it has no {META}") from error
             raise bad(f"not a readable store ({type(error).__name__})", where=str(path),

@@ -10,13 +10,14 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from results.tables.chinese import wording
 from results.tables.journal_table import JournalTable, TableFormat
 from results.tables.records import Document
 from results.tables.typography import IN_BRACKETS, number_of
-from results.tables.word import undated
+from results.tables.word import check_office, undated
 
 NUMBER = re.compile(r"-?[\d,]*\d(?:\.\d+)?(?:e-?\d+)?")
 WIDEST = 60  # letters of a column
@@ -123,6 +124,11 @@ def csv_tables(document: Document, tables: Sequence[JournalTable]) -> dict[str, 
 
 
 FORMATS = (
-    TableFormat("xlsx", "tables.xlsx", lambda document, tables, *_: xlsx_tables(document, tables)),
+    TableFormat(
+        "xlsx",
+        "tables.xlsx",
+        lambda document, tables, *_: xlsx_tables(document, tables),
+        partial(check_office, "openpyxl"),
+    ),
     TableFormat("csv", "table-*.csv", lambda document, tables, *_: csv_tables(document, tables)),
 )

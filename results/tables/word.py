@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -26,20 +27,27 @@ FONT, EAST_ASIAN, POINTS = "Times New Roman", "SimSun", 9
 LETTER, MARGIN = 4.6, 12.0  # points: mean width of a letter, and what a cell keeps free at its sides
 TEXT_WIDTH, TEXT_HEIGHT = 170, 235  # millimetres that a figure may take on an upright page
 TWENTIETHS = 20  # of a point, in which the format measures widths
+YEARS = range(1980, 2108)  # that a zip can name
 CELL = "TableCell"  # style of the paragraphs in tables
 WORDS = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 
 
-def check_word() -> None:
-    """Raise BadInput when the library that writes Word files is not installed."""
-    if find_spec("docx") is None:
+def check_office(library: str = "docx") -> None:
+    """Raise BadInput where the library that writes Word files is not installed, or today is a day that no zip can name.
+
+    library: the one that writes the file; that of xlsx is always there.
+    """
+    if find_spec(library) is None:
         raise bad("docx needs the package python-docx, which is not installed", where="--format",
                   allowed="json, html, tex without it", remedy='install "panelproof[tables]"')  # fmt: skip
+    if (year := time.localtime().tm_year) not in YEARS:
+        raise bad(f"the clock of this machine says {year}", where="--format", remedy="set the clock, or leave them out",
+                  allowed=f"docx and xlsx from {YEARS[0]} to {YEARS[-1]}, which their libraries can date")  # fmt: skip
 
 
 def word_tables(document: Document, tables: Sequence[JournalTable]) -> bytes:
     """The file's bytes: contents, tables with more columns than a page holds in parts, figures, notes."""
-    check_word()
+    check_office()
     import docx
     from docx.oxml import parse_xml
     from docx.shared import Mm, Pt
@@ -210,4 +218,6 @@ def _text_line(texts: Sequence[str], widths: Sequence[int], edges: Mapping[str, 
     return "".join(cells)
 
 
-FORMATS = (TableFormat("docx", "tables.docx", lambda document, tables, *_: word_tables(document, tables), check_word),)
+FORMATS = (
+    TableFormat("docx", "tables.docx", lambda document, tables, *_: word_tables(document, tables), check_office),
+)

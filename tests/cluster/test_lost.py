@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import commands
 import psutil
@@ -29,6 +30,7 @@ from cluster import survey as survey_of
 from cluster.backends import local
 from cluster.dask_cluster import client_of, reaching
 from cluster.dask_pool import DaskPool
+from cluster.options import Refused
 from cluster.survey import bandwidth, ship, survey
 from experiments.run.resume import read_log
 from results.store import ZarrStore
@@ -137,6 +139,29 @@ def test_a_worker_that_ends_as_soon_as_it_has_started_is_one_line(
     with pytest.raises(ClusterLost, match=r"^local cluster: a worker ended as soon as it had started: \S"):
         local.Local(workers=1).open()
     assert closed == [10]
+
+
+def test_too_few_open_files_are_said_before_workers_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(local.resource, "getrlimit", lambda _: (20, 55))
+    monkeypatch.setattr(local.resource, "setrlimit", lambda _, both: given.append(both))
+    monkeypatch.setattr(dask_cluster, "made_scratch", lambda: 1 / 0)
+    with pytest.raises(Refused, match="a process may open 55 files at once; allowed: 56 or more for 2 workers"):
+        local.Local(workers=2).open()
+    with pytest.raises(ZeroDivisionError):
+        local.Local(workers=1).open()
+    assert given == [(44, 55)], "the limit that a process may raise itself"
+
+
+@pytest.mark.parametrize(("name", "told"), [("mine.py", True), ("panelproof", False)])
+def test_the_program_itself_is_no_script_that_lacks_a_main(
+    name: str, told: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__file__=str(tmp_path / name)))
+    monkeypatch.setattr("distributed.LocalCluster", Mock(side_effect=RuntimeError("Status.starting")))
+    with pytest.raises(ClusterLost, match=r"ended before it was ready: Status\.starting") as lost:
+        local.Local()._started(1, None, str(tmp_path))
+    assert ("must keep what it runs under" in str(lost.value)) is told
 
 
 def test_a_worker_whose_process_is_gone_has_left_nothing_of_this_process(tmp_path: Path) -> None:

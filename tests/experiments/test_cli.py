@@ -41,7 +41,7 @@ from experiments.run.resume import compare
 from results.store import ZarrStore, locked
 from results.store.disk import write_whole
 from results.store.files import folder_beside
-from sim.errors import BadInput, Problem
+from sim.errors import NO_THREAD, BadInput, Problem
 from studies import SHORT
 
 STUDY = 'question = "Does it run?"\n' + SHORT.replace("128", "150")
@@ -622,3 +622,38 @@ def test_who_may_read_a_file_is_as_umask_says(umask: int, mode: int, tmp_path: P
     finally:
         os.umask(before)
     assert written.stat().st_mode & 0o777 == mode
+
+
+def test_what_a_command_writes_its_owner_can_read_whatever_umask_says(tmp_path: Path) -> None:
+    words = ["sh", "-c", 'umask 777; exec "$@"', "sh", sys.executable, "-m", "experiments", "panel", "example", "made"]
+    subprocess.run(words, env=ENVIRONMENT, cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in (tmp_path / "made").iterdir()} == {0o600}
+
+
+def test_letters_that_standard_output_has_not_stop_no_print() -> None:
+    code = """
+from cluster.process import keep_printing
+from sim.errors import visible_json
+
+keep_printing()
+print("\N{FULL BLOCK}1\N{MINUS SIGN}")
+print(visible_json('"\N{LATIN SMALL LETTER E WITH ACUTE}\N{BAR CHART}"'))
+"""
+    done = subprocess.run([sys.executable, "-c", code], env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"},
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    shown, document = done.stdout.splitlines()
+    assert shown == r"\u25881\u2212"
+    assert json.loads(document) == "\N{LATIN SMALL LETTER E WITH ACUTE}\N{BAR CHART}"
+
+
+@pytest.mark.parametrize(("error", "lacks"), [(MemoryError("Unable to allocate 3 GiB"), "memory"),
+                                              (RuntimeError(NO_THREAD), "threads")])  # fmt: skip
+def test_a_system_that_gives_no_more_is_one_line_and_no_fault_of_the_store(
+    error: Exception, lacks: str, ran: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _expected(error, resumed=True) == 3
+    assert f"gives this process no more {lacks}: raise its limits" in capsys.readouterr().err
+    monkeypatch.setattr(ZarrStore, "_load", Mock(side_effect=error))
+    with pytest.raises(type(error), match=str(error)):
+        ZarrStore.open(ran / "x.zarr")

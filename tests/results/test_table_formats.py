@@ -7,6 +7,7 @@ import io
 import re
 import shutil
 import subprocess
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from experiments.estimation import check_formats, journal_tables, write_files
 from results.plots.paper import draw, figure, frame
 from results.tables import rtf, word
 from results.tables.html_tables import html_tables
-from results.tables.journal_table import Heading, JournalTable, Row, bracket, coefficient
+from results.tables.journal_table import Heading, JournalTable, Row, bracket, coefficient, table_formats
 from results.tables.latex import escape, latex_tables
 from results.tables.records import Check, Document, Record, Style
 from results.tables.sheets import csv_tables, xlsx_tables
@@ -330,3 +331,11 @@ def test_a_label_that_begins_as_a_formula_is_a_text() -> None:
     sheet = openpyxl.load_workbook(io.BytesIO(xlsx_tables(full_document(), [table]))).active
     cells = [cell for row in sheet for cell in row if cell.value in texts]
     assert (len(cells), {cell.data_type for cell in cells}) == (4, {"s"})
+
+
+@pytest.mark.parametrize("year", [1970, 2108])
+def test_a_day_that_no_zip_can_name_is_said_before_any_work(year: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "localtime", lambda *_: time.struct_time((year, 1, 1, 0, 0, 0, 3, 1, 0)))
+    for form in ("docx", "xlsx"):
+        refuses(f"the clock of this machine says {year}", table_formats()[form].check)
+    table_formats()["csv"].check()
