@@ -196,7 +196,7 @@ class IndexSection(Table):
     """[index]: the outcome as an entropy-weight index of indicators, and columns of diversification for it.
 
     name: of the index; without it the outcome of [panel]. positive: columns of which more is better. negative: columns
-    of which less is better. dimensions: the indicators of each dimension, whose own indices the tables show.
+    of which less is better. dimensions: the indicators of each dimension, of whose weights a note gives the sum.
     diversification: new columns, each 1/HHI of the shares that it lists.
     """
 
