@@ -312,7 +312,7 @@ def panel_card(panel: Any, facts: Sequence[tuple[str, object]] = (), notes: Sequ
     rows: list[tuple[object, ...]] = []
     for name, array in one.variables.items():
         x = array[0][seen]
-        spread = float(x.std(ddof=1)) if x.size > 1 else np.nan
+        spread = float(x.std(ddof=1) * (np.ptp(x) > 0)) if x.size > 1 else np.nan  # else a constant has its rounding
         rows.append((name, of.get(name, ""), float(x.mean()), spread, float(x.min()), float(x.max())))
     own: list[tuple[str, object]] = [
         ("periods", f"{panel.periods[0]} to {panel.periods[-1]}"),

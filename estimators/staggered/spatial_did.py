@@ -146,7 +146,10 @@ class _ExposureDID(TreatmentEstimator, TileEstimator):
         beta = ols.inner(found.psi, y)
         e = ols.residual(y, found.x, beta)
         every = [covariance(error, found.psi, e, sample) for error in self.errors]
-        variances = np.stack([np.vecdot(found.terms @ item.matrix, found.terms) for item in every], axis=1)
+        matrices = np.stack([item.matrix for item in every], axis=1)  # (R, E, K, K)
+        terms, none = found.terms[:, None], np.isnan(np.diagonal(matrices, axis1=2, axis2=3))
+        variances = np.vecdot(terms @ np.where(np.isnan(matrices), 0.0, matrices), terms)
+        variances[((terms != 0) & none[:, :, None]).any(axis=3)] = np.nan  # what takes a coefficient without an error
         ssr, total = ols.sum_of_squares(e), spread(tile.total_sum_of_squares(outcome), r)
         variances[ssr <= ols.EXACT * total] = np.nan
         statistics = {

@@ -246,7 +246,7 @@ class SyntheticEstimator(TreatmentEstimator):
             first = np.where((status[some] == Status.OK)[:, None], first, 0)  # units that take no part
             found = fit_samples(y, first, self.weighting)
             own = streams.tile(streams.start + some.start, streams.start + some.stop)
-            estimate[some], statistics[some] = found.estimate, summaries(found, self.weighting)
+            estimate[some], statistics[some] = found.estimate, summaries(y, found, self.weighting)
             for column, error in enumerate(self.errors):
                 se[some, column] = self._errors(error, y, first, found, own)
             missed = (status[some] == Status.OK) & ~(found.optimal & np.isfinite(found.estimate))
@@ -301,8 +301,8 @@ def average_weights(paths: Sequence[SyntheticPath]) -> tuple[Floats, Floats]:
     return share @ np.stack([path.units for path in paths]), share @ np.stack([path.periods for path in paths])
 
 
-def summaries(found: SampleFit, how: Weighting) -> Floats:
-    """The statistics of each sample, (P, 3)."""
+def summaries(y: Floats, found: SampleFit, how: Weighting) -> Floats:
+    """The statistics of each sample of outcomes (P, T, N), (P, 3); a gap that is rounding is 0."""
     out = np.zeros((len(found.estimate), len(STATISTICS)))
     for rows, block, fit in found.dates:
         before = fit.gap[:, : block.date]
@@ -310,7 +310,9 @@ def summaries(found: SampleFit, how: Weighting) -> Floats:
             before = before - before.mean(axis=1, keepdims=True)
         squares = np.vecdot(fit.periods, fit.periods)
         periods = np.where(squares > 0, 1 / np.where(squares > 0, squares, 1.0), 0.0)
-        own = [np.sqrt(np.square(before).mean(axis=1)), 1 / np.vecdot(fit.units, fit.units), periods]
+        apart = np.square(before).mean(axis=1)
+        apart = np.where(apart > ols.EXACT * y[rows].var(axis=(1, 2)), apart, 0.0)
+        own = [np.sqrt(apart), 1 / np.vecdot(fit.units, fit.units), periods]
         out[rows] += block.cells[:, None] * np.stack(own, axis=1)
     return out / np.where(found.cells > 0, found.cells, np.nan)[:, None]
 

@@ -442,7 +442,8 @@ def description(panel: Panel) -> dict[str, Any]:
     variables = []
     for name, array in panel.variables.items():
         values = array[0][seen_in(panel)]
-        numbers = {"mean": values.mean(), "sd": values.std(ddof=1), "min": values.min(), "max": values.max()}
+        low, high = values.min(), values.max()
+        numbers = {"mean": values.mean(), "sd": values.std(ddof=1) * (low < high), "min": low, "max": high}
         variables.append({"variable": name, "role": roles.get(name, ""), **{k: float(x) for k, x in numbers.items()}})
 
     treated = None  # how many units and unit-periods are, and how many units first in each period

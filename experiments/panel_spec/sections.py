@@ -196,7 +196,7 @@ class IndexSection(Table):
     """[index]: the outcome as an entropy-weight index of indicators, and columns of diversification for it.
 
     name: of the index; without it the outcome of [panel]. positive: columns of which more is better. negative: columns
-    of which less is better. dimensions: the indicators of each dimension, whose own indices the tables show.
+    of which less is better. dimensions: the indicators of each dimension, of whose weights a note gives the sum.
     diversification: new columns, each 1/HHI of the shares that it lists.
     """
 
@@ -272,8 +272,8 @@ class InferenceSection(Table):
     errors: as the estimators name them, e.g. "driscoll-kraay", "cluster:unit+province", "conley:200", "wild:unit",
     "cv3:province", "conley-taber".
     cluster_k: parameters that count in the factor of clustered errors, as in `TwoWayDID`. draws: of every bootstrap,
-    permutation and simulation. seed: of all of them. tests: hypotheses on the terms of columns, for table T, such as
-    "2.5: did = 0.02".
+    permutation and simulation of the tables; local Moran's I has more where these are few, and warnings have numbers of
+    their own. seed: of all of them. tests: hypotheses on the terms of columns, for table T, such as "2.5: did = 0.02".
     """
 
     place: ClassVar[str] = "[inference]"

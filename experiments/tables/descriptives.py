@@ -10,6 +10,7 @@ from results.tables.journal_table import Heading, JournalTable, Row, TableSettin
 from results.tables.records import Fit
 from results.tables.typography import count, digits
 from sim.arrays import Flags, Floats
+from sim.index import ROUNDING
 
 
 def add(real: RealPanel, ledger: Ledger) -> None:
@@ -25,7 +26,8 @@ def describe(x: Floats, observed: Flags | None = None) -> dict[str, float | None
     """Descriptive statistics of a variable (T, N), observed (1, T, N) or everywhere (None).
 
     Between: of the unit means xbar_i, each unit once. Within: of x_it - xbar_i + xbar, xbar the mean of all x_it, so
-    that it is on the variable's own scale. Every sd divides by its count less one (Stata: summarize, xtsum).
+    that it is on the variable's own scale. Every sd divides by its count less one (Stata: summarize, xtsum), and is 0
+    where values differ by no more than the rounding of T sums.
     """
     seen = np.ones(x.shape, dtype=bool) if observed is None else observed[0]
     units = seen.any(axis=0)
@@ -33,9 +35,11 @@ def describe(x: Floats, observed: Flags | None = None) -> dict[str, float | None
     means = values.sum(axis=0)[units] / seen.sum(axis=0)[units]
     overall = x[seen]
     within = (x[:, units] - means + overall.mean())[seen[:, units]]
+    rounding = ROUNDING * len(x) * np.abs(overall).max()
     out: dict[str, float | None] = {"mean": float(overall.mean()), "nobs": float(overall.size)}
     for part, found in (("", overall), ("_between", means), ("_within", within)):
-        out[f"sd{part}"] = float(found.std(ddof=1)) if found.size > 1 else None
+        spread = float(found.std(ddof=1)) if np.ptp(found) > rounding else 0.0
+        out[f"sd{part}"] = spread if found.size > 1 else None
         out[f"min{part}"], out[f"max{part}"] = float(found.min()), float(found.max())
     return out
 

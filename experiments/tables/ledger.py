@@ -61,19 +61,31 @@ class FittedColumn:
     estimates: Estimates
 
     def test(self, text: str, error: str | None, where: str, treatment: str) -> HypothesisTest:
-        """The test of a hypothesis on its terms under an error type (None: the usual one); raises BadInput for what is
-        none, and for several terms of an estimator that has variances alone. treatment: what the file calls did."""
+        """The test of a hypothesis on its terms under an error type (None: the usual one).
+
+        An error type that tests 0 itself, as draws do, has its own p value and interval. Raises BadInput for what is no
+        hypothesis, for another number under such a type, and for several terms of an estimator that has variances
+        alone. treatment: what the file calls did.
+        """
         found = self.estimates
         hypothesis = parse_hypothesis(text, found.terms, where, treatment)
-        kind = usual_error(found.errors, error)
+        kind, k = usual_error(found.errors, error), hypothesis.alone
+        row = found.errors.index(kind)
         with naming(where):
-            if hypothesis.alone is None:
-                covariance = self.estimator.covariance(self.panel, kind)
-            else:
-                row, k = found.errors.index(kind), hypothesis.alone
-                own = np.diag(np.square(found.se[0, row]))[None]
-                covariance = TermCovariance(found.terms, own, float(found.dof[0, row, k]))
-            return hypothesis_test(hypothesis, found.estimate[0], covariance)
+            if k is None:
+                return hypothesis_test(hypothesis, found.estimate[0], self.estimator.covariance(self.panel, kind))
+            se, dof = found.se[0, row], float(found.dof[0, row, k])
+            if found.pvalue is None or found.lower is None or found.upper is None or np.isnan(found.pvalue[0, row, k]):
+                own = TermCovariance(found.terms, np.diag(np.square(se))[None], dof)
+                return hypothesis_test(hypothesis, found.estimate[0], own)
+            if hypothesis.kind != "combination" or hypothesis.null[0]:
+                raise bad(f"errors of type {kind} test 0 alone", where="test", allowed=f"{found.terms[k]} = 0",
+                          remedy="test that, or choose another error type in Python (with_errors)")  # fmt: skip
+            times, estimate = float(hypothesis.weights[0, k]), float(found.estimate[0, k])
+            low, high = sorted(times * float(ends[0, row, k]) for ends in (found.lower, found.upper))
+            return HypothesisTest(hypothesis.text, "combination", np.sign(times) * estimate / float(se[k]),
+                                  float(found.pvalue[0, row, k]), dof, 1, times * estimate, abs(times) * float(se[k]),
+                                  low, high)  # fmt: skip
 
 
 @dataclass(eq=False, slots=True)

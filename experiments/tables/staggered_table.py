@@ -28,6 +28,8 @@ from experiments.panel_spec.spec import RealPanel
 from experiments.tables.adoption_checks import BOUNDS, COMPARISONS, add_diagnostics
 from experiments.tables.ledger import (
     ALONE,
+    FEW_TREATED,
+    TOO_SMALL,
     FittedColumn,
     Ledger,
     balanced_for,
@@ -124,6 +126,15 @@ def add(real: RealPanel, ledger: Ledger) -> None:
                 continue
             shown = tuple(term for term in fitted.terms if term not in found.panel.roles.controls)
             found.ledger.keep(found.panel, fit, fitted.only(shown))
+            say_what_has_no_error(found.ledger, fit, found.panel, fitted.only(shown))
+            if isinstance(estimator, Rings):
+                did = found.panel.variables[found.treatment]
+                rings = dict(zip(estimator.exposures, estimator.exposed_to(found.panel, did)[0], strict=True))
+                rings["treated beyond"] = did[0] * (1 - sum(rings.values()))
+                held = {name: int(ring.any(axis=0).sum()) for name, ring in rings.items()}
+                if few := [f"{name}: {units}" for name, units in held.items() if units < FEW_TREATED]:
+                    ledger.note(f"Table {SPILLOVERS}, {label}, units in rings with fewer than {FEW_TREATED} "
+                                f"({'; '.join(few)}): {TOO_SMALL}.")  # fmt: skip
         if found.panel is not real.panel:
             say_balanced(ledger, found.panel, (STAGGERED, COMPARISONS, BOUNDS, SPILLOVERS))
 

@@ -173,6 +173,7 @@ def sentences(checks: Sequence[Check], most: int | None = None) -> tuple[str, ..
 
 
 LEVEL = 0.05  # of the intervals
+ROUNDING = 1e-10  # share of its smallest standard error up to which an estimate is rounding
 AGREE = 1e-5  # relative difference up to which two programs give the same number
 EFFECTS = ("direct", "indirect", "total")
 LONG_RUN = "long_"  # before the name of an effect: in the long run
@@ -359,8 +360,10 @@ class Document:
 
 
 def records_of(fit: Fit, estimates: Estimates, nobs: int, units: int, periods: int) -> list[Record]:
-    """One record a term and error type of the first panel of `estimates`."""
+    """One record a term and error type of the first panel of `estimates`; an estimate that is rounding is 0."""
     estimate, se, dof = estimates.estimate[0], estimates.se[0], estimates.dof[0]
+    nothing = ROUNDING * np.where(se > 0, se, np.inf).min(axis=0, initial=np.inf)
+    estimate = np.where(np.isfinite(nothing) & (np.abs(estimate) <= nothing), 0.0, estimate)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = estimate / se
     margin = critical_values(dof, LEVEL) * se

@@ -14,7 +14,7 @@ from estimators.staggered.spatial_did import Rings, SpatialDID
 from references.brute_force import dummies
 from references.pyfixest_reference import twoway_did
 from references.regressions import panel_ols
-from references.small_panels import located, small_panel
+from references.small_panels import adopting, bare, located, small_panel
 from sim import Panel, Roles, Streams, Wanted, Weights
 from sim.presets import Paper
 from sim.weights import great_circle_km
@@ -155,6 +155,24 @@ def test_rings_are_those_of_a_loop_with_dummies() -> None:
     shares = [columns[f"untreated:{ring}"][after].mean() for ring in ("0-80", "80-160")]
     assert got.params["spill:untreated"] == pytest.approx(coefficients[1:3] @ shares, abs=1e-11)
     assert got.statistics["unexposed"][0] == pytest.approx(1 - sum(shares), abs=1e-12)
+
+
+def test_a_coefficient_without_an_error_takes_no_other_one_with_it() -> None:
+    """Degrees of latitude: treated at 0, .2, .5, 1.8 and 10; one treated unit alone is in the second ring, one beyond,
+    so that the difference of both has scores of zero in every unit."""
+    latitude = np.array([0.0, 0.2, 0.5, 1.8, 10.0, 0.3, -1.5, 10.3, 11.5, *range(30, 41)])
+    y = np.random.default_rng(2).standard_normal((3, 6, 20))
+    panel = adopting(bare({"y": y, "did": 0 * y[:1]}), (3, np.arange(5)))
+    panel = replace(panel, attributes={"longitude": np.zeros(20), "latitude": latitude})
+    exposures = Rings().exposed_to(panel, panel.variables["did"])
+    columns = {name: exposures[:, j] for j, name in enumerate(Rings().exposures)}
+    got = Rings()(panel)
+    same = panel_ols(regressors=("did", *columns), errors=got.errors, constant=False)(panel.with_variables(columns))
+    np.testing.assert_allclose(got.se[:, :, :5], same.se, rtol=1e-9)
+    lacking = {"treated:100-200", "att", "spill:treated", "did_bias"}  # that term, and what it is part of
+    for error, name in enumerate(got.errors):
+        for term, se in zip(got.terms, got.se[:, error].T, strict=True):
+            assert (np.isnan(se) == (name == "cluster:unit" and term in lacking)).all(), (name, term)
 
 
 def test_truth_on_the_paper_design_with_local_spillovers() -> None:

@@ -190,6 +190,17 @@ def test_statistics_are_means_over_dates_by_treated_cells(kind: str) -> None:
         assert found[name][0] == pytest.approx(np.average(each, weights=[7, 10, 3]), rel=1e-9), name
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_a_gap_that_is_rounding_is_zero(scale: float) -> None:
+    """The treated path is a mean of controls, which fit four periods in many ways; all move alike for plain DID."""
+    panel = made({40: 4}, 2, units=41)
+    y = panel.variables["y"].copy()
+    y[:, :, 40] = y[:, :, :40].mean(axis=2)
+    panel = panel.with_variables({"y": scale * y})
+    for estimator in (est.SyntheticControl(), est.DemeanedSyntheticControl(), est.EquallyWeightedDID()):
+        assert (replace(estimator, errors=("placebo:unit",))(panel).statistics["pre_rmse"] == 0).all(), estimator.name
+
+
 def test_placebo_errors_are_the_spread_over_all_controls() -> None:
     """One treated unit: the placebos are its controls, each in turn, with the penalties of the whole."""
     panel = made({16: 7}, 1)

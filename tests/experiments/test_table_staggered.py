@@ -318,6 +318,23 @@ def test_local_spillovers_by_weights_and_by_distance() -> None:
         assert {"att", "spill:treated", "spill:untreated"} <= column.keys()
 
 
+def test_terms_without_an_error_in_table_s4_and_rings_of_few_units_are_named() -> None:
+    """Of treated units one alone lies 100 to 200 km from the next one, and one beyond."""
+    table = frame({2004: 5, 0: 25})
+    treated, others = (
+        table.loc[table["d"].groupby(table["code"]).transform("max") == d, "code"].unique() for d in (1, 0)
+    )
+    places = dict(zip((*treated, *others), (0.0, 0.2, 0.5, 1.8, 10.0, 0.3, -1.5, *range(30, 53)), strict=True))
+    keys = {"longitude": "lon", "latitude": "lat", "groups": None}
+    ledger = fitted(real_panel(table.assign(lon=0.0, lat=table["code"].map(places)), **keys))
+    assert [note for note in ledger.notes if note.startswith("Table S4")] == [
+        "Table S4, column 1 (all) has no cluster:unit error of treated:100-200, att, spill:treated, did_bias: it is "
+        "zero up to rounding.",
+        "Table S4, Rings, units in rings with fewer than 10 (untreated:0-100: 1; untreated:100-200: 1; "
+        "treated:0-100: 3; treated:100-200: 1; treated beyond: 1): clustered errors tend to be too small with so few.",
+    ]
+
+
 def of_stacks(ledger: Ledger) -> list[str]:
     return [note for note in ledger.notes if note.startswith("Table S, Stacked")]
 

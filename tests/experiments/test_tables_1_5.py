@@ -16,6 +16,7 @@ from linearmodels.panel import PanelOLS, PooledOLS, RandomEffects
 import panelproof as pp
 from estimators.core.estimator import Estimates
 from estimators.mediation import Mediation, indirect_at
+from experiments.panel_spec.first_spec import description
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables import descriptives, mediation_table, regressions
 from experiments.tables.ledger import Ledger
@@ -95,6 +96,20 @@ def test_table_1_is_what_xtsum_says(made: tuple[pd.DataFrame, Ledger]) -> None:
             got = statistic(ledger, "1", 1, what, term)
             np.testing.assert_allclose(got, value, rtol=1e-11, err_msg=f"{name} {what}")
     assert {item.model for item in ledger.statistics if item.table == "1"} == {"descriptive"}
+
+
+def test_what_does_not_vary_has_no_spread_of_rounding() -> None:
+    """Of levels within units, of common paths between, of a constant all over; where panels are shown too."""
+    rng, seen = np.random.default_rng(1), np.ones((1, 24, 30), dtype=bool)
+    seen[0, 3:7, ::4] = False
+    levels, path = np.tile(3.3 * rng.random(30), (24, 1)), np.tile(rng.random((24, 1)), (1, 30))
+    for scale in (1e-6, 1.0, 1e6):
+        for x, part, observed in ((levels, "_within", seen), (path, "_between", None), (0 * path + 0.1, "", seen)):
+            found = descriptives.describe(scale * x, observed)
+            assert (found[f"sd{part}"], found["sd"] == 0) == (0.0, part == ""), (scale, part)
+    panel = pp.read_panel(frame().assign(same=0.1), {"panel": WHOLE | {"other_policy": "same"}}).panel
+    assert [row["sd"] for row in description(panel)["variables"] if row["variable"] == "same"] == [0.0]
+    assert "e\N{MINUS SIGN}1" not in panel._repr_html_()
 
 
 def reference(table: pd.DataFrame, number: int, model: str) -> Any:

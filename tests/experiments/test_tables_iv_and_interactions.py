@@ -394,6 +394,22 @@ def test_table_t_holds_the_users_tests() -> None:
     assert len(table["M.1: -0.1 < did x inv < 0.1"]) == 4
 
 
+def test_errors_that_are_drawn_have_their_own_test_of_zero_and_no_other() -> None:
+    asked = {"errors": ["wild:unit"], "draws": 199, "tests": ["5.2 mediation: -2 * nie = 0"]}
+    own = spec_of(inference=asked)["panel"] | {"mediators": ["gpat"]}
+    tables = pp.estimate(pp.read_panel(example_frame().iloc[: 60 * 18], {"panel": own, "inference": asked}))
+    nie = next(one for one in tables.records if (one.term, one.se_type) == ("nie", "bootstrap:unit"))
+    (test,) = (one for one in tables.records if one.table == "T")
+    assert (test.se_type, test.pvalue, test.statistic) == (nie.se_type, nie.pvalue, -nie.statistic)
+    assert (test.lower, test.upper, test.se) == (-2 * nie.upper, -2 * nie.lower, 2 * nie.se)
+    wild = tables["2", 5].with_errors("wild:unit")
+    assert wild.test("did = 0").pvalue == wild.pvalues["did"]
+    assert wild.test("did").lower == wild.conf_int().loc["did", "lower"]
+    for text in ("did = 0.1", "-1 < did < 1"):
+        refuses("errors of type wild:unit test 0 alone; allowed: did = 0", lambda text=text: wild.test(text), count=1)
+    assert tables["5", 2].with_errors("delta").test("nie = 0.1", model="mediation").dof == 59
+
+
 def test_tests_and_interactions_change_no_other_number() -> None:
     plain = pp.estimate(read())
     kept = [record for record in interactions().records if record.table not in ("M", "D", "T")]

@@ -198,6 +198,16 @@ def place_of(item: Record) -> tuple[object, ...]:
     return tuple(getattr(item, level) for level in LEVELS[:-1])
 
 
+def test_an_estimate_of_rounding_is_zero_and_one_without_errors_stays() -> None:
+    made = dataclasses.replace(
+        answer(), estimate=np.array([[1e-17, -2e-11, -3e-17, 1e-17]]), pvalue=None, lower=None, upper=None,
+        se=np.tile([0.1, 0.1, 0.1, np.nan], (1, len(ERRORS), 1)), dof=DOF[:1],
+    )  # fmt: skip
+    found = records_of(Fit(("S", 1), "did"), made, 4, 2, 2)
+    assert {item.term: item.estimate for item in found} == dict(zip(TERMS, (0.0, -2e-11, 0.0, 1e-17), strict=True))
+    assert {item.statistic for item in found if item.term == "did"} == {0.0}
+
+
 def test_every_record_of_an_answer() -> None:
     fit = Fit(PLACE[:2], *PLACE[2:])
     found = {(item.se_type, item.term): item for item in records_of(fit, answer(), 279, 31, 9)}
