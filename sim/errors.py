@@ -207,7 +207,7 @@ def listed(items: Iterable[object], most: int = 5) -> str:
 
 def amount(count: int, noun: str) -> str:
     """ "1 row", "1,200 rows"."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def first_line(error: BaseException) -> str:

@@ -763,7 +763,7 @@ def _notes(
         yield f"{amount(len(gone), 'unit')} without a complete row left out: {listed(gone, 12)}."
     if table.absent:
         cells = len(panel.units) * len(panel.periods)
-        yield f"Unbalanced: {table.absent} of {cells} unit-periods {'is' if table.absent == 1 else 'are'} not observed."
+        yield f"Unbalanced: {table.absent} of {cells} unit-periods are not observed."
     if section.weight is not None:
         yield from weight_notes(panel.variables[section.weight][0][seen_in(panel)], section.weight)
     if panel.roles.continuous:

@@ -13,7 +13,6 @@ import fcntl
 import glob
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -127,7 +126,6 @@ def _watch_objects(path: ObjectPath) -> Callable[[], None]:
 SUFFIX = ".lock"  # of its name
 MOST_BYTES = 1 << 12  # that are read of its file
 NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # of file systems without flock
-HALF_WRITTEN = re.compile(r"\.[0-9a-f]{8}\.partial$")  # a file of a store that a killed process had not yet renamed
 TAKEN = {errno.EEXIST, errno.ENOTEMPTY}  # where a folder is renamed to a name that another run has just given
 
 
@@ -150,8 +148,7 @@ class Hold:
     def enter(self) -> None:
         """Take the lease of a store if one is there by now; raises StoreLocked.
 
-        A store that was set aside returns. Then what killed runs left beside the store goes, and what they had half
-        written in it.
+        A store that was set aside returns. Then what killed runs left beside the store goes.
         """
         if isinstance(self._real, ObjectPath):
             if not self._leases:
@@ -172,10 +169,6 @@ class Hold:
                 raise _unwritable(self._path, error) from error
             if self._real.exists():
                 sweep(self._real)
-                for _, _, files, folder in os.fwalk(self._real):
-                    for name in filter(HALF_WRITTEN.search, files):
-                        with contextlib.suppress(OSError):
-                            os.unlink(name, dir_fd=folder)
 
     def _take_in(self, store: Path) -> None:
         """Take the lease of a folder; without marks it is no store, or one that is to be repaired."""

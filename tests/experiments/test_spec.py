@@ -240,7 +240,7 @@ def test_rows_left_out_are_counted_and_named(tmp_path: Path) -> None:
     assert reading.notes == (
         "5 rows with missing values left out (by column: y 1, x 4).",
         "1 unit without a complete row left out: 城5.",
-        "Unbalanced: 1 of 20 unit-periods is not observed.",
+        "Unbalanced: 1 of 20 unit-periods are not observed.",
     )
     assert reading.panel.weights["knn-2"].units == reading.panel.units
     assert len(reading.order) == 6

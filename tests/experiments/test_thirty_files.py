@@ -320,7 +320,7 @@ DOORS: dict[str, Door] = {
         asks=("does -99 in y mean missing", "does 9999 in x mean missing"), without=(7, 40), warns=MISSING),
     "a cell without its treatment": Door(
         with_cells(csv, {(70, "d"): np.nan}), asks=("balance: 1 of 72",), without=(70,),
-        warns=("1 of 72 unit-periods are missing",)),
+        warns=("1 of 72 unit-periods is missing",)),
     "decimal commas": Door(
         lambda f: xlsx(f, by_comma().assign(y=lambda f: f["y"].map("{:.3f}".format).str.replace(".", ","))),
         asks=('[read] decimal: "0,',), near=1e-3),

@@ -504,15 +504,6 @@ def test_the_name_of_a_store_is_no_pattern(tmp_path: Path) -> None:
         assert not own.exists()
 
 
-def test_what_a_killed_process_had_half_written_in_a_store_goes(store: Path) -> None:
-    others = [store / "zarr.json.bak.partial", store / "truth" / "notes.partial"]
-    halves = [store / "truth" / "c.0.0.0.0a1b2c3d.partial", store / "provenance" / "zarr.json.99999999.partial"]
-    for file in (*others, *halves):
-        file.write_bytes(b"a part of a block")
-    with locked(store):
-        assert [file.exists() for file in (*others, *halves)] == [True, True, False, False]
-
-
 def test_what_another_run_makes_beside_is_swept_by_the_holder_alone(store: Path, tmp_path: Path) -> None:
     for name in (".x.zarr.1.partial", ".y.zarr.1.partial"):
         (tmp_path / name).mkdir()
