@@ -483,7 +483,7 @@ class Study:
             yield Problem(f"the values make {cells:,} cells", f"{where} [grid]", f"up to {MOST_CELLS:,} cells",
                           "leave values out, or make several studies of it")  # fmt: skip
         elif blocks > MOST_BLOCKS:
-            what = f"{amount(cells, 'cell')} of {amount(self.replications, 'replication')} make {blocks:,} blocks"
+            what = f"{amount(cells, 'cell')} of {amount(self.replications, 'replication')}: {blocks:,} blocks"
             yield Problem(what, where, f"up to {MOST_BLOCKS:,} blocks", "set a larger block, or ask for fewer")
         if not STUDY_NAME.fullmatch(self.name):
             yield Problem(f"name = {self.name!r}", where, "letters, digits, spaces, . _ and -", "rename the study")

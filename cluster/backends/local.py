@@ -102,9 +102,7 @@ class Local(BackEnd):
         except (OSError, RuntimeError, TimeoutError) as error:  # Dask has closed what had started
             why = str(error.__cause__ or error).strip(" .") or type(error).__name__
             main = sys.modules["__main__"]
-            if getattr(main, "__spec__", None) is None and str(getattr(main, "__file__", "")).endswith(
-                ".py"
-            ):  # a script
-                why += (f"; workers import {Path(str(main.__file__)).name}: it must keep what it runs under "
-                        'if __name__ == "__main__":')  # fmt: skip
+            script = Path(str(getattr(main, "__file__", None)))
+            if getattr(main, "__spec__", None) is None and script.suffix == ".py":  # not the program itself
+                why += f'; workers import {script.name}: it must keep what it runs under if __name__ == "__main__":'
             raise ClusterLost(f"local cluster: a worker ended before it was ready: {why}") from error

@@ -174,11 +174,8 @@ class PanelIV(TileEstimator, RegressionEstimator):
         if count < len(names.instruments):
             found.append(Problem("an instrument is named twice", where, "each once", "remove one"))
         if count < needed:
-            what = (
-                "there is no instrument"
-                if not count
-                else f"{amount(count, 'instrument')} for {needed} endogenous regressors"
-            )
+            too_few = f"{amount(count, 'instrument')} for {needed} endogenous regressors"
+            what = too_few if count else "there is no instrument"
             found.append(Problem(what, where, f"{needed} or more of {allowed}", 'set instruments = ["..."]'))
         refuse(found)
         return names

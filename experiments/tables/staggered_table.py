@@ -133,8 +133,8 @@ def add(real: RealPanel, ledger: Ledger) -> None:
                 rings["treated beyond"] = did[0] * (1 - sum(rings.values()))
                 held = {name: int(ring.any(axis=0).sum()) for name, ring in rings.items()}
                 if few := [f"{name}: {units}" for name, units in held.items() if units < FEW_TREATED]:
-                    ledger.note(f"Table {SPILLOVERS}, {label}, units in rings with fewer than {FEW_TREATED} "
-                                f"({'; '.join(few)}): {TOO_SMALL}.")  # fmt: skip
+                    found.ledger.note(f"Table {SPILLOVERS}, {label}, units in rings with fewer than {FEW_TREATED} "
+                                      f"({'; '.join(few)}): {TOO_SMALL}.")  # fmt: skip
         if found.panel is not real.panel:
             say_balanced(ledger, found.panel, (STAGGERED, COMPARISONS, BOUNDS, SPILLOVERS))
 

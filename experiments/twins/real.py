@@ -14,8 +14,8 @@ from experiments.panel_spec.sections import Spec, TwinSection
 from experiments.panel_spec.spec import RealPanel
 from experiments.twins.statistics import CohortRegression, Split, TreatmentStatus, split
 from sim.arrays import Floats
-from sim.errors import BadInput, Problem, amount, bad, gathering
-from sim.panel import Panel
+from sim.errors import BadInput, Problem, bad, gathering
+from sim.panel import Panel, check_balanced
 from sim.schema import TREATMENT, refuse_weights
 from sim.weights import Weights
 from sim.world.context import Places, WorldContext
@@ -228,11 +228,9 @@ def check_twins(real: RealPanel) -> None:
     if panel.roles.treatment is None and not section_of(spec).adoption:
         allowed = "treatment or first_treated, or a table [twin.adoption]"
         problems.append(Problem("the panel has no treatment", f"{spec.file}, [panel]", allowed, "name the treatment"))
-    if not panel.balanced and spec.panel.balance == "error":
-        count = len(panel.units) * len(panel.periods) - panel.nobs
-        remedy = 'set balance = "drop-units" or "drop-periods" in [panel]'
-        missing = f"{amount(count, 'unit-period')} {'is' if count == 1 else 'are'} missing"
-        problems.append(Problem(missing, where, "a balanced panel", remedy))
+    if spec.panel.balance == "error":
+        with gathering(problems):
+            check_balanced(panel, where)
     if taken := sorted({"unit", "period"} & {*panel.variables}):
         problems.append(Problem(f"a variable is called {taken[0]!r}", where, "another name", "rename the column"))
 

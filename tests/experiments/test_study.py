@@ -117,7 +117,7 @@ def test_absurd_sizes_are_refused_before_anything_of_that_size_is_made() -> None
     wide = {dial: [0.001 * (i + 1) for i in range(300)] for dial in dials}
     tracemalloc.start()
     refuses("the values make 27,000,000 cells; allowed: up to 100,000 cells", lambda: small_study(grid=wide), count=1)
-    refuses("1 cell of 1,000,000,000 replications make 15,625,000 blocks; allowed: up to",
+    refuses("1 cell of 1,000,000,000 replications: 15,625,000 blocks; allowed: up to",
             lambda: small_study(1_000_000_000, grid={}))  # fmt: skip
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()

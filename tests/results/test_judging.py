@@ -290,8 +290,12 @@ def test_beyond_four_tests_the_powers_of_the_rest_stand_together() -> None:
     assert said.endswith("2 more tests find an effect in 50% to 60% of panels.")
     assert said.count("e3: ") == 1
     assert "e4" not in said
-    cell = replace(found[1].cells[0], row=found[1].cells[0].row | {"n_error": 29.0})
-    said = power_sentence([(found[0], ()), (replace(found[1], cells=(cell,)), ())], set(), ALPHA)
+
+
+def test_a_power_of_few_fits_is_not_stated() -> None:
+    sound, few = (by_hand(of_claims.Claim("power"), (0.1,), name) for name in ("e0", "e1"))
+    few = replace(few, cells=(replace(few.cells[0], row=few.cells[0].row | {"n_error": 29.0}),))
+    said = power_sentence([(sound, ()), (few, ())], set(), ALPHA)
     assert said.endswith("found in 10% of panels; not stated for e1, because no cell has 30 usable fits.")
 
 
