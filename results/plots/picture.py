@@ -40,9 +40,9 @@ class Picture(Canvas):
                 check_letters(self)
 
     def _repr_html_(self) -> str:
-        """An image without a background, so that it is read on light and dark pages."""
+        """An image with a ground of its own, so that it is read on light and dark pages."""
         file = io.BytesIO()
-        self.savefig(file, format="svg", facecolor="none", metadata={"Date": None, "Creator": None})
+        self.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
         data = base64.b64encode(file.getvalue()).decode()
         return f'<img style="max-width:100%" alt="{escape(self.alt)}" src="data:image/svg+xml;base64,{data}">'
 
