@@ -19,7 +19,9 @@ from functools import cache, partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from results.plots.chart import enough_digits
+from rich.cells import cell_len
+
+from results.plots.chart import enough_digits, short_label
 from results.tables.records import Figure
 from results.text import number
 
@@ -40,6 +42,7 @@ LATIN = "DejaVu Sans"
 IDEOGRAPH = re.compile("[\u4e00-\u9fff]")
 FAMILIES = ", ".join([f"'{name}'" for name in (LATIN, "Helvetica Neue", "Arial", *CHINESE)] + ["sans-serif"])
 SIZE = 7.5  # of letters, in points
+BOLD, SMALLEST = 0.64, 0.7  # width of a bold letter, and of the smallest title, over the size of letters
 INCH = 72.0  # points
 DOTS_PER_INCH = 300
 
@@ -100,9 +103,17 @@ def drawn(name: str, size: tuple[float, float], title: str, description: str, pa
 def frame(canvas: Canvas, box: tuple[float, float, float, float], title: str = "") -> Axes:
     """Axes in a box (left, bottom, width, height, shares of the canvas) without lines above and on the right."""
     axes = canvas.add_axes(box, facecolor="none")
-    axes.set_title(title)
+    text, size = fitted(title, SIZE + 1.5, INCH * canvas.get_figwidth() * box[2])
+    axes.set_title(text, fontsize=size)
     axes.spines[["top", "right"]].set_visible(False)
     return axes
+
+
+def fitted(title: str, size: float, room: float) -> tuple[str, float]:
+    """A title in one line of so many points, and the size of its letters: smaller than `size` if need be, and where
+    that does not do, its middle is left out."""
+    text = short_label(" ".join(title.split()), int(room / (BOLD * SMALLEST * size)))
+    return text, min(size, room / (BOLD * max(cell_len(text), 1)))
 
 
 def mark(axes: Axes, x: float, y: float, kind: int, colour: str, *, hollow: bool = False, gid: str = "") -> None:

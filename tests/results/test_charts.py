@@ -397,6 +397,18 @@ def test_the_name_of_the_values_has_room_beside_long_names_and_a_nameless_axis_i
     assert f">{label}. Values: " in svg
 
 
+@pytest.mark.parametrize("form", ["dots", "curves"])
+def test_a_long_name_of_an_axis_stands_within_its_panel_and_is_read_out_whole(form: Any) -> None:
+    label = f"bias minus the bias of {'estimator-' * 12}"
+    chart = Chart("x", form, "x", Axis(label, -0.5, 1.5, ((0.0, "a"),)), Axis(label, 0.0, 1.0, ((0.0, "0"),)),
+                  (Facet("", (Series("a", 0, (Point(0.0, 0.5, 0.4, 0.6, "0.5"),)),)),) * 3, (), "x")  # fmt: skip
+    svg = str(panel_svgs(chart)[0])
+    shown = [text for css in ("axis", "axis mid") for *_, text in texts_of(svg, css)]
+    assert [text for text in shown if len(text) > width_of(chart) / 5.5 or "…" not in text] == []
+    assert len(shown) == (1 if form == "dots" else 2)
+    assert f">{label} by {label}. Values: " in svg
+
+
 def lines_chart(form: Any, names: list[str]) -> Chart:
     """A line or a row a name, the later ones higher."""
     dots = form == "dots"

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from matplotlib import font_manager
 from matplotlib.figure import Figure as Canvas
+from matplotlib.text import Text
 from refusals import refuses
 from scipy.stats import gaussian_kde
 from svg_text import SVG, path, places, said, texts
@@ -155,6 +156,30 @@ def test_every_word_of_a_page_is_read_on_light_on_dark_and_on_paper() -> None:
     for colours in (light, light | dark, light | printed):
         pairs = product(("ink", "soft", "bad", "good", "k0"), ("page", "card"))
         assert [pair for pair in pairs if contrast(*(colours[key] for key in pair)) < 4.5] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["Industrial chain resilience index (entropy)", "of a long name " * 20, "GDP\n(CNY)", "名" * 90]
+)
+def test_a_title_stands_in_one_line_within_its_figure(name: str) -> None:
+    title = f"Two-by-two comparisons behind the two-way DID coefficient of {name}"
+    with paper.house_style("x"):
+        canvas = Canvas(figsize=(518.4 / paper.INCH, 4.0))
+        paper.frame(canvas, (0.11, 0.14, 0.87, 0.76), title)
+        canvas.draw_without_rendering()
+        (shown,) = (text for text in canvas.findobj(Text) if "DID" in text.get_text() or "…" in text.get_text())
+        assert shown.get_window_extent().x1 <= canvas.bbox.x1
+    assert "\n" not in shown.get_text()
+    assert shown.get_fontsize() >= 6.0
+
+
+def test_words_beside_the_last_line_of_a_power_curve_stand_at_its_left() -> None:
+    sides = dict.fromkeys(("the estimate", "power 80%"), "")
+    svg = power_figure([(1.0, 0.5, 0.1)], [(0.0, 0.0), (1.0, 1.0)], 1.0, 4.0, 0.8)
+    for style, words in re.findall(r'<text style="([^"]*)"[^>]*>([^<]*)</text>', svg):
+        if words in sides:
+            sides[words] = style
+    assert ["anchor: end" in style for style in sides.values()] == [False, True]
 
 
 def test_points_stand_at_their_weights_and_estimates() -> None:

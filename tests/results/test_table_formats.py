@@ -330,3 +330,13 @@ def test_a_label_that_begins_as_a_formula_is_a_text() -> None:
     sheet = openpyxl.load_workbook(io.BytesIO(xlsx_tables(full_document(), [table]))).active
     cells = [cell for row in sheet for cell in row if cell.value in texts]
     assert (len(cells), {cell.data_type for cell in cells}) == (4, {"s"})
+
+
+@pytest.mark.parametrize(("name", "line"), [("GDP\r\n(CNY)", "GDP (CNY)"), ("d\tt \n", "d t "), ("  x", "  x")])
+def test_a_name_of_several_lines_is_one_line_in_a_table(name: str, line: str) -> None:
+    """As heads of spreadsheets have it."""
+    assert Style().name(name) == Style(labels={"y": name}).name("y") == line
+
+
+def test_hyphens_and_grave_accents_of_names_are_no_signs_of_latex() -> None:
+    assert escape("a--b---c `d") == r"a-{}-b-{}-{}-c \textasciigrave{}d"
