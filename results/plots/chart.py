@@ -112,7 +112,7 @@ def _values(panel: Facet, form: ChartForm) -> Iterator[str]:
         yield f"{panel.title}; {len(panel.points)} replications, {clear} marked"
         return
     for series in panel.series:
-        for point in series.points:
+        for point in _known(series.points):
             yield f"{series.label} {point.said}".strip()
 
 
@@ -339,7 +339,10 @@ def _series(chart: Chart, series: Series, plot: Plot, told: bool) -> Iterator[Ma
                         else f"V{y:.1f}H{x + step:.1f}" for k, (x, y) in enumerate(spots))  # fmt: skip
         yield Markup('<path class="line" d="{}"/>').format(path)
     elif chart.form == "curves" and len(spots) > 1:
-        yield Markup('<path class="line" d="M{}"/>').format("L".join(f"{x:.1f} {y:.1f}" for x, y in spots))
+        path = "".join(f"{'L' if k and math.isfinite(series.points[k - 1].value) else 'M'}"
+                       f"{plot.across(chart.places, one.at):.1f} {plot.up(chart.values, one.value):.1f}"
+                       for k, one in enumerate(series.points) if math.isfinite(one.value))  # fmt: skip
+        yield Markup('<path class="line" d="{}"/>').format(path)
     for point, (x, y) in zip(known, spots, strict=True):
         if chart.form == "curves" and math.isfinite(point.low) and math.isfinite(point.high):
             yield _line("whisker", x, x, plot.up(chart.values, point.low), plot.up(chart.values, point.high))
@@ -479,9 +482,10 @@ def _curves(chart: Chart, panel: Facet, width: int, plain: bool) -> list[str]:
         [(_column(chart.places, one.at, across), _column(down, one.value, tall)) for one in _known(series.points)]
         for series in named
     ]
-    for places in spots:
-        for (x1, y1), (x2, y2) in pairwise(places):
-            for x in range(x1 + 1, x2):
+    for series, places in zip(named, spots, strict=True):
+        gaps = [one.at for one in series.points if not math.isfinite(one.value)]  # over which no line goes
+        for (one, (x1, y1)), (other, (x2, y2)) in pairwise(zip(_known(series.points), places, strict=True)):
+            for x in range(x1 + 1, 0 if any(one.at < at < other.at for at in gaps) else x2):
                 cells[round(y1 + (y2 - y1) * (x - x1) / (x2 - x1))][x] = joint
     for series, places in zip(named, spots, strict=True):
         for column, row in places:
