@@ -376,7 +376,7 @@ def _across(chart: Chart, panel: Facet, plot: Plot, told: bool) -> Iterator[Mark
         if chart.form == "dots":
             yield _text(x, plot.top - 6, label, "tick mid strong")
     label = short_label(chart.values.label, int(plot.width / LETTER_OF_AXIS))
-    half = 0.5 * LETTER * LARGE * (cell_len(label) + 1)  # beside long names the plot is narrower than this
+    half = 0.5 * min(LETTER * LARGE * (cell_len(label) + 1), plot.width)  # beside long names the plot is narrower
     middle = max(min((plot.left + plot.right) / 2, plot.width - half), half)
     yield _text(middle, plot.bottom + 32, label, "axis mid")
     for at, text in chart.places.ticks:

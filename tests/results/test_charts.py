@@ -406,6 +406,7 @@ def test_a_long_name_of_an_axis_stands_within_its_panel_and_is_read_out_whole(fo
     shown = [text for css in ("axis", "axis mid") for *_, text in texts_of(svg, css)]
     assert [text for text in shown if len(text) > width_of(chart) / 5.5 or "…" not in text] == []
     assert len(shown) == (1 if form == "dots" else 2)
+    assert {x for x, *_ in texts_of(svg, "axis mid")} == {width_of(chart) / 2} or form == "curves"
     assert f">{label} by {label}. Values: " in svg
 
 
