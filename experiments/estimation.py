@@ -298,7 +298,7 @@ def _picture(document: Document, errors: str | None) -> str:
     from results.plots.specification_curve import effect_chart
 
     chart = effect_chart(document, errors)
-    return "" if chart is None else figure(chart)
+    return "" if chart is None else figure(chart, "h2")
 
 
 # The paper's models on a real panel: the same estimators and the same runner as in a study.

@@ -69,7 +69,7 @@ def fixed(values: Sequence[float], mcse: float) -> str:
 
 def written(value: float, form: str) -> str:
     """A number in a format, or a dash where there is none."""
-    return f"{value:{form}}" if math.isfinite(value) else DASH
+    return f"{value:z{form}}" if math.isfinite(value) else DASH  # a zero without a sign
 
 
 def bracketed(value: float, mcse: float, form: str) -> str:

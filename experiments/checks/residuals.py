@@ -153,10 +153,10 @@ def _groups(case: Case, e: Floats, name: str) -> Check:
     few = int(codes.max()) + 1
     remedy = f'set cluster = "{name}" ({few} clusters)' if few >= LEAST else f"{few} groups are too few to cluster by"
     said = (
-        f"Residuals of two units of one {name} correlate {own:.2f} on average (p {short_p(pvalue)}), which errors "
+        f"Residuals of two units of one {name} correlate {own:z.2f} on average (p {short_p(pvalue)}), which errors "
         f"clustered by {case.unit} ignore: {remedy}."
     )
     severity = (WEAKENS if few >= LEAST else INFORMS) if alike and not inside else SILENT
-    quiet = f"Residuals of two units of one {name} correlate {own:.2f} on average."
+    quiet = f"Residuals of two units of one {name} correlate {own:z.2f} on average."
     numbers = {"correlation": own, "pvalue": pvalue, "mean_of_permutations": float(drawn.mean())}
     return Check.fact(f"residual-groups:{name}", severity, said, quiet, numbers)

@@ -43,7 +43,7 @@ document.querySelectorAll("table.sortable").forEach(function (table) {
     field.addEventListener("input", function () {
       var words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
       Array.from(body.rows).forEach(function (row) {
-        var text = row.textContent.toLowerCase();
+        var text = Array.from(row.cells, function (cell) { return cell.textContent; }).join(" ").toLowerCase();
         row.hidden = !words.every(function (word) { return text.includes(word); });
       });
     });

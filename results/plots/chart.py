@@ -112,7 +112,7 @@ def _values(panel: Facet, form: ChartForm) -> Iterator[str]:
         yield f"{panel.title}; {len(panel.points)} replications, {clear} marked"
         return
     for series in panel.series:
-        for point in series.points:
+        for point in _known(series.points):
             yield f"{series.label} {point.said}".strip()
 
 
@@ -197,7 +197,7 @@ def loops(chart: Chart, plot: Plot) -> Iterator[Markup]:
 
 
 KINDS = 7  # colours and markers before they repeat
-LETTER = 6.2  # mean width of a letter of a label
+LETTER, LETTER_OF_AXIS = 6.2, 5.6  # mean width of a letter of a label, and of the name of an axis
 LARGE = 1.22  # by how much letters of a lone panel grow on a phone (results/page/page.css)
 LINE = 13.0  # height of a line of labels
 TOLD = 600  # points of a picture that tell their value under the pointer
@@ -296,11 +296,12 @@ def _upward(chart: Chart, panel: Facet, plot: Plot, told: bool) -> Iterator[Mark
             yield _text(plot.left - 5, y + 4, label, "tick end strong")
     for x, text in _with_room([(plot.across(chart.places, at), text) for at, text in chart.places.ticks]):
         yield _text(x, plot.bottom + 15, text, "tick mid")
-    yield _text(plot.left, plot.top - 7, chart.values.label, "axis")
+    most = int(plot.width / LETTER_OF_AXIS)
+    yield _text(plot.left, plot.top - 7, short_label(chart.values.label, most), "axis")
     if chart.form == "nested":
         yield from loops(chart, plot)
     else:
-        yield _text((plot.left + plot.right) / 2, plot.bottom + 32, chart.places.label, "axis mid")
+        yield _text((plot.left + plot.right) / 2, plot.bottom + 32, short_label(chart.places.label, most), "axis mid")
     for series in panel.series:
         yield from _series(chart, series, plot, told)
     if len(panel.series) > 1 and chart.form != "scatter":
@@ -338,7 +339,10 @@ def _series(chart: Chart, series: Series, plot: Plot, told: bool) -> Iterator[Ma
                         else f"V{y:.1f}H{x + step:.1f}" for k, (x, y) in enumerate(spots))  # fmt: skip
         yield Markup('<path class="line" d="{}"/>').format(path)
     elif chart.form == "curves" and len(spots) > 1:
-        yield Markup('<path class="line" d="M{}"/>').format("L".join(f"{x:.1f} {y:.1f}" for x, y in spots))
+        path = "".join(f"{'L' if k and math.isfinite(series.points[k - 1].value) else 'M'}"
+                       f"{plot.across(chart.places, one.at):.1f} {plot.up(chart.values, one.value):.1f}"
+                       for k, one in enumerate(series.points) if math.isfinite(one.value))  # fmt: skip
+        yield Markup('<path class="line" d="{}"/>').format(path)
     for point, (x, y) in zip(known, spots, strict=True):
         if chart.form == "curves" and math.isfinite(point.low) and math.isfinite(point.high):
             yield _line("whisker", x, x, plot.up(chart.values, point.low), plot.up(chart.values, point.high))
@@ -371,9 +375,10 @@ def _across(chart: Chart, panel: Facet, plot: Plot, told: bool) -> Iterator[Mark
         yield _line("ref", x, x, plot.top - 3, plot.bottom)
         if chart.form == "dots":
             yield _text(x, plot.top - 6, label, "tick mid strong")
-    half = 0.5 * LETTER * LARGE * (cell_len(chart.values.label) + 1)  # beside long names the plot is narrower than this
+    label = short_label(chart.values.label, int(plot.width / LETTER_OF_AXIS))
+    half = 0.5 * min(LETTER * LARGE * (cell_len(label) + 1), plot.width)  # beside long names the plot is narrower
     middle = max(min((plot.left + plot.right) / 2, plot.width - half), half)
-    yield _text(middle, plot.bottom + 32, chart.values.label, "axis mid")
+    yield _text(middle, plot.bottom + 32, label, "axis mid")
     for at, text in chart.places.ticks:
         yield _text(plot.left - 8, plot.down(chart.places, at) + 4, short_label(text, LONGEST_ROW), "name end")
     for series in panel.series:
@@ -429,14 +434,14 @@ def short_label(text: str, most: int = LONGEST) -> str:
 COLUMNS = {1: "one", 2: "two", 4: "two"}  # otherwise as many as there is room for
 
 
-def figure(chart: Chart) -> Markup:
-    """The figure element with its title, panels and caption."""
+def figure(chart: Chart, heading: Literal["h2", "h3"] = "h3") -> Markup:
+    """The figure element with its title, panels and caption; heading: of the title, one below that it stands under."""
     subject = Markup(" <small>{}</small>").format(chart.subject) if chart.subject else Markup("")
     css = COLUMNS.get(len(chart.panels), "many")
     panels = Markup("\n").join(panel_svgs(chart))
-    return Markup('<figure class="picture" id="{}"><h3>{}{}</h3>\n<div class="panels {}">\n{}\n</div>\n'
-                  "<figcaption>{}</figcaption></figure>").format(
-        chart.key, chart.title, subject, css, panels, chart.caption)  # fmt: skip
+    return Markup('<figure class="picture" id="{0}"><{1}>{2}{3}</{1}>\n<div class="panels {4}">\n{5}\n</div>\n'
+                  "<figcaption>{6}</figcaption></figure>").format(
+        chart.key, heading, chart.title, subject, css, panels, chart.caption)  # fmt: skip
 
 
 ROWS, WIDEST = 13, 92  # rows of curves, and letters of any picture
@@ -477,9 +482,10 @@ def _curves(chart: Chart, panel: Facet, width: int, plain: bool) -> list[str]:
         [(_column(chart.places, one.at, across), _column(down, one.value, tall)) for one in _known(series.points)]
         for series in named
     ]
-    for places in spots:
-        for (x1, y1), (x2, y2) in pairwise(places):
-            for x in range(x1 + 1, x2):
+    for series, places in zip(named, spots, strict=True):
+        gaps = [one.at for one in series.points if not math.isfinite(one.value)]  # over which no line goes
+        for (one, (x1, y1)), (other, (x2, y2)) in pairwise(zip(_known(series.points), places, strict=True)):
+            for x in range(x1 + 1, 0 if any(one.at < at < other.at for at in gaps) else x2):
                 cells[round(y1 + (y2 - y1) * (x - x1) / (x2 - x1))][x] = joint
     for series, places in zip(named, spots, strict=True):
         for column, row in places:

@@ -406,6 +406,10 @@ def _curves(
             drawn.setdefault(line, []).append(
                 point(value, measure, alpha, dial.places[at], f"{dial.words} {dial.names[at]}")
             )
+        for points in drawn.values():  # a cell without the measure parts the line
+            there = [one.at for one in points]
+            points += [Point(place, math.nan, math.nan, math.nan, "") for place in dial.places
+                       if min(there) < place < max(there) and place not in there]  # fmt: skip
         order = sorted(drawn, key=lambda line: line[1])
         series = (Series(*line, tuple(sorted(drawn[line], key=lambda one: one.at))) for line in order)
         panels.append(Facet(title, tuple(series)))

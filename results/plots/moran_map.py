@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.spatial.lm_tests import QUADRANTS
+from results.plots.chart import short_label
 from results.plots.paper import BLUE, FAINT, INK, MARKERS, ORANGE, RED, SIZE, SKY, SOFT, figure, frame, handle
 from results.tables.records import LEVEL, Figure
 from results.tables.typography import short_p
@@ -158,7 +159,7 @@ def _scatter(axes: Axes, plot: MoranPlot) -> None:
     axes.plot(line, plot.lag.mean() + plot.index * line, color=INK, linewidth=1.1, zorder=5)
     for text, x, y, side in _labels(axes, plot):
         axes.text(x, y, text, ha=side, va="center", fontsize=SIZE - 1, zorder=6)
-    axes.set_xlabel(f"{plot.outcome} {plot.year}, standardised (z)")
+    axes.set_xlabel(f"{short_label(plot.outcome)} {plot.year}, standardised (z)")
     scale = "" if plot.row_stochastic else "N/S0 times the "
     axes.set_ylabel(f"{scale}spatial lag of z (W {plot.weights}{', row-standardised' if plot.row_stochastic else ''})")
     axes.set_title(f"{'(a) ' if plot.has_map else ''}Moran scatter plot, slope I = {plot.index:.3f}")

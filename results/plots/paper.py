@@ -1,9 +1,9 @@
-"""What all figures share: greys that are read on light and on dark paper, colours, markers, one way to an SVG.
+"""What all figures share: a white ground and greys that are read on it, colours, markers, one way to an SVG.
 
-The background is transparent and the palette is that of Okabe and Ito, which colour-blind readers tell apart; every
-series has a marker of its own as well. Text stays text, so that any viewer with a Chinese font shows Chinese names. The
-same numbers are the same bytes: ids come from the figure's name, and the file holds no date. Matplotlib, which is slow
-to import, is imported when something is drawn.
+No grey has a contrast of 4.5 to light and to dark pages, so that a figure brings its ground along. The palette is that
+of Okabe and Ito, which colour-blind readers tell apart; every series has a marker of its own as well. Text stays text,
+so that any viewer with a Chinese font shows Chinese names. The same numbers are the same bytes: ids come from the
+figure's name, and the file holds no date. Matplotlib, which is slow to import, is imported when something is drawn.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from functools import cache, partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from results.plots.chart import enough_digits
+from rich.cells import cell_len
+
+from results.plots.chart import enough_digits, short_label
 from results.tables.records import Figure
 from results.text import number
 
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure as Canvas
 
-INK, SOFT, FAINT = "#727b87", "#7d8793", "#7d879355"  # of words and main lines, of scales, of grids
+INK, SOFT, FAINT = "#4a5563", "#5a6675", "#7d879355"  # of words and main lines, of scales, of grids
 BLUE, RED, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 SERIES = (BLUE, RED, GREEN, PURPLE)
+RUST = "#b34f00"  # of words on what is red, which is too light for letters
 LINES = (*SERIES, ORANGE, SKY, INK)  # of pictures with more lines, which are named at their ends
 MARKERS = ("o", "s", "D", "^", "v", "<", ">")
 CHINESE = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", "SimHei",
@@ -39,6 +42,7 @@ LATIN = "DejaVu Sans"
 IDEOGRAPH = re.compile("[\u4e00-\u9fff]")
 FAMILIES = ", ".join([f"'{name}'" for name in (LATIN, "Helvetica Neue", "Arial", *CHINESE)] + ["sans-serif"])
 SIZE = 7.5  # of letters, in points
+BOLD, SMALLEST = 0.64, 0.7  # width of a bold letter, and of the smallest title, over the size of letters
 INCH = 72.0  # points
 DOTS_PER_INCH = 300
 
@@ -54,7 +58,7 @@ def draw(name: str, size: tuple[float, float], title: str, description: str, pai
     from matplotlib.figure import Figure as Canvas
 
     with house_style(name):
-        canvas = Canvas(figsize=(size[0] / INCH, size[1] / INCH), facecolor="none")
+        canvas = Canvas(figsize=(size[0] / INCH, size[1] / INCH), facecolor="white")
         FigureCanvasSVG(canvas)
         said = paint(canvas)
         file = io.StringIO()
@@ -99,9 +103,17 @@ def drawn(name: str, size: tuple[float, float], title: str, description: str, pa
 def frame(canvas: Canvas, box: tuple[float, float, float, float], title: str = "") -> Axes:
     """Axes in a box (left, bottom, width, height, shares of the canvas) without lines above and on the right."""
     axes = canvas.add_axes(box, facecolor="none")
-    axes.set_title(title)
+    text, size = fitted(title, SIZE + 1.5, INCH * canvas.get_figwidth() * box[2])
+    axes.set_title(text, fontsize=size)
     axes.spines[["top", "right"]].set_visible(False)
     return axes
+
+
+def fitted(title: str, size: float, room: float) -> tuple[str, float]:
+    """A title in one line of so many points, and the size of its letters: smaller than `size` if need be, and where
+    that does not do, its middle is left out."""
+    text = short_label(" ".join(title.split()), int(room / (BOLD * SMALLEST * size)))
+    return text, min(size, room / (BOLD * max(cell_len(text), 1)))
 
 
 def mark(axes: Axes, x: float, y: float, kind: int, colour: str, *, hollow: bool = False, gid: str = "") -> None:

@@ -15,7 +15,20 @@ from matplotlib.figure import Figure as Canvas
 from rich.cells import cell_len
 
 from results.plots.chart import Axis, Chart, Facet, Format, apart, short_label
-from results.plots.paper import FAINT, INCH, INK, LINES, MARKERS, RED, SOFT, Paint, check_letters, drawn, house_style
+from results.plots.paper import (
+    FAINT,
+    INCH,
+    INK,
+    LINES,
+    MARKERS,
+    RED,
+    SOFT,
+    Paint,
+    check_letters,
+    drawn,
+    fitted,
+    house_style,
+)
 from results.text import in_columns
 
 WIDE = 518.4  # points: the text width of a page
@@ -40,9 +53,9 @@ class Picture(Canvas):
                 check_letters(self)
 
     def _repr_html_(self) -> str:
-        """An image without a background, so that it is read on light and dark pages."""
+        """An image with a ground of its own, so that it is read on light and dark pages."""
         file = io.BytesIO()
-        self.savefig(file, format="svg", facecolor="none", metadata={"Date": None, "Creator": None})
+        self.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
         data = base64.b64encode(file.getvalue()).decode()
         return f'<img style="max-width:100%" alt="{escape(self.alt)}" src="data:image/svg+xml;base64,{data}">'
 
@@ -92,7 +105,8 @@ def _paint(canvas: Canvas, chart: Chart) -> dict[str, str]:
     width, height = _size(chart)
     _, columns = _shape(chart)
     title = f"{chart.title} ({chart.subject})" if chart.subject else chart.title
-    canvas.text(0.01, 1 - 14 / height, title, fontsize=9.5, fontweight="bold", color=INK)
+    text, size = fitted(title, 9.5, 0.98 * width)
+    canvas.text(0.01, 1 - 14 / height, text, fontsize=size, fontweight="bold", color=INK)
     left, right = _margins(chart)
     each, tall = width / columns, HEAD + _height(chart) + FOOT + 22 * len(chart.loops)
     for number, panel in enumerate(chart.panels):
@@ -137,7 +151,7 @@ def _upward(axes: Axes, chart: Chart, panel: Facet) -> None:
         axes.axhline(value, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
 
     for series in panel.series:
-        colour, marker = _look(series.kind)
+        colour, marker = LINES[series.kind % len(LINES)], MARKERS[series.kind % len(MARKERS)]
         at, values = [point.at for point in series.points], [point.value for point in series.points]
         if chart.form == "nested":
             gaps = [math.nan if k and at[k] - at[k - 1] > 1 else 0.0 for k in range(len(at))]  # cells without a value
@@ -172,15 +186,11 @@ def _upward(axes: Axes, chart: Chart, panel: Facet) -> None:
                       key=lambda end: -end[0].value)  # fmt: skip
         wanted = [(chart.values.high - point.value) / span * height for point, _ in ends]
         for (point, series), y in zip(ends, apart(wanted, 9.0, 0.0, height), strict=True):
-            arrow = {"arrowstyle": "-", "color": _look(series.kind)[0], "linewidth": 0.7, "shrinkB": 3,
+            arrow = {"arrowstyle": "-", "color": LINES[series.kind % len(LINES)], "linewidth": 0.7, "shrinkB": 3,
                      "relpos": (0.0, 0.5)}  # fmt: skip
             axes.annotate(short_label(series.label, MOST), (point.at, point.value), xytext=(1.0, 1 - y / height),
                           va="center", fontsize=7, textcoords="axes fraction", color=INK, annotation_clip=False,
                           arrowprops=arrow)  # fmt: skip
-
-
-def _look(kind: int) -> tuple[str, str]:
-    return LINES[kind % len(LINES)], MARKERS[kind % len(MARKERS)]
 
 
 def _across(axes: Axes, chart: Chart, panel: Facet) -> None:
@@ -193,7 +203,7 @@ def _across(axes: Axes, chart: Chart, panel: Facet) -> None:
     for value, _ in chart.references:
         axes.axvline(value, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     for series in panel.series:
-        colour, marker = _look(series.kind)
+        colour, marker = LINES[series.kind % len(LINES)], MARKERS[series.kind % len(MARKERS)]
         for point in series.points:
             missed = chart.form == "zip" and point.clear
             axes.plot([point.low, point.high], [point.at] * 2, color=RED if missed else colour, zorder=2,

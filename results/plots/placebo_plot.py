@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, span
+from results.plots.paper import BLUE, INK, RED, RUST, SOFT, draw, frame, span
 from results.tables.records import LEVEL
 from results.tables.typography import probability
 from results.text import number
@@ -93,7 +93,7 @@ def _paint(canvas: Canvas, plot: PlaceboPlot, known: Codes, title: str) -> dict[
     stands = f"< {text[1:]}" if text.startswith("<") else f"= {text}"
     axes.annotate(f"real estimate {number(plot.estimate)}, {name} {stands}", (plot.estimate, 0.97),
                   xycoords=("data", "axes fraction"), xytext=(5 if left_half else -5, 0), textcoords="offset points",
-                  ha="left" if left_half else "right", va="top", color=RED, fontweight="bold", zorder=6)  # fmt: skip
+                  ha="left" if left_half else "right", va="top", color=RUST, fontweight="bold", zorder=6)  # fmt: skip
     return {"density": "density of placebo estimates", "p-values": "p value of each placebo", "real": "real estimate"}
 
 

@@ -42,8 +42,11 @@ def power_figure(simulated: Sequence[tuple[float, float, float]], curve: Sequenc
         axes.axhline(wanted, color=INK, linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)
         axes.axvline(estimate, color=RED, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1, gid="estimate")
         axes.axvline(detectable, color=SOFT, linewidth=1.0, linestyle=(0, (1, 2)), zorder=1, gid="detectable")
+        low, high = axes.get_xlim()
         for x, y, text in ((estimate, 0.02, "the estimate"), (detectable, 0.12, f"power {wanted:.0%}")):
-            axes.annotate(text, (x, y), xytext=(3, 2), textcoords="offset points", color=INK)
+            left = x > low + 0.85 * (high - low)  # of its line, where there is no room at the right
+            axes.annotate(text, (x, y), xytext=(-3 if left else 3, 2), ha="right" if left else "left",
+                          textcoords="offset points", color=INK)  # fmt: skip
         for k, (x, y, error) in enumerate(simulated):
             axes.plot([x, x], [y - Z95 * error, y + Z95 * error], color=BLUE, linewidth=1.6, zorder=3,
                       gid=f"whisker-{k}")  # fmt: skip

@@ -26,6 +26,7 @@ from results.plots.paper import (
     SERIES,
     SOFT,
     figure,
+    fitted,
     frame,
     handle,
     mark,
@@ -158,7 +159,8 @@ def _paint(canvas: Canvas, plot: SyntheticPlot) -> dict[str, str]:
     from matplotlib.patches import Patch
 
     (width, height), (_, columns), (tall, block) = plot.size, plot.shape, plot.block
-    canvas.text(0.01, 1 - 14 / height, plot.title, fontsize=9.5, fontweight="bold", color=INK)
+    text, size = fitted(plot.title, 9.5, 0.98 * width)
+    canvas.text(0.01, 1 - 14 / height, text, fontsize=size, fontweight="bold", color=INK)
     said: dict[str, str] = {}
     for index, path in enumerate(plot.drawn):
         row, column = divmod(index, columns)

@@ -154,7 +154,12 @@ def folded_parts(
     firsts = set(lead_terms(diagnosis).values())
     terms = in_order(one for layout in diagnosis.layouts.values() for one in key_terms(layout))
     for other in [one for one in terms if one not in firsts and has_test(one)][:CHARTED]:
-        charts = [chart for name in OF_A_TERM for chart in pictures_of(diagnosis, MEASURES[name], other)]
+        charts = [
+            chart
+            for name in OF_A_TERM
+            for chart in pictures_of(diagnosis, MEASURES[name], other)
+            if chart.key not in shown
+        ]
         if charts:
             yield PagePart(f"Term {other}", tuple(charts), (), purpose(list(diagnosis.layouts.values()), other))
 

@@ -48,7 +48,7 @@ def trust_page(held: Mapping[str, Any]) -> str:
         number=number, share=text.share, rows=[row for row in held["checks"] if row["difference"] is not None],
         facts=[row for row in held["checks"] if row["difference"] is None and row["severity"] > 0],
         silent=sum(row["difference"] is None and row["severity"] == 0 for row in held["checks"]),
-        first=chart_figure(claim_chart(held)),
+        first=chart_figure(claim_chart(held), "h2"),
     )  # fmt: skip
 
 
@@ -157,7 +157,7 @@ def race_page(document: Mapping[str, Any], world: str) -> str:
     caption = "Bars are 95% Monte Carlo intervals; the filled mark is the estimator to use."
     chart = dots("race", f"Misses in the world {world}", "root mean squared error", shown, 0.0, caption)
     notes = [document["legend"], *left_out, *document["notes"]]
-    return _answer_page("Which estimator to use", document["answer"], chart_figure(chart), tables, notes)
+    return _answer_page("Which estimator to use", document["answer"], chart_figure(chart, "h2"), tables, notes)
 
 
 def placebo_page(title: str, lines: Sequence[tuple[str, str]], document: Mapping[str, Any], svg: str) -> str:
@@ -175,7 +175,7 @@ def placebo_page(title: str, lines: Sequence[tuple[str, str]], document: Mapping
     around = " with 1.96 of its own standard errors on either side" if document["se"] else ""
     caption = f"The filled mark is the estimate{around}, the other is the mean of the placebos with their middle 95%."
     chart = dots("placebos", f"{document['term']} and its placebos", "estimate", rows, 0.0, caption)
-    return _answer_page(title, answer, chart_figure(chart), [table], document["notes"], svg)
+    return _answer_page(title, answer, chart_figure(chart, "h2"), [table], document["notes"], svg)
 
 
 def _answer_page(title: str, answer: str, figure: Markup, tables: Sequence[Any], notes: Sequence[str],
@@ -196,7 +196,7 @@ def fidelity_page(document: Mapping[str, Any], caution: str) -> str:
     twins = [
         dict(twin) | {"rows": [row for row in rows if row["method"] == twin["method"]]} for twin in document["twins"]
     ]
-    for twin in twins:
+    for number, twin in enumerate(twins):  # the first picture stands under the title
         twin["inside"] = sum(row["inside"] for row in twin["rows"])
-        twin["figure"] = chart_figure(fidelity_chart(twin))
+        twin["figure"] = chart_figure(fidelity_chart(twin), "h3" if number else "h2")
     return pages.get_template("fidelity.html").render(twins=twins, caution=caution)

@@ -229,7 +229,7 @@ def pivot_html(table: Pivot) -> Markup:
         body.append(Markup("<tr>{}{}</tr>").format(places, Markup("").join(numbers)))
     start = Markup('<div class="wide dense pivot" tabindex="0" role="region" aria-label="{}">\n<table id="{}" '
                    'class="sortable">').format(
-        table.title, key_of("pivot", table.measure.name, *table.down, *table.across))  # fmt: skip
+        table.title, key_of("pivot", table.title, *table.down, *table.across))  # fmt: skip
     # one line of headings, of which a dial in the columns is named by a second one above
     names = [Markup('<th scope="col" class="left">{}</th>').format(with_key(name)) for name in table.down]
     one = len(table.across) == 1 and table.across[0] not in OTHERS

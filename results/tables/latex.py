@@ -22,7 +22,7 @@ _SIGNS = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$", "|": r"$|$",
     "\N{MINUS SIGN}": r"$-$", "×": r"$\times$", "²": r"$^{2}$", "ρ": r"$\rho$", "λ": r"$\lambda$", "σ": r"$\sigma$",
-    "θ": r"$\theta$", "χ": r"$\chi$", "[": "{[}", "]": "{]}", "*": r"$^{*}$",
+    "θ": r"$\theta$", "χ": r"$\chi$", "[": "{[}", "]": "{]}", "*": r"$^{*}$", "`": r"\textasciigrave{}",
 }  # fmt: skip
 _FOREIGN = re.compile(
     "[^\x00-\u017f\u2010-\u2026]|[\u0126\u0127\u0138\u013f\u0140\u0149\u0166\u0167\u017f\u2017\u201b\u201f\u2023-\u2025]"
@@ -63,8 +63,8 @@ def latex_tables(document: Document, tables: Sequence[JournalTable]) -> str:
 
 
 def escape(text: str) -> str:
-    """Text with LaTeX's special characters made harmless, and Greek letters and signs in mathematics."""
-    return "".join(_SIGNS.get(letter, letter) for letter in with_minus(text))
+    """Text with LaTeX's special characters made harmless, hyphens no dashes, Greek letters and signs in mathematics."""
+    return re.sub("-(?=-)", "-{}", "".join(_SIGNS.get(letter, letter) for letter in with_minus(text)))
 
 
 def _float(table: JournalTable) -> str:

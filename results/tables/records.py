@@ -9,6 +9,7 @@ declared once. Statistics are records too: a name and a number without uncertain
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -302,8 +303,8 @@ class Style:
     language: Language = "en"
 
     def name(self, variable: object) -> str:
-        """A variable's label, its own name where it has none."""
-        return self.labels.get(str(variable), str(variable))
+        """A variable's label, its own name where it has none; in one line, whatever a spreadsheet's head had."""
+        return re.sub(r"\s*[\r\n\t]\s*", " ", self.labels.get(str(variable), str(variable)))
 
 
 PLAIN = Style()

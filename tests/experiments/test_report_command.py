@@ -74,7 +74,7 @@ def test_files_and_figures_are_written(store: Path, tmp_path: Path) -> None:
     assert {f"size-did-chart.{form}" for form in ("svg", "pdf", "png")} <= figures
     assert len({name.rpartition(".")[0] for name in figures}) * 3 == len(figures)
     html = page.read_text(encoding="utf-8")
-    assert html.index('id="pivot-size-effect-error-serial"') < html.index('id="more"')
+    assert html.index('id="pivot-size-for-did-effect-error-serial"') < html.index('id="more"')
 
 
 def test_no_table_stands_twice(store: Path, tmp_path: Path) -> None:

@@ -397,6 +397,42 @@ def test_the_name_of_the_values_has_room_beside_long_names_and_a_nameless_axis_i
     assert f">{label}. Values: " in svg
 
 
+@pytest.mark.parametrize("form", ["dots", "curves"])
+def test_a_long_name_of_an_axis_stands_within_its_panel_and_is_read_out_whole(form: Any) -> None:
+    label = f"bias minus the bias of {'estimator-' * 12}"
+    chart = Chart("x", form, "x", Axis(label, -0.5, 1.5, ((0.0, "a"),)), Axis(label, 0.0, 1.0, ((0.0, "0"),)),
+                  (Facet("", (Series("a", 0, (Point(0.0, 0.5, 0.4, 0.6, "0.5"),)),)),) * 3, (), "x")  # fmt: skip
+    svg = str(panel_svgs(chart)[0])
+    shown = [text for css in ("axis", "axis mid") for *_, text in texts_of(svg, css)]
+    assert [text for text in shown if len(text) > width_of(chart) / 5.5 or "…" not in text] == []
+    assert len(shown) == (1 if form == "dots" else 2)
+    assert {x for x, *_ in texts_of(svg, "axis mid")} == {width_of(chart) / 2} or form == "curves"
+    assert f">{label} by {label}. Values: " in svg
+
+
+def test_a_line_is_parted_where_an_estimator_has_no_value() -> None:
+    """On pages, in files and in terminals; nothing is read out of the gap."""
+    theta, se, cells = np.zeros((64, 1)), np.ones((64, 1, 1)), []
+    for effect in (0.0, 0.5, 1.0, 1.5):
+        status = np.full(64, Status.SINGULAR if effect == 0.5 else Status.OK)
+        estimate = theta + effect + np.random.default_rng(3).standard_normal((64, 1))
+        samples = {name: Sample(theta + effect, estimate, se, status=own) for name, own in (("a", None), ("b", status))}
+        cells.append(({"effect": effect}, samples))
+    chart = grid.measure_chart(diagnose(made_up(cells)), grid.MEASURES["rmse"], term="t0")
+    assert chart is not None
+    svg = str(panel_svgs(chart)[0])
+    assert [re.sub("[^ML]", "", line) for line in re.findall('class="line" d="([^"]*)"', svg)] == ["MLLL", "MML"]
+    assert len(marks_of(svg)) == 7
+    drawn = [line.get_ydata() for line in picture_of(chart).axes[0].lines if len(line.get_xdata()) == 4]  # type: ignore[arg-type]
+    assert np.isnan(np.array(drawn, dtype=float)).tolist() == [[False] * 4, [False, True, False, False]]
+    alone = replace(chart, panels=(Facet("", chart.panels[0].series[1:]),))
+    known = tuple(point for point in alone.panels[0].points if math.isfinite(point.value))
+    whole = replace(chart, panels=(Facet("", (replace(alone.panels[0].series[0], points=known),)),))
+    dots = [sum(line.count(".") for line in text_chart(one, 80, plain=True)) for one in (alone, whole)]
+    assert dots[0] < dots[1]
+    assert (alone.alt, "effect 0.5" in alone.alt) == (whole.alt, False)
+
+
 def lines_chart(form: Any, names: list[str]) -> Chart:
     """A line or a row a name, the later ones higher."""
     dots = form == "dots"

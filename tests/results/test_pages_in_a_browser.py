@@ -120,6 +120,19 @@ def test_a_click_on_a_heading_sorts_and_words_filter(pages: dict[str, tuple[Path
     assert all("200" in row and "0.6" in row for row in rows)
 
 
+def test_a_filter_takes_no_word_from_two_cells(tmp_path: Path, chromium: Browser) -> None:
+    script = page("results.report").get_template("tables.js").render()
+    rows = "".join(f"<tr><td>{units}</td><td>0.6</td></tr>" for units in (*range(200, 209), 2000))
+    made = tmp_path / "table.html"
+    made.write_text(f"<table class=sortable><thead><tr><th>units</th><th>effect</th></tr></thead><tbody>{rows}</tbody>"
+                    f"</table><script>{script}</script>", encoding="utf-8")  # fmt: skip
+    chromium.open(made.as_uri(), *WIDE)
+    chromium.run("""(() => { const field = document.querySelector('input.filter');
+        field.value = '2000'; field.dispatchEvent(new Event('input')); })()""")
+    shown = "[...document.querySelectorAll('tbody tr')].filter(row => !row.hidden).map(row => row.cells[0].textContent)"
+    assert chromium.run(shown) == ["2000"]
+
+
 @pytest.mark.parametrize(("first", "texts"), [
     ("number", ["-0.5 (0.1)", "-2.0e-03 (1.0e-03)", "1.5e-05 (2e-06)!", "0.25 (0.01)", "0.3 (0.1)", "12.0 (<13)", "-"]),
     ("fits", ["64/64", "512/1,024", "1,000/1,024", "1,024/1,024"]),

@@ -5,19 +5,24 @@ from __future__ import annotations
 import logging
 import re
 import xml.etree.ElementTree as ET
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html import unescape
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib import font_manager
 from matplotlib.figure import Figure as Canvas
+from matplotlib.text import Text
 from refusals import refuses
 from scipy.stats import gaussian_kde
 from svg_text import SVG, path, places, said, texts
 
+import results.page
 from estimators import DemeanedSyntheticControl, SyntheticControl, SyntheticDID, TwoWayDID
 from estimators.staggered.bacon import decompose
 from estimators.staggered.dummy_regression import EventStudy, SunAbraham
@@ -33,6 +38,7 @@ from results.plots.bacon_plot import bacon_figure
 from results.plots.event_plot import EventPath, event_figure, event_path
 from results.plots.marginal_plot import MarginalPlot, marginal_figure
 from results.plots.moran_map import COLOURS, MoranPlot, moran_figure
+from results.plots.picture import picture as whole_picture
 from results.plots.placebo_plot import BOX, SIZE, PlaceboPlot, _density, placebo_figure
 from results.plots.power_plot import FrontierPoint, frontier_svg, power_figure
 from results.plots.specification_curve import curve_figure
@@ -109,6 +115,71 @@ def test_a_figure_is_one_svg_element_with_a_title_and_a_description_and_the_same
         assert labels[f"{name}-d"].startswith(figure.caption)
     assert "<metadata>" not in svg
     assert FIGURES[name]() == figure
+
+
+def contrast(one: str, other: str) -> float:
+    """Of two colours (WCAG 2.1, 1.4.3)."""
+    light = []
+    for letters in (text.lstrip("#") for text in (one, other)):
+        whole = letters if len(letters) == 6 else "".join(2 * letter for letter in letters)
+        parts = np.array([int(whole[k : k + 2], 16) for k in (0, 2, 4)]) / 255
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        light.append(0.05 + float(linear @ (0.2126, 0.7152, 0.0722)))
+    return max(light) / min(light)
+
+
+@pytest.mark.parametrize("name", [*FIGURES, "in a notebook"])
+def test_every_word_of_a_figure_is_read_on_the_ground_that_it_brings(name: str) -> None:
+    """On light and on dark pages alike."""
+    figure = FIGURES[name]() if name in FIGURES else notebook("y")
+    svg = figure.svg if isinstance(figure, Figure) else figure
+    ground = re.search(r'id="[\w-]*patch_1">\s*<path [^>]*style="fill: (#\w+)', svg)
+    words = set(re.findall(r"<text [^>]*fill: (#\w+)", svg))
+    assert ground is not None
+    assert words
+    assert {word for word in words if contrast(word, ground[1]) < 4.5} == set()
+
+
+def notebook(label: str) -> str:
+    """The SVG that a notebook shows of a picture with such a title."""
+    shown = whole_picture(
+        "x", label, (120.0, 90.0), lambda canvas: {"": str(paper.frame(canvas, (0.2, 0.2, 0.7, 0.6)))}
+    )
+    return b64decode(shown._repr_html_().partition("base64,")[2].rstrip('">')).decode()
+
+
+def test_every_word_of_a_page_is_read_on_light_on_dark_and_on_paper() -> None:
+    css = Path(results.page.__file__).with_name("page.css").read_text(encoding="utf-8")
+    light, dark, printed = (
+        dict(re.findall(r"--(\w+): (#\w+)", part)) for part in re.findall(r":root {(.*?)}", css, re.S)
+    )
+    for colours in (light, light | dark, light | printed):
+        pairs = product(("ink", "soft", "bad", "good", "k0"), ("page", "card"))
+        assert [pair for pair in pairs if contrast(*(colours[key] for key in pair)) < 4.5] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["Industrial chain resilience index (entropy)", "of a long name " * 20, "GDP\n(CNY)", "名" * 90]
+)
+def test_a_title_stands_in_one_line_within_its_figure(name: str) -> None:
+    title = f"Two-by-two comparisons behind the two-way DID coefficient of {name}"
+    with paper.house_style("x"):
+        canvas = Canvas(figsize=(518.4 / paper.INCH, 4.0))
+        paper.frame(canvas, (0.11, 0.14, 0.87, 0.76), title)
+        canvas.draw_without_rendering()
+        (shown,) = (text for text in canvas.findobj(Text) if "DID" in text.get_text() or "…" in text.get_text())
+        assert shown.get_window_extent().x1 <= canvas.bbox.x1
+    assert "\n" not in shown.get_text()
+    assert shown.get_fontsize() >= 6.0
+
+
+def test_words_beside_the_last_line_of_a_power_curve_stand_at_its_left() -> None:
+    sides = dict.fromkeys(("the estimate", "power 80%"), "")
+    svg = power_figure([(1.0, 0.5, 0.1)], [(0.0, 0.0), (1.0, 1.0)], 1.0, 4.0, 0.8)
+    for style, words in re.findall(r'<text style="([^"]*)"[^>]*>([^<]*)</text>', svg):
+        if words in sides:
+            sides[words] = style
+    assert ["anchor: end" in style for style in sides.values()] == [False, True]
 
 
 def test_points_stand_at_their_weights_and_estimates() -> None:

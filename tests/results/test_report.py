@@ -303,6 +303,18 @@ def test_it_needs_nothing_else_is_well_formed_and_says_what_it_is(paper_records:
         assert "Values:" in (root.findtext("desc") or "")
 
 
+def test_a_page_that_opens_with_a_later_term_shows_nothing_twice() -> None:
+    """Its ids, by which pictures are named for readers of screens, stand once each."""
+    theta = np.zeros((200, 2))
+    estimate = theta + [0.0, 1.0] + 0.1 * np.random.default_rng(3).standard_normal(theta.shape)
+    cells = [({"units": units}, {"ols": Sample(theta, estimate, np.full((200, 1, 2), 0.1))}) for units in (50, 100)]
+    diagnosis = diagnose(made_up(cells))
+    assert grids.opened_by(diagnosis, answer(diagnosis))[1] == "t1"
+    ids = outline(html_report(diagnosis, grids.ReportFacts("later"))).ids
+    assert [name for name in ids if ids.count(name) > 1] == []
+    assert {"pivot-bias-of-t1-units", "pivot-bias-of-t0-units"} <= set(ids)
+
+
 def test_a_page_without_truth_or_fits() -> None:
     nothing, ones = np.full((20, 1), np.nan), np.ones((20, 1, 1))
     samples = {

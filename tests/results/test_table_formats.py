@@ -339,3 +339,13 @@ def test_a_day_that_no_zip_can_name_is_said_before_any_work(year: int, monkeypat
     for form in ("docx", "xlsx"):
         refuses(f"the clock of this machine says {year}", table_formats()[form].check)
     table_formats()["csv"].check()
+
+
+@pytest.mark.parametrize(("name", "line"), [("GDP\r\n(CNY)", "GDP (CNY)"), ("d\tt \n", "d t "), ("  x", "  x")])
+def test_a_name_of_several_lines_is_one_line_in_a_table(name: str, line: str) -> None:
+    """As heads of spreadsheets have it."""
+    assert Style().name(name) == Style(labels={"y": name}).name("y") == line
+
+
+def test_hyphens_and_grave_accents_of_names_are_no_signs_of_latex() -> None:
+    assert escape("a--b---c `d") == r"a-{}-b-{}-{}-c \textasciigrave{}d"

@@ -25,6 +25,7 @@ def test_numbers_in_tables() -> None:
     pairs = ((0.0157, 0.00007), (12.0, 0.3), (8e-4, 5e-7), (0.0157, nan))
     assert [text.fixed([value], mcse) for value, mcse in pairs] == [".5f", ".1f", ".1e", ".4f"]
     assert text.bracketed(-0.000001, 0.0005, ".4f") == "0.0000 (0.0005)"
+    assert (text.written(-0.001, ".2f"), text.written(-0.01, ".2f"), text.written(nan, ".2f")) == ("0.00", "-0.01", "-")
     assert (text.bracketed(nan, 1.0, ".4f"), text.bracketed(1.0, nan, ".1f")) == ("-", "1.0")
     assert (significant(-0.5), text.share_text(0.0, 0.0, 0.0, 0.00038)) == (f"{minus}0.5", "0.0 (<0.04)")
     assert text.share_text(1.0, 0.0, 0.99962, 1.0) == "100.0 (>99.96)"
@@ -102,6 +103,7 @@ def test_estimators_without_fits_stand_last_in_a_race() -> None:
     page = race_page(document, "w")
     assert re.findall("<t[hd][^>]*>([xyz])</t", page) == ["z", "y", "x"]
     assert "In the set" in page
+    assert re.findall("<(h[1-6])", page) == ["h1", "h2", "h2", "h2", "h2"]  # none is left out
     assert re.findall(">(0.75|not valid)<", page) == ["0.75", "not valid", "not valid"]
 
 
