@@ -39,6 +39,7 @@ from experiments.checks.case import Case
 from experiments.listing import in_full, offered
 from experiments.panel_spec.look import NEVER
 from experiments.panel_spec.spec import RealPanel
+from experiments.plugin_contracts import asking
 from experiments.settings import build, in_toml
 from experiments.tables.cross_check import cross_check as cross_check_of
 from experiments.tables.interactions_table import moderation_of, triple_difference_of
@@ -353,7 +354,8 @@ def ledger_of(real: RealPanel, estimators: EstimatorsAsked = ()) -> Ledger:
     ledger = Ledger(real.spec.inference.seed, real.names, notes=list(real.notes))
     for module in table_modules():
         if hasattr(module, "add"):
-            module.add(real, ledger)
+            with asking(module, "add"):
+                module.add(real, ledger)
     if chosen:
         add_chosen(ledger, chosen)
     section, cluster_k = real.spec.robustness, real.spec.inference.cluster_k

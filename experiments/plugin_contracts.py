@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from types import ModuleType
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -20,11 +21,12 @@ from estimators.core.functions import FunctionEstimator
 from estimators.linear.formula import Formula
 from sim import functions as drawing
 from sim.design import A_UNIT, Design, Draw, Estimand, Wanted
-from sim.errors import BadInput, Problem, bad, listed, one_of, reason
+from sim.errors import NO_THREAD, BadInput, Problem, bad, listed, one_of, reason
 from sim.functions import MAIN, FunctionDesign, Naming, Truth, place_of
 from sim.panel import Panel
 from sim.presets import Preset
 from sim.real_panels import Observed
+from sim.registry import aside
 from sim.schema import Schema
 from sim.streams import Streams
 from sim.world.dials import PanelDials
@@ -44,15 +46,24 @@ class WrongAnswer(BadInput):
 
 
 @contextmanager
-def asking(plugin: Plugin, doing: str) -> Iterator[None]:
-    """Say in one line which plugin raised, in what and where; a BadInput is its own message."""
+def asking(plugin: Plugin | ModuleType, doing: str) -> Iterator[None]:
+    """Say in one line which plugin raised, in what and where; a BadInput is its own message.
+
+    plugin: a module is a file of tables or of checks. What it prints is no part of what a command prints, and a
+    machine that has no room is no fault of its own.
+    """
     try:
-        yield
+        with aside() if isinstance(plugin, ModuleType) else nullcontext():
+            yield
     except BadInput:
         raise
     except Exception as error:
         file: str | None = None  # where there is none, as in a session
-        if isinstance(plugin, FunctionDesign | FunctionEstimator):
+        if isinstance(plugin, ModuleType):
+            if isinstance(error, MemoryError | OSError) or NO_THREAD in str(error):
+                raise
+            file = plugin.__file__
+        elif isinstance(plugin, FunctionDesign | FunctionEstimator):
             file = str(plugin.recipe.function.__code__.co_filename)
         else:
             with suppress(OSError, TypeError):
@@ -62,8 +73,10 @@ def asking(plugin: Plugin, doing: str) -> Iterator[None]:
         raise PluginRaised(raised) from error
 
 
-def whose(plugin: Plugin) -> str:
+def whose(plugin: Plugin | ModuleType) -> str:
     """A plugin as messages call it."""
+    if isinstance(plugin, ModuleType):
+        return str(plugin.__file__)
     role = "design" if isinstance(plugin, Design) else "estimator"
     return f"{role} {getattr(plugin, 'kind', '')!r} ({type(plugin).__name__})"
 

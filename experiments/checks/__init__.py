@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from experiments.checks.check import modules
+from experiments.plugin_contracts import asking
 from results.tables.records import SILENT, Check
 from sim.errors import BadInput
 
@@ -30,13 +31,13 @@ def checks_of(
     case = case if critical is None else replace(case, critical=critical, usual=usual or {})
     found: list[Check] = []
     for module in modules():
-        try:
-            for check in module.check(case):  # one by one: those before a refusal, which ends the module, are kept
-                found.append(check)
-        except BadInput as refusal:
-            name = module.__name__.rpartition(".")[2]
-            why = "; ".join(problem.what for problem in refusal.problems)
-            found.append(
-                Check.fact(f"not-checked:{name}", SILENT, f"The checks of {name} do not apply to this panel: {why}.")
-            )
+        with asking(module, "check"):
+            try:
+                for check in module.check(case):  # one by one: those before a refusal, which ends the module, are kept
+                    found.append(check)
+            except BadInput as refusal:
+                name = module.__name__.rpartition(".")[2]
+                why = "; ".join(problem.what for problem in refusal.problems)
+                said = f"The checks of {name} do not apply to this panel: {why}."
+                found.append(Check.fact(f"not-checked:{name}", SILENT, said))
     return tuple(found)

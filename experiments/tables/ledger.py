@@ -5,6 +5,7 @@ A ledger holds the records, fit statistics, notes for the reader and failed fits
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from estimators.linear.few_clusters import ADJUSTED, PLACEBOS, treated_and_never
 from experiments.panel_spec.prepared import index_facts
 from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
+from experiments.plugin_contracts import asking
 from experiments.run.blocks import fit_panel
 from results.tables.chinese import in_language
 from results.tables.journal_table import JournalTable, TableSetting, named_tables, shown_errors
@@ -128,9 +130,10 @@ class Ledger:
             if estimates.status[0] == Status.REFUSED:
                 self.note(f"No column {estimator.name}: {_refusal(estimator, panel)}.")
             elif self.succeeded(estimator.name, estimates):
-                self.keep(estimator.used(panel), fit, estimates)
+                used = estimator.used(panel)
+                self.keep(used, fit, estimates)
                 alone = panel.nobs - int(estimates.statistics.get("nobs", [panel.nobs])[0])
-                if alone:
+                if alone and used.nobs < panel.nobs:  # differences, too, are fewer than the rows
                     table, column = fit.place
                     self.note(f"Table {table}, column {column} leaves out {alone} singleton observations. Each is the "
                               "only observation of a unit, a period or a group in a period, and the effects fit it "
@@ -596,7 +599,10 @@ def journal_tables(document: Document, errors: str | None = None) -> tuple[Journ
     present = {item.table for item in (*document.records, *document.statistics)}
     present |= {CROSS_CHECK} if document.cross_check else set()
     style = document.style
-    made = [table.styled(style) for layout, shown in layouts().items() if present & shown for table in layout(setting)]
+    made: list[JournalTable] = []
+    for layout in (layout for layout, shown in layouts().items() if present & shown):
+        with asking(sys.modules[layout.__module__], layout.__name__):
+            made += [table.styled(style) for table in layout(setting)]
 
     shared = Counter(table.name for table in made if not table.appendix)
     seen = Counter[str]()

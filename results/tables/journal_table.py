@@ -673,11 +673,15 @@ FORMATS = (JSON,)
 def table_formats() -> Mapping[str, TableFormat]:
     """Every format by its name: json, which is always written, and then the others in alphabetical order.
 
-    Raises BadInput for a name that two formats have.
+    Raises BadInput for a name that two formats have, and for a file that two write.
     """
     every = [one for module in modules_in(__name__.rpartition(".")[0]) for one in getattr(module, "FORMATS", ())]
     found = {one.name: one for one in every}
     if len(found) < len(every):
         raise bad("two formats have one name", where="results/tables, FORMATS", allowed="a name of its own for each",
                   remedy=f"rename one of {', '.join(sorted(one.name for one in every))}")  # fmt: skip
+    files = [one.file for one in every]
+    if twice := [name for name in files if files.count(name) > 1]:
+        raise bad(f"two formats write {twice[0]!r}", where="results/tables, FORMATS",
+                  allowed="a file of its own for each", remedy="rename one")  # fmt: skip
     return {name: found[name] for name in sorted(found, key=lambda name: (name != JSON.name, name))}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import importlib
 import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import made_cities
@@ -18,6 +20,7 @@ from commands import here, refusal, words
 from first_difference import FirstDifference, one_fit
 from placebo_files import command, write
 from refusals import refuses
+from scripts import module_of
 
 import panelproof as pp
 from estimators import Estimator, PermutationTest, SpatialPanel, Status, TwoWayDID, estimators
@@ -27,12 +30,15 @@ from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.placebo import answer, check_fits, question
 from experiments.run.runner import run
 from experiments.study import Study
+from experiments.tables import ledger
 from experiments.tables.ledger import few_treated, regression, treated_units
 from experiments.trust.recommend import forbidden_of
 from experiments.twins.real import Real
 from experiments.twins.twin import twin
 from references.small_panels import small_panel
 from results.diagnosis.diagnose import diagnose
+from results.tables import journal_table
+from results.tables.records import Fit
 from sim import Panel
 from sim.design import Wanted
 from sim.panel_sidecars import panel_from, panel_text
@@ -111,6 +117,39 @@ def test_further_columns_of_table_2_have_their_names_and_rows(
     of_effects = [f"{effect} effect of park" for effect in ("direct", "indirect", "total")]
     assert [sum(line.strip().startswith(label) for line in lines) for label in of_effects] == [1, 1, 1]
     assert sum(line.startswith("park  ") for line in lines) == 1
+
+
+def test_first_periods_that_differences_lack_are_no_singletons(real: RealPanel) -> None:
+    template = module_of(Path(__file__).parents[2] / "docs/recipes/first_difference.py", "the_template")
+    kept = ledger.Ledger(0)
+    kept.fit(real.panel, {template.FirstDifference(): Fit(("2", 6), "first-difference")})
+    assert [record.term for record in kept.records][:1] == ["did"]
+    assert kept.notes == []
+
+
+@pytest.mark.parametrize(("module", "name"), [
+    ("experiments.tables.descriptives", "add"), ("experiments.checks.spillovers", "check"), ("", "fails"),
+])  # fmt: skip
+def test_a_file_of_tables_or_checks_that_raises_is_named_in_one_line(
+    real: RealPanel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], module: str, name: str
+) -> None:
+    def fails(*_: object) -> None:
+        print("a word of its own")
+        raise {"x": KeyError("x")}["x"]
+
+    if module:
+        monkeypatch.setattr(importlib.import_module(module), name, fails)
+    else:
+        monkeypatch.setattr(ledger, "layouts", lambda: {fails: frozenset("2")})
+    refuses(f"{name} raised KeyError: 'x'", lambda: ledger.journal_tables(estimate(real)))
+    assert capsys.readouterr().out == ""
+
+
+def test_two_formats_write_two_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = SimpleNamespace(FORMATS=(journal_table.TableFormat("md", "tables.html", lambda *_: b""),))
+    there = journal_table.modules_in("results.tables")
+    monkeypatch.setattr(journal_table, "modules_in", lambda _: (*there, own))
+    refuses("two formats write 'tables.html'", journal_table.table_formats.__wrapped__)
 
 
 def test_below_a_test_statistic_stands_its_p_value(
