@@ -388,7 +388,8 @@ def dial_names(design: Design, values: Mapping[str, Sequence[Any]]) -> tuple[str
             names.append(item.name)
             continue
         for prefix, part in _parts(item.name, getattr(design, item.name)):
-            kinds = [slots[item.name].kinds.get(str(kind)) for kind in values.get(f"{prefix}.kind", ())]
+            slot, chosen = slots[item.name], map(str, values.get(f"{prefix}.kind", ()))
+            kinds = [slot.find(kind, "[grid]") if ":" in kind else slot.kinds.get(kind) for kind in chosen]
             for cls in (type(part), *(kind for kind in kinds if kind is not None)):
                 names += [f"{prefix}.{dial.name}" for dial in fields(cls)]  # type: ignore[arg-type]
             names.append(f"{prefix}.kind")
@@ -422,7 +423,8 @@ def with_dials(design: Design, settings: Mapping[str, Any], changes: Mapping[str
         slot = slots[path[0]]
         tables = list(changed[path[0]]) if slot.many else [changed[path[0]]]
         table = tables[place]
-        kind = slot.kinds.get(str(value if last == "kind" else table["kind"]))
+        name = str(value if last == "kind" else table["kind"])
+        kind = slot.find(name, f"[grid] {dial}") if ":" in name else slot.kinds.get(name)
         known = {item.name for item in fields(kind)} if kind else {*table}  # type: ignore[arg-type]
         tables[place] = {key: x for key, x in {**table, last: value}.items() if key == "kind" or key in known}
         changed[path[0]] = tables if slot.many else tables[0]

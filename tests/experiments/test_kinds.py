@@ -392,6 +392,16 @@ def test_a_grid_keeps_the_place_of_a_kind(site: Path, tmp_path: Path) -> None:
     assert named_code(study.settings) == ["others:Half"]
 
 
+def test_a_grid_reaches_the_dials_of_a_kind_that_stands_elsewhere(site: Path, tmp_path: Path) -> None:
+    install(site, "elsewhere", {"slow": "elsewhere:Half"})
+    part = PART.replace("Random", "StaggeredAdoption") + "    pace: float = 2.0\n"
+    (site / "elsewhere.py").write_text(part, encoding="utf-8")
+    text = GRID.replace('"half"', '"slow"') + '"adoption.pace" = [1.0, 3.0]\n'
+    (tmp_path / "study.toml").write_text(text, encoding="utf-8")
+    cells = Study.from_toml(tmp_path / "study.toml").cells
+    assert [getattr(cell.design.adoption, "pace", None) for cell in cells] == [1.0, 3.0, None]
+
+
 @pytest.mark.parametrize(
     ("name", "place", "reached"),
     [("fast", "theirs:halves [speed]", True), ("a:b", "theirs:halves", False), ("module", "theirs", False)],
