@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -269,7 +270,8 @@ def write_files(
     files: dict[str, bytes] = {}
     for name in (name for name in formats if name not in PICTURES):
         form = table_formats()[name]
-        content = form.write(document, tables, errors, partial(_picture, document, errors))
+        with asking(sys.modules[form.write.__module__], f"format {name}"):
+            content = form.write(document, tables, errors, partial(_picture, document, errors))
         files |= content if isinstance(content, dict) else {form.file: content}
     if document.warnings:
         files[WARNINGS] = warnings_text(document).encode()

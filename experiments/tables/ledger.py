@@ -5,6 +5,7 @@ A ledger holds the records, fit statistics, notes for the reader and failed fits
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -188,8 +189,11 @@ class Ledger:
             self.value(fit, name, value, term)
 
     def draw[**P](self, make: Callable[P, Figure], *arguments: P.args, **choices: P.kwargs) -> None:
-        """Keep a figure; raises BadInput for a name that another one has."""
+        """Keep a figure; raises BadInput for a name that another one has, and for one that is no name of a file."""
         made = make(*arguments, **choices)
+        if not re.fullmatch(r"[a-zA-Z0-9_-]+", made.name):  # it begins the ids of its parts, too
+            raise bad(f"a figure is called {made.name!r}", where=f"{make.__module__}.{make.__name__}",
+                      allowed="letters from a to z, digits, - and _", remedy="rename it")  # fmt: skip
         if any(figure.name == made.name for figure in self.figures):
             raise bad(f"two figures are called {made.name!r}", where=f"{make.__module__}.{make.__name__}",
                       allowed="a name of its own for each", remedy="rename one")  # fmt: skip

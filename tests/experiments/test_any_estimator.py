@@ -25,6 +25,7 @@ from scripts import module_of
 import panelproof as pp
 from estimators import Estimator, PermutationTest, SpatialPanel, Status, TwoWayDID, estimators
 from estimators.matching import PsmDID
+from experiments import estimation
 from experiments.estimation import SECTIONS, estimate, estimator_called
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.placebo import answer, check_fits, question
@@ -38,7 +39,7 @@ from experiments.twins.twin import twin
 from references.small_panels import small_panel
 from results.diagnosis.diagnose import diagnose
 from results.tables import journal_table
-from results.tables.records import Fit
+from results.tables.records import Figure, Fit
 from sim import Panel
 from sim.design import Wanted
 from sim.panel_sidecars import panel_from, panel_text
@@ -143,6 +144,22 @@ def test_a_file_of_tables_or_checks_that_raises_is_named_in_one_line(
         monkeypatch.setattr(ledger, "layouts", lambda: {fails: frozenset("2")})
     refuses(f"{name} raised KeyError: 'x'", lambda: ledger.journal_tables(estimate(real)))
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["../out", "a b", ""])
+def test_a_figure_has_the_name_of_a_file(name: str) -> None:
+    refuses(f"a figure is called {name!r}", lambda: ledger.Ledger(0).draw(Figure, name, "", "", bytes))
+
+
+def test_a_format_that_raises_is_named_in_one_line(
+    real: RealPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> bytes:
+        raise KeyError("x")
+
+    found = estimate(real)
+    monkeypatch.setattr(estimation, "table_formats", lambda: {"json": journal_table.TableFormat("json", "x", fails)})
+    refuses("format json raised KeyError: 'x'", lambda: estimation.write_files(found, tmp_path / "out", "json"))
 
 
 def test_two_formats_write_two_files(monkeypatch: pytest.MonkeyPatch) -> None:
