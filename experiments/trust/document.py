@@ -207,7 +207,8 @@ LIMITS = (
     "mislead (Advani, Kitagawa and Sloczynski 2019). So several methods are compared, and what twins miss is listed.",
     "The treatment of the twins is that of the panel or as good as the fitted adoption. What moves both adoption and "
     "outcome, and is in no column of the panel, is in no twin.",
-    "Shocks to whole groups that adopt together cannot be told from the effect within these groups.",
+    "What else begins in treated units when they adopt cannot be told from the effect: another policy, a shock to "
+    "whole groups that adopt together, another way of measuring. A claim that rests on it is supported like any other.",
 )  # fmt: skip
 KEPT = {"covariates": "controls", "weights": "spatial weights", "calendar": "who is treated and when",
         "missing": "missing cells", "levels": "unit and period effects"}  # fmt: skip

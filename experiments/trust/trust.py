@@ -213,7 +213,7 @@ def _examined(found: Trust, context: RunContext) -> Trust:
     rehearsal = _rehearsed(found, case, context)
     checks = checks_of(case) if rehearsal is None else checks_of(case, rehearsal.critical, rehearsal.usual)
     if rehearsal is not None:
-        sound = _benchmarks(found, case, context)
+        sound = _benchmarks(found, case, context) if case.dated else Benchmarks()  # else there are no event times
         checks = tuple(sound.rated(rehearsal.rated(check)) for check in checks)
         evidence = replace(rehearsal.evidence(found.asked), pretrend=sound.pretrend(checks))
         found = replace(found, evidence=evidence, notes=(*found.notes, *sound.notes))

@@ -470,6 +470,17 @@ def test_one_treated_unit_is_judged_by_inference_for_few(alone: Trust) -> None:
     assert verdict(alone).answer == "supported"
 
 
+def test_a_treatment_that_switches_off_has_no_event_times_that_twins_could_fail_at() -> None:
+    rng = np.random.default_rng(1)
+    on = (rng.random((30, 8)) < 0.3) * (np.arange(30) % 2)[:, None]
+    table = pd.DataFrame({"city": np.repeat(np.arange(30), 8), "year": np.tile(np.arange(8), 30),
+                          "y": rng.standard_normal(240), "d": on.ravel()})  # fmt: skip
+    columns = {"unit": "city", "period": "year", "outcome": "y", "treatment": "d", "treatment_kind": "switching"}
+    spec = {"panel": columns, "twin": {"method": "parametric", "draws": 100}}
+    found = pp.trust(table, spec, replications=64, benchmarks=0, race=False)
+    assert not [note for note in found["notes"] if "fits failed" in note]
+
+
 def test_errors_without_a_standard_error_have_rates_and_what_the_claim_needs(alone: Trust) -> None:
     """The standard error that p implies is |b| / z; the claim needs |b| (1 - 1.96 / z), or nothing at p above 5%."""
     estimate, p = alone.claim.estimate, alone.advised.pvalue

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from experiments.checks.two_stages import DISAGREE
-from experiments.trust.document import EXOGENOUS, PARALLEL, rules, verdict
+from experiments.trust.document import EXOGENOUS, LIMITS, PARALLEL, rules, verdict
 from experiments.trust.evidence import Evidence, Lean, MeasureWithError
 from experiments.trust.recommend import advice, assigned_by, forbidden_of
 from experiments.trust.trust import Ask, Trust
@@ -265,6 +265,8 @@ def test_where_nothing_is_wrong_the_claim_is_supported() -> None:
     assert verdict(trust(checks=mirrored, estimate=-0.5)).reason.endswith("(less a trend: -0.1 instead of -0.5).")
     assert "and at most 0.001 calibrated" in verdict(trust(calibrated=((0.001, 0.0, 999),))).reason
     assert found.sentences[-1] == PARALLEL
+    assert "another policy" in LIMITS[-1]  # that begins with the treatment
+    assert LIMITS[-1].endswith("A claim that rests on it is supported like any other.")
     assert verdict(trust(claim=claim_of(0.5, continuous=True))).sentences[-1] == EXOGENOUS
     assert verdict(trust()).reason == "p is 0.001 with errors clustered by unit and 0.002 calibrated on twins."
 
