@@ -81,7 +81,8 @@ class RejectionAt:
 class Equivalence:
     """Whether two one-sided tests, each at level alpha, say that a term lies within bounds (Schuirmann 1987).
 
-    bounds: lower and upper by term; other terms have no such measure.
+    bounds: lower and upper by term; other terms have no such measure, nor have error types with p values of
+    their own, such as a bootstrap: their intervals are of one level.
     """
 
     bounds: Mapping[str, tuple[float, float]]
@@ -173,6 +174,7 @@ def _gathered(records: Records, cell: int, name: str, layout: Layout, alpha: flo
         if record.pvalue is not None:
             stored = placed(record.pvalue, record.terms, layout)
             values["pvalue"] = np.where(np.isnan(stored), values["pvalue"], stored)
+            values["dof"] = np.where(np.isnan(stored), values["dof"], np.nan)  # what is drawn has no t
         parts.append({key: array[fits.ok] for key, array in values.items()})
     if not sum(len(part["world"]) for part in parts):
         return {}, attempted

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from refusals import refuses
 from scipy import stats
 
-from estimators import TwoWayDID
+from estimators import Mediation, TwoWayDID
 from experiments.cli import run_command
 from experiments.run.runner import run
 from experiments.study import Study, load_measures
@@ -24,6 +24,7 @@ from results.diagnosis.own_measures import Equivalence, RejectionAt
 from results.report.grids import ReportFacts
 from results.report.html import html_report
 from results.store import ZarrStore
+from sim.presets import Paper
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import Random
 from sim.world.parts.effect import Effect
@@ -272,6 +273,15 @@ def test_equivalence_is_two_one_sided_tests(nulls: Any) -> None:
     assert "wild:unit" not in found  # it has no standard error
     stricter = by_error(nulls, "same", alpha=0.01, measures={"same": Equivalence({"did": (-0.2, 1.2)})})
     assert stricter["cluster:unit"]["value"] == (np.maximum(*both) < 0.01).mean()
+
+
+def test_errors_that_are_drawn_have_no_equivalence() -> None:
+    """The bootstrap of an indirect effect has standard errors, but not the normal law."""
+    fitted = Mediation(errors=("delta", "bootstrap:unit"), draws=99)
+    store = run(Study("drawn", Paper(controls="none"), (fitted,), replications=8))
+    frame = diagnose(store, measures={"same": Equivalence({"nie": (-1.0, 1.0)})}).frame
+    assert set(frame[frame["measure"] == "same"]["error"]) == {"delta"}
+    assert {"delta", "bootstrap:unit"} <= set(frame[frame["term"] == "nie"]["error"])
 
 
 def test_the_normal_distribution_rejects_more_often_and_leaves_what_is_stored(nulls: Any) -> None:
