@@ -106,12 +106,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def open_closed_streams() -> None:
-    """Let nothing that a run opens get the number of a standard stream that was closed by who started it."""
-    for number in range(3):
+    """Let nothing that a run or its workers open get the number of a standard stream that was closed by who started it,
+    and let Python have a stream there too.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
 
 
 def printed(code: int, *, resumed: bool) -> int:

@@ -486,14 +486,16 @@ def test_a_full_disk_under_standard_output_is_one_line_and_no_success(study: Pat
 
 
 def test_a_closed_stream_gets_a_number_of_its_own(tmp_path: Path) -> None:
-    """So that no file that is opened later has the number of standard output."""
+    """So that no file that is opened later has the number of standard output, here or in a process that is started."""
     code = f"""
-import os
+import os, subprocess, sys
 from experiments.cli import open_closed_streams
 
 open_closed_streams()
 number = os.open({str(tmp_path / "first")!r}, os.O_CREAT | os.O_WRONLY)
-os._exit(0 if number > 2 else 9)
+started = subprocess.run([sys.executable, "-c", "import os; [*map(os.fstat, range(3))]"]).returncode
+print(sys.stdout.encoding, sys.stderr.encoding, sys.stdin.read(), flush=True)
+os._exit(started or (0 if number > 2 else 9))
 """
     words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
     assert subprocess.run(words, env=ENVIRONMENT).returncode == 0
