@@ -240,8 +240,10 @@ class Race:
         error = f"error {here.se:.3g}, " if np.isfinite(here.se) else ""
         count, tried = self.nearby
         near = f" It misses less than {self.own} in {count} of {tried} worlds near the fitted one." if tried else ""
+        unsafe = forbidden_of((here.error,), self.claim.panel).get(here.error, "")
+        care = f" Its errors are not safe on this panel: {unsafe}." if unsafe else ""
         return (f"Use {self.best} with {errors_named(here.error)}: {here.estimate:.4g}, {error}interval "
-                f"{here.lower:.4g} to {here.upper:.4g}.{near}")  # fmt: skip
+                f"{here.lower:.4g} to {here.upper:.4g}.{care}{near}")  # fmt: skip
 
     @property
     def decisive(self) -> str:

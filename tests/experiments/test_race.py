@@ -636,11 +636,14 @@ def test_who_leads_a_world_is_valid_there() -> None:
     results = (result("a", "did", 2.0), result("a", "x", 1.0), result("a", "z", 0.5, valid=False),
                result("b", "did", 1.0), result("b", "x", 1.2), result("b", "z", 2.0))  # fmt: skip
     panel = (race_module.OnPanel("x", "iid", 0.1, 0.01, 0.08, 0.12),)
-    found = race_module.Race(mock.Mock(), "did", 0.1, results, panel, "x", agree=False)
+    found = race_module.Race(claim_of(example()), "did", 0.1, results, panel, "x", agree=False)
     assert found.answer.endswith(
         "The worlds disagree: the least miss is that of x in the world a and did in the world b."
     )
     assert "disagree" not in replace(found, agree=True).answer
+    assert found.advice == "Use x with errors homoskedastic: 0.1, error 0.01, interval 0.08 to 0.12."
+    unsafe = replace(found, panel=(replace(panel[0], error="cluster:unit"),)).advice
+    assert "not safe on this panel: 8 clusters have treated units, and these errors need 20." in unsafe
     stays = replace(found, best="did").answer
     assert "clearly better than your did in every world" in stays
     assert "The worlds disagree" in stays
