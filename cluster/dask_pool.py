@@ -169,16 +169,16 @@ class DaskPool:
         if future.status in {"cancelled", "lost"}:
             self._lost(task, work)
             return
-        if future.status == "error":
-            yield from self._failed(future.exception(timeout=ANSWER_SECONDS), task, work)
-            return
         try:
-            answers: Answers = future.result(timeout=ANSWER_SECONDS)
-        except (TimeoutError, CancelledError):  # its worker froze or left with it
+            error = future.exception(timeout=ANSWER_SECONDS) if future.status == "error" else None
+            answers: Answers | None = future.result(timeout=ANSWER_SECONDS) if error is None else None
+        except (TimeoutError, CancelledError):  # its worker froze or left with it, or the connection is gone
             self._lost(task, work)
             return
         except KilledWorker as killed:  # its worker left with it, and the next one that ran it too
-            yield from self._failed(killed, task, work)
+            error, answers = killed, None
+        if answers is None:
+            yield from self._failed(error, task, work)
             return
         if answers.refused:
             work.again.append(task)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -287,6 +288,20 @@ def test_a_result_that_left_with_its_worker_and_killed_another_runs_carefully() 
     late: Any = SimpleNamespace(status="finished", result=frozen)
     assert list(pool._ended(late, task, work)) == []
     assert [*work.again] == [task], "a result that does not come is computed once more"
+
+
+def gone(timeout: float) -> None:
+    """As where the client has lost its connection, and with it what it knew of its futures."""
+    raise CancelledError
+
+
+@pytest.mark.parametrize("asked", [lambda timeout: None, frozen])
+def test_an_error_that_is_no_longer_known_is_no_answer(asked: Callable[[float], None]) -> None:
+    """Between the look at a future and the question for its error, the connection may be lost."""
+    (pool, _), work, task = pool_of("a"), work_of(0), _Task([3, 4], careful=False, workers=None)
+    future: Any = SimpleNamespace(status="error", exception=asked, result=gone)
+    assert list(pool._ended(future, task, work)) == []
+    assert [*work.again] == [task]
 
 
 def test_workers_that_went_are_told_of_once_and_none_is_refused_before_one_is_there() -> None:
