@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -35,6 +36,14 @@ class Opened:
     executor: Any
 
 
+def settled(executor: Any, workers: int) -> None:
+    """Wait for all workers, and until their nannies know them: one whose first worker ends before that ends too."""
+    client = getattr(executor, "client", None)
+    if client is not None:
+        client.wait_for_workers(workers, timeout=60)
+        time.sleep(1.0)
+
+
 @pytest.fixture(scope="module", params=sorted(back_ends()))
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     assert request.param in PARTS, f"say in tests/support/real_parts.py how the parts of {request.param} are started"
@@ -42,6 +51,7 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         with PARTS[request.param](tmp_path_factory.mktemp(request.param)) as cluster:
             back = back_end(cluster.where, cluster.options | FEWER.get(request.param, {}))
             with closing(back.open(LIMIT)) as executor:
+                settled(executor, 2 if request.param in {"local", "slurm"} else 1)
                 yield Opened(back, cluster, executor)
     except NotHere as reason:
         pytest.skip(f"THE BACK END {request.param} IS NOT TESTED HERE: {reason}")
