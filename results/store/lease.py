@@ -22,7 +22,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ def is_lease(name: str) -> bool:
 
 def this_holder() -> dict[str, Any]:
     """What a lock or a lease says of who takes it now: host, process and time."""
-    since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    since = time.strftime("%Y-%m-%d %H:%M:%S%z")  # of whatever TZ: a datetime takes no offset of a day
     return {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
 
 
