@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,12 @@ type Harm = Callable[[Path], None]
 
 def remove(store: Path) -> None:
     shutil.rmtree(store, ignore_errors=True)
+
+
+def remove_bit_by_bit(store: Path) -> None:
+    """As `rm -r` does: the lease goes before the root's metadata."""
+    (store / "block_mark" / "lease").unlink()
+    threading.Timer(0.3, remove, [store]).start()
 
 
 def move(store: Path) -> None:
@@ -62,6 +69,7 @@ def empty(store: Path) -> None:
 
 HARMS: dict[str, tuple[Harm, str]] = {
     "removed": (remove, r"x\.zarr was removed while this run wrote into it$"),
+    "removed bit by bit": (remove_bit_by_bit, r"x\.zarr was (removed while this run wrote into it|emptied: .*)$"),
     "moved": (move, r"x\.zarr was moved to \S+/moved\.zarr while .*is kept, and --store \S+/moved\.zarr resumes it$"),
     "replaced": (replace, r"x\.zarr is another folder than the one .* was moved to \S+/moved\.zarr"),
     "another": (put_another, r"x\.zarr is another folder than the one .* was moved to \S+/moved\.zarr"),
