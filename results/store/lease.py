@@ -115,8 +115,9 @@ class Lease:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew_always, name="lease of a store", daemon=True)
 
-    def take(self, tell: Tell) -> None:
-        """Make the lease, or take over one whose holder is gone, and renew it from now on.
+    def take(self, tell: Tell) -> bool:
+        """Make the lease, or take over one whose holder is gone, and renew it from now on; returns whether it was taken
+        over.
 
         Raises StoreLocked when another run has it, StoreUnreachable, BadInput where nothing could be trusted.
         """
@@ -130,7 +131,7 @@ class Lease:
             if version is not None:
                 self._version, self._renewed = version, begun
                 self._thread.start()
-                return
+                return held is not None
         raise StoreLocked(f"{self._store} is in use: its lease changes hands; try again")
 
     def check_free(self, held: Held | None) -> None:

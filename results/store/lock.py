@@ -21,10 +21,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from results.store.bucket import ObjectPath, StorePath
-from results.store.disk import LINK, check_own, not_ours, open_beside, read_plain
+from results.store.disk import LINK, check_own, not_ours, open_beside, read_plain, walked
 from results.store.files import check_place
 from results.store.lease import InFolder, InObjects, Lease, StoreLocked, Tell, this_holder
-from results.store.tree import META
+from results.store.tree import META, Folder
 from sim.errors import BadInput, bad
 
 # Whether the store that a run writes into is still there and still the same one, looked at before each mark.
@@ -182,11 +182,14 @@ class Hold:
     def _take(self, place: InFolder | InObjects) -> None:
         lease = Lease(self._path, place)
         try:
-            lease.take(self._tell)
+            killed = lease.take(self._tell)
         except BaseException:
             lease.end()
             raise
         self._leases.append(lease)
+        if killed and isinstance(self._real, Path):  # what it was writing
+            for half in [name for name, _ in walked(self._real) if name.endswith(".partial")]:
+                Folder(self._real).delete(half)
 
     def follow(self, made: Path) -> None:
         """Hold the store that was made in a folder too, before it takes its place; raises StoreLocked."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from refusals import refuses
 from cluster import Executor
 from experiments.cli import run_command
 from experiments.run.runner import Progress, run
-from results.store import StoreGone, ZarrStore, present
+from results.store import StoreGone, ZarrStore, lease, present
 from results.store.chunks import ChunkArrays, shared, write_chunks
 from results.store.disk import folder_inside
 from results.store.repair import verified
@@ -221,6 +223,19 @@ def test_a_store_that_goes_is_one_line_and_no_exit_code_of_success(
     assert run_command(command) == 3
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert re.search(r"panelproof: .*x\.zarr was moved to .*moved\.zarr", line)
+
+
+def test_what_a_killed_run_was_writing_goes_with_the_next_run(tmp_path: Path) -> None:
+    run(quick_study(128), store=(store := tmp_path / "x.zarr"))
+    halves = [store / "zarr.json.0a1b2c3d.partial", store / "did" / "fit" / "c.0.0.0.0a1b2c3d.partial"]
+    for half in halves:
+        half.write_bytes(b"half")
+    (killed := subprocess.Popen(["true"])).wait()
+    said = {"machine": lease._machine(), "boot": lease._boot(), "pid": killed.pid}
+    (store / "block_mark" / "lease").write_text(json.dumps(said))
+    run(quick_study(128), store=store)
+    assert [half for half in halves if half.exists()] == []
+    assert verified(store).sound
 
 
 def test_equal_metadata_written_again_and_a_moved_link_are_told_apart(tmp_path: Path) -> None:
