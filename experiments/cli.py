@@ -43,6 +43,7 @@ COMMANDS = {
 
 OF_PANELS = ("estimate", "placebo", "twin", "trust", "race", "replicate", "init", "panel")
 RESUMED = ("run", "solve", "breakdown", "placebo", "trust", "replicate")  # commands that keep what they had finished
+STORED = ("run", "placebo")  # commands that have --store; the stores of others lie in their --out
 KEPT = "what a run had finished is kept, and the same command resumes it"
 IN_PART, LOCKED, INTERRUPTED, TERMINATED = 3, 75, 130, 143
 
@@ -198,7 +199,8 @@ def _outcome(arguments: Sequence[str] | None, said: set[object]) -> int:
             if isinstance(error.__cause__, OtherSettings):  # settings are all that this process lacks
                 restart()
         said.update(getattr(error, "problems", ()))
-        code = _expected(error, resumed=resumed)
+        option = "--store" if words[:1] and words[0] in STORED else "--out"
+        code = _expected(error, resumed=resumed, option=option)
         if code is None:
             raise
         return code
@@ -230,8 +232,9 @@ def _usage(error: click.ClickException, words: Sequence[str]) -> int:
     return _emit(f"{text} See `{path} --help`.", 2)
 
 
-def _expected(error: Exception, *, resumed: bool) -> int | None:
-    """The exit code of an error that users cause or can correct, after saying it; None for any other."""
+def _expected(error: Exception, *, resumed: bool, option: str = "--store") -> int | None:
+    """The exit code of an error that users cause or can correct, after saying it; None for any other. option: of the
+    command, by which its stores lie elsewhere."""
     from cluster.executor import ClusterLost, WorkerRefused
     from results.store.bucket import StoreSilent, StoreUnreachable
     from results.store.lease import StoreLocked
@@ -240,7 +243,7 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
 
     if isinstance(error, BadInput):
         for problem in error.problems:
-            _emit(str(problem), 2)
+            _emit(str(problem).replace("another --store", f"another {option}"), 2)
         return IN_PART if getattr(error.__cause__, "errno", None) in NO_ROOM else 2
     if isinstance(error, StoreLocked):
         return _emit(str(error), LOCKED)

@@ -193,6 +193,7 @@ class Stopping:
 WRITES = ("client", "workers")
 TOLD_FIRST = 8  # jobs a worker that bring the study, which may hold a panel; later ones name it
 PREPARED_BEFORE = 16  # cells whose panels are tried before anything is written
+REMOVED = 1.0  # seconds that the rest of a store may take to go after its lease, where somebody removes it
 _repeatable: set[str] = set()  # fingerprints of studies whose first tile gave equal bits twice in this process
 
 
@@ -489,7 +490,12 @@ def _watched(kept: ZarrStore, hold: Hold, where: Executor, by: str) -> Iterator[
 
     def own() -> None:
         there()
-        hold.check()
+        try:
+            hold.check()
+        except StoreLocked:
+            time.sleep(REMOVED)
+            there()
+            raise
 
     with (
         kept.held(),

@@ -22,7 +22,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ def is_lease(name: str) -> bool:
 
 def this_holder() -> dict[str, Any]:
     """What a lock or a lease says of who takes it now: host, process and time."""
-    since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    since = time.strftime("%Y-%m-%d %H:%M:%S%z")  # of whatever TZ: a datetime takes no offset of a day
     return {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
 
 
@@ -116,8 +115,9 @@ class Lease:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew_always, name="lease of a store", daemon=True)
 
-    def take(self, tell: Tell) -> None:
-        """Make the lease, or take over one whose holder is gone, and renew it from now on.
+    def take(self, tell: Tell) -> bool:
+        """Make the lease, or take over one whose holder is gone, and renew it from now on; returns whether it was taken
+        over.
 
         Raises StoreLocked when another run has it, StoreUnreachable, BadInput where nothing could be trusted.
         """
@@ -131,7 +131,7 @@ class Lease:
             if version is not None:
                 self._version, self._renewed = version, begun
                 self._thread.start()
-                return
+                return held is not None
         raise StoreLocked(f"{self._store} is in use: its lease changes hands; try again")
 
     def check_free(self, held: Held | None) -> None:

@@ -21,10 +21,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from results.store.bucket import ObjectPath, StorePath
-from results.store.disk import LINK, check_own, not_ours, open_beside, read_plain
+from results.store.disk import LINK, check_own, not_ours, open_beside, read_plain, walked
 from results.store.files import check_place
 from results.store.lease import InFolder, InObjects, Lease, StoreLocked, Tell, this_holder
-from results.store.tree import META
+from results.store.tree import META, Folder
 from sim.errors import BadInput, bad
 
 # Whether the store that a run writes into is still there and still the same one, looked at before each mark.
@@ -182,11 +182,14 @@ class Hold:
     def _take(self, place: InFolder | InObjects) -> None:
         lease = Lease(self._path, place)
         try:
-            lease.take(self._tell)
+            killed = lease.take(self._tell)
         except BaseException:
             lease.end()
             raise
         self._leases.append(lease)
+        if killed and isinstance(self._real, Path):  # what it was writing
+            for half in [name for name, _ in walked(self._real) if name.endswith(".partial")]:
+                Folder(self._real).delete(half)
 
     def follow(self, made: Path) -> None:
         """Hold the store that was made in a folder too, before it takes its place; raises StoreLocked."""
@@ -249,12 +252,7 @@ def _flocked(path: Path, tell: Tell) -> Iterator[None]:
     file = _lock_of(real)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _acquired(file, tell)
-    except BlockingIOError as error:
-        raise StoreLocked(
-            f"{path} is in use by another run{_holder(file)}; wait for that run or stop it. If it no "
-            f"longer runs, which a network file system may not notice, remove {file}"
-        ) from error
+        descriptor = _acquired(path, file, tell)
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
@@ -267,15 +265,22 @@ def _flocked(path: Path, tell: Tell) -> Iterator[None]:
 
 def _unwritable(path: StorePath, error: OSError) -> BadInput:
     return bad(f"cannot be written: {error.strerror or error}", where=str(path), allowed="a store in a writable folder",
-               remedy="choose another --store")  # fmt: skip
+               remedy="choose another place")  # fmt: skip
 
 
 def check_free(path: StorePath) -> None:
-    """Raise StoreLocked when another run holds the store; takes nothing over."""
+    """Raise StoreLocked when another run holds the store; takes nothing over, and writes nothing: it may be another
+    user's."""
     real = path.resolve()
-    if isinstance(real, Path) and os.path.lexists(_lock_of(real)):
-        with _flocked(real, _ignore):
-            pass
+    if isinstance(real, Path) and isinstance(path, Path):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):  # the lease says it too
+            descriptor = open_beside(file := _lock_of(real), os.O_RDONLY)
+            try:
+                _flock(path, descriptor, file, _ignore)
+                if not real.exists() or real.stat().st_uid == os.geteuid():
+                    check_own(descriptor, file)
+            finally:
+                os.close(descriptor)
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         lease = Lease(path, _place_of(real))
         try:
@@ -318,8 +323,8 @@ def sweep(real: Path) -> None:
     real.with_name(f".{real.name}.token").unlink(missing_ok=True)  # of a killed run whose workers wrote
 
 
-def _acquired(file: Path, tell: Tell) -> int:
-    """The descriptor of a locked file that still has its name; raises BlockingIOError when another holds the lock.
+def _acquired(path: Path, file: Path, tell: Tell) -> int:
+    """The descriptor of a store's locked file that still has its name; raises StoreLocked when another holds the lock.
 
     Between opening and locking, the holder before us may have removed the file: then the lock is on a file that nobody
     else can find, and it is made anew.
@@ -327,23 +332,28 @@ def _acquired(file: Path, tell: Tell) -> int:
     while True:
         descriptor = open_beside(file, os.O_RDWR | os.O_CREAT)
         try:
-            _flock(descriptor, file, tell)
+            _flock(path, descriptor, file, tell)
             if _same_file(descriptor, file):
                 check_own(descriptor, file)
                 with contextlib.suppress(OSError):  # a full disk must not keep a run from beginning to say so itself
                     os.ftruncate(descriptor, 0)
                     os.pwrite(descriptor, json.dumps(this_holder()).encode(), 0)
                 return descriptor
-        except (OSError, BadInput):
+        except (OSError, BadInput, StoreLocked):
             os.close(descriptor)
             raise
         os.close(descriptor)
 
 
-def _flock(descriptor: int, file: Path, tell: Tell) -> None:
-    """Lock a file; where its file system has no locks, the lease in the store is all."""
+def _flock(path: Path, descriptor: int, file: Path, tell: Tell) -> None:
+    """Lock a store's file; where its file system has no locks, the lease in the store is all. Raises StoreLocked."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StoreLocked(
+            f"{path} is in use by another run{_holder(file)}; wait for that run or stop it. If it no "
+            f"longer runs, which a network file system may not notice, remove {file}"
+        ) from error
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise

@@ -26,7 +26,7 @@ from functools import cache
 from pathlib import Path
 
 from results.store.bucket import ObjectPath, StorePath, refused
-from results.store.disk import check_own_folder, flush, flush_names, open_plain, read_plain, write_beside
+from results.store.disk import check_own_folder, flush, flush_names, open_plain, read_plain, unwritable, write_beside
 from results.store.files import PACKED_SUFFIX, check_place, folder_beside, is_packed, no_store, tree_of
 from results.store.lease import EXPIRES, StoreLocked, is_lease
 from results.store.lock import SUFFIX as LOCK
@@ -192,7 +192,8 @@ def _copied(source: ZarrStore, place: PlaceOfBlock, target: Store, numbers: Mapp
 def pack(path: StorePath, out: StorePath) -> int:
     """Write all files of a store into one zip at `out`, and return how many; the store stays as it is.
 
-    Raises BadInput for a place that is taken and for damaged blocks, StoreLocked for a store in use.
+    Raises BadInput for a place that is taken and for damaged blocks, StoreLocked for a store in use. A store that this
+    user may only read is packed as it is.
     """
     check_place(path)
     check_place(out)
@@ -208,7 +209,9 @@ def pack(path: StorePath, out: StorePath) -> int:
                   remedy="copy the file")  # fmt: skip
     if not path.exists():
         raise no_store(path)
-    with locked(path), locked(out):
+    if read_only := isinstance(path, Path) and bool(unwritable(path.parent) or unwritable(path)):
+        check_free(path)
+    with contextlib.nullcontext() if read_only else locked(path), locked(out):
         sweep(out.resolve())  # half a zip, of a command that was killed
         before = ZarrStore.open(path).content_hash()  # which reads every block
         tree = tree_of(path)

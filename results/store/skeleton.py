@@ -168,7 +168,8 @@ def _coordinate(group: Any, name: str, values: Sequence[Any] | NDArray[Any], kin
     """An array of labels (str) or numbers along an axis, which has its name where none is given."""
     chunks: Any = (min(max(len(values), 1), PIECE),) if kind == "i8" else "auto"
     array = group.create_array(name, shape=(len(values),), chunks=chunks, dtype=kind, compressors=CODECS,
-                               dimension_names=(axis or name,), chunk_key_encoding=KEYS)  # fmt: skip
+                               dimension_names=(axis or name,), chunk_key_encoding=KEYS,
+                               config={"write_empty_chunks": True})  # fmt: skip
     if len(values):
         array[:] = np.array(values, dtype=object if kind is str else kind)
 

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from commands import here
+from commands import here, refusal
 from damage import at_most
 from real_parts import ENVIRONMENT
 from refusals import refuses
@@ -614,6 +614,18 @@ def test_a_line_that_names_the_option_ends_with_the_code_of_its_cause(number: in
     told = BadInput(Problem("cannot be written", "x.html", "another place", "choose another --html"))
     told.__cause__ = OSError(number, os.strerror(number))
     assert _expected(told, resumed=False) == code
+
+
+@pytest.mark.parametrize(("words", "option"), [
+    (["run", "size"], "--store"), (["placebo", "panel.csv"], "--store"), (["trust", "panel.csv"], "--out"),
+    (["store", "pack", "x.zarr"], "--out"),
+])  # fmt: skip
+def test_who_cannot_write_a_store_is_told_the_option_of_the_command(
+    words: list[str], option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = BadInput(Problem("is no store", "x.zarr", "a new folder", "remove it, or choose another --store"))
+    monkeypatch.setattr(panelproof, "main", Mock(side_effect=told))
+    assert refusal(*words).endswith(f"remove it, or choose another {option}")
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o027, 0o640), (0o022, 0o644)])

@@ -181,6 +181,16 @@ def test_nothing_is_left_beside_a_store_that_could_not_be_made(tmp_path: Path, m
 
 
 @pytest.mark.long
+def test_the_files_of_a_new_store_do_not_hang_on_what_its_process_opened_before(tmp_path: Path) -> None:
+    for opened in (False, True):
+        with zarr.config.set({"array.write_empty_chunks": opened}):
+            skeleton.write_skeleton(tmp_path / str(opened), schema_of(did_study(grid=())))
+    first, second = ({file.relative_to(place): file.read_bytes() for file in place.rglob("*") if file.is_file()}
+                     for place in (tmp_path / "False", tmp_path / "True"))  # fmt: skip
+    assert first == second
+    assert Path("cell/c.0") in first, "which holds a zero"
+
+
 def test_a_hash_needs_little_memory_whatever_the_number_of_replications(tmp_path: Path) -> None:
     """Of 400,000 more the numbers are 3.2 MB, their text 13."""
     ZarrStore.create(tmp_path / "small.zarr", schema_of(did_study(128))).content_hash()  # what it imports is no part

@@ -103,6 +103,42 @@ def test_nothing_that_reads_a_store_sees_it(store: Path, made: Path, tmp_path: P
     assert verified(tmp_path / "x.zip").sound
 
 
+def test_a_store_that_may_only_be_read_is_packed_once_nobody_uses_it(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another user's, or on a read-only disk: nothing is written into it or beside it."""
+    access, opened, out = os.access, lock.open_beside, tmp_path / "out" / "x.zip"
+
+    def open_beside(file: Path, flags: int) -> int:
+        if file.parent == store.parent and flags != os.O_RDONLY:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(file, flags)
+
+    with locked(store):
+        monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != store and access(place, mode))
+        monkeypatch.setattr(lock, "open_beside", open_beside)
+        file_of(store).unlink()  # the lock says it too
+        with pytest.raises(StoreLocked, match=f"process {os.getpid()} on"):
+            pack(store, out)
+    left = store.with_name("x.zarr.lock")  # of a run that was killed
+    left.touch()
+    assert pack(store, out) == len(Folder(store).files())
+    assert (leases(store), left.exists()) == ([], True)
+    refuses("choose another place", lambda: pack(store, out.with_name(f"{'x' * 251}.zip")))  # its lock has 5 more
+
+
+@pytest.mark.parametrize("zone", ["UTC+99", "CET-24:59"])
+def test_a_zone_a_day_away_stops_no_run(store: Path, zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        with locked(store):
+            assert re.search(r" \d\d:\d\d:\d\d[+-]\d{4}$", json.loads(file_of(store).read_text())["since"])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_the_copy_of_a_store_in_use_is_not_in_use(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: Callable[[], None]
 ) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +19,7 @@ from refusals import refuses
 from cluster import Executor
 from experiments.cli import run_command
 from experiments.run.runner import Progress, run
-from results.store import StoreGone, ZarrStore, present
+from results.store import StoreGone, ZarrStore, lease, present
 from results.store.chunks import ChunkArrays, shared, write_chunks
 from results.store.disk import folder_inside
 from results.store.repair import verified
@@ -28,6 +31,12 @@ type Harm = Callable[[Path], None]
 
 def remove(store: Path) -> None:
     shutil.rmtree(store, ignore_errors=True)
+
+
+def remove_bit_by_bit(store: Path) -> None:
+    """As `rm -r` does: the lease goes before the root's metadata."""
+    (store / "block_mark" / "lease").unlink()
+    threading.Timer(0.3, remove, [store]).start()
 
 
 def move(store: Path) -> None:
@@ -62,6 +71,7 @@ def empty(store: Path) -> None:
 
 HARMS: dict[str, tuple[Harm, str]] = {
     "removed": (remove, r"x\.zarr was removed while this run wrote into it$"),
+    "removed bit by bit": (remove_bit_by_bit, r"x\.zarr was (removed while this run wrote into it|emptied: .*)$"),
     "moved": (move, r"x\.zarr was moved to \S+/moved\.zarr while .*is kept, and --store \S+/moved\.zarr resumes it$"),
     "replaced": (replace, r"x\.zarr is another folder than the one .* was moved to \S+/moved\.zarr"),
     "another": (put_another, r"x\.zarr is another folder than the one .* was moved to \S+/moved\.zarr"),
@@ -213,6 +223,19 @@ def test_a_store_that_goes_is_one_line_and_no_exit_code_of_success(
     assert run_command(command) == 3
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert re.search(r"panelproof: .*x\.zarr was moved to .*moved\.zarr", line)
+
+
+def test_what_a_killed_run_was_writing_goes_with_the_next_run(tmp_path: Path) -> None:
+    run(quick_study(128), store=(store := tmp_path / "x.zarr"))
+    halves = [store / "zarr.json.0a1b2c3d.partial", store / "did" / "fit" / "c.0.0.0.0a1b2c3d.partial"]
+    for half in halves:
+        half.write_bytes(b"half")
+    (killed := subprocess.Popen(["true"])).wait()
+    said = {"machine": lease._machine(), "boot": lease._boot(), "pid": killed.pid}
+    (store / "block_mark" / "lease").write_text(json.dumps(said))
+    run(quick_study(128), store=store)
+    assert [half for half in halves if half.exists()] == []
+    assert verified(store).sound
 
 
 def test_equal_metadata_written_again_and_a_moved_link_are_told_apart(tmp_path: Path) -> None:
