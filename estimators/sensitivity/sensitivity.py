@@ -290,9 +290,9 @@ def bias_corrected(raw: float, seen: Flags) -> float:
     return float(brentq(lambda a: expected_serial(a, seen) - raw, -NEARLY_ONE, NEARLY_ONE, xtol=1e-10))
 
 
-def standardised(e: Floats) -> Floats:
+def standardised(e: Floats, mask: Floats | None = None) -> Floats:
     """Each unit's residuals around their mean, of length one over its periods, (T, N); zero for a unit of zeros."""
-    centred = e - e.mean(axis=0)
+    centred = e - e.mean(axis=0) if mask is None else (e - e.sum(axis=0) / np.maximum(mask.sum(axis=0), 1.0)) * mask
     length = np.sqrt(np.square(centred).sum(axis=0))
     return np.asarray(centred / np.where(length > 0, length, np.inf))
 
@@ -335,14 +335,16 @@ def simulated_cd(deviations: Floats, a: float, periods: int, draws: int, rng: np
     return found
 
 
-def group_correlation(e: Floats, codes: Codes) -> float:
+def group_correlation(e: Floats, codes: Codes, mask: Floats | None = None) -> float:
     """Mean correlation of the residuals of two units of one group, codes (N,); NaN where no group has two units."""
-    return float(_group_means(standardised(e), codes[None])[0])
+    return float(_group_means(standardised(e, mask), codes[None])[0])
 
 
-def permuted_group_correlation(e: Floats, codes: Codes, draws: int, rng: np.random.Generator) -> Floats:
+def permuted_group_correlation(
+    e: Floats, codes: Codes, draws: int, rng: np.random.Generator, mask: Floats | None = None
+) -> Floats:
     """The same when units exchange their groups, and keep their whole histories, (draws,)."""
-    return _group_means(standardised(e), rng.permuted(np.tile(codes, (draws, 1)), axis=1))
+    return _group_means(standardised(e, mask), rng.permuted(np.tile(codes, (draws, 1)), axis=1))
 
 
 def _group_means(z: Floats, codes: Codes) -> Floats:

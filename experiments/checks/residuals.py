@@ -37,7 +37,7 @@ def check(case: Case) -> Iterator[Check]:
         mask = case.mask if e.shape == case.mask.shape else np.ones_like(e)  # of the panel, or of its balanced part
         mask = left.on_calendar(mask, panel.periods)
         raw = left.serial_correlation(left.on_calendar(e, panel.periods), mask)
-        corrected = left.bias_corrected(raw, np.unique(mask.T > 0, axis=0))
+        corrected = left.bias_corrected(raw, mask.T[: 1 if panel.balanced else None] > 0)
         of_model = "" if fit.table == "2" else f":{label}"
         numbers |= {f"ar1_raw{of_model}": raw, f"ar1{of_model}": corrected}
         found: dict[str, float | None] = {"ar1_raw": raw, "ar1": corrected if np.isfinite(corrected) else None}
@@ -145,8 +145,8 @@ def shared(correlation: float, pvalue: float) -> bool:
 def _groups(case: Case, e: Floats, name: str) -> Check:
     """Whether units of one group share shocks that the main errors do not allow for."""
     codes = case.groups[name]
-    own = left.group_correlation(e, codes)
-    drawn = left.permuted_group_correlation(e, codes, PERMUTATIONS, case.random(f"groups {name}"))
+    own = left.group_correlation(e, codes, case.mask)
+    drawn = left.permuted_group_correlation(e, codes, PERMUTATIONS, case.random(f"groups {name}"), case.mask)
     pvalue = float(folded_p_values(drawn, np.array(own)))
     alike = shared(own, pvalue)
     inside = case.main_error == f"cluster:{name}"

@@ -412,11 +412,14 @@ class CohortRegression:
 
     @property
     def count(self) -> Floats:
-        """Coefficients besides unit and period effects, (1 or R,)."""
+        """Coefficients besides unit and period effects, (1 or R,); those of a cohort that always is treated hold its
+        level, and those of a period in which all are treated the period's effect."""
         if self.cohorts is None:
             return np.array([float(len(self.regressors))])
         filled = (self.cohorts.sizes > 0)[:, :, None]
-        return np.asarray((filled & (self.cohorts.untreated == 0)).sum(axis=(1, 2)) + float(len(self.regressors)))
+        treated, untreated = filled & (self.cohorts.untreated == 0), filled & (self.cohorts.untreated > 0)
+        held = (filled[:, :, 0] & ~untreated.any(axis=2)).sum(axis=1) + (~untreated.any(axis=1)).sum(axis=1)
+        return np.asarray(treated.sum(axis=(1, 2)) - held + float(len(self.regressors)))
 
 
 def pretrend_f(y: Floats, regression: CohortRegression, treatment: Floats, leads: int) -> Floats:

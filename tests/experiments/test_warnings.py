@@ -15,6 +15,7 @@ from warned import GROUPS, SPEC, dummies, made, of
 
 from estimators.linear.covariances import ClusterK
 from estimators.linear.did import TwoWayDID
+from estimators.sensitivity.sensitivity import expected_serial
 from experiments.checks.case import Case, number
 from experiments.estimation import estimate
 from experiments.panel_spec.spec import read_real_panel, read_spec
@@ -145,6 +146,25 @@ def test_residuals_on_both_sides_of_a_year_without_rows_are_no_neighbours(tmp_pa
     late, early = e[[1, 2, 3, 5, 6, 7]], e[[0, 1, 2, 4, 5, 6]]
     found = of(made(tmp_path, made_cities.PANEL, rest), "residual-ar1")
     assert found.numbers["ar1_raw"] == pytest.approx((late * early).sum() / np.square(early).sum())
+
+
+def test_units_with_gaps_count_by_the_periods_they_have(tmp_path: Path) -> None:
+    """A correction by all units, not by each pattern of gaps once; correlations around the means over own periods."""
+    rng, frame = np.random.default_rng(8), walks(3, 1.5)
+    frame = frame.assign(weight=np.exp(rng.normal(size=len(frame))))
+    frame = frame[~(frame["city"].isin(frame["city"].unique()[:4]) & frame["year"].between(2012, 2014))]
+    document = made(tmp_path, made_cities.spec("d", made_cities.CONTROLS, f'weight = "weight"\n{GROUPS}'), frame)
+    design = np.column_stack([frame[["d", "road", "book"]], *(pd.get_dummies(frame[n]) for n in ("city", "year"))])
+    root, design = np.sqrt(frame["weight"].to_numpy()), design.astype(float)
+    e = frame["y"] - design @ np.linalg.lstsq(design * root[:, None], frame["y"] * root)[0]
+    paths = frame.assign(e=e).pivot(index="year", columns="city", values="e")
+    serial = of(document, "residual-ar1").numbers
+    assert expected_serial(serial["ar1"], paths.notna().to_numpy().T) == pytest.approx(serial["ar1_raw"], abs=1e-8)
+    z = ((paths - paths.mean()) / np.sqrt(paths.var(ddof=0) * paths.count())).fillna(0.0)
+    provinces = frame.drop_duplicates("city").set_index("city")["province"].reindex(z.columns).to_numpy()
+    pairs = np.equal.outer(provinces, provinces) & ~np.eye(len(provinces), dtype=bool)
+    correlation = of(document, "residual-groups:province").numbers["correlation"]
+    assert correlation == pytest.approx((z.T @ z).to_numpy()[pairs].mean())
 
 
 def walks(seed: int, shared: float) -> pd.DataFrame:
