@@ -235,7 +235,9 @@ def check_formats(text: str, folder: Path | None = None, where: str = "--format"
         check_folder(folder)
     for part in chosen:
         if part not in PICTURES:
-            table_formats()[part].check()
+            form = table_formats()[part]
+            with asking(sys.modules[form.write.__module__], "check"):
+                form.check()
     return tuple(dict.fromkeys(("json", *chosen)))
 
 
@@ -268,11 +270,14 @@ def write_files(
     formats = check_formats(formats if isinstance(formats, str) else ",".join(map(str, formats)), folder, "formats")
     tables = journal_tables(document, errors)
     files: dict[str, bytes] = {}
+    own = {WARNINGS, *(f"{figure.name}.{form}" for figure in document.figures for form in ("svg", *PICTURES))}
     for name in (name for name in formats if name not in PICTURES):
         form = table_formats()[name]
         with asking(sys.modules[form.write.__module__], f"format {name}"):
-            content = form.write(document, tables, errors, partial(_picture, document, errors))
-        files |= content if isinstance(content, dict) else {form.file: content}
+            made = form.files(document, tables, errors, partial(_picture, document, errors))
+            if taken := sorted(made.keys() & (files.keys() | own)):
+                raise TypeError(f"it writes {taken[0]!r}, a file of another format, of the warnings or of a figure")
+        files |= made
     if document.warnings:
         files[WARNINGS] = warnings_text(document).encode()
     for figure in document.figures:
