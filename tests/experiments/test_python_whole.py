@@ -137,6 +137,10 @@ WRONG_TYPES: dict[str, tuple[Any, str]] = {
     "a diagnosis again": (lambda: pp.diagnose(diagnosis()), "records is of the type Diagnosed; allowed: what run"),
     "comparison of a study": (lambda: pp.compare(diagnosis().records, study()), "store is of the type Study; allowed"),  # type: ignore[arg-type]
     "replay of nothing": (lambda: pp.replay(None, 0, 0), "store = None; allowed: what run returned, a path"),  # type: ignore[arg-type]
+    "replay of a text": (lambda: pp.replay(diagnosis().records, "a", 0), "replay; cell = 'a'; allowed: 0 to"),  # type: ignore[arg-type]
+    "replay of a part": (lambda: pp.replay(diagnosis().records, 0, 1.5), "replay; replication = 1.5; allowed"),  # type: ignore[arg-type]
+    "cluster": (lambda: pp.run(study(), cluster=3), "pp.run; cluster = 3; allowed: a text"),
+    "until": (lambda: pp.run(study(), until=3), "--until; until = 3; allowed: a text"),
     "precision": (lambda: pp.solve("power:0.8", study(grid={}), "effect", precision=2), "--precision; precision 2; "),
     "budget": (lambda: pp.breakdown(study(grid={}), "trend_gap", budget=0), "--budget; budget 0; allowed: a whole"),
     "run name": (lambda: pp.run("nosuch"), "no study 'nosuch'"),
