@@ -62,7 +62,7 @@ from experiments.tables.spatial_models import transforms_of
 from results.store.disk import check_folder, write_whole
 from results.tables.journal_table import EVERY, FitColumn, fit_columns, table_formats
 from results.tables.records import CROSS_CHECK, LEVEL, Document, Record, heading, sentences
-from sim.errors import BadInput, Problem, amount, bad, closest, gathering, naming, one_of, refuse
+from sim.errors import BadInput, Problem, amount, bad, closest, gathering, naming, one_of, refuse, type_problems
 from sim.panel import Panel, Text, card, seen_in
 
 
@@ -266,6 +266,13 @@ def write_files(
     formats: one, such as "html", or several. Every file is made before the first is put in place; raises BadInput for
     other formats, and when the folder cannot be written.
     """
+    refuse(
+        [
+            *type_problems(document, Document, "the tables", where="write_files", allowed="what estimate returned"),
+            *type_problems(folder, (str, Path), "folder", where="write_files", allowed="a path"),
+            *type_problems(formats, (str, list, tuple), "formats", where="write_files", allowed="one or more"),
+        ]
+    )
     folder = Path(folder)
     formats = check_formats(formats if isinstance(formats, str) else ",".join(map(str, formats)), folder, "formats")
     tables = journal_tables(document, errors)

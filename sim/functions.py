@@ -251,7 +251,7 @@ class Recipe[T: MadeOfFunction](ABC):
     def decorated(self) -> type[T]:
         """What a decorator makes of the function: workers and later processes ask its module for it, if they can."""
         name = getattr(self.function, "__qualname__", "")
-        importable = self.function.__module__ != "__main__" and name.isidentifier()
+        importable = getattr(self.function, "__module__", "__main__") != "__main__" and name.isidentifier()
         return self.class_of() if importable else self.inline_class()
 
     def instance(self, settings: Mapping[str, Any]) -> T:
