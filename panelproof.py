@@ -261,7 +261,10 @@ def plot_weights(
     weight
     """
     from experiments.tables.synthetic_table import plot_weights as plotted
+    from sim.errors import refuse, type_problems
 
+    refuse(type_problems(estimators, (str, list, tuple), "estimators", where="plot_weights", allowed="one, or several"))
+    estimators = (estimators,) if isinstance(estimators, str) else estimators
     return plotted(_read(panel, spec), estimators)
 
 
@@ -491,7 +494,13 @@ def init(
     from experiments.panel_spec.first_spec import first_spec, propose_spec, write_first_spec
     from sim.errors import refuse, type_problems
 
-    refuse(type_problems(panel, (str, Path, pd.DataFrame), "panel", where="init", allowed=TABLE))
+    refuse(
+        [
+            *type_problems(panel, (str, Path, pd.DataFrame), "panel", where="init", allowed=TABLE),
+            *type_problems(Path() if out is None else out, (str, Path), "out", where="init", allowed="a path"),
+            *type_problems(weights, (str, Path, list, tuple), "weights", where="init", allowed="a path or more"),
+        ]
+    )
     files = (weights,) if isinstance(weights, str | Path) else tuple(weights)
     folder = Path() if out is None else Path(out).parent
 
@@ -525,7 +534,14 @@ def replicate(
     """
     from experiments.replication import write_bundle
     from results.store.bucket import store_path
+    from sim.errors import refuse, type_problems
 
+    refuse(
+        [
+            *type_problems(folder, (str, Path), "folder", where="replicate", allowed="a path"),
+            *type_problems(stores, (list, tuple), "stores", where="replicate", allowed="several in brackets"),
+        ]
+    )
     given = [None if part is None else Path(part) for part in (panel, spec)]
     places = [store_path(store) for store in stores]
     return write_bundle(Path(folder), places, *given, with_data=with_data, load_code=load_code)
@@ -542,7 +558,9 @@ def rerun(folder: str | Path, *, load_code: bool = False) -> list[Finding]:
     ['same bits', 'same bits']
     """
     from experiments.replication import rerun as again
+    from sim.errors import refuse, type_problems
 
+    refuse(type_problems(folder, (str, Path), "folder", where="rerun", allowed="the path of a bundle"))
     return list(again(Path(folder), load_code=load_code))
 
 
@@ -596,6 +614,8 @@ def show(
     from sim.errors import refuse, type_problems
 
     console = NamesConsole()
+    if tables is not None:
+        refuse(type_problems(tables, str, "tables", where="show", allowed='a text, such as "2,7" or "all"'))
     if isinstance(answer, Document):
         made = journal_tables(answer, errors)
         print_estimates(answer, made, console, errors, check_tables(tables, "show"))

@@ -62,7 +62,7 @@ from experiments.tables.spatial_models import transforms_of
 from results.store.disk import check_folder, write_whole
 from results.tables.journal_table import EVERY, FitColumn, fit_columns, table_formats
 from results.tables.records import CROSS_CHECK, LEVEL, Document, Record, heading, sentences
-from sim.errors import BadInput, Problem, amount, bad, closest, gathering, naming, one_of, refuse
+from sim.errors import BadInput, Problem, amount, bad, closest, gathering, naming, one_of, refuse, type_problems
 from sim.panel import Panel, Text, card, seen_in
 
 
@@ -235,7 +235,9 @@ def check_formats(text: str, folder: Path | None = None, where: str = "--format"
         check_folder(folder)
     for part in chosen:
         if part not in PICTURES:
-            table_formats()[part].check()
+            form = table_formats()[part]
+            with asking(sys.modules[form.write.__module__], "check"):
+                form.check()
     return tuple(dict.fromkeys(("json", *chosen)))
 
 
@@ -264,15 +266,25 @@ def write_files(
     formats: one, such as "html", or several. Every file is made before the first is put in place; raises BadInput for
     other formats, and when the folder cannot be written.
     """
+    refuse(
+        [
+            *type_problems(document, Document, "the tables", where="write_files", allowed="what estimate returned"),
+            *type_problems(folder, (str, Path), "folder", where="write_files", allowed="a path"),
+            *type_problems(formats, (str, list, tuple), "formats", where="write_files", allowed="one or more"),
+        ]
+    )
     folder = Path(folder)
     formats = check_formats(formats if isinstance(formats, str) else ",".join(map(str, formats)), folder, "formats")
     tables = journal_tables(document, errors)
     files: dict[str, bytes] = {}
+    own = {WARNINGS, *(f"{figure.name}.{form}" for figure in document.figures for form in ("svg", *PICTURES))}
     for name in (name for name in formats if name not in PICTURES):
         form = table_formats()[name]
         with asking(sys.modules[form.write.__module__], f"format {name}"):
-            content = form.write(document, tables, errors, partial(_picture, document, errors))
-        files |= content if isinstance(content, dict) else {form.file: content}
+            made = form.files(document, tables, errors, partial(_picture, document, errors))
+            if taken := sorted(made.keys() & (files.keys() | own)):
+                raise TypeError(f"it writes {taken[0]!r}, a file of another format, of the warnings or of a figure")
+        files |= made
     if document.warnings:
         files[WARNINGS] = warnings_text(document).encode()
     for figure in document.figures:

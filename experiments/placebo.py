@@ -311,7 +311,7 @@ def question(
         fitted = (chosen, replace(chosen, outcome=as_it_was, label=SHIFT))
     study = Study("placebo", Placebo.of(panel, scheme, exact=exact), fitted, block=BLOCK,
                   replications=len(other_assignments(found, scheme)) if exact else draws,
-                  seed=real.spec.inference.seed if seed is None else seed)  # fmt: skip
+                  seed=real.spec.inference.seed if seed is None else int(seed))  # fmt: skip
     return PlaceboQuestion(study, panel, chosen, asked, statistic, draws)
 
 

@@ -311,19 +311,20 @@ def estimators_of(fit: Fit | Iterable[Fit] | Mapping[str, Fit], target: str, nam
     elif isinstance(fit, Estimator) or callable(fit):
         named = [("", fit)]
     else:
-        named = [("", item) for item in fit]
+        named = [("", item) for item in (fit if isinstance(fit, Iterable) else (fit,))]
     made = list[Estimator]()
     for label, item in named:
         if isinstance(item, Estimator):
             made.append(item)
         elif isinstance(item, type) and issubclass(item, Estimator):
             made.append(item())
-        elif callable(item):
+        elif callable(item) and isinstance(label, str):
             recipe = fitting.EstimatorRecipe(item, target=target, label=label, unit=naming.unit, period=naming.period)
             made.append(recipe.inline_class()())
         else:
-            raise bad(f"fit is {type(item).__name__}", where="Study.from_functions",
-                      allowed="a function or an estimator",
+            said = f"is {type(item).__name__}" if isinstance(label, str) else f"has the name {label!r}"
+            raise bad(f"fit {said}", where="Study.from_functions",
+                      allowed="a function or an estimator, in a dict by names that are texts",
                       remedy="pass fit = a function of a panel, or a dict of them by name")  # fmt: skip
     return tuple(made)
 

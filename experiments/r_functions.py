@@ -20,7 +20,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from estimators.core.functions import FunctionEstimator, estimator
-from sim.errors import bad, listed, near_file, one_of
+from sim.errors import bad, listed, near_file, one_of, refuse, type_problems
 from sim.panel import Panel, long_table
 from sim.streams import Streams
 
@@ -201,6 +201,7 @@ def r_estimator(
     >>> fit.name, fit.terms
     ('fit', ('mean',))
     """
+    refuse(type_problems(script, (str, Path), "script", where="r_estimator", allowed="the path of a file of R code"))
     path = Path(script)
     if not path.is_file():
         raise bad("no such file", where=str(path), allowed="a file of R code", remedy=near_file(path, [".r"]))

@@ -251,7 +251,7 @@ class Recipe[T: MadeOfFunction](ABC):
     def decorated(self) -> type[T]:
         """What a decorator makes of the function: workers and later processes ask its module for it, if they can."""
         name = getattr(self.function, "__qualname__", "")
-        importable = self.function.__module__ != "__main__" and name.isidentifier()
+        importable = getattr(self.function, "__module__", "__main__") != "__main__" and name.isidentifier()
         return self.class_of() if importable else self.inline_class()
 
     def instance(self, settings: Mapping[str, Any]) -> T:
@@ -432,7 +432,8 @@ def check_alike(first: Panel, other: Panel, where: str) -> None:
 def _of_arrays(data: Mapping[str, Any], where: str, *, batched: bool) -> Panel:
     """A dict of arrays: variables have one axis more than attributes (N,), Weights are weights."""
     weights = {name: value for name, value in data.items() if isinstance(value, Weights)}
-    rest = {name: np.asarray(value) for name, value in data.items() if name not in (*weights, *LABELS)}
+    rest = {name: value if np.ma.isMaskedArray(value) else np.asarray(value) for name, value in data.items()
+            if name not in (*weights, *LABELS)}  # fmt: skip
     axes = 3 if batched else 2
     attributes = {str(name): values for name, values in rest.items() if values.ndim == 1}
     variables = {str(name): values for name, values in rest.items() if values.ndim == axes}

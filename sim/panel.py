@@ -93,8 +93,8 @@ class Panel:
     """Named variables on N units x T periods; valid, or not constructed.
 
     `variables` and `observed` are (R, T, N), time-major with units contiguous; a leading 1 says that the array is the
-    same in every replication. `attributes` are (N,). Arrays are made read-only. Raises BadInput for arrays of another
-    shape, for infinite values, and for NaN where a value counts as observed.
+    same in every replication. `attributes` are (N,). Arrays are made read-only, numbers float64. Raises BadInput for
+    arrays of another shape, for what is no number, for infinite values, and for NaN where a value counts as observed.
     """
 
     units: tuple[str, ...]
@@ -106,7 +106,7 @@ class Panel:
     weights: Mapping[str, Weights] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("variables", "attributes", "weights"):
+        for name in ("attributes", "weights"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         for axis, labels in (("units", self.units), ("periods", self.periods)):
             if len(set(labels)) != len(labels) or not labels:
@@ -114,9 +114,10 @@ class Panel:
                 raise bad(f"{axis} are empty or repeat: {listed(twice)}", where=f"panel {axis}",
                           allowed="distinct labels, at least one", remedy="remove the duplicates")  # fmt: skip
         if self.observed is not None:
+            object.__setattr__(self, "observed", np.asarray(self.observed, dtype=bool))
             self._check_shape("observed", self.observed)
             self.observed.flags.writeable = False
-        self._check(self.variables, self.variables)
+        object.__setattr__(self, "variables", MappingProxyType(self._checked(self.variables, {})))
         for name, values in self.attributes.items():
             if values.shape != (len(self.units),):
                 raise bad(f"attribute {name!r} has shape {values.shape}", where="panel attributes",
@@ -133,8 +134,18 @@ class Panel:
                       allowed=f"(R, {len(self.periods)}, {len(self.units)}): replications, periods, units",
                       remedy="transpose or complete the array")  # fmt: skip
 
-    def _check(self, variables: Mapping[str, Floats], together: Mapping[str, Floats]) -> None:
-        for name, array in variables.items():
+    def _checked(self, variables: Mapping[str, Floats], others: Mapping[str, Floats]) -> dict[str, Floats]:
+        """Others and variables, of which the latter are looked at; what is masked has no value."""
+        together = dict(others)
+        for name, given in variables.items():
+            array = np.asarray(given)
+            if array.dtype.kind not in "fiub":
+                raise bad(f"variable {name!r} holds {array.dtype}", where="panel variables", allowed="numbers",
+                          remedy="convert it to numbers")  # fmt: skip
+            array = np.asarray(array, dtype=np.float64)  # differences of others wrap around, or are refused by numpy
+            if np.ma.is_masked(given):
+                array = np.where(np.ma.getmaskarray(given), np.nan, array)
+            together[name] = array
             self._check_shape(name, array)
             finite = np.isfinite(array)
             sound = finite if finite.all() or self.observed is None else finite | ~self.observed
@@ -148,11 +159,11 @@ class Panel:
             sizes = {name: array.shape[0] for name, array in together.items()}
             raise bad(f"numbers of replications differ: {sizes}", where="panel variables",
                       allowed="1 or R in every variable", remedy="draw all for the same replications")  # fmt: skip
+        return together
 
     def with_variables(self, variables: Mapping[str, Floats]) -> Self:
         """The same panel with some variables added or replaced; only the new ones are checked."""
-        together = {**self.variables, **variables}
-        self._check(variables, together)
+        together = self._checked(variables, self.variables)
         other = object.__new__(type(self))
         other.__dict__.update({key: self.__dict__[key] for key in self.__dataclass_fields__})
         other.__dict__["variables"] = MappingProxyType(together)
@@ -257,10 +268,17 @@ def check_steps(panel: Panel, asked_by: str) -> None:
 
 
 def long_table(panel: Panel, unit: str = "unit", period: str = "period") -> pd.DataFrame:
-    """One row a unit and period that is observed, by unit and period, of a panel with R = 1."""
+    """One row a unit and period that is observed, by unit and period, of a panel with R = 1.
+
+    Raises BadInput where a variable has the name of the column of units or periods.
+    """
     import pandas as pd  # loaded where a table is asked for
 
     n, t = len(panel.units), len(panel.periods)
+    if taken := [name for name in (unit, period) if name in panel.variables]:
+        raise bad(f"a variable is called {taken[0]!r}, as the column of units or periods is", where="table of a panel",
+                  allowed="a name of its own for each column",
+                  remedy="rename the variable, or the column: unit = ..., period = ...")  # fmt: skip
     columns: dict[str, Any] = {unit: np.tile(np.array(panel.units), t), period: np.repeat(panel.periods, n)}
     columns |= {name: np.tile(values, t) for name, values in panel.attributes.items()}
     columns |= {name: array[0].ravel() for name, array in panel.variables.items()}

@@ -308,7 +308,7 @@ class Second(BackEnd):
     ("place", "text", "said"),
     [
         ("results/tables", "from results.tables.markdown import FORMATS\n", "two formats have one name"),
-        ("experiments/tables", "TABLES, LAYOUTS = (), {21: list}\n", "two tables have the place 21"),
+        ("experiments/tables", "TABLES, LAYOUTS = (), {21: lambda setting: []}\n", "two tables have the place 21"),
         ("experiments/tables", f"from {OUTCOME} import LAYOUTS, TABLES, add\n", "two figures are called 'outcome'"),
         ("cluster/backends", TWIN, "two back ends are called 'here'"),
     ],

@@ -143,6 +143,8 @@ class FunctionEstimator(MadeOfFunction, Estimator):
         self.variables(schema)
         try:
             (found,) = self._fits(panel, Streams(0, "trial"))
+        except BadInput:
+            raise
         except Exception as error:
             raise bad(f"a trial fit raised {reason(error, self.recipe.function.__code__.co_filename)}",
                       where=self.recipe.where, allowed=ALLOWED,

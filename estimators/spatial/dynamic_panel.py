@@ -268,8 +268,10 @@ class DynamicLikelihood:
         a, s, g = self.roots(p)
         t = self.periods
         value, slope = np.zeros((2, *a.shape))
-        if corrected:
-            value, slope = _weights_of_lags(a, t)
+        # (1/T) sum_h (T - 1 - h) a^h, h = 0 to T - 2, and its slope, by Horner's rule
+        for k in range(1, t if corrected else 1):
+            slope, value = slope * a + value, value * a + k
+        value, slope = value / t, slope / t
         moving = {
             "rho": (t - corrected) * g - g * a * value, "gamma": -s * value, "eta": -g * value,
         }  # fmt: skip
@@ -330,15 +332,6 @@ class DynamicLikelihood:
         own = products[:, 1:] / sigma2[:, None]
         first, second = self.means(p, corrected=True)
         return own - first, k[:, 1:, 1:] / sigma2[:, None, None] - 2 * own[:, :, None] * own[:, None, :] / n + second
-
-
-def _weights_of_lags(a: Floats, periods: int) -> tuple[Floats, Floats]:
-    """f(a) = (1/T) sum_h (T - 1 - h) a^h, h = 0 to T - 2, and f'(a), by Horner's rule."""
-    value, slope = np.zeros_like(a), np.zeros_like(a)
-    for h in range(periods - 2, -1, -1):
-        slope = slope * a + value
-        value = value * a + (periods - 1 - h)
-    return value / periods, slope / periods
 
 
 def _solved(matrix: Floats, vector: Floats) -> Floats:

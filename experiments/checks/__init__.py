@@ -34,10 +34,12 @@ def checks_of(
         with asking(module, "check"):
             try:
                 for check in module.check(case):  # one by one: those before a refusal, which ends the module, are kept
+                    if not isinstance(check, Check):
+                        raise TypeError(f"it yielded {check!r:.40}, no Check")
                     found.append(check)
             except BadInput as refusal:
                 name = module.__name__.rpartition(".")[2]
                 why = "; ".join(problem.what for problem in refusal.problems)
-                said = f"The checks of {name} do not apply to this panel: {why}."
+                said = f"The checks of {module.NAME} do not apply to this panel: {why}."
                 found.append(Check.fact(f"not-checked:{name}", SILENT, said))
     return tuple(found)

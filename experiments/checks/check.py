@@ -15,6 +15,7 @@ from estimators.core.estimator import Estimates, critical_values
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
 from results.tables.records import ANSWERS
 from sim.arrays import Flags, Floats
+from sim.errors import bad
 from sim.registry import modules_in
 
 Answers = NDArray[np.str_]
@@ -30,9 +31,16 @@ CAPPED = ("effects:unit-trend",)  # growing effects look like unequal trends the
 
 @cache
 def modules() -> tuple[Any, ...]:
-    """All modules of checks, in their order: the files beside this one."""
+    """All modules of checks, in their order: the files beside this one; raises BadInput for one that is no check."""
     found = modules_in(__name__.rpartition(".")[0], NOT_CHECKS)
-    return tuple(sorted(found, key=lambda module: int(module.ORDER)))
+    for module in found:
+        named = {name: getattr(module, name, None) for name in ("NAME", "ORDER", "check")}
+        if not (isinstance(named["NAME"], str) and isinstance(named["ORDER"], int) and callable(named["check"])):
+            given = ", ".join(f"{name} = {value!r:.40}" for name, value in named.items())
+            raise bad(f"this file is no check: {given}", where=str(module.__file__),
+                      allowed="NAME, a text, ORDER, a whole number, and a function check(case)",
+                      remedy="correct it or move it elsewhere")  # fmt: skip
+    return tuple(sorted(found, key=lambda module: module.ORDER))
 
 
 def has_error(difference: Floats | float, se: Floats | float) -> Flags:

@@ -39,7 +39,7 @@ from experiments.panel_spec.spec import RealPanel, real_panel_of, spec_of
 from experiments.panel_spec.weights import AnyWeights, WeightsSection
 from experiments.settings import Table, in_toml
 from results.store.disk import check_folder, write_whole
-from sim.errors import BadInput, amount, bad, listed
+from sim.errors import BadInput, amount, bad, listed, refuse, type_problems
 from sim.panel import Panel, seen_in
 from sim.panel_files import Rows, TablePlace, check_table, index_as_columns, unit_labels
 from sim.presets import Paper
@@ -409,6 +409,7 @@ def example_panel(cities: int = 57) -> RealPanel:
     """
     frame = example_frame()
     names = frame["city"].unique()
+    refuse(type_problems(cities, (int, np.integer), "cities", where="example_panel", allowed="a whole number"))
     if not 20 <= cities <= names.size:
         raise bad(f"cities = {cities}", where="example_panel", allowed=f"a whole number from 20 to {names.size}",
                   remedy="leave it out for 57")  # fmt: skip

@@ -47,7 +47,19 @@ from experiments.panel_spec.transforms import (
 from experiments.panel_spec.weights import OfFile, mean_of, place_problems, with_orders
 from experiments.settings import read_toml, validated
 from sim.arrays import Flags, Floats
-from sim.errors import BadInput, Problem, amount, bad, check_file, closest, gathering, listed, one_of, refuse
+from sim.errors import (
+    BadInput,
+    Problem,
+    amount,
+    bad,
+    check_file,
+    closest,
+    gathering,
+    listed,
+    one_of,
+    refuse,
+    type_problems,
+)
 from sim.index import EntropyIndex
 from sim.panel import Panel, group_labels, part, seen_in, seen_part
 from sim.panel_files import (
@@ -500,6 +512,7 @@ def read_spec(path: str | Path) -> Spec:
     >>> pp.read_spec("SPEC.toml").panel.outcome
     'y'
     """
+    refuse(type_problems(path, (str, Path), "path", where="read_spec", allowed="the path of a SPEC.toml"))
     path = Path(path)
     return spec_of(read_toml(path, *TOML), path.name, path.parent)
 

@@ -19,7 +19,7 @@ from experiments.run.runner import ProgressListener
 from experiments.study import Study, study_of
 from results.store import Store
 from results.store.bucket import StorePath
-from sim.errors import amount, bad
+from sim.errors import amount, bad, refuse, type_problems
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 SHOWN_EVERY = 0.5  # seconds between pictures of a notebook's bar
@@ -227,6 +227,7 @@ def opened(cluster: str | None, workers: int | None, executor: Executor | None =
         return
     if executor is not None:
         raise bad("cluster and executor are both given", where="pp.run", allowed="one of them", remedy="leave one out")
+    refuse(type_problems(cluster, str, "cluster", where="pp.run", allowed='a text, such as "local"'))
     made = place_of(cluster, workers).open()
     try:
         yield made

@@ -18,6 +18,7 @@ import click
 import tomli_w
 from rich.console import Console
 
+from experiments.plugin_contracts import asking
 from experiments.study import load_measures, resolved
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.diagnosis.own_measures import is_test
@@ -315,8 +316,9 @@ def _faults_of_files(chosen: Sequence[str], figures: Path | None, out: Path | No
         problems.append(Problem("has no format to write", where="--out", allowed=f"with --format: {one_of(known)}",
                                 remedy="add --format"))  # fmt: skip
     for name in (name for name in chosen if name in known):
-        with gathering(problems):
-            table_formats()[name].check()
+        form = table_formats()[name]
+        with gathering(problems), asking(sys.modules[form.write.__module__], "check"):
+            form.check()
     for option, folder in (("--figures", figures), ("--out", out)):
         if folder is not None and (why := unwritable(folder)):
             problems.append(Problem(f"cannot be written: {why}", where=f"{option} {folder}",
@@ -405,8 +407,8 @@ def write_exports(
                 tables["measures.csv"] = str(diagnosis.frame.to_csv(index=False)).encode()
             else:
                 form = table_formats()[name]
-                content = form.write(document, journal, None, str)
-                tables |= content if isinstance(content, dict) else {form.file: content}
+                with asking(sys.modules[form.write.__module__], f"format {name}"):
+                    tables |= form.files(document, journal, None, str)
         files.append((wanted.out, tables))
     try:
         return [path for folder, contents in files for path in write_whole(folder, contents)]

@@ -29,7 +29,7 @@ from results.store import BlockState, Origin, Shard, Store, StoreSchema, ZarrSto
 from results.store.block import Block, block_arrays
 from results.store.bucket import StorePath
 from results.store.disk import check_own, open_beside, read_plain, write_whole
-from sim.errors import amount, bad, listed
+from sim.errors import amount, bad, listed, refuse, type_problems
 from sim.panel import Panel, long_table
 from sim.registry import INLINE, join_search
 from sim.streams import TILE
@@ -327,6 +327,7 @@ def replay(store: Store, cell: int, replication: int, *, load_code: bool = False
     """
     where = str(store.path) if isinstance(store, ZarrStore) else "the run in memory"
     for name, value, count in (("cell", cell, len(store.cells)), ("replication", replication, store.replications)):
+        refuse(type_problems(value, (int, np.integer), name, where="replay", allowed=f"0 to {count - 1}"))
         if not 0 <= value < count:
             raise bad(f"no {name} {value}", where=where, allowed=f"0 to {count - 1}", remedy="choose another")
     if isinstance(store, ZarrStore) and not load_code:

@@ -57,7 +57,7 @@ from results.store.lock import check_free
 from results.store.merge import LOOK, Crew, Tickets, is_used, take_in
 from results.store.repair import check_repairable, repair
 from results.verdict.verdicts import key_terms
-from sim.errors import BadInput, Problem, amount, bad, closest, number_in, one_of
+from sim.errors import BadInput, Problem, amount, bad, closest, number_in, one_of, refuse, type_problems
 from sim.streams import TILE
 
 LEAST = 512  # replications of the first checkpoint: a Monte Carlo error from fewer is itself a guess
@@ -80,6 +80,7 @@ class Until:
     @classmethod
     def read(cls, rule: str, layouts: Mapping[str, Layout], where: str = "--until") -> Until:
         """From "coverage:0.005,bias:did:1e-4"; raises BadInput with all that is wrong."""
+        refuse(type_problems(rule, str, "until", where=where, allowed='a text, such as "coverage:0.005"'))
         names = dict.fromkeys(name for layout in layouts.values() for name in (*layout.errors, *layout.terms))
         targets: list[tuple[str, str, float]] = []
         problems: list[Problem] = []

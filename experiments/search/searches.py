@@ -42,7 +42,7 @@ from results.plots.power_plot import FrontierPoint, frontier_svg
 from results.store import Store
 from results.store.disk import check_folder, write_whole
 from results.tables.terminal_tables import NamesConsole
-from sim.errors import bad, closest, number_in, one_of
+from sim.errors import bad, closest, number_in, one_of, refuse, type_problems
 
 # How many replications give a measure a wanted Monte Carlo error, with an interval.
 
@@ -144,6 +144,7 @@ def solving(study: Study, goal: str, name: str, folder: Path | None, options: Se
 
     name: of the dial, or "replications". chosen: estimator, term, error.
     """
+    refuse(type_problems(goal, str, "goal", where="GOAL", allowed='a text, such as "power:0.8"'))
     if goal.startswith("mcse:") or name == CALLED:
         measure, _, number = goal.removeprefix("mcse:").partition("=")
         target = number_in(number)

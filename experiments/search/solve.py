@@ -26,7 +26,7 @@ from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.store import Store
 from results.verdict.verdicts import key_terms
 from sim.arrays import Floats
-from sim.errors import BadInput, Problem, all_of, bad, closest, number_in, one_of, refuse
+from sim.errors import BadInput, Problem, all_of, bad, closest, number_in, one_of, refuse, type_problems
 from sim.streams import TILE
 
 # What a search asks: a measure of one estimator's term, and the level that it is to cross.
@@ -428,6 +428,7 @@ def evaluator_of(
 
 def dial_of(study: Study, name: str, where: str) -> str:
     """The dial of a name such as effect, units, periods, treated, or of its own; raises BadInput."""
+    refuse(type_problems(name, str, "dial", where=where, allowed='the name of a dial, such as "effect"'))
     dials = dial_names(study.design, dict(study.grid))
     for dial in (*NAMED.get(name, ()), name):
         if dial in dials:
@@ -488,6 +489,13 @@ def check_possible(evaluator: Evaluator, dial: str, rests: Sequence[Mapping[str,
 def check_settings(evaluator: Evaluator, dial: str, options: Search, to: str = "--to") -> None:
     """Raise BadInput for what names and settings alone say, before anything is drawn: a dial without a number, ends
     that are none or equal, and a precision or a budget that is none."""
+    numbers = {"precision": options.precision, "budget": options.budget, "low": options.low, "high": options.high}
+    refuse(
+        problem
+        for name, value in numbers.items()
+        if value is not None or name in ("precision", "budget")
+        for problem in type_problems(value, (int, float, np.number), name, where="search", allowed="a number")
+    )
     if not 0 < options.precision < 1:
         raise bad(f"precision {options.precision:g}", where="--precision", allowed="above 0, below 1",
                   remedy="correct the number")  # fmt: skip

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from inspect import isfunction
 from string import ascii_lowercase
 from types import ModuleType
 from typing import Any
@@ -30,6 +31,8 @@ from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
 from experiments.plugin_contracts import asking
 from experiments.run.blocks import fit_panel
+from results.plots.specification_curve import NAME as CURVE
+from results.plots.specification_curve import curve_figure
 from results.tables.chinese import in_language
 from results.tables.journal_table import JournalTable, TableSetting, named_tables, shown_errors
 from results.tables.records import (
@@ -189,15 +192,20 @@ class Ledger:
             self.value(fit, name, value, term)
 
     def draw[**P](self, make: Callable[P, Figure], *arguments: P.args, **choices: P.kwargs) -> None:
-        """Keep a figure; raises BadInput for a name that another one has, and for one that is no name of a file."""
+        """Keep a figure, and name the file of `make` when drawing it raises; raises BadInput for what is no figure, for
+        a name that another one has, and for one that is no name of a file."""
         made = make(*arguments, **choices)
+        if not isinstance(made, Figure):
+            raise bad(f"a figure is {made!r:.40}", where=f"{make.__module__}.{make.__name__}", allowed="a Figure",
+                      remedy="end the function with return figure(...)")  # fmt: skip
         if not re.fullmatch(r"[a-zA-Z0-9_-]+", made.name):  # it begins the ids of its parts, too
             raise bad(f"a figure is called {made.name!r}", where=f"{make.__module__}.{make.__name__}",
                       allowed="letters from a to z, digits, - and _", remedy="rename it")  # fmt: skip
-        if any(figure.name == made.name for figure in self.figures):
+        if any(figure.name == made.name for figure in self.figures) or (made.name == CURVE and make != curve_figure):
             raise bad(f"two figures are called {made.name!r}", where=f"{make.__module__}.{make.__name__}",
                       allowed="a name of its own for each", remedy="rename one")  # fmt: skip
-        self.figures.append(made)
+        drawn = asking(sys.modules[make.__module__], f"figure {made.name}")(made.drawn)
+        self.figures.append(replace(made, drawn=drawn))
 
     def note(self, text: str) -> None:
         """Tell the reader something, once."""
@@ -574,6 +582,14 @@ def table_modules() -> tuple[ModuleType, ...]:
     Its `add(real, ledger)`, if it has one, estimates what they show.
     """
     found = [module for module in modules_in("experiments.tables") if hasattr(module, "LAYOUTS")]
+    for module in found:
+        tables, placed = getattr(module, "TABLES", None), module.LAYOUTS
+        if not (isinstance(tables, tuple) and all(isinstance(name, str) for name in tables)
+                and isinstance(placed, Mapping) and all(isinstance(place, int) for place in placed)
+                and all(isfunction(layout) for layout in placed.values())):  # fmt: skip
+            raise bad(f"TABLES = {tables!r:.40} and LAYOUTS = {placed!r:.60}", where=str(module.__file__),
+                      allowed='TABLES: a tuple of texts, as ("21",); LAYOUTS: a dict of functions by whole numbers',
+                      remedy="correct them")  # fmt: skip
     places = [place for module in found for place in module.LAYOUTS]
     if twice := [place for place in places if places.count(place) > 1]:
         raise bad(f"two tables have the place {twice[0]}", where="experiments/tables, LAYOUTS",
@@ -606,7 +622,15 @@ def journal_tables(document: Document, errors: str | None = None) -> tuple[Journ
     made: list[JournalTable] = []
     for layout in (layout for layout, shown in layouts().items() if present & shown):
         with asking(sys.modules[layout.__module__], layout.__name__):
-            made += [table.styled(style) for table in layout(setting)]
+            for table in (given := layout(setting)):
+                if not isinstance(table, JournalTable):
+                    raise TypeError(f"it returned {given!r:.40}, no list of JournalTables")
+                for row in table.rows:
+                    if row.cells and not (isinstance(row.cells, tuple) and len(row.cells) == len(table.columns)
+                                          and all(isinstance(cell, str) for cell in row.cells)):  # fmt: skip
+                        raise TypeError(f"the cells of row {row.label!r} are {row.cells!r:.60}, no tuple of "
+                                        f"{amount(len(table.columns), 'text')}, one a column")  # fmt: skip
+                made.append(table.styled(style))
 
     shared = Counter(table.name for table in made if not table.appendix)
     seen = Counter[str]()

@@ -46,7 +46,7 @@ from results.tables.journal_table import (
 )
 from results.tables.records import SYNTHETIC_TABLE, Fit
 from results.tables.typography import COUNTS, NumberCell, count, decimals, heading
-from sim.errors import BadInput, bad, closest, listed, one_of
+from sim.errors import BadInput, bad, closest, listed, one_of, refuse, type_problems
 from sim.panel import Panel, part
 
 if TYPE_CHECKING:
@@ -223,6 +223,8 @@ def plot_weights(real: RealPanel, kinds: Sequence[str]) -> Picture:
 
 def _fitted(real: RealPanel, kinds: Sequence[str]) -> tuple[Panel, Paths]:
     """The panel without units that are treated from the first period on, and the paths."""
+    refuse(problem for kind in kinds for problem in type_problems(
+        kind, str, "an estimator", where="synthetic controls", allowed="the name of a kind"))  # fmt: skip
     if real.panel.roles.treatment is None:
         raise bad("there is no treatment", where=f"table {SYNTHETIC_TABLE}", allowed="treatment or first_treated",
                   remedy="name it in [panel]")  # fmt: skip

@@ -47,7 +47,7 @@ from results.report.panel_pages import fidelity_page
 from results.store.disk import check_folder, write_whole
 from sim.arrays import Floats
 from sim.design import Wanted
-from sim.errors import BadInput, bad
+from sim.errors import BadInput, bad, refuse, type_problems
 from sim.panel import Panel
 from sim.panel_sidecars import panel_text, write_beside
 from sim.schema import Roles
@@ -498,6 +498,7 @@ def twin(real: RealPanel, method: str | Sequence[str] | None = None) -> Twin:
     method: one or more, in place of the spec's. Raises BadInput.
     """
     if method is not None:
+        refuse(type_problems(method, (str, list, tuple), "method", where="twin", allowed="a method, or several"))
         written = section_of(real.spec).model_dump(exclude_unset=True)
         written |= {"method": [method] if isinstance(method, str) else list(method)}
         section, problems = validated(TwinSection, written, "twin")
@@ -596,6 +597,8 @@ def write_twin(found: Twin, folder: str | Path) -> list[Path]:
 
     Raises BadInput, before anything is written, where the folder cannot be.
     """
+    refuse([*type_problems(found, Twin, "the twin", where="write_twin", allowed="what twin returned"),
+            *type_problems(folder, (str, Path), "folder", where="write_twin", allowed="a path")])  # fmt: skip
     folder = Path(folder)
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)

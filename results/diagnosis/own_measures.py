@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -33,16 +34,20 @@ from sim.functions import Function
 
 ARGUMENTS = ("estimate", "se", "dof", "pvalue", "lower", "upper", "truth")
 OF_AN_ERROR = frozenset({"se", "dof", "pvalue", "lower", "upper"})  # arguments that differ between error types
+TAKEN = ("estimator", "term", "error", "mcse", "lower", "upper", "n")  # axes and groups of a diagnosis as a tree
 OF_A_ROW = ("term", "alpha")  # further ones, which are no arrays: the term, and the level of tests
 RUNS = 32  # groups of consecutive replications that the jackknife leaves out
 
 
 def own_measures(functions: Mapping[str, Any] | None) -> dict[str, Function]:
     """The measures by name; raises BadInput for what is no measure."""
+    if not isinstance(functions, Mapping | None):
+        raise bad(f"measures is of the type {type(functions).__name__}", where="measures",
+                  allowed="a dict of functions by name", remedy='write measures={"name": function}')  # fmt: skip
     problems: list[Problem] = []
     for name, function in (functions or {}).items():
         where = f"measure {name}"
-        if not str(name).isidentifier() or name in MEANINGS or name.endswith("_mcse"):
+        if not str(name).isidentifier() or name in {*MEANINGS, *TAKEN} or name.endswith("_mcse"):
             problems.append(Problem(f"name {name!r}", where, "letters, digits and _; not the name of another measure",
                                     "rename the function"))  # fmt: skip
         if not callable(function):
@@ -58,8 +63,10 @@ def own_measures(functions: Mapping[str, Any] | None) -> dict[str, Function]:
 
 
 def _arguments(function: Function) -> tuple[str, ...]:
-    """What a measure asks for."""
-    return tuple(inspect.signature(function).parameters)
+    """What a measure asks for; nothing where that is not known, as of `max`."""
+    with suppress(ValueError):
+        return tuple(inspect.signature(function).parameters)
+    return ()
 
 
 @dataclass(frozen=True)
@@ -247,12 +254,16 @@ def _called(name: str, function: Function, given: Mapping[str, Floats]) -> float
     pair = isinstance(found, tuple)
     if pair and not (len(found) == 2 and all(np.ndim(part) == 0 for part in found)):
         raise _fault(name, f"returns a tuple of {len(found)}")
+    if np.iscomplexobj(found):
+        raise _fault(name, "returns complex numbers")
     try:
-        array = np.asarray(found, dtype=np.float64)
+        array = np.ma.asarray(found, dtype=np.float64).filled(np.nan)  # what is masked has no value
     except (TypeError, ValueError):
         raise _fault(name, f"returns a {type(found).__name__}") from None
     if np.isinf(array).any():
         raise _fault(name, "returns an infinite number (NaN is for no value)")
+    if pair and array[1] < 0:
+        raise _fault(name, "returns a Monte Carlo error below 0")
     if pair:
         return float(array[0]), float(array[1])
     if array.shape == (n,):

@@ -61,6 +61,8 @@ def draw(name: str, size: tuple[float, float], title: str, description: str, pai
         canvas = Canvas(figsize=(size[0] / INCH, size[1] / INCH), facecolor="white")
         FigureCanvasSVG(canvas)
         said = paint(canvas)
+        if not isinstance(said, Mapping):
+            raise TypeError(f"paint returned {said!r:.40}, no dict of what is said of artists by their ids")
         file = io.StringIO()
         canvas.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     # the svg element alone, with its title and description read out, and what is said of single artists

@@ -138,7 +138,10 @@ class Damage:
 
 
 def check_format(path: StorePath) -> None:
-    """Raise BadInput unless every group and array is of zarr format 3 with the codecs that we write."""
+    """Raise BadInput unless every group and array is of zarr format 3 with the codecs that we write, and for a folder
+    of anything else, which is not walked through."""
+    if isinstance(path, Path) and not any(map(tree_of(path).has, (META, *FORMAT_2))):
+        raise no_store(path, f"is no store: it has no {META}")
     for damage in strange(path):
         raise bad(f"is not opened: {damage.file} {damage.what}", where=str(path),
                   remedy="use a store that `panelproof run` made",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from inspect import isfunction
 from itertools import groupby
+from pathlib import Path
 from string import ascii_lowercase
 from typing import Any, Literal
 
@@ -33,7 +36,7 @@ from results.tables.typography import (
     stars_note,
     term_label,
 )
-from sim.errors import bad
+from sim.errors import bad, one_of
 from sim.registry import modules_in
 
 BETWEEN = 3  # letters' worth of space between columns on paper
@@ -647,6 +650,7 @@ def regressions(
 # Formats of tables: what the modules beside this one have as FORMATS, found by being there.
 
 
+PICTURES = ("pdf", "png", "svg")  # formats of figures, which are asked for beside those of tables
 Contents = bytes | dict[str, bytes]  # of one file, or of several by their names
 
 
@@ -664,6 +668,17 @@ class TableFormat:
     write: Callable[[Document, Sequence[JournalTable], str | None, Callable[[], str]], Contents]
     check: Callable[[], None] = lambda: None
 
+    def files(
+        self, document: Document, tables: Sequence[JournalTable], errors: str | None, picture: Callable[[], str]
+    ) -> dict[str, bytes]:  # fmt: skip
+        """What it writes, by names of files; raises TypeError for what is no file of one folder."""
+        content = self.write(document, tables, errors, picture)
+        made = content if isinstance(content, dict) else {self.file: content}
+        for name, part in made.items():
+            if not isinstance(part, bytes | str) or Path(name).name != name:
+                raise TypeError(f"it returned {part!r:.20} for the file {name!r}, no bytes of a file in the folder")
+        return made
+
 
 JSON = TableFormat("json", "estimates.json", lambda document, *_: document.to_json().encode())
 FORMATS = (JSON,)
@@ -673,9 +688,18 @@ FORMATS = (JSON,)
 def table_formats() -> Mapping[str, TableFormat]:
     """Every format by its name: json, which is always written, and then the others in alphabetical order.
 
-    Raises BadInput for a name that two formats have, and for a file that two write.
+    Raises BadInput for what is no format, a name that cannot be asked for or that two have, and a file that two write.
     """
-    every = [one for module in modules_in(__name__.rpartition(".")[0]) for one in getattr(module, "FORMATS", ())]
+    every: list[TableFormat] = []
+    for module in modules_in(__name__.rpartition(".")[0]):
+        given = getattr(module, "FORMATS", ())
+        for one in given if isinstance(given, tuple | list) else (given,):
+            if (not isinstance(one, TableFormat) or not re.fullmatch("[a-z0-9_-]+", one.name)
+                    or one.name in PICTURES or not isfunction(one.write) or given is one):  # fmt: skip
+                raise bad(f"FORMATS holds {one!r:.50}", where=str(module.__file__),
+                          allowed="a tuple of TableFormats that functions write, named by small letters and digits, "
+                                  f"not {one_of(PICTURES)}", remedy="correct it")  # fmt: skip
+            every.append(one)
     found = {one.name: one for one in every}
     if len(found) < len(every):
         raise bad("two formats have one name", where="results/tables, FORMATS", allowed="a name of its own for each",

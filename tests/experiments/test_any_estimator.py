@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import importlib
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,7 @@ import panelproof as pp
 from estimators import Estimator, PermutationTest, SpatialPanel, Status, TwoWayDID, estimators
 from estimators.matching import PsmDID
 from experiments import estimation
+from experiments.checks.check import modules
 from experiments.estimation import SECTIONS, estimate, estimator_called
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.placebo import answer, check_fits, question
@@ -38,7 +40,9 @@ from experiments.twins.real import Real
 from experiments.twins.twin import twin
 from references.small_panels import small_panel
 from results.diagnosis.diagnose import diagnose
+from results.plots.paper import figure
 from results.tables import journal_table
+from results.tables.journal_table import Heading, JournalTable, Row, TableFormat
 from results.tables.records import Figure, Fit
 from sim import Panel
 from sim.design import Wanted
@@ -146,6 +150,59 @@ def test_a_file_of_tables_or_checks_that_raises_is_named_in_one_line(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(("module", "name", "value"), [
+    ("tables.descriptives", "TABLES", (1,)), ("tables.descriptives", "TABLES", "21"),
+    ("tables.descriptives", "LAYOUTS", [estimate]), ("tables.descriptives", "LAYOUTS", {"1": estimate}),
+    ("tables.descriptives", "LAYOUTS", {1: "x"}), ("checks.trends", "ORDER", "last"), ("checks.trends", "NAME", None),
+    ("checks.trends", "check", None),
+])  # fmt: skip
+def test_a_file_without_what_its_folder_asks_of_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, module: str, name: str, value: object
+) -> None:
+    file = importlib.import_module(f"experiments.{module}")
+    monkeypatch.setattr(file, name, value)
+    ask: Any = modules if module.startswith("checks") else ledger.table_modules
+    refuses(f"^{re.escape(str(file.__file__))}; .*{name} = {re.escape(f'{value!r:.20}')}", ask.__wrapped__)
+
+
+HEADS = (Heading("a"), Heading("b"))
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    ("a table", "it returned 'a table', no list of JournalTables"), (None, "'NoneType' object is not iterable"),
+    *((JournalTable("21", "", HEADS, (Row("r", cells),)), f"the cells of row 'r' are {re.escape(repr(cells))}, no tuple"
+       " of 2 texts, one a column") for cells in (("7",), ("7", "8", "9"), "78", ("7", 8.0))),
+])  # fmt: skip
+def test_a_layout_returns_tables_with_a_cell_a_column(
+    real: RealPanel, monkeypatch: pytest.MonkeyPatch, given: Any, words: str
+) -> None:
+    def own(_: object) -> Any:
+        return [given] if isinstance(given, JournalTable) else given
+
+    monkeypatch.setattr(ledger, "layouts", lambda: {own: frozenset("2")})
+    found = estimate(real)
+    refuses(f"^{re.escape(__file__)}; own raised TypeError: {words}", lambda: ledger.journal_tables(found))
+
+
+def test_a_check_yields_checks(real: RealPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.import_module("experiments.checks.spillovers"), "check", lambda _: iter(["a fact"]))
+    refuses(r"spillovers.py; check raised TypeError: it yielded 'a fact', no Check", lambda: estimate(real))
+
+
+@pytest.mark.parametrize(("paint", "words"), [
+    (lambda _: {}["x"], "figure own raised KeyError: 'x'"), (lambda _: None, "TypeError: paint returned None, no dict"),
+])  # fmt: skip
+def test_the_file_of_a_figure_that_cannot_be_drawn_is_named(paint: Any, words: str) -> None:
+    def own(name: str) -> Any:
+        return figure(name, (9.0, 9.0), "", "", paint) if name else None
+
+    kept = ledger.Ledger(0)
+    kept.draw(own, "own")
+    refuses(f"^{re.escape(__file__)}; .*{words}", lambda: kept.figures[0].svg)
+    refuses("a figure is None", lambda: kept.draw(own, ""))
+    refuses("two figures are called 'specification-curve'", lambda: kept.draw(own, "specification-curve"))
+
+
 @pytest.mark.parametrize("name", ["../out", "a b", ""])
 def test_a_figure_has_the_name_of_a_file(name: str) -> None:
     refuses(f"a figure is called {name!r}", lambda: ledger.Ledger(0).draw(Figure, name, "", "", bytes))
@@ -162,11 +219,33 @@ def test_a_format_that_raises_is_named_in_one_line(
     refuses("format json raised KeyError: 'x'", lambda: estimation.write_files(found, tmp_path / "out", "json"))
 
 
-def test_two_formats_write_two_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = SimpleNamespace(FORMATS=(journal_table.TableFormat("md", "tables.html", lambda *_: b""),))
-    there = journal_table.modules_in("results.tables")
+@pytest.mark.parametrize(("file", "content", "words"), [
+    ("tables.md", None, "it returned None for the file 'tables.md'"), ("a", {"a.md": 3}, "it returned 3 for the file"),
+    ("../tables.md", b"", "it returned b'' for the file '../tables.md'"), ("a", {"estimates.json": b""}, "it writes"),
+    ("warnings.md", b"", "it writes 'warnings.md'"), ("specification-curve.pdf", b"", "it writes 'specification-curve"),
+])  # fmt: skip
+def test_a_format_writes_files_of_its_own(
+    real: RealPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, content: Any, words: str
+) -> None:
+    own, found = TableFormat("md", file, lambda *_: content), estimate(real)
+    monkeypatch.setattr(estimation, "table_formats", lambda: {"json": journal_table.JSON, "md": own})
+    refuses(f"format md raised TypeError: {words}", lambda: estimation.write_files(found, tmp_path / "out", "md"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    ((TableFormat("md", "tables.html", lambda *_: b""),), "two formats write 'tables.html'"),
+    *(((TableFormat(name, "x", lambda *_: b""),), f"own.py; FORMATS holds TableFormat.name='{name}'")
+      for name in ("MD", "pdf", "svg", "a,b", "")),
+    (TableFormat("md", "x", lambda *_: b""), "own.py; FORMATS holds TableFormat"), (("md",), "FORMATS holds 'md'"),
+    ((TableFormat("md", "x", "x"),), "own.py; FORMATS holds"),  # type: ignore[arg-type]
+])  # fmt: skip
+def test_two_formats_write_two_files_and_each_can_be_asked_for(
+    monkeypatch: pytest.MonkeyPatch, given: object, words: str
+) -> None:
+    own, there = SimpleNamespace(FORMATS=given, __file__="own.py"), journal_table.modules_in("results.tables")
     monkeypatch.setattr(journal_table, "modules_in", lambda _: (*there, own))
-    refuses("two formats write 'tables.html'", journal_table.table_formats.__wrapped__)
+    refuses(words, journal_table.table_formats.__wrapped__)
 
 
 def test_below_a_test_statistic_stands_its_p_value(

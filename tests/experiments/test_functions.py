@@ -520,6 +520,7 @@ WRONG = {
     "a list": ({"draw": lambda rng: [1, 2]}, "returned list; allowed: a DataFrame, a dict of arrays"),
     "a shape": ({"draw": lambda rng: {"y": np.ones((2, 3, 4))}}, r"'y' of shape \(2, 3, 4\) is no array of a panel"),
     "text": ({"draw": lambda rng: {"y": np.full((2, 3), "a")}}, "'y' holds <U1; allowed: numbers"),
+    "a mask": ({"draw": lambda rng: {"y": np.ma.masked_equal(np.eye(3), 1), "did": np.eye(3)}}, "variable 'y' is nan"),
     "not finite": ({"draw": lambda rng: {"y": np.full((2, 3), np.nan)}}, "variable 'y' is nan"),
     "no such outcome": ({"outcome": "z"}, "no variable 'z'; allowed: y, did"),
     "no such dial of the truth": ({"truth": "efect"}, "the truth of att is 'efect', which is no dial; .*'effect'"),
@@ -543,6 +544,10 @@ WRONG = {
     "a fit that returns a list": ({"fit": lambda y: [1.0, 0.5]}, "returned list; allowed: an estimate"),
     "a fit that returns four": ({"fit": lambda y: (1.0, 0.5, 9, 3)}, "returned tuple; allowed: an estimate"),
     "two errors without names": ({"fit": lambda y: (1.0, [1.0, 2.0])}, "returned 2 standard errors of a term"),
+    "no fit": ({"fit": None}, "fit is NoneType; allowed: a function or an estimator"),
+    "a name that is no text": ({"fit": {1: mean}}, "fit has the name 1; allowed: .* texts"),
+    "a variable called as its units are": ({"draw": lambda rng: draw(rng) | {"unit": DID}, "fit": lambda df: 1.0},
+                                           "a variable is called 'unit', .*unit = "),
     "two of one name": ({"fit": [mean, mean]}, "estimators share a name: mean"),
 }  # fmt: skip
 

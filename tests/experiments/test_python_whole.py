@@ -137,6 +137,29 @@ WRONG_TYPES: dict[str, tuple[Any, str]] = {
     "a diagnosis again": (lambda: pp.diagnose(diagnosis()), "records is of the type Diagnosed; allowed: what run"),
     "comparison of a study": (lambda: pp.compare(diagnosis().records, study()), "store is of the type Study; allowed"),  # type: ignore[arg-type]
     "replay of nothing": (lambda: pp.replay(None, 0, 0), "store = None; allowed: what run returned, a path"),  # type: ignore[arg-type]
+    "replay of a text": (lambda: pp.replay(diagnosis().records, "a", 0), "replay; cell = 'a'; allowed: 0 to"),  # type: ignore[arg-type]
+    "replay of a part": (lambda: pp.replay(diagnosis().records, 0, 1.5), "replay; replication = 1.5; allowed"),  # type: ignore[arg-type]
+    "cluster": (lambda: pp.run(study(), cluster=3), "pp.run; cluster = 3; allowed: a text"),
+    "until": (lambda: pp.run(study(), until=3), "--until; until = 3; allowed: a text"),
+    "cities": (lambda: pp.example_panel("57"), "example_panel; cities = '57'; allowed: a whole number"),  # type: ignore[arg-type]
+    "goal": (lambda: of(pp.solve, goal=0.8, study=study(), dial="effect"), "goal = 0.8; allowed: a text"),
+    "dial": (lambda: of(pp.breakdown, study=study(), dial=None), "dial = None; allowed: the name of a dial"),
+    "low": (lambda: of(pp.solve, goal="power:0.8", study=study(grid={}), dial="effect", low="0"), "low = '0'; allowed"),
+    "twin": (lambda: of(pp.twin, panel=real(), method=3), "method = 3; allowed: a method, or several"),
+    "weights": (lambda: of(pp.plot_weights, panel=real(), estimators=None), "estimators = None; allowed: one, or"),
+    "paths": (lambda: of(pp.plot_paths, panel=real(), estimator=["did"]), "an estimator is of the type list"),
+    "no folder": (lambda: of(pp.write_files, document=tables(), folder=None, formats="json"), "folder = None; allowed"),
+    "no formats": (lambda: of(pp.write_files, document=tables(), folder="o", formats=None), "formats = None; allowed"),
+    "no tables": (lambda: of(pp.write_files, document=TABLE, folder="o", formats="json"), "tables is of the type Data"),
+    "no twin": (lambda: of(pp.write_twin, found=real(), folder="o"), "twin is of the type RealPanel; allowed"),
+    "no trust": (lambda: of(pp.write_trust, held=None, folder="o"), "answer = None; allowed: what trust returned"),
+    "tables by number": (lambda: of(pp.show, answer=tables(), tables=2), "tables = 2; allowed: a text"),
+    "init out": (lambda: of(pp.init, panel=TABLE, out=3), "out = 3; allowed: a path"),
+    "stores": (lambda: of(pp.replicate, folder="b", stores=3), "stores = 3; allowed: several in brackets"),
+    "bundle": (lambda: of(pp.rerun, folder=None), "folder = None; allowed: the path of a bundle"),
+    "spec": (lambda: of(pp.read_spec, path=None), "path = None; allowed: the path of a SPEC.toml"),
+    "script": (lambda: of(pp.r_estimator, script=3), "script = 3; allowed: the path of a file of R code"),
+    "no function": (lambda: of(pp.estimator)(3), "3 is no function; allowed: a function"),
     "precision": (lambda: pp.solve("power:0.8", study(grid={}), "effect", precision=2), "--precision; precision 2; "),
     "budget": (lambda: pp.breakdown(study(grid={}), "trend_gap", budget=0), "--budget; budget 0; allowed: a whole"),
     "run name": (lambda: pp.run("nosuch"), "no study 'nosuch'"),
@@ -167,6 +190,11 @@ def test_what_cannot_be_is_one_line_and_nothing_is_left(
     monkeypatch.chdir(tmp_path)
     refuses(said, call, count=1)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_seed_of_numpy_is_a_seed() -> None:
+    draws = [pp.placebo(real(), draws=99, seed=seed).placebos for seed in (np.int64(3), 3)]  # type: ignore[arg-type]
+    np.testing.assert_array_equal(*draws)
 
 
 def test_a_picture_that_there_is_not_is_an_attribute_error_with_the_nearest() -> None:

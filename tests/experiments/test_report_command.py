@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import here, words
+from commands import here, refusal, words
 from rich.cells import cell_len
 
 import panelproof as pp
 from estimators import TwoWayDID
+from experiments.run import reporting
 from experiments.run.runner import run
 from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
 from results.store.zarr_store import ZarrStore
+from results.tables.journal_table import TableFormat
 from sim.presets import Paper
 
 
@@ -27,6 +29,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     grid = {"effect": [0.0, 0.0157], "serial": [0.0, 0.8]}
     run(Study("wishes", Paper(), (TwoWayDID(),), grid=grid, replications=64, block=64, seed=3), store=path)
     return path
+
+
+@pytest.mark.parametrize("content", [None, {"../tables.md": b""}])
+def test_a_format_of_ones_own_that_writes_no_file_is_named(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: Any
+) -> None:
+    own = TableFormat("md", "tables.md", lambda *_: content)
+    monkeypatch.setattr(reporting, "table_formats", lambda: {"md": own})
+    asked = ("report", store, "--by", "effect", "--measure", "bias", "--format", "md", "--out", tmp_path / "out")
+    assert "format md raised TypeError: it returned" in refusal(*asked)
+    assert not (tmp_path / "out").exists()
 
 
 def test_json_says_whether_all_blocks_are_there_and_where_cells_stopped(tmp_path: Path) -> None:

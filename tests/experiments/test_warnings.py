@@ -342,6 +342,7 @@ def test_a_panel_with_gaps_keeps_what_it_can_have(tmp_path: Path) -> None:
     assert {"residual-ar1", "robustness-value", "negative-weights", "leave-out:cohort", "not-checked:trends"} <= codes
     assert not {"pesaran-cd", "romano-wolf"} & codes, "CD asks for no gaps, an adjustment for several outcomes"
     assert of(document, "not-checked:trends").severity == SILENT
+    assert of(document, "not-checked:trends").sentence.startswith("The checks of unequal trends do not apply to this")
 
 
 @pytest.mark.parametrize(("first", "there"), [(2013, False), (2012, True)])

@@ -154,6 +154,10 @@ FAULTS: dict[str, tuple[Callable[..., Any], str]] = {
     "bias": (lambda estimate: 1.0, "name 'bias'"),
     "not a name": (lambda estimate: 1.0, "name 'not a name'"),
     "number": (3.0, "float is no function"),  # type: ignore[dict-item]
+    "mcse": (lambda estimate: 1.0, "name 'mcse'"),
+    "built_in": (max, "arguments ()"),
+    "complex": (lambda estimate: estimate * 1j, "it returns complex numbers"),
+    "negative": (lambda estimate: (1.0, -1.0), "it returns a Monte Carlo error below 0"),
 }
 
 
@@ -161,6 +165,15 @@ FAULTS: dict[str, tuple[Callable[..., Any], str]] = {
 def test_faults_of_own_measures(records: Any, name: str) -> None:
     function, said = FAULTS[name]
     assert said in str(refuses(f"measure {name}", diagnose, records, measures={name: function}))
+
+
+def test_what_a_measure_masks_does_not_count(records: Any) -> None:
+    measures = {"masked": lambda estimate: np.ma.masked_less(estimate, np.median(estimate)),
+                "plain": lambda estimate: np.where(estimate < np.median(estimate), np.nan, estimate)}  # fmt: skip
+    masked, plain = (rows(diagnose(records, measures=measures).frame, name)[0] for name in measures)
+    assert (masked["value"], masked["n"]) == (plain["value"], plain["n"])
+    assert masked["n"] < 128
+    refuses("measures is of the type list; allowed: a dict", diagnose, records, measures=[len])
 
 
 STUDY = 'measures = ["measures.py:median_error", "measures.py:covers"]\nreplications = 128\nblock = 64\n\n[design]\n'

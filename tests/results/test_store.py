@@ -170,6 +170,12 @@ def test_what_is_no_store_is_refused(tmp_path: Path, make: Callable[[Path], obje
     refuses("store", ZarrStore.open, tmp_path / "x.zarr")
 
 
+def test_a_folder_of_anything_is_not_walked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be a whole disk."""
+    monkeypatch.setattr("results.store.tree.walked", None)
+    refuses("is no store: it has no zarr.json", ZarrStore.open, tmp_path)
+
+
 def test_nothing_is_left_beside_a_store_that_could_not_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")

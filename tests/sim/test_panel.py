@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from refusals import refuses
 
+from estimators import DCDH, TwoWayDID
 from references.small_panels import names, small_panel, small_weights
 from sim import Panel, Roles
 from sim.panel_files import Rows, kind_of_treatment, read_table
@@ -105,6 +106,9 @@ FAULTY: dict[str, Callable[[], object]] = {
     "numbers of replications differ":
         lambda: Panel(UNITS, PERIODS, {"x": np.zeros((2, 2, 3)), "z": np.zeros((3, 2, 3))}),
     r"'observed' has shape \(1, 3, 2\)": lambda: Panel(UNITS, PERIODS, {}, observed=np.ones((1, 3, 2), dtype=bool)),
+    "variable 'x' holds object; allowed: numbers": lambda: Panel(UNITS, PERIODS, {"x": np.full((1, 2, 3), None)}),
+    "unit c, period 2002; variable 'x' is nan":
+        lambda: Panel(UNITS, PERIODS, {"x": np.ma.masked_greater(np.arange(6).reshape(1, 2, 3), 4)}),
     "units are empty or repeat": lambda: Panel(("a", "b", "a"), PERIODS, {}),
     "periods are empty or repeat": lambda: Panel(UNITS, (2001, 2001), {}),
     "attribute 'region' has shape": lambda: Panel(UNITS, PERIODS, {}, attributes={"region": np.array(["e"])}),
@@ -115,6 +119,20 @@ FAULTY: dict[str, Callable[[], object]] = {
 @pytest.mark.parametrize("words", FAULTY)
 def test_faulty_panels_are_refused(words: str) -> None:
     refuses(words, FAULTY[words])
+
+
+@pytest.mark.parametrize("kind", ["u1", "i4", "f4", "?"])
+def test_numbers_of_every_type_are_told_as_they_are(kind: str) -> None:
+    """Differences of unsigned numbers wrap around, and numpy refuses to take means out of whole ones."""
+    did = np.outer(np.arange(6) > 2, np.arange(9) < 4)[None]
+    y = np.random.default_rng(1).integers(0, 2 if kind == "?" else 99, (1, 6, 9))
+    given = ({"y": y.astype(kind), "did": did.astype(kind)}, {"y": y.astype(float), "did": did.astype(float)})
+    panels = [Panel(tuple("abcdefghi"), tuple(range(6)), each, Roles("y", "did")) for each in given]
+    for estimator in (DCDH(), TwoWayDID()):
+        typed, plain = (estimator(panel).estimate for panel in panels)
+        np.testing.assert_array_equal(typed, plain)
+    seen = np.arange(6).reshape(1, 2, 3)
+    assert Panel(UNITS, PERIODS, {"x": seen}, observed=seen.astype(kind)).nobs == 5
 
 
 # Panels from long tables
