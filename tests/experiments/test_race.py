@@ -410,6 +410,13 @@ def test_a_did_that_weights_effects_wrongly_gives_way_to_imputation(tmp_path: Pa
     assert hurried.nearby == (2, 2), "one world for each worker, whatever the time"
 
 
+@pytest.mark.parametrize(("method", "around"), [("factor", "factor"), ("residual", "parametric")])
+def test_worlds_nearby_are_those_of_the_world_that_decides(tmp_path: Path, method: str, around: str) -> None:
+    real = panel_of(replace(STAGGERED, ramp=True, ring=False), tmp_path, effect=8.0)
+    found = race(by_method(real, "parametric", method), replications=64, kinds=("imputation",))
+    assert (found.decisive, found.around, found.nearby[1]) == (method, around, 8)
+
+
 @pytest.mark.parametrize("ramp", [False, True])
 def test_who_has_no_truth_is_said_not_to_be_judged(tmp_path: Path, *, ramp: bool) -> None:
     found = race(panel_of(replace(STAGGERED, ramp=ramp), tmp_path, effect=8.0), replications=64, kinds="spatial")
@@ -642,6 +649,9 @@ def test_who_leads_a_world_is_valid_there() -> None:
     )
     assert "disagree" not in replace(found, agree=True).answer
     assert found.advice == "Use x with errors homoskedastic: 0.1, error 0.01, interval 0.08 to 0.12."
+    nearby = replace(found, nearby=(0, 8), around="b")
+    assert nearby.advice.endswith(" It misses less than did in 0 of 8 worlds near the world b.")
+    assert replace(nearby, agree=True).advice.endswith("in 0 of 8 worlds near the fitted one.")
     unsafe = replace(found, panel=(replace(panel[0], error="cluster:unit"),)).advice
     assert "not safe on this panel: 8 clusters have treated units, and these errors need 20." in unsafe
     stays = replace(found, best="did").answer
