@@ -221,7 +221,9 @@ class Race:
     @property
     def reason(self) -> str:
         """The misses of the best and of the claim's own estimator where these differ most, in a sentence."""
-        return f"On panels like yours{'' if self.agree else f' (world {self.decisive})'} {self._misses}"
+        behind = any(self.result(one, self.own).rmse < self.result(one, self.best).rmse for one in self.worlds)
+        where = "" if self.agree and not behind else f" (world {self.decisive})"
+        return f"On panels like yours{where} {self._misses}"
 
     @property
     def _misses(self) -> str:
@@ -240,7 +242,7 @@ class Race:
         here = next(one for one in self.panel if one.estimator == self.best)
         error = f"error {here.se:.3g}, " if np.isfinite(here.se) else ""
         count, tried = self.nearby
-        fitted = "fitted one" if self.agree else f"world {self.around}"
+        fitted = "fitted one" if self.agree and self.around == self.decisive else f"world {self.around}"
         near = f" It misses less than {self.own} in {count} of {tried} worlds near the {fitted}." if tried else ""
         unsafe = forbidden_of((here.error,), self.claim.panel).get(here.error, "")
         care = f" Its errors are not safe on this panel: {unsafe}." if unsafe else ""
