@@ -139,8 +139,8 @@ class OnPanel:
 @dataclass(frozen=True)
 class Race:
     """What was found. own: the claim's estimator. effect: that was planted. best: the estimator to use, the claim's own
-    where none is clearly better; agree: whether all worlds say so. nearby: in how many of the worlds near the fitted
-    one it misses less than the claim's own, and how many there were. notes: what a reader should know."""
+    where none is clearly better; agree: whether all worlds say so. nearby: in how many of the worlds near a fitted one
+    it misses less than the claim's own, and how many there were; around: which. notes: what a reader should know."""
 
     claim: PanelClaim
     own: str
@@ -150,6 +150,7 @@ class Race:
     best: str
     agree: bool
     nearby: tuple[int, int] = (0, 0)
+    around: str = ""
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -220,7 +221,9 @@ class Race:
     @property
     def reason(self) -> str:
         """The misses of the best and of the claim's own estimator where these differ most, in a sentence."""
-        return f"On panels like yours{'' if self.agree else f' (world {self.decisive})'} {self._misses}"
+        behind = any(self.result(one, self.own).rmse < self.result(one, self.best).rmse for one in self.worlds)
+        where = "" if self.agree and not behind else f" (world {self.decisive})"
+        return f"On panels like yours{where} {self._misses}"
 
     @property
     def _misses(self) -> str:
@@ -239,7 +242,8 @@ class Race:
         here = next(one for one in self.panel if one.estimator == self.best)
         error = f"error {here.se:.3g}, " if np.isfinite(here.se) else ""
         count, tried = self.nearby
-        near = f" It misses less than {self.own} in {count} of {tried} worlds near the fitted one." if tried else ""
+        fitted = "fitted one" if self.agree and self.around == self.decisive else f"world {self.around}"
+        near = f" It misses less than {self.own} in {count} of {tried} worlds near the {fitted}." if tried else ""
         unsafe = forbidden_of((here.error,), self.claim.panel).get(here.error, "")
         care = f" Its errors are not safe on this panel: {unsafe}." if unsafe else ""
         return (f"Use {self.best} with {errors_named(here.error)}: {here.estimate:.4g}, {error}interval "
@@ -455,14 +459,14 @@ def shared(costs: Mapping[str, float], seconds: float, own: str) -> dict[str, in
 @dataclass(frozen=True, eq=False, slots=True)
 class Lineup:
     """What races where. effect: in the worlds. field: estimators by name, the claim's own first. worlds: designs by
-    name. near: worlds near the fitted ones. left_out: estimators that cannot serve. notes: what stands in the worlds.
+    name. near: worlds near these, by name. left_out: estimators that cannot serve. notes: what stands in the worlds.
     begun: when the panel was first fitted."""
 
     claim: PanelClaim
     effect: float
     field: Field
     worlds: Mapping[str, PanelDesign]
-    near: tuple[PanelDesign, ...]
+    near: Mapping[str, Sequence[PanelDesign]]
     left_out: tuple[OnPanel, ...]
     notes: tuple[str, ...]
     begun: float
@@ -555,13 +559,14 @@ class Lineup:
         if found.better:
             found = replace(found, notes=(*notes, COST))
         known = best != self.own and np.isfinite(found.result(found.decisive, self.own).rmse)
-        nearby = self._nearby(found.decisive, racing[best], context, until) if known else (0, 0)
-        return replace(found, nearby=nearby, seconds=time.perf_counter() - self.begun)
+        around = next((name for name in (found.decisive, *self.near) if name in self.near), "")
+        known = known and bool(around) and found.decisive != SELECTION  # has none nearby: adoption hangs on factors
+        nearby = self._nearby(around, racing[best], context, until) if known else (0, 0)
+        return replace(found, nearby=nearby, around=around, seconds=time.perf_counter() - self.begun)
 
     def _nearby(self, world: str, best: Contestant, context: RunContext, until: float) -> tuple[int, int]:
-        """In how many worlds near the fitted one an estimator misses less than the claim's own, of how many;
-        world: the decisive one, which has none nearby where adoption hangs on factors."""
-        designs = () if world == SELECTION else self.near[:WORLDS_NEARBY]
+        """In how many worlds near that of a name an estimator misses less than the claim's own, of how many."""
+        designs = self.near[world][:WORLDS_NEARBY]
         context, missed = replace(context, folder=None), list[list[float]]()
         for some in itertools.batched(enumerate(designs), context.executor.workers):
             if missed and time.perf_counter() > until:

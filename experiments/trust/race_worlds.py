@@ -209,8 +209,8 @@ def effects_that_differ(panel: Panel, departures: Mapping[str, Departure], size:
 
 def worlds_of(
     sample: RealPanel, departures: Mapping[str, Departure], size: float, fitted: Twin | None = None
-) -> tuple[dict[str, PanelDesign], tuple[PanelDesign, ...], tuple[str, ...]]:
-    """Designs by name, worlds near the first fitted one, and sentences on what is in them and what was left out.
+) -> tuple[dict[str, PanelDesign], dict[str, list[PanelDesign]], tuple[str, ...]]:
+    """Designs by name, worlds near those that have some, and sentences on what is in them and what was left out.
 
     size: the mean effect. fitted: the twin of the sample, where it is there. Raises BadInput where no world is left.
     """
@@ -230,12 +230,11 @@ def worlds_of(
     if not designs:
         raise bad("no twin of this panel can serve as a known world", where="[twin]",
                   allowed="a kept or redrawn adoption", remedy="leave levels out of keep")  # fmt: skip
-    near = next((one.nearby for one in votes if one.nearby), ())
+    near = {one.method: [planted(design, departures, effects) for design in one.nearby] for one in votes if one.nearby}
     notes = (*(one.sentence for one in departures.values()), *without,
              *(f"Twins by the method {one.method} cannot serve as a known world." for one in fitted.all
                if not one.null))  # fmt: skip
-    return ({name: planted(design, departures, effects) for name, design in designs.items()},
-            tuple(planted(design, departures, effects) for design in near), notes)  # fmt: skip
+    return {name: planted(design, departures, effects) for name, design in designs.items()}, near, notes
 
 
 def _selected(sample: RealPanel, fitted: Twin) -> PanelDesign | None:

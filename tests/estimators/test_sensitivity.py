@@ -728,6 +728,16 @@ def test_slopes_have_their_power_and_scale_with_the_errors() -> None:
     assert 0.05 < got.size < 1 - 0.95**4
 
 
+@pytest.mark.parametrize("treated", [30.0, np.inf])
+def test_slopes_of_estimates_that_move_together_are_found_without_a_warning(treated: float) -> None:
+    sigma = np.ones((5, 5)) + 1e-4 * np.eye(5)  # the search begins where no study passes
+    slope = trends.slope_found(sigma, 3, 0.5, "joint", treated=treated)
+    trend = trends.linear_trend(3, 2, slope)
+    assert trends.power(sigma, 3, trend, "joint", treated=treated) == pytest.approx(0.5, abs=1e-10)
+    assert np.isfinite(trends.after_passing(sigma, 3, trend, "joint", treated=treated).expected).all()
+    assert np.isnan(trends.after_passing(sigma, 3, 1e3 * trend, "joint", treated=treated).expected[:3]).all()
+
+
 def test_likelihood_ratio_is_that_of_normal_densities() -> None:
     sigma = covariance(7)
     beta = np.random.default_rng(4).multivariate_normal(trends.linear_trend(4, 3, -0.05), sigma)

@@ -283,7 +283,8 @@ def test_a_world_with_selection_on_factors_has_the_biases_of_the_real_one(factor
     assert found.best == "interactive-effects"
     assert not found.agree
     assert found.answer.startswith(f"On panels like yours (world {found.decisive}) interactive-effects misses")
-    assert not replace(found, agree=True).reason.startswith("On panels like yours (")
+    behind = any(found.result(one, "did").rmse < found.result(one, found.best).rmse for one in found.worlds)
+    assert replace(found, agree=True).reason.startswith("On panels like yours (") == behind
 
 
 def test_factors_that_separate_the_treated_are_seen(tmp_path: Path) -> None:
@@ -402,12 +403,19 @@ def test_a_did_that_weights_effects_wrongly_gives_way_to_imputation(tmp_path: Pa
     assert found.better
     assert found.nearby[1] == 8
     assert found.nearby[0] >= 7
-    assert f"in {found.nearby[0]} of 8 worlds near the fitted one" in found.answer
+    assert f"in {found.nearby[0]} of 8 worlds near the world parametric." in found.answer, "residual has none"
     assert any("Effects differ by time since adoption" in note for note in found.notes)
     lineup = race_module.Lineup.of(claim_of(real), ("imputation",))
     hurried = lineup.run(dict.fromkeys(lineup.field, 64), RunContext(executor=Two()), until=0.0)
     pd.testing.assert_frame_equal(hurried.frame, found.frame)
     assert hurried.nearby == (2, 2), "one world for each worker, whatever the time"
+
+
+@pytest.mark.parametrize(("method", "around"), [("factor", "factor"), ("residual", "parametric")])
+def test_worlds_nearby_are_those_of_the_world_that_decides(tmp_path: Path, method: str, around: str) -> None:
+    real = panel_of(replace(STAGGERED, ramp=True, ring=False), tmp_path, effect=8.0)
+    found = race(by_method(real, "parametric", method), replications=64, kinds=("imputation",))
+    assert (found.decisive, found.around, found.nearby[1]) == (method, around, 8)
 
 
 @pytest.mark.parametrize("ramp", [False, True])
@@ -642,6 +650,11 @@ def test_who_leads_a_world_is_valid_there() -> None:
     )
     assert "disagree" not in replace(found, agree=True).answer
     assert found.advice == "Use x with errors homoskedastic: 0.1, error 0.01, interval 0.08 to 0.12."
+    nearby = replace(found, nearby=(0, 8), around="b")
+    assert nearby.advice.endswith(" It misses less than did in 0 of 8 worlds near the world b.")
+    assert replace(nearby, agree=True).advice.endswith("in 0 of 8 worlds near the world b.")
+    assert replace(nearby, agree=True, around="a").advice.endswith("in 0 of 8 worlds near the fitted one.")
+    assert replace(found, agree=True).reason.startswith("On panels like yours (world a) x misses"), "less in a alone"
     unsafe = replace(found, panel=(replace(panel[0], error="cluster:unit"),)).advice
     assert "not safe on this panel: 8 clusters have treated units, and these errors need 20." in unsafe
     stays = replace(found, best="did").answer
