@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -432,7 +433,7 @@ def print_comparison(found: Comparison, a: Store, b: Store, console: Console, *,
         pair = found.cells[position]
         name = ", ".join(f"{dial} = {value}" for dial, value in a.cells[pair.a].items()) or "the only cell"
         console.print(Text(f"\n{name}", style="bold"), Text(" (unpaired)" if pair.why else " (paired)"), sep="")
-        console.print(_table_of_difference(rows[rows["cell"] == position], errors))
+        console.print(_table_of_difference(rows[rows["cell"] == position], errors, console.width))
     same = int((table["difference"] == 0).sum())
     many = f"{errors:,.1f}".removesuffix(".0")
     console.print(f"\n{amount(len(table), 'number')}: {same:,} are equal, {len(marked):,} differ by more than {many} "
@@ -472,18 +473,22 @@ def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def _table_of_difference(rows: pd.DataFrame, errors: float) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for heading in ("estimator", "term", "errors", "measure", "A", "B", "B - A (MCSE)", "fits A, B"):
-        words = heading in {"estimator", "term", "errors", "measure"}
-        table.add_column(heading, justify="left" if words else "right", no_wrap=heading == "errors",
-                         overflow="fold")  # fmt: skip
+def _table_of_difference(rows: pd.DataFrame, errors: float, room: int = 80) -> Table:
+    """room: columns of the terminal; where the table is wider, cells break between their words, not in a number."""
     marks = far(rows, errors).tolist()
+    cells = [["estimator", "term", "errors", "measure", "A", "B", "B - A (MCSE)", "fits A, B"]]
     for row, mark in zip(rows.to_dict("records"), marks, strict=True):
         name = WORDS.get(str(row["measure"]), str(row["measure"]))
         numbers = ["-" if math.isnan(row[key]) else f"{row[key]:.3g}" for key in ("a", "b", "difference", "mcse")]
         change = "0 (same)" if row["difference"] == 0 and row["mcse"] == 0 else f"{numbers[2]} ({numbers[3]})"
-        texts = [str(row["estimator"]), str(row["term"]), str(row["error"]), name, numbers[0], numbers[1],
-                 change + "!" * bool(mark), f"{row['n_a']:,}, {row['n_b']:,}"]  # fmt: skip
+        cells.append([str(row["estimator"]), str(row["term"]), str(row["error"]), name, numbers[0], numbers[1],
+                      change + "!" * bool(mark), f"{row['n_a']:,}, {row['n_b']:,}"])  # fmt: skip
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    wide = sum(1 + max(map(cell_len, column)) for column in zip(*cells, strict=True)) > room
+    for place, column in enumerate(zip(*cells, strict=True)):
+        longest = max(cell_len(word) for text in column for word in text.split())
+        table.add_column(column[0], justify="left" if place < 4 else "right", overflow="fold",
+                         width=longest if wide else None)  # fmt: skip
+    for texts in cells[1:]:
         table.add_row(*map(Text, texts))
     return table

@@ -358,6 +358,17 @@ def test_only_differences_with_an_error_are_marked_and_only_exact_zeros_are_the_
     assert texts == ["1 (-)", "1 (0.3)", "1 (0.2)!", "0 (0.1)", "0 (same)"]
 
 
+@pytest.mark.parametrize(("width", "lines"), [(80, 4), (120, 2)])
+def test_no_number_of_a_difference_is_broken(width: int, lines: int) -> None:
+    one = (0, "did", "did", "cluster:province", "estimate", -9.58e-5, -2.02e-4, -1.074e-4, 3.21e-5, 64, 128, True)
+    console = Console(width=width)
+    with console.capture() as shown:
+        console.print(terminal._table_of_difference(pd.DataFrame([one], columns=list(COLUMNS)), 4.0, width))
+    words = shown.get().split()
+    assert {"cluster:province", "-9.58e-05", "-0.000202", "-0.000107", "(3.21e-05)", "estimate"} <= set(words)
+    assert len(shown.get().rstrip().splitlines()) == lines, "in one line each where there is room"
+
+
 def test_documents_hold_all_digits_in_any_units() -> None:
     values = [1.4e-15, 2.34567890123e-14, 1 / 3e9, 12345.678901234567, float("nan"), float("inf")]
     rows = terminal.json_rows(pd.DataFrame({"measure": "mse", "value": values}))
