@@ -229,10 +229,11 @@ def document(found: Trust) -> dict[str, Any]:
         kinds = {name: found.main.measure(name, found.recommended, cell).value for name in ("type_s", "type_m")}
         power.append({"effect": effect, "power": rejected.value, "mcse": rejected.mcse, **kinds})
     section = found.claim.real.spec.twin
-    anew = {"calendar"} if "adoption" in found.twin.design.redraw else set()
-    anew |= set() if found.claim.sample.panel.balanced else {"missing"}  # twins are of the part without
+    panel = found.claim.sample.panel
+    there = {"calendar": "adoption" not in found.twin.design.redraw, "missing": panel.balanced,
+             "weights": panel.weights, "covariates": panel.roles.controls}  # fmt: skip
     kept = [f"as in the panel: {KEPT[name]}" for name in (section.keep if section else KEPT)
-            if name not in anew and (section or name != "levels")]  # fmt: skip
+            if there.get(name, section)]  # fmt: skip
     drawn = [f"drawn once a world: {words}" for words in found.main.study.held_fixed]
     plain: dict[str, Any] = {
         "claim": claim | {"text": found.claim.called, "outcome": found.claim.panel.roles.outcome},

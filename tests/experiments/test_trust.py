@@ -89,6 +89,8 @@ def test_the_folder_holds_the_page_and_ordinary_stores(folder: Path, held: dict[
 
 def test_trust_json_has_the_fields_of_the_contract(held: dict[str, Any]) -> None:
     assert set(held) >= KEYS
+    kept = ("controls", "spatial weights", "who is treated and when", "missing cells")
+    assert held["held_fixed"][:4] == [f"as in the panel: {words}" for words in kept]
     assert held["verdict"]["answer"] in {"supported", "contradicted", "not decided", "no claim"}
     assert set(held["verdict"]["rates"]) == {
         "supported_without_effect", "supported_at_effect", "contradicted_without_threat"}  # fmt: skip
