@@ -86,7 +86,9 @@ def _watch_folder(path: Path, folder: int) -> Callable[[], None]:
                 return
             held = read()
         except OSError as error:
-            raise StoreGone(f"{path} was emptied: its {META} is gone") from error
+            gone = isinstance(error, FileNotFoundError)
+            fate = f"was emptied: its {META} is gone" if gone else f"cannot be reached: {error.strerror}"
+            raise StoreGone(f"{path} {fate}") from error
         if held != first:
             raise StoreGone(f"{path} was overwritten: its {META} is not the one that this run found")
         known = seen  # the same bytes, written again

@@ -67,6 +67,7 @@ from results.store.lock import set_aside, taking_place
 from results.store.skeleton import (
     FORMAT_2,
     PIECE,
+    STORE_FORMAT,
     StoreSchema,
     check_identity,
     differences,
@@ -244,7 +245,7 @@ class ZarrStore(Store):
         try:
             self._root = self._tree.group("r+" if mode == "a" else "r")
             self._load()
-        except StoreUnreachable:
+        except (BadInput, StoreUnreachable):
             raise
         except Exception as error:
             if isinstance(error, MemoryError) or NO_THREAD in str(error):
@@ -260,6 +261,10 @@ class ZarrStore(Store):
         self._blocks = ChunkArrays(self._tree, self._array)
         self.facts: Mapping[str, Any] = dict(self._root.attrs)  # study, fingerprint, sizes, version of the format
         self.of_schema(schema_from(self.facts))
+        if (said := self.schema.store_format) not in (FORMAT_2, STORE_FORMAT):
+            raise bad(f"is of format {said}, which this version does not know", where=str(self.path),
+                      allowed=f"format {FORMAT_2} or {STORE_FORMAT}",
+                      remedy="use the version of panelproof that made it, or a later one")  # fmt: skip
         size, parts = (len(self.cells), self.block_count), len(self.schema.parts)
         self.states = np.zeros(size, dtype=np.uint8)
         self.origins = np.zeros((*size, parts), dtype=np.uint16)

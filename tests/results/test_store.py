@@ -389,6 +389,14 @@ def test_stores_are_merged_once_and_know_the_measures_of_the_first(made: Path, t
     refuses("3 stores are named, 2 different ones", lambda: merge([Path("a"), Path("b"), Path("a")], Path("c")))
 
 
+def test_a_store_of_a_later_format_is_not_read_as_one_of_this(store_copy: Path) -> None:
+    skeleton.seal_root(store_copy, format=4)
+    before = {file: file.read_bytes() for file in store_copy.rglob("*") if file.is_file()}
+    for attempt in (ZarrStore.open, verified, lambda path: run(did_study(400), store=path)):
+        refuses("is of format 4, which this version does not know; allowed: format 2 or 3", attempt, store_copy)
+    assert {file: file.read_bytes() for file in store_copy.rglob("*") if file.is_file()} == before
+
+
 def test_a_mark_has_one_name() -> None:
     names = [f"block_mark/c.{place}.0" for place in ("1.0", "01.0", "1.00")]
     assert list(marks_of(names, ".")) == [(1, 0, names[0])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -223,6 +224,23 @@ def test_a_store_that_goes_is_one_line_and_no_exit_code_of_success(
     assert run_command(command) == 3
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert re.search(r"panelproof: .*x\.zarr was moved to .*moved\.zarr", line)
+
+
+def test_a_store_that_may_no_longer_be_entered_is_not_called_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(quick_study(128), store=(store := tmp_path / "x.zarr"))
+    stat = os.stat
+
+    def refused(place: Any, *, dir_fd: int | None = None, **how: Any) -> os.stat_result:
+        if dir_fd is not None:  # as after `chmod 000`, of whoever is not root
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return stat(place, **how)
+
+    with present(store) as check:
+        monkeypatch.setattr(os, "stat", refused)
+        with pytest.raises(StoreGone, match=r"x\.zarr cannot be reached: Permission denied$"):
+            check()
 
 
 def test_what_a_killed_run_was_writing_goes_with_the_next_run(tmp_path: Path) -> None:
