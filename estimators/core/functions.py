@@ -245,6 +245,9 @@ def _answer(value: Any, where: str, rows: int = 1) -> tuple[Any, Any, Any]:
     """Estimate, se and dof that a function returned for one term of `rows` panels, the latter two one an error type, by
     name or in order, None where it did not say."""
     parts = value if isinstance(value, tuple) else (value,)
+    if rows > 1 and isinstance(parts[0] if parts else None, float | int | np.number):
+        raise bad(f"returned one number for {rows} panels", where=where, allowed=f"an array ({rows},)",
+                  remedy="leave the first axis out of means and sums")  # fmt: skip
     if any(np.iscomplexobj(part) for part in parts if not isinstance(part, list | tuple | Mapping)):
         raise bad("returned complex numbers", where=where, allowed="real numbers",
                   remedy="return the real part where that is meant")  # fmt: skip

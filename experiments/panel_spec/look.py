@@ -409,7 +409,7 @@ def keys_of(frame: pd.DataFrame, filename: str) -> tuple[str, str]:
     whole = {name: x for name, x in numeric.items() if np.isfinite(x).all() and (x == np.round(x)).all()}
     periods = [name for name, x in whole.items() if _like_years(x)]
     named = [name for name in whole if _likeliest([name], PERIOD_WORDS) or name.lower() in NUMBERED]
-    coded = [name for name, x in whole.items() if uneven_code(x.astype(np.int64))]
+    coded = [name for name, x in whole.items() if np.abs(x).max(initial=0) < 2**53 and uneven_code(x.astype(np.int64))]
     periods += [name for name in dict.fromkeys((*named, *coded)) if name not in periods]
     sizes = {name: np.unique(whole[name], return_counts=True)[1] for name in periods}
     periods.sort(key=lambda name: (len(set(sizes[name])) > 1, len(sizes[name])))  # few, and with as many rows each

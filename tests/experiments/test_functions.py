@@ -23,7 +23,7 @@ from experiments.cli import run_command
 from experiments.run.runner import run
 from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
-from sim import BadInput, Panel, Streams, Wanted, find_design
+from sim import BadInput, Panel, Roles, Streams, Wanted, find_design
 from sim.functions import code_digest, trial_panel
 from sim.weights import knn
 
@@ -578,6 +578,14 @@ def test_what_a_function_says_beyond_its_terms_and_errors_is_refused(answer: Any
 def test_numbers_that_are_not_of_one_fit_are_one_line(answer: tuple[Any, ...]) -> None:
     fit = pp.estimator(terms=["did"])(lambda df: answer)()
     refuses("returned no numbers of one fit for did; allowed: an estimate", lambda: fit(pp.example_panel().panel))
+
+
+def test_a_batch_is_not_one_number() -> None:
+    """A mean over all axes would be the estimate of every panel; of one panel it is its own."""
+    panel = Panel(("a", "b"), (1, 2), {"y": np.arange(12.0).reshape(3, 2, 2)}, Roles("y"))
+    fit = pp.estimator(terms=["mean"], errors=[], batched=True)(lambda y: y.mean())()
+    refuses(r"returned one number for 3 panels; allowed: an array \(3,\)", fit, panel)
+    assert fit(panel.replication(2)).estimate.item() == 9.5
 
 
 @pytest.mark.parametrize(("answer", "place"), [((np.ma.masked, 1.0), 0), (np.ma.masked, 0), ((1.0, np.ma.masked), 1)])

@@ -277,6 +277,12 @@ def test_a_treatment_with_one_slip_is_no_control(slip: int, said: str) -> None:
     assert "disagrees" not in propose_spec(frame.drop(columns=["pilot", "data"]), "panel.csv")
 
 
+def test_numbers_beyond_whole_ones_are_no_codes() -> None:
+    """A cast of them warns, which is an error here."""
+    frame = made_cities.frame()
+    assert 'unit = "city"' in propose_spec(frame.assign(y=1e80 * frame["y"].round()), "table")
+
+
 def test_what_cannot_be_used_is_said_to_be_what_it_is() -> None:
     frame = made_cities.frame()
     ones = propose_spec(frame[["city", "year", "y"]].assign(d=frame["d"].where(frame["d"] == 1)), "panel.csv")
