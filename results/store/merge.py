@@ -202,8 +202,6 @@ def pack(path: StorePath, out: StorePath) -> int:
     if out.suffix != PACKED_SUFFIX:
         raise bad(f"ends in {out.suffix or 'nothing'}", where=str(out), allowed=f"a name that ends in {PACKED_SUFFIX}",
                   remedy="choose another --out")  # fmt: skip
-    if out.exists():
-        raise bad("already exists", where=str(out), allowed="a new path", remedy="remove it or choose another")
     if is_packed(path):
         raise bad("is packed already", where=str(path), allowed="a folder that `panelproof run` made",
                   remedy="copy the file")  # fmt: skip
@@ -212,6 +210,8 @@ def pack(path: StorePath, out: StorePath) -> int:
     if read_only := isinstance(path, Path) and bool(unwritable(path.parent) or unwritable(path)):
         check_free(path)
     with contextlib.nullcontext() if read_only else locked(path), locked(out):
+        if out.exists():
+            raise bad("already exists", where=str(out), allowed="a new path", remedy="remove it or choose another")
         sweep(out.resolve())  # half a zip, of a command that was killed
         before = ZarrStore.open(path).content_hash()  # which reads every block
         tree = tree_of(path)

@@ -10,11 +10,13 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 import tomllib
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -411,6 +413,23 @@ def test_what_kills_left_is_neither_packed_nor_kept(made: Path, tmp_path: Path) 
     (half / "b.zip").write_bytes(b"half a zip")
     assert pack(store, tmp_path / "b.zip") == files
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "b.zip", "x.zarr"]
+
+
+def test_a_zip_that_another_made_meanwhile_is_not_overwritten(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = tmp_path / "x.zip"
+
+    @contextmanager
+    def late(path: Path) -> Iterator[None]:
+        with locked(path):
+            if path == theirs:
+                theirs.write_text("theirs")
+            yield
+
+    monkeypatch.setattr(sys.modules["results.store.merge"], "locked", late)
+    refuses("already exists", pack, made / "x.zarr", theirs)
+    assert theirs.read_text() == "theirs"
 
 
 def test_a_clock_before_1980_packs_the_same_bytes(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
