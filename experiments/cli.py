@@ -43,7 +43,7 @@ COMMANDS = {
 
 OF_PANELS = ("estimate", "placebo", "twin", "trust", "race", "replicate", "init", "panel")
 RESUMED = ("run", "solve", "breakdown", "placebo", "trust", "replicate")  # commands that keep what they had finished
-STORED = ("run", "placebo")  # commands that have --store; the stores of others lie in their --out
+PLACED = {"run": "--store", "placebo": "--store", "replicate": "folder"}  # where stores lie; of others, in their --out
 KEPT = "what a run had finished is kept, and the same command resumes it"
 IN_PART, LOCKED, INTERRUPTED, TERMINATED = 3, 75, 130, 143
 
@@ -199,8 +199,7 @@ def _outcome(arguments: Sequence[str] | None, said: set[object]) -> int:
             if isinstance(error.__cause__, OtherSettings):  # settings are all that this process lacks
                 restart()
         said.update(getattr(error, "problems", ()))
-        option = "--store" if words[:1] and words[0] in STORED else "--out"
-        code = _expected(error, resumed=resumed, option=option)
+        code = _expected(error, resumed=resumed, option=PLACED.get(words[0] if words else "", "--out"))
         if code is None:
             raise
         return code

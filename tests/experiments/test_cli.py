@@ -618,7 +618,7 @@ def test_a_line_that_names_the_option_ends_with_the_code_of_its_cause(number: in
 
 @pytest.mark.parametrize(("words", "option"), [
     (["run", "size"], "--store"), (["placebo", "panel.csv"], "--store"), (["trust", "panel.csv"], "--out"),
-    (["store", "pack", "x.zarr"], "--out"),
+    (["store", "pack", "x.zarr"], "--out"), (["replicate", "bundle"], "folder"),
 ])  # fmt: skip
 def test_who_cannot_write_a_store_is_told_the_option_of_the_command(
     words: list[str], option: str, monkeypatch: pytest.MonkeyPatch
