@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -30,6 +31,7 @@ PLAIN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe is opened without
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 LINK, PIPE = "is a link, which is not followed", "is no file"
 READ = 1 << 20  # bytes at once; a plain file gives fewer only at its end
+STALE = 3600.0  # seconds after which what a killed process left beside its files is removed
 TRIES = 8  # to enter a folder that another writer makes at the same time
 
 
@@ -132,9 +134,13 @@ def write_whole(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:
     """Write files by their names into a folder, and return where they are.
 
     All are beside their places before the first is put into its own, and nothing is left behind when one fails: what is
-    raised then, an OSError, names the file.
+    raised then, an OSError, names the file. What a killed process left beside them long ago goes.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob("*.partial"):
+        with contextlib.suppress(OSError):  # another may be first, or own it
+            if re.fullmatch("[0-9a-f]{16}", left.stem) and time.time() - left.lstat().st_mtime > STALE:
+                left.unlink()
     waiting: dict[str, str] = {}
     if taken := [name for name in files if (folder / name).is_dir()]:
         raise IsADirectoryError(errno.EISDIR, f"{taken[0]} is a folder", str(folder / taken[0]))

@@ -26,7 +26,16 @@ from functools import cache
 from pathlib import Path
 
 from results.store.bucket import ObjectPath, StorePath, refused
-from results.store.disk import check_own_folder, flush, flush_names, open_plain, read_plain, unwritable, write_beside
+from results.store.disk import (
+    STALE,
+    check_own_folder,
+    flush,
+    flush_names,
+    open_plain,
+    read_plain,
+    unwritable,
+    write_beside,
+)
 from results.store.files import PACKED_SUFFIX, check_place, folder_beside, is_packed, no_store, tree_of
 from results.store.lease import EXPIRES, StoreLocked, is_lease
 from results.store.lock import SUFFIX as LOCK
@@ -238,7 +247,6 @@ STARTING = (LOCK, ".partial")  # how files end that a client makes before its pa
 TICKET = re.compile(r"\d+(\.[0-9a-f]{8}(\.left)?)?")
 MOST_LOTS = 1024  # of a study: so many files at most are looked through
 LOOK = 1.0  # seconds between two looks at what others do
-STALE = 3600.0  # seconds after which what a killed client left while it started is removed
 MOST_BYTES = 1 << 10  # that are read of a ticket
 
 

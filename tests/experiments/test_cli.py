@@ -39,7 +39,7 @@ from experiments.commands.study_commands import SHELLS
 from experiments.run import reporting
 from experiments.run.resume import compare
 from results.store import ZarrStore, locked
-from results.store.disk import write_whole
+from results.store.disk import STALE, write_whole
 from results.store.files import folder_beside
 from sim.errors import NO_THREAD, BadInput, Problem
 from studies import SHORT
@@ -582,6 +582,15 @@ def test_of_several_files_all_are_written_or_none(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_text() == "old"
     written = write_whole(tmp_path, {"a.txt": "new", "b.txt": b"x"})
     assert [path.read_text() for path in written] == ["new", "x"]
+
+
+def test_what_a_killed_command_left_beside_its_files_goes_after_an_hour(tmp_path: Path) -> None:
+    old, new, other = (tmp_path / f"{stem}.partial" for stem in ("0" * 16, "1" * 16, "my notes"))
+    for path, age in ((old, 2), (new, 0), (other, 2)):
+        path.touch()
+        os.utime(path, (then := time.time() - age * STALE, then))
+    write_whole(tmp_path, {"a.txt": "x"})
+    assert (old.exists(), new.exists(), other.exists()) == (False, True, True), "one may still be written"
 
 
 def test_the_file_that_has_no_room_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

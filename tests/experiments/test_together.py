@@ -27,8 +27,8 @@ from experiments.run.resume import Resume, read_log
 from experiments.run.runner import run, schema_of
 from experiments.study import Study
 from results.store import BlockState, Shard, StoreLocked, ZarrStore, locked
-from results.store.disk import check_own_folder
-from results.store.merge import STALE, TICKETS, Crew, Ticket, Tickets, done_in, merge, read_ticket, write_ticket
+from results.store.disk import STALE, check_own_folder
+from results.store.merge import TICKETS, Crew, Ticket, Tickets, done_in, merge, read_ticket, write_ticket
 from sim.errors import BadInput
 from studies import SHORT, quick_study
 

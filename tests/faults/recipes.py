@@ -27,7 +27,8 @@ from victim import REPLICATIONS
 from experiments.run.resume import Resume, read_log
 from experiments.run.runner import run
 from results.store import ZarrStore
-from results.store.merge import STALE, Crew
+from results.store.disk import STALE
+from results.store.merge import Crew
 from results.store.repair import verified
 from studies import quick_study
 
