@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import io
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -61,7 +60,7 @@ from experiments.tables.regressions import add_chosen
 from experiments.tables.spatial_models import transforms_of
 from results.store.disk import check_folder, write_whole
 from results.tables.journal_table import EVERY, FitColumn, fit_columns, table_formats
-from results.tables.records import CROSS_CHECK, LEVEL, Document, Record, heading, sentences
+from results.tables.records import CROSS_CHECK, LEVEL, PICTURES, Document, Record, heading, sentences
 from sim.errors import BadInput, Problem, amount, bad, closest, gathering, naming, one_of, refuse, type_problems
 from sim.panel import Panel, Text, card, seen_in
 
@@ -214,7 +213,6 @@ def _column_problems(real: RealPanel) -> Iterator[Problem]:
 # The files of `panelproof estimate`: numbers, tables in several formats, figures; all of them or none.
 
 
-PICTURES = ("pdf", "png")  # formats of the figures alone, which are always written as svg
 WARNINGS = "warnings.md"
 
 
@@ -224,7 +222,7 @@ def check_formats(text: str, folder: Path | None = None, where: str = "--format"
     Raises BadInput for one that is not written or cannot be here, and for tables without a folder that can hold them.
     """
     chosen = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
-    known = (*table_formats(), *PICTURES)
+    known = (*table_formats(), *PICTURES[1:])  # figures are always written as svg
     unknown = [part for part in chosen if part not in known]
     if unknown or not chosen:
         raise bad(f"format {one_of(unknown) if unknown else repr(text)}", where=where, allowed=", ".join(known),
@@ -236,7 +234,7 @@ def check_formats(text: str, folder: Path | None = None, where: str = "--format"
     for part in chosen:
         if part not in PICTURES:
             form = table_formats()[part]
-            with asking(sys.modules[form.write.__module__], "check"):
+            with asking(form.write, "check"):
                 form.check()
     return tuple(dict.fromkeys(("json", *chosen)))
 
@@ -277,14 +275,11 @@ def write_files(
     formats = check_formats(formats if isinstance(formats, str) else ",".join(map(str, formats)), folder, "formats")
     tables = journal_tables(document, errors)
     files: dict[str, bytes] = {}
-    own = {WARNINGS, *(f"{figure.name}.{form}" for figure in document.figures for form in ("svg", *PICTURES))}
+    own = {WARNINGS, *(f"{figure.name}.{form}" for figure in document.figures for form in PICTURES)}
     for name in (name for name in formats if name not in PICTURES):
         form = table_formats()[name]
-        with asking(sys.modules[form.write.__module__], f"format {name}"):
-            made = form.files(document, tables, errors, partial(_picture, document, errors))
-            if taken := sorted(made.keys() & (files.keys() | own)):
-                raise TypeError(f"it writes {taken[0]!r}, a file of another format, of the warnings or of a figure")
-        files |= made
+        with asking(form.write, f"format {name}"):
+            files |= form.files(document, tables, errors, partial(_picture, document, errors), own | files.keys())
     if document.warnings:
         files[WARNINGS] = warnings_text(document).encode()
     for figure in document.figures:

@@ -7,9 +7,10 @@ once a block; no check passes over the numbers of a panel.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -46,12 +47,14 @@ class WrongAnswer(BadInput):
 
 
 @contextmanager
-def asking(plugin: Plugin | ModuleType, doing: str) -> Iterator[None]:
+def asking(plugin: Plugin | ModuleType | Callable[..., Any], doing: str) -> Iterator[None]:
     """Say in one line which plugin raised, in what and where; a BadInput is its own message.
 
-    plugin: a module is a file of tables or of checks. What it prints is no part of what a command prints, and a
-    machine that has no room is no fault of its own.
+    plugin: a module, or a function of it, is a file of tables, figures, formats or checks. What it prints is no part of
+    what a command prints, and a machine that has no room is no fault of its own.
     """
+    if isinstance(plugin, FunctionType):
+        plugin = sys.modules[plugin.__module__]
     try:
         with aside() if isinstance(plugin, ModuleType) else nullcontext():
             yield
@@ -73,7 +76,7 @@ def asking(plugin: Plugin | ModuleType, doing: str) -> Iterator[None]:
         raise PluginRaised(raised) from error
 
 
-def whose(plugin: Plugin | ModuleType) -> str:
+def whose(plugin: Plugin | ModuleType | Callable[..., Any]) -> str:
     """A plugin as messages call it."""
     if isinstance(plugin, ModuleType):
         return str(plugin.__file__)

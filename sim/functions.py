@@ -432,8 +432,7 @@ def check_alike(first: Panel, other: Panel, where: str) -> None:
 def _of_arrays(data: Mapping[str, Any], where: str, *, batched: bool) -> Panel:
     """A dict of arrays: variables have one axis more than attributes (N,), Weights are weights."""
     weights = {name: value for name, value in data.items() if isinstance(value, Weights)}
-    rest = {name: value if np.ma.isMaskedArray(value) else np.asarray(value) for name, value in data.items()
-            if name not in (*weights, *LABELS)}  # fmt: skip
+    rest = {name: np.asanyarray(value) for name, value in data.items() if name not in (*weights, *LABELS)}
     axes = 3 if batched else 2
     attributes = {str(name): values for name, values in rest.items() if values.ndim == 1}
     variables = {str(name): values for name, values in rest.items() if values.ndim == axes}

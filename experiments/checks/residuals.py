@@ -37,7 +37,8 @@ def check(case: Case) -> Iterator[Check]:
         mask = case.mask if e.shape == case.mask.shape else np.ones_like(e)  # of the panel, or of its balanced part
         mask = left.on_calendar(mask, panel.periods)
         raw = left.serial_correlation(left.on_calendar(e, panel.periods), mask)
-        corrected = left.bias_corrected(raw, mask.T[: 1 if panel.balanced else None] > 0)
+        of_units = mask.T[:1] if panel.balanced else mask.T  # where all are alike, one stands for them
+        corrected = left.bias_corrected(raw, of_units > 0)
         of_model = "" if fit.table == "2" else f":{label}"
         numbers |= {f"ar1_raw{of_model}": raw, f"ar1{of_model}": corrected}
         found: dict[str, float | None] = {"ar1_raw": raw, "ar1": corrected if np.isfinite(corrected) else None}

@@ -22,8 +22,7 @@ from experiments.plugin_contracts import asking
 from experiments.study import load_measures, resolved
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.diagnosis.own_measures import is_test
-from results.plots.chart import FORMATS as PICTURES
-from results.plots.chart import Chart, Format, text_chart
+from results.plots.chart import Chart, text_chart
 from results.plots.grid import MEASURES, ShownMeasure, measures_of
 from results.plots.replications import contrast_chart, replication_charts
 from results.report.grids import ReportFacts, lead_of, opened_by
@@ -43,7 +42,7 @@ from results.report.terminal import PLAIN_WIDTH, json_rows, print_bias_table
 from results.store import ZarrStore
 from results.store.disk import unwritable, write_whole
 from results.tables.journal_table import table_formats
-from results.tables.records import Document
+from results.tables.records import PICTURES, Document, Format
 from results.verdict.answer import answer, verdict_records
 from sim.errors import Problem, bad, closest, gathering, listed, one_of, refuse, visible_json
 from sim.real_panels import Placebo, panel_of
@@ -317,7 +316,7 @@ def _faults_of_files(chosen: Sequence[str], figures: Path | None, out: Path | No
                                 remedy="add --format"))  # fmt: skip
     for name in (name for name in chosen if name in known):
         form = table_formats()[name]
-        with gathering(problems), asking(sys.modules[form.write.__module__], "check"):
+        with gathering(problems), asking(form.write, "check"):
             form.check()
     for option, folder in (("--figures", figures), ("--out", out)):
         if folder is not None and (why := unwritable(folder)):
@@ -407,8 +406,8 @@ def write_exports(
                 tables["measures.csv"] = str(diagnosis.frame.to_csv(index=False)).encode()
             else:
                 form = table_formats()[name]
-                with asking(sys.modules[form.write.__module__], f"format {name}"):
-                    tables |= form.files(document, journal, None, str)
+                with asking(form.write, f"format {name}"):
+                    tables |= form.files(document, journal, None, str, tables.keys())
         files.append((wanted.out, tables))
     try:
         return [path for folder, contents in files for path in write_whole(folder, contents)]

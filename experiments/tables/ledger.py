@@ -6,7 +6,6 @@ A ledger holds the records, fit statistics, notes for the reader and failed fits
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -204,7 +203,7 @@ class Ledger:
         if any(figure.name == made.name for figure in self.figures) or (made.name == CURVE and make != curve_figure):
             raise bad(f"two figures are called {made.name!r}", where=f"{make.__module__}.{make.__name__}",
                       allowed="a name of its own for each", remedy="rename one")  # fmt: skip
-        drawn = asking(sys.modules[make.__module__], f"figure {made.name}")(made.drawn)
+        drawn = asking(make, f"figure {made.name}")(made.drawn)
         self.figures.append(replace(made, drawn=drawn))
 
     def note(self, text: str) -> None:
@@ -621,16 +620,11 @@ def journal_tables(document: Document, errors: str | None = None) -> tuple[Journ
     style = document.style
     made: list[JournalTable] = []
     for layout in (layout for layout, shown in layouts().items() if present & shown):
-        with asking(sys.modules[layout.__module__], layout.__name__):
-            for table in (given := layout(setting)):
-                if not isinstance(table, JournalTable):
-                    raise TypeError(f"it returned {given!r:.40}, no list of JournalTables")
-                for row in table.rows:
-                    if row.cells and not (isinstance(row.cells, tuple) and len(row.cells) == len(table.columns)
-                                          and all(isinstance(cell, str) for cell in row.cells)):  # fmt: skip
-                        raise TypeError(f"the cells of row {row.label!r} are {row.cells!r:.60}, no tuple of "
-                                        f"{amount(len(table.columns), 'text')}, one a column")  # fmt: skip
-                made.append(table.styled(style))
+        with asking(layout, layout.__name__):
+            given = tuple(layout(setting))
+            if not all(isinstance(table, JournalTable) for table in given):
+                raise TypeError(f"it returned {given!r:.40}, no list of JournalTables")
+            made += [table.styled(style) for table in given]
 
     shared = Counter(table.name for table in made if not table.appendix)
     seen = Counter[str]()

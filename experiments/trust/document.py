@@ -231,9 +231,8 @@ def document(found: Trust) -> dict[str, Any]:
     section = found.claim.real.spec.twin
     panel = found.claim.sample.panel
     there = {"calendar": "adoption" not in found.twin.design.redraw, "missing": panel.balanced,
-             "weights": panel.weights, "covariates": panel.roles.controls}  # fmt: skip
-    kept = [f"as in the panel: {KEPT[name]}" for name in (section.keep if section else KEPT)
-            if there.get(name, section)]  # fmt: skip
+             "weights": panel.weights, "covariates": panel.roles.controls, "levels": section}  # fmt: skip
+    kept = [f"as in the panel: {KEPT[name]}" for name in (section.keep if section else KEPT) if there[name]]
     drawn = [f"drawn once a world: {words}" for words in found.main.study.held_fixed]
     plain: dict[str, Any] = {
         "claim": claim | {"text": found.claim.called, "outcome": found.claim.panel.roles.outcome},

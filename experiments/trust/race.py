@@ -560,8 +560,9 @@ class Lineup:
             found = replace(found, notes=(*notes, COST))
         known = best != self.own and np.isfinite(found.result(found.decisive, self.own).rmse)
         around = next((name for name in (found.decisive, *self.near) if name in self.near), "")
-        known = known and bool(around) and found.decisive != SELECTION  # has none nearby: adoption hangs on factors
-        nearby = self._nearby(around, racing[best], context, until) if known else (0, 0)
+        if found.decisive == SELECTION:  # it has none nearby: adoption hangs on factors
+            around = ""
+        nearby = self._nearby(around, racing[best], context, until) if known and around else (0, 0)
         return replace(found, nearby=nearby, around=around, seconds=time.perf_counter() - self.begun)
 
     def _nearby(self, world: str, best: Contestant, context: RunContext, until: float) -> tuple[int, int]:

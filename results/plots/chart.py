@@ -17,9 +17,6 @@ from rich.cells import cell_len, set_cell_size
 
 from results.text import in_columns, number
 
-Format = Literal["svg", "pdf", "png"]  # of a chart in a file of its own
-FORMATS: tuple[Format, ...] = ("svg", "pdf", "png")
-
 ChartForm = Literal["curves", "dots", "nested", "zip", "scatter"]
 MOST_VALUES = 60  # values that a text alternative lists; the table beside the picture holds all
 

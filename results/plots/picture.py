@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from rich.cells import cell_len
 
-from results.plots.chart import Axis, Chart, Facet, Format, apart, short_label
+from results.plots.chart import Axis, Chart, Facet, apart, short_label
 from results.plots.paper import (
     FAINT,
     INCH,
@@ -29,6 +29,7 @@ from results.plots.paper import (
     fitted,
     house_style,
 )
+from results.tables.records import Format
 from results.text import in_columns
 
 WIDE = 518.4  # points: the text width of a page

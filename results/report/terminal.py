@@ -433,7 +433,7 @@ def print_comparison(found: Comparison, a: Store, b: Store, console: Console, *,
         pair = found.cells[position]
         name = ", ".join(f"{dial} = {value}" for dial, value in a.cells[pair.a].items()) or "the only cell"
         console.print(Text(f"\n{name}", style="bold"), Text(" (unpaired)" if pair.why else " (paired)"), sep="")
-        console.print(_table_of_difference(rows[rows["cell"] == position], errors, console.width))
+        console.print(_table_of_difference(rows[rows["cell"] == position], errors))
     same = int((table["difference"] == 0).sum())
     many = f"{errors:,.1f}".removesuffix(".0")
     console.print(f"\n{amount(len(table), 'number')}: {same:,} are equal, {len(marked):,} differ by more than {many} "
@@ -473,8 +473,8 @@ def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def _table_of_difference(rows: pd.DataFrame, errors: float, room: int = 80) -> Table:
-    """room: columns of the terminal; where the table is wider, cells break between their words, not in a number."""
+def _table_of_difference(rows: pd.DataFrame, errors: float) -> Table:
+    """A table whose cells break between their words where the terminal is narrow, not in a number."""
     marks = far(rows, errors).tolist()
     cells = [["estimator", "term", "errors", "measure", "A", "B", "B - A (MCSE)", "fits A, B"]]
     for row, mark in zip(rows.to_dict("records"), marks, strict=True):
@@ -484,11 +484,9 @@ def _table_of_difference(rows: pd.DataFrame, errors: float, room: int = 80) -> T
         cells.append([str(row["estimator"]), str(row["term"]), str(row["error"]), name, numbers[0], numbers[1],
                       change + "!" * bool(mark), f"{row['n_a']:,}, {row['n_b']:,}"])  # fmt: skip
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    wide = sum(1 + max(map(cell_len, column)) for column in zip(*cells, strict=True)) > room
     for place, column in enumerate(zip(*cells, strict=True)):
         longest = max(cell_len(word) for text in column for word in text.split())
-        table.add_column(column[0], justify="left" if place < 4 else "right", overflow="fold",
-                         width=longest if wide else None)  # fmt: skip
+        table.add_column(column[0], justify="left" if place < 4 else "right", overflow="fold", min_width=longest)
     for texts in cells[1:]:
         table.add_row(*map(Text, texts))
     return table

@@ -131,10 +131,6 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # of f
 TAKEN = {errno.EEXIST, errno.ENOTEMPTY}  # where a folder is renamed to a name that another run has just given
 
 
-def _ignore(_: str) -> None:
-    pass
-
-
 class Hold:
     """A store that this run alone writes into; `locked` gives it.
 
@@ -231,7 +227,7 @@ class Hold:
 
 
 @contextmanager
-def locked(path: StorePath, tell: Tell = _ignore) -> Iterator[Hold]:
+def locked(path: StorePath, tell: Tell = lambda _: None) -> Iterator[Hold]:
     """Hold a store; raises StoreLocked when another run has it. Where nothing is there yet, `Hold.follow` holds it."""
     check_place(path)
     with contextlib.nullcontext() if isinstance(path, ObjectPath) else _flocked(path, tell):
@@ -278,7 +274,7 @@ def check_free(path: StorePath) -> None:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):  # the lease says it too
             descriptor = open_beside(file := _lock_of(real), os.O_RDONLY)
             try:
-                _flock(path, descriptor, file, _ignore)
+                _flock(path, descriptor, file, lambda _: None)
                 if not real.exists() or real.stat().st_uid == os.geteuid():
                     check_own(descriptor, file)
             finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from inspect import isfunction
@@ -17,7 +17,18 @@ from rich.cells import cell_len
 from estimators.core.error_types import error_label
 from estimators.core.estimator import usual_error
 from estimators.spatial.lm_tests import CHI_SQUARE
-from results.tables.records import BASELINE, EFFECTS, LONG_RUN, PLAIN, Document, Fit, Record, Style, clusters_of
+from results.tables.records import (
+    BASELINE,
+    EFFECTS,
+    LONG_RUN,
+    PICTURES,
+    PLAIN,
+    Document,
+    Fit,
+    Record,
+    Style,
+    clusters_of,
+)
 from results.tables.typography import (
     COUNTS,
     IN_BRACKETS,
@@ -36,7 +47,7 @@ from results.tables.typography import (
     stars_note,
     term_label,
 )
-from sim.errors import bad, one_of
+from sim.errors import amount, bad, one_of
 from sim.registry import modules_in
 
 BETWEEN = 3  # letters' worth of space between columns on paper
@@ -69,7 +80,8 @@ class Row:
 class JournalTable:
     """One table. name: "2", "7", "R", "A1"; appendix: whether it stands behind the others and not in the terminal.
 
-    word: what stands before its name in the caption. more: what stands behind the title where it goes on.
+    word: what stands before its name in the caption. more: what stands behind the title where it goes on. Raises
+    TypeError for a row with cells that are no texts, one a column.
     """
 
     name: str
@@ -80,6 +92,13 @@ class JournalTable:
     appendix: bool = False
     word: str = "Table "
     more: str = " (continued)"
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if row.cells and not (isinstance(row.cells, tuple) and len(row.cells) == len(self.columns)
+                                  and all(isinstance(cell, str) for cell in row.cells)):  # fmt: skip
+                raise TypeError(f"the cells of row {row.label!r} are {row.cells!r:.60}, no tuple of "
+                                f"{amount(len(self.columns), 'text')}, one a column")  # fmt: skip
 
     @property
     def caption(self) -> str:
@@ -650,7 +669,6 @@ def regressions(
 # Formats of tables: what the modules beside this one have as FORMATS, found by being there.
 
 
-PICTURES = ("pdf", "png", "svg")  # formats of figures, which are asked for beside those of tables
 Contents = bytes | dict[str, bytes]  # of one file, or of several by their names
 
 
@@ -669,14 +687,17 @@ class TableFormat:
     check: Callable[[], None] = lambda: None
 
     def files(
-        self, document: Document, tables: Sequence[JournalTable], errors: str | None, picture: Callable[[], str]
+        self, document: Document, tables: Sequence[JournalTable], errors: str | None, picture: Callable[[], str],
+        taken: Collection[str] = (),
     ) -> dict[str, bytes]:  # fmt: skip
-        """What it writes, by names of files; raises TypeError for what is no file of one folder."""
+        """What it writes, by names of files; raises TypeError for what is no file of one folder, or is taken there."""
         content = self.write(document, tables, errors, picture)
         made = content if isinstance(content, dict) else {self.file: content}
         for name, part in made.items():
             if not isinstance(part, bytes | str) or Path(name).name != name:
                 raise TypeError(f"it returned {part!r:.20} for the file {name!r}, no bytes of a file in the folder")
+            if name in taken:
+                raise TypeError(f"it writes {name!r}, a file of another format, of the warnings or of a figure")
         return made
 
 

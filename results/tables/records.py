@@ -250,6 +250,10 @@ class Record(Fit):
         return self.estimate
 
 
+Format = Literal["svg", "pdf", "png"]  # of a picture in a file of its own
+PICTURES: tuple[Format, ...] = get_args(Format)
+
+
 @dataclass(frozen=True)
 class Figure:
     """A picture: the name of its file without ending, a title, what it shows in a sentence, and what draws it.

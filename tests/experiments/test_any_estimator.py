@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -169,15 +170,17 @@ HEADS = (Heading("a"), Heading("b"))
 
 
 @pytest.mark.parametrize(("given", "words"), [
-    ("a table", "it returned 'a table', no list of JournalTables"), (None, "'NoneType' object is not iterable"),
-    *((JournalTable("21", "", HEADS, (Row("r", cells),)), f"the cells of row 'r' are {re.escape(repr(cells))}, no tuple"
-       " of 2 texts, one a column") for cells in (("7",), ("7", "8", "9"), "78", ("7", 8.0))),
+    (lambda: ["a table"], r"it returned \('a table',\), no list of JournalTables"),
+    (lambda: None, "'NoneType' object is not iterable"),
+    *((partial(JournalTable, "21", "", HEADS, (Row("r", cells),)),
+       f"the cells of row 'r' are {re.escape(repr(cells))}, no tuple of 2 texts, one a column")
+      for cells in (("7",), ("7", "8", "9"), "78", ("7", 8.0))),
 ])  # fmt: skip
 def test_a_layout_returns_tables_with_a_cell_a_column(
-    real: RealPanel, monkeypatch: pytest.MonkeyPatch, given: Any, words: str
+    real: RealPanel, monkeypatch: pytest.MonkeyPatch, given: Callable[[], Any], words: str
 ) -> None:
     def own(_: object) -> Any:
-        return [given] if isinstance(given, JournalTable) else given
+        return given()
 
     monkeypatch.setattr(ledger, "layouts", lambda: {own: frozenset("2")})
     found = estimate(real)

@@ -25,7 +25,6 @@ from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.plots import grid
 from results.plots.chart import (
-    FORMATS,
     LETTER,
     Axis,
     Chart,
@@ -47,6 +46,7 @@ from results.plots.picture import figure_bytes, picture_of
 from results.plots.replications import contrast_chart, replication_charts, sampled
 from results.report.grids import lead_of
 from results.report.html import every_cell
+from results.tables.records import PICTURES
 
 DRAWS = 120
 EFFECTS, UNITS, KINDS = (0.0, 0.2, 0.5, 1.0), (50, 100, 200), ("plain", "odd")
@@ -279,7 +279,7 @@ def test_no_contrast_is_drawn_where_no_truth_is_known(records: Any, diagnosis: A
     assert contrast_chart(none, diagnosis) is None
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", PICTURES)
 def test_files_of_papers_are_the_same_bytes_and_hold_every_value(form: Any) -> None:
     found = diagnosed_grid(kind=("a", "b"), n=(1, 2))
     chart = grid.measure_chart(found, grid.MEASURES["coverage"], error="one")

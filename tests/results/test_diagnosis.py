@@ -363,7 +363,7 @@ def test_no_number_of_a_difference_is_broken(width: int, lines: int) -> None:
     one = (0, "did", "did", "cluster:province", "estimate", -9.58e-5, -2.02e-4, -1.074e-4, 3.21e-5, 64, 128, True)
     console = Console(width=width)
     with console.capture() as shown:
-        console.print(terminal._table_of_difference(pd.DataFrame([one], columns=list(COLUMNS)), 4.0, width))
+        console.print(terminal._table_of_difference(pd.DataFrame([one], columns=list(COLUMNS)), 4.0))
     words = shown.get().split()
     assert {"cluster:province", "-9.58e-05", "-0.000202", "-0.000107", "(3.21e-05)", "estimate"} <= set(words)
     assert len(shown.get().rstrip().splitlines()) == lines, "in one line each where there is room"
