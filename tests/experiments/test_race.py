@@ -413,7 +413,7 @@ def test_a_did_that_weights_effects_wrongly_gives_way_to_imputation(tmp_path: Pa
 
 @pytest.mark.parametrize(("method", "around"), [("factor", "factor"), ("residual", "parametric")])
 def test_worlds_nearby_are_those_of_the_world_that_decides(tmp_path: Path, method: str, around: str) -> None:
-    real = panel_of(replace(STAGGERED, ramp=True, ring=False), tmp_path, effect=8.0)
+    real = panel_of(replace(STAGGERED, ramp=True, ring=False), tmp_path, effect=9.0)
     found = race(by_method(real, "parametric", method), replications=64, kinds=("imputation",))
     assert (found.decisive, found.around, found.nearby[1]) == (method, around, 8)
 

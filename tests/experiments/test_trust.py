@@ -538,6 +538,17 @@ def test_the_unit_of_measurement_changes_no_answer(tmp_path: Path) -> None:
         assert verdict(other).answer == verdict(one).answer, scale
 
 
+def test_the_last_digits_of_the_data_change_no_printed_cell(tmp_path: Path) -> None:
+    """As csv and as xlsx, or on another processor, a panel is the same to 16 digits and its estimate to fewer."""
+    real = replace(ALL, dates=((4, 20), (6, 20))).real(tmp_path, 1, effect=1.0)
+    y = real.panel.variables["y"]
+    near = replace(real, panel=replace(real.panel, variables={**real.panel.variables, "y": np.nextafter(y, 2 * y)}))
+    one, two = (trust(item, replications=64, alone=True) for item in (real, near))
+    assert one.claim.estimate != two.claim.estimate
+    assert two.calibrated().value == pytest.approx(one.calibrated().value, rel=1e-6)
+    assert two.curve.at(np.array([0.1, 0.5])) == pytest.approx(one.curve.at(np.array([0.1, 0.5])), rel=1e-6)
+
+
 @pytest.mark.parametrize("effect", [float("nan"), float("inf"), 0.0, 1e300, -0.3])
 def test_an_effect_that_is_no_number_or_of_the_other_sign_is_refused_before_any_work(
     tmp_path: Path, effect: float
