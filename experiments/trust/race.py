@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from textwrap import fill
@@ -140,7 +140,8 @@ class OnPanel:
 class Race:
     """What was found. own: the claim's estimator. effect: that was planted. best: the estimator to use, the claim's own
     where none is clearly better; agree: whether all worlds say so. nearby: in how many of the worlds near a fitted one
-    it misses less than the claim's own, and how many there were; around: which. notes: what a reader should know."""
+    it misses less than the claim's own, and how many there were; around: which. notes: what a reader should know.
+    unsafe: who would be the best, had it errors that are safe on the panel as the claim's own has."""
 
     claim: PanelClaim
     own: str
@@ -153,6 +154,7 @@ class Race:
     around: str = ""
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    unsafe: str = ""
 
     def __repr__(self) -> str:
         ran = f"{amount(len(self.panel), 'estimator')} in {amount(len(self.worlds), 'world')}"
@@ -212,9 +214,11 @@ class Race:
             )
         if self.best == self.own:
             where = "" if self.agree else " in every world"
+            safe = " with safe errors" if self.unsafe else ""
+            other = f" {self.unsafe} misses less, but its errors are not safe on this panel." if self.unsafe else ""
             return (
-                f"On panels like yours no estimator is clearly better than your {self.own}{where}, which is valid "
-                f"there.{self._dissent()}"
+                f"On panels like yours no estimator{safe} is clearly better than your {self.own}{where}, which is "
+                f"valid there.{other}{self._dissent()}"
             )
         return f"{self.reason} {self.advice}{self._dissent()}"
 
@@ -542,7 +546,8 @@ class Lineup:
             of_world = [result_of(one, name, errors[name]) for name, one in held.items()]
             losses = {name: losses_of(one) for name, one in held.items()}
             results += with_confidence(of_world, losses, self.claim.real.spec.inference.seed)
-        best, agree = chosen(results, self.own)
+        unsafe = [name for name, error in errors.items() if forbidden_of((error,), self.claim.panel)]
+        (best, agree), first = chosen(results, self.own, unsafe), chosen(results, self.own)[0]
         fewer = [f"{name} on {count:,}" for name, count in counts.items() if count < max(counts.values())]
         notes = (*self.notes, f"Slow estimators raced on fewer panels: {joined(fewer)}.") if fewer else self.notes
         judged = {one.estimator for one in results if np.isfinite(one.bias) or one.failures == 1}
@@ -555,7 +560,8 @@ class Lineup:
                        for name, part in failed.items() if 0 < part < 1)  # fmt: skip
         slow = (OnPanel(name, left_out="too slow for this budget") for name in self.field if name not in counts)
         said = (*(one.on_panel(errors[name]) for name, one in racing.items()), *self.left_out, *slow)
-        found = Race(self.claim, self.own, self.effect, tuple(results), said, best, agree, notes=notes)
+        found = Race(self.claim, self.own, self.effect, tuple(results), said, best, agree, notes=notes,
+                     unsafe="" if first == best else first)  # fmt: skip
         if found.better:
             found = replace(found, notes=(*notes, COST))
         known = best != self.own and np.isfinite(found.result(found.decisive, self.own).rmse)
@@ -669,14 +675,17 @@ def confidence_set(losses: Floats, rng: np.random.Generator, samples: int = SAMP
     return p
 
 
-def chosen(results: Sequence[RaceResult], own: str) -> tuple[str, bool]:
-    """The estimator to use, and whether all worlds agree.
+def chosen(results: Sequence[RaceResult], own: str, unsafe: Collection[str] = ()) -> tuple[str, bool]:
+    """The estimator to use, and whether all worlds agree. unsafe: those without errors that are safe on the panel,
+    which do not displace the claim's own where its errors are safe and it is valid in every world.
 
     The claim's own stays where it is valid in every world and in no world clearly behind: in the model confidence set,
     or within 5% of the least root mean squared error. Else it is the estimator, valid in most worlds, whose root mean
     squared error is on average the fewest times that of the best valid one. Those that ran on few panels are not
     recommended.
     """
+    if own not in unsafe and all(one.valid for one in results if one.estimator == own):
+        results = [one for one in results if one.estimator not in unsafe]
     by_name: dict[str, list[RaceResult]] = {}
     for one in results:
         if one.estimator == own or one.n >= ENOUGH:

@@ -215,6 +215,9 @@ def result(
 ])  # fmt: skip
 def test_whom_to_use(results: list[RaceResult], best: str, agree: bool) -> None:
     assert race_module.chosen(results, "did") == (best, agree)
+    own_valid = all(one.valid for one in results if one.estimator == "did")
+    assert race_module.chosen(results, "did", ["x"]) == (("did", True) if own_valid else (best, agree))
+    assert race_module.chosen(results, "did", ["x", "did"]) == (best, agree), "neither has safe errors"
 
 
 @pytest.mark.parametrize(("costs", "seconds", "counts"), [
@@ -416,6 +419,23 @@ def test_worlds_nearby_are_those_of_the_world_that_decides(tmp_path: Path, metho
     real = panel_of(replace(STAGGERED, ramp=True, ring=False), tmp_path, effect=9.0)
     found = race(by_method(real, "parametric", method), replications=64, kinds=("imputation",))
     assert (found.decisive, found.around, found.nearby[1]) == (method, around, 8)
+
+
+@pytest.mark.parametrize("safe", [False, True])
+def test_an_estimator_without_safe_errors_displaces_none_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, safe: bool
+) -> None:
+    monkeypatch.setattr(race_module, "MOST_BIAS", 9.0)  # so that the two-way DID is valid, and misses more
+    unsafe = {} if safe else {"cluster:unit": "too few"}
+    monkeypatch.setattr(race_module, "forbidden_of",
+                        lambda errors, _: {error: unsafe[error] for error in errors if error in unsafe})  # fmt: skip
+    real = panel_of(replace(STAGGERED, ramp=True, ring=False), tmp_path, effect=1.0)
+    found = race(by_method(real, "parametric"), replications=64, kinds=("imputation",))
+    assert (found.best, found.unsafe) == (("imputation", "") if safe else ("did", "imputation"))
+    assert safe or found.answer == (
+        "On panels like yours no estimator with safe errors is clearly better than your did, which is valid there. "
+        "imputation misses less, but its errors are not safe on this panel."
+    )
 
 
 @pytest.mark.parametrize("ramp", [False, True])
