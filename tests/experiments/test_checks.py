@@ -416,6 +416,8 @@ def test_a_spatial_claim_is_held_to_another_w(case: Case, tmp_path: Path) -> Non
     assert found.difference == pytest.approx((other.estimate or 0) - spatial.effect_value, rel=1e-5)
     assert 0 < (found.se or 0) < 2 * (found.numbers["estimate_se"] or 0)
     assert next(another_w.check(spatial_case(tmp_path, "indirect:did"))).difference != found.difference
+    own = another_w.both_ways(spatial.panel.weights["w"])
+    assert list(another_w.check(replace(spatial, panel=replace(spatial.panel, weights={"w": own})))) == []
 
 
 def test_links_that_go_one_way_are_tried_both_ways(tmp_path: Path) -> None:

@@ -460,7 +460,7 @@ def test_more_units_are_tried_where_they_are_too_few(
     monkeypatch.setattr(points.Evaluator, "along", lambda *_: lambda x, n: SearchPoint(x, y, 0.001, n))
     limits = points._limits(evaluator, "units", {}, Search(), True)
     assert (limits.step > 0) == up
-    assert limits.least == 4
+    assert (limits.least, limits.most) == (4, 50 * limits.start)
 
 
 @pytest.mark.parametrize(
