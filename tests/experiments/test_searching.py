@@ -683,6 +683,18 @@ def test_independent_fits_of_a_share_are_those_of_its_error_type() -> None:
         )
 
 
+def test_independent_fits_of_a_bias_have_the_spread_of_its_own_estimator_and_term() -> None:
+    question = SearchQuestion("bias", 0.1, False, "did", "did", "")
+    row = {"estimator": "did", "term": "did", "sample": "own", "error": "", "mcse": 0.1, "n": 100}
+    spread = {**row, "measure": "empirical_se", "value": 3.0}
+    rows = [{**spread, "term": "w_did", "value": 5.0}, {**spread, "estimator": "sdm", "value": 7.0},
+            spread, {**row, "measure": "bias", "value": 0.2}]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searches, "diagnose", lambda _: SimpleNamespace(frame=pd.DataFrame(rows)))
+        found = searches._mcse(cast(Any, SimpleNamespace(only=lambda *_: None)), [0], question)
+    assert found == (0.1, pytest.approx(9.0 / 100))
+
+
 @pytest.mark.parametrize(("worlds", "se"), [(1, 0.0), (2, 0.75 / math.sqrt(2)), (8, 0.75 / math.sqrt(14))])
 def test_the_spread_of_few_worlds_is_known_as_their_number_says(
     worlds: int, se: float, monkeypatch: pytest.MonkeyPatch
