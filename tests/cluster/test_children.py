@@ -23,7 +23,7 @@ from distributed import KilledWorker
 from slow_jobs import RAISES, double
 
 from cluster import ClusterLost, JobDied, Serial, TwoPhaseTask, WorkerRefused, child, group, open_executor
-from cluster.child import Child, Guarded
+from cluster.child import SHOWN_LINES, Child, Guarded
 from cluster.dask_pool import LOST, DaskPool, _Task, _Work, worded
 from cluster.executor import FACTOR, FIRST_LIMIT, LEAST_LIMIT, MOST_JOBS, PILOT_FACTOR, TASK_SECONDS, Pace
 from cluster.group import Answers, run_group
@@ -112,6 +112,7 @@ def test_a_child_that_ran_too_long_says_where_it_was() -> None:
     first = str(died.value).splitlines()[0]
     assert first.startswith('it ran longer than it may, at File "')
     assert "in slowly" in first
+    assert len(str(died.value).splitlines()) == SHOWN_LINES
 
 
 class OfTwoWords(Exception):

@@ -200,9 +200,10 @@ def test_the_imputed_effect_is_that_of_imputation(panel: Panel) -> None:
 
 def test_another_outcome_has_the_scale_of_the_first(panel: Panel) -> None:
     found = Differences(alternatives=("outcome:second",))(panel)
-    other = TwoWayDID("second", ("did", "road", "book"))(panel).estimate[0, 0]
+    other = TwoWayDID("second", ("did", "road", "book"))(panel)
     scale = panel.variables["y"].std() / panel.variables["second"].std()
-    assert found.estimate[0, 2] == pytest.approx(other * scale, rel=1e-10)
+    assert found.estimate[0, 2] == pytest.approx(other.estimate[0, 0] * scale, rel=1e-10)
+    assert found.se[0, 0, 2] == pytest.approx(other.std_errors["did"] * scale, rel=1e-9)
     twice = panel.with_variables({"other": 5.0 * panel.variables["y"] + 7.0})
     same = Differences(alternatives=("outcome:other",))(twice)
     assert same.estimate[0, 1] == pytest.approx(0.0, abs=1e-12)

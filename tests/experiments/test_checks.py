@@ -146,6 +146,9 @@ def test_what_the_claim_needs(case: Case) -> None:
     assert case.needed == pytest.approx(min(abs(case.effect.lower or 0), abs(case.effect.upper or 0)), rel=1e-9)
     by_name = {check.name: check for check in checks_of(case, 4.0)}
     assert by_name["unequal-trends"].needed == pytest.approx(-(case.needed or 0))
+    assert case.effect is not None
+    drawn = replace(case, effect=replace(case.effect, estimate=-2.0, se=None, pvalue=0.02))  # z 2.326, claimed at 5%
+    assert drawn.needed == pytest.approx(2.0 * (1 - 1.959964 / 2.326348), rel=1e-5)
     found = by_name["specification:no controls"]
     assert found.numbers["critical"] == 4.0, "a given critical value is used"
     assert found.upper == pytest.approx((found.difference or 0) + 4.0 * (found.se or 0))
@@ -416,6 +419,8 @@ def test_a_spatial_claim_is_held_to_another_w(case: Case, tmp_path: Path) -> Non
     assert found.difference == pytest.approx((other.estimate or 0) - spatial.effect_value, rel=1e-5)
     assert 0 < (found.se or 0) < 2 * (found.numbers["estimate_se"] or 0)
     assert next(another_w.check(spatial_case(tmp_path, "indirect:did"))).difference != found.difference
+    own = another_w.both_ways(spatial.panel.weights["w"])
+    assert list(another_w.check(replace(spatial, panel=replace(spatial.panel, weights={"w": own})))) == []
 
 
 def test_links_that_go_one_way_are_tried_both_ways(tmp_path: Path) -> None:

@@ -487,6 +487,11 @@ def test_a_piece_may_take_twenty_times_what_its_replications_took() -> None:
     for stop in (65, 192):
         seen.call(64, stop, "draw")
     assert child.limits == [20 * 0.1 * TILE, 20 * 0.1 * 128]
+    fresh = tasks.FaultBisection(seen.job, 600.0, None, child)
+    fresh.call(64, 96, "draw")
+    assert fresh.slowest == 0.0
+    fresh.call(64, 96, "whole")
+    assert fresh.slowest > 0.0
 
 
 def test_a_deadly_draw_costs_its_tile_and_a_deadly_world_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:

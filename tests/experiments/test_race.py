@@ -481,6 +481,16 @@ def test_effects_that_differ_keep_their_differences_at_any_mean(tmp_path: Path, 
     assert missed == pytest.approx(here, rel=0.25)
 
 
+def test_effects_that_differ_are_planted_at_no_mean_that_cannot_hold_them(tmp_path: Path) -> None:
+    real = panel_of(replace(STAGGERED, ramp=True, ring=False), tmp_path, effect=1.5)
+    found = departures_of(claim_of(real))[0]
+    assert effects_that_differ(real.panel, found, 1e-9) == {}
+    always = real.panel.with_variables({"did": np.ones_like(real.panel.variables["did"])})
+    assert effects_that_differ(always, {}, 1.0) == {}
+    dose = replace(real.panel, roles=replace(real.panel.roles, continuous=True))
+    assert departures_of(claim_of(replace(real, panel=dose))) == ({}, ())
+
+
 def test_worlds_of_no_effect_hold_no_effects_that_differ(tmp_path: Path) -> None:
     real = panel_of(replace(STAGGERED, ramp=True, ring=False), tmp_path, effect=8.0)
     claim = claim_of(real)

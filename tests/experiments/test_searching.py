@@ -460,7 +460,7 @@ def test_more_units_are_tried_where_they_are_too_few(
     monkeypatch.setattr(points.Evaluator, "along", lambda *_: lambda x, n: SearchPoint(x, y, 0.001, n))
     limits = points._limits(evaluator, "units", {}, Search(), True)
     assert (limits.step > 0) == up
-    assert limits.least == 4
+    assert (limits.least, limits.most) == (4, 50 * limits.start)
 
 
 @pytest.mark.parametrize(
@@ -681,6 +681,18 @@ def test_independent_fits_of_a_share_are_those_of_its_error_type() -> None:
             0.1,
             pytest.approx(0.16 / 100),
         )
+
+
+def test_independent_fits_of_a_bias_have_the_spread_of_its_own_estimator_and_term() -> None:
+    question = SearchQuestion("bias", 0.1, False, "did", "did", "")
+    row = {"estimator": "did", "term": "did", "sample": "own", "error": "", "mcse": 0.1, "n": 100}
+    spread = {**row, "measure": "empirical_se", "value": 3.0}
+    rows = [{**spread, "term": "w_did", "value": 5.0}, {**spread, "estimator": "sdm", "value": 7.0},
+            spread, {**row, "measure": "bias", "value": 0.2}]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searches, "diagnose", lambda _: SimpleNamespace(frame=pd.DataFrame(rows)))
+        found = searches._mcse(cast(Any, SimpleNamespace(only=lambda *_: None)), [0], question)
+    assert found == (0.1, pytest.approx(9.0 / 100))
 
 
 @pytest.mark.parametrize(("worlds", "se"), [(1, 0.0), (2, 0.75 / math.sqrt(2)), (8, 0.75 / math.sqrt(14))])

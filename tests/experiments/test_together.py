@@ -28,7 +28,7 @@ from experiments.run.runner import run, schema_of
 from experiments.study import Study
 from results.store import BlockState, Shard, StoreLocked, ZarrStore, locked
 from results.store.disk import STALE, check_own_folder
-from results.store.merge import TICKETS, Crew, Ticket, Tickets, done_in, merge, read_ticket, write_ticket
+from results.store.merge import LOOK, TICKETS, Crew, Ticket, Tickets, done_in, merge, read_ticket, write_ticket
 from sim.errors import BadInput
 from studies import SHORT, quick_study
 
@@ -166,8 +166,10 @@ def test_clients_wait_for_the_last_and_take_over_when_it_ends(store: Path, refer
                 assert time.monotonic() < deadline
                 assert not waiting.done()
                 time.sleep(0.05)
+            time.sleep(2.5 * LOOK)
             assert not store.exists()
         assert hash_of(waiting.result(60)) == reference
+    assert sum("waits" in line for line in said) == 1
 
 
 def test_more_replications_leave_what_the_store_has(store: Path) -> None:

@@ -29,7 +29,7 @@ from experiments.study import Study
 from experiments.trust import evidence
 from experiments.trust.document import RARE, document
 from experiments.trust.evidence import MeasureWithError, Nearby, TermFits
-from experiments.trust.trust import Trust, _benchmarks, trust
+from experiments.trust.trust import Trust, _benchmarks, _rehearsed, trust
 from results.diagnosis import measures
 from results.diagnosis.power import Detectable, detectable, fitted_curve, power
 from results.store import Store
@@ -720,3 +720,14 @@ def test_the_worst_world_by_hand() -> None:
     )
     assert Nearby({"hc1": fits(base)}, scaled[:1] * 2).worst("hc1", MeasureWithError(0.06, 0.01), mde)["mde"] == 0.5
     assert Nearby().worst("hc1", MeasureWithError(0.06, 0.01), mde) == {"size": None, "mde": None}
+
+
+@pytest.mark.parametrize(("dial", "alternatives"), [("mediator", ("trend",)), ("effect.size", ())])
+def test_checks_are_rehearsed_where_the_dial_moves_the_claim_and_twins_have_differences(
+    dial: str, alternatives: tuple[str, ...]
+) -> None:
+    found, case, context = mock.MagicMock(), mock.MagicMock(), mock.MagicMock()
+    found.claim.dial = dial
+    case.family.estimator.served.return_value = Differences(term="did", error="hc1", alternatives=alternatives)
+    assert _rehearsed(found, case, context) is None
+    context.run.assert_not_called()

@@ -183,6 +183,9 @@ def test_a_target_of_all_errors_is_met_by_all(serial: ZarrStore) -> None:
     layouts = schema_of(quick_study()).layouts
     assert not Until.read(f"coverage:{(errors[0] + errors[-1]) / 2:.6g}", layouts).met(serial, 0, 8)
     assert Until.read(f"coverage:{1.001 * errors[-1]:.6g}", layouts).met(serial, 0, 8)
+    for kind, rows in frame[(frame["measure"] == "coverage") & (frame["error"] != "")].groupby("error"):
+        rules = [f"coverage:{kind}:{share * rows['mcse'].max():.6g}" for share in (0.99, 1.01)]
+        assert [Until.read(rule, layouts).met(serial, 0, 8) for rule in rules] == [False, True]
 
 
 def test_reports_say_where_cells_stopped(serial: ZarrStore, tmp_path: Path) -> None:

@@ -188,6 +188,8 @@ def test_nested_loops_show_every_cell_in_the_order_of_the_dials(diagnosis: Any) 
         heights = [float(text) for text in re.findall(r"(?:^M[-\d.]+ |V)([-\d.]+)", path)]
         values = [origin + slope * height for height in heights]
         assert np.allclose(values, [point.value for point in series.points], atol=abs(slope) * 0.11)
+        ends = np.array([float(text) for text in re.findall(r"[MH]([-\d.]+)", path)])
+        assert np.allclose(np.diff(ends), np.diff(ends).mean(), atol=0.11)  # cells are equally wide, the first too
     one = chart.panels[0].series[0]
     holed = replace(chart, panels=(Facet("", (replace(one, points=one.points[:3] + one.points[4:]),)),))
     assert re.findall(r'class="line" d="([^"]+)"', str(panel_svgs(holed)[0]))[0].count("M") == 2

@@ -502,6 +502,7 @@ def test_lines_and_marks_stand_at_their_numbers(dates: dict[int, int], estimator
         middle = corners["observed"][before : before + 2, 0].mean()
         np.testing.assert_allclose(path(figure.svg, f"adoption-{index}")[:, 0], middle, atol=2e-3)
     assert ("shifted-0" in figure.svg) == drawn.weighted == (estimator.kind != "synthetic-control")
+    assert any(text.startswith("weights of periods") for text in texts(figure.svg)) == drawn.weighted
 
 
 def test_bars_are_as_high_as_the_weights_of_the_periods() -> None:

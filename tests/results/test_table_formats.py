@@ -35,7 +35,7 @@ from results.tables.records import Check, Document, Record, Style
 from results.tables.sheets import csv_tables, xlsx_tables
 from results.tables.terminal_tables import print_estimates, print_table
 from results.tables.typography import count, decimals, digits
-from results.tables.word import word_tables
+from results.tables.word import CELL, word_tables
 
 CHINESE = {**FACTS, "outcome": "产业链韧性"}
 
@@ -231,6 +231,8 @@ def test_figures_stand_inside_the_word_file_with_300_dots_an_inch_and_it_names_n
     listed = [paragraph.text for paragraph in file.paragraphs if paragraph.style.name == "Normal"]
     assert [table.caption for table in journal_tables(document)] == listed[: len(journal_tables(document))]
     assert ' TOC \\o "1-2"' in file.element.xml
+    sizes = [file.styles[name].font.size.pt for name in ("Normal", "Heading 2", "Heading 1", "Title")]
+    assert (sorted(set(sizes)), file.styles[CELL].paragraph_format.line_spacing.pt) == (sizes, sizes[0] + 0.5)
     said = file.core_properties
     assert (said.title, said.author, said.comments, said.last_modified_by) == ("icr: tables", "", "", "")
     assert (said.created, said.modified) == (None, None)

@@ -86,6 +86,7 @@ def test_a_row_twice_does_not_make_up_for_one_that_lacks(tmp_path: Path) -> None
     table = pd.read_parquet(tmp_path / "p.parquet")
     pd.concat([table.iloc[:-1], table.iloc[:1]]).to_parquet(tmp_path / "p.parquet", index=False)
     refuses("is not balanced", lambda: read_beside(tmp_path / "p.parquet", "here"))
+    refuses(r"there is no file .*q\.parquet", lambda: read_beside(tmp_path / "q.parquet", "here"))
 
 
 def test_what_is_kept_is_the_same_in_every_draw() -> None:
