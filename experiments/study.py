@@ -515,7 +515,7 @@ class Study:
             design = self._with(dials, f"study {self.name} [grid]") if names else self.design
             parameters = {name: value_of(design, name) for name in names}
             text = canonical_json(to_settings(parameters))  # whatever their order in the grid
-            # to 9 digits: those of an estimate after them hang on file format and processor, which draws must not
+            # the digits of an estimate beyond the ninth hang on file format and processor: draws must not
             near = canonical_json(json.loads(text, parse_float=lambda number: float(f"{float(number):.9g}")))
             key = "" if self.common_random_numbers else hashlib.sha256(near.encode()).hexdigest()[:16]
             cells.setdefault(text, Cell(len(cells), parameters, design, key))

@@ -141,7 +141,7 @@ class Race:
     """What was found. own: the claim's estimator. effect: that was planted. best: the estimator to use, the claim's own
     where none is clearly better; agree: whether all worlds say so. nearby: in how many of the worlds near a fitted one
     it misses less than the claim's own, and how many there were; around: which. notes: what a reader should know.
-    unsafe: who would be the best, had it errors that are safe on the panel as the claim's own has."""
+    passed_over: who would be the best, had it errors that are safe on the panel as the claim's own has."""
 
     claim: PanelClaim
     own: str
@@ -154,7 +154,7 @@ class Race:
     around: str = ""
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
-    unsafe: str = ""
+    passed_over: str = ""
 
     def __repr__(self) -> str:
         ran = f"{amount(len(self.panel), 'estimator')} in {amount(len(self.worlds), 'world')}"
@@ -212,15 +212,15 @@ class Race:
                 f"On panels like yours no estimator that raced{enough} is valid in every world{said}.{more}{least}"
                 f"{self._dissent()}"
             )
+        over = self.passed_over
+        other = f" {over} misses less, but its errors are not safe on this panel." if over else ""
         if self.best == self.own:
-            where = "" if self.agree else " in every world"
-            safe = " with safe errors" if self.unsafe else ""
-            other = f" {self.unsafe} misses less, but its errors are not safe on this panel." if self.unsafe else ""
+            where, safe = "" if self.agree else " in every world", " with safe errors" if over else ""
             return (
                 f"On panels like yours no estimator{safe} is clearly better than your {self.own}{where}, which is "
                 f"valid there.{other}{self._dissent()}"
             )
-        return f"{self.reason} {self.advice}{self._dissent()}"
+        return f"{self.reason} {self.advice}{other}{self._dissent()}"
 
     @property
     def reason(self) -> str:
@@ -561,7 +561,7 @@ class Lineup:
         slow = (OnPanel(name, left_out="too slow for this budget") for name in self.field if name not in counts)
         said = (*(one.on_panel(errors[name]) for name, one in racing.items()), *self.left_out, *slow)
         found = Race(self.claim, self.own, self.effect, tuple(results), said, best, agree, notes=notes,
-                     unsafe="" if first == best else first)  # fmt: skip
+                     passed_over="" if first == best else first)  # fmt: skip
         if found.better:
             found = replace(found, notes=(*notes, COST))
         known = best != self.own and np.isfinite(found.result(found.decisive, self.own).rmse)

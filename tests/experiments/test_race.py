@@ -431,7 +431,7 @@ def test_an_estimator_without_safe_errors_displaces_none_with_them(
                         lambda errors, _: {error: unsafe[error] for error in errors if error in unsafe})  # fmt: skip
     real = panel_of(replace(STAGGERED, ramp=True, ring=False), tmp_path, effect=1.0)
     found = race(by_method(real, "parametric"), replications=64, kinds=("imputation",))
-    assert (found.best, found.unsafe) == (("imputation", "") if safe else ("did", "imputation"))
+    assert (found.best, found.passed_over) == (("imputation", "") if safe else ("did", "imputation"))
     assert safe or found.answer == (
         "On panels like yours no estimator with safe errors is clearly better than your did, which is valid there. "
         "imputation misses less, but its errors are not safe on this panel."
@@ -687,6 +687,8 @@ def test_who_leads_a_world_is_valid_there() -> None:
     assert replace(found, agree=True).reason.startswith("On panels like yours (world a) x misses"), "less in a alone"
     unsafe = replace(found, panel=(replace(panel[0], error="cluster:unit"),)).advice
     assert "not safe on this panel: 8 clusters have treated units, and these errors need 20." in unsafe
+    over = " z misses less, but its errors are not safe on this panel."
+    assert f"interval 0.08 to 0.12.{over} The worlds" in replace(found, passed_over="z").answer
     stays = replace(found, best="did").answer
     assert "clearly better than your did in every world" in stays
     assert "The worlds disagree" in stays

@@ -538,7 +538,7 @@ def test_the_unit_of_measurement_changes_no_answer(tmp_path: Path) -> None:
         assert verdict(other).answer == verdict(one).answer, scale
 
 
-def test_the_last_digits_of_the_data_change_no_printed_cell(tmp_path: Path) -> None:
+def test_the_last_digits_of_the_data_draw_no_other_twins(tmp_path: Path) -> None:
     """As csv and as xlsx, or on another processor, a panel is the same to 16 digits and its estimate to fewer."""
     real = replace(ALL, dates=((4, 20), (6, 20))).real(tmp_path, 1, effect=1.0)
     y = real.panel.variables["y"]
