@@ -211,5 +211,5 @@ def r_estimator(
         raise bad(f"defines no function {function!r}", where=str(path), allowed=one_of(defined) if defined else
                   "NAME <- function(df) ...", remedy="name one of them")  # fmt: skip
     settings: dict[str, Any] = {"code": code, "function": function, "unit": unit, "period": period, "seconds": seconds}
-    made: FunctionEstimator = RFunction(**settings, terms=tuple(terms), errors=tuple(errors), label=label or function)
+    made: FunctionEstimator = RFunction(**settings, terms=terms, errors=errors, label=label or function)
     return made

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import NoneType
 from typing import Any, ClassVar, Self, cast, overload
 
 import numpy as np
 
 from estimators.core.estimator import Estimates, Estimator, Home, Layout, Status, WeightUse, of_a_dose
 from sim.design import Estimand
-from sim.errors import BadInput, bad, listed, one_of, reason
+from sim.errors import BadInput, bad, listed, one_of, reason, refuse, type_problems
 from sim.functions import (
     MAIN,
     Function,
@@ -34,9 +35,16 @@ RANDOM = "rng"  # the parameter that gets the replication's own generator
 EFFECT = ("att", "ate")  # what fits of one effect by another program call it
 ERROR = ("se", "std_error", "std_err")
 FREEDOM = ("inference_df", "df_inference")  # of their t, as diff-diff calls them; none = the normal law
+PARTS = ("estimate", *ERROR, "dof", "pvalue")  # names of parts of one answer, which are no terms unless declared
 OWN = "own"  # the error type of a standard error without a name
 RESERVED = {"kind", "name", "home", "layout", "variables", "reduction", "solve", "recipe", "settings", "targets",
             "terms", "errors", "label", "found_as", "parameters", *TABLES, PANEL, RANDOM}  # fmt: skip
+NAMES = (Iterable,), 'a text, or several in brackets: ["a", "b"]'
+SAID = dict.fromkeys(("target", "label", "unit", "period"), ((), "a text")) | {
+    "terms": NAMES,
+    "errors": NAMES,
+    "targets": ((Mapping, NoneType), 'a dict, such as {"did": "att"}'),
+}  # what `@estimator` may be told, beside texts
 ALLOWED = "an estimate, (estimate, se), (estimate, se, dof), a dict of them by term, a fit, or None: no answer"
 
 
@@ -187,6 +195,10 @@ class FunctionEstimator(MadeOfFunction, Estimator):
                 own, own_se, own_dof = _answer(found[term], self.recipe.where, rows)
                 try:
                     estimate[:, k] = np.ma.filled(own, np.nan)
+                    if own_se is None and layout.errors and not self.recipe.batched and np.isfinite(estimate[0, k]):
+                        raise bad(f"returned no standard error of {term}, but does not say errors=[]",
+                                  where=self.recipe.where, allowed=f"(estimate, se), of {listed(layout.errors)}",
+                                  remedy="write errors=[] where there is none")  # fmt: skip
                     silent &= np.ma.getmaskarray(own)
                     se[:, :, k] = _by_error(own_se, layout.errors, np.nan, self.recipe.where)
                     dof[:, :, k] = _by_error(own_dof, layout.errors, np.inf, self.recipe.where)
@@ -229,6 +241,9 @@ class FunctionEstimator(MadeOfFunction, Estimator):
         fit = None if isinstance(found, Mapping) else answers_of(found)
         said = found if isinstance(found, Mapping) else {main: found} if fit is None else fit
         answers = {str(term) or main: value for term, value in said.items()}
+        if odd := [name for name in PARTS if name in answers and name not in self.terms]:
+            raise bad(f"returned a dict with {listed(map(repr, odd))} among its terms", where=self.recipe.where,
+                      allowed=ALLOWED, remedy="return (estimate, se), or declare terms of these names")  # fmt: skip
         if fit is None or not self.terms:
             return answers
         return {term: answers[term] for term in self.terms if term in answers}
@@ -315,7 +330,10 @@ def estimator(function: Function | None = None, /, **options: Any) -> Any:
     >>> print(means()(pp.example_panel().panel).params.round(3)["did"])
     0.107
     """
-    options = {key: tuple(value) if key in ("terms", "errors") else value for key, value in options.items()}
+    for key, (kinds, allowed) in SAID.items():
+        refuse(type_problems(options.get(key, ""), (str, *kinds), key, where="estimator", allowed=allowed))
+    for key in {"terms", "errors"} & options.keys():  # a single text is one name
+        options[key] = (options[key],) if isinstance(options[key], str) else tuple(options[key])
     options["targets"] = dict(options.get("targets") or {})
     if function is None:
         return partial(estimator, **options)

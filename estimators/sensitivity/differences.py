@@ -63,7 +63,7 @@ from sim.arrays import Codes, Flags, Floats
 from sim.errors import BadInput, amount, bad, closest, one_of
 from sim.panel import Panel, group_labels, part, seen_in, seen_part
 from sim.presets import Paper
-from sim.schema import Schema
+from sim.schema import Schema, period_step
 
 DIFFERENCE, ALTERNATIVE = "difference:", "alternative:"  # how terms begin
 FORMS = (
@@ -479,9 +479,10 @@ class Ways:
 
     def _lead(self, one: Alternative, panel: Panel) -> Way:
         treatment, first = self._treatment(one, panel), self._first(panel)
-        periods = np.arange(len(panel.periods))[:, None]
-        moved = first - int(one.name) * (first < len(panel.periods))
-        cells = seen_in(panel) & (periods < first) & (moved > 0)
+        periods = np.array(panel.periods)[:, None]
+        adopted = np.append(periods, np.inf)[first]
+        moved = adopted - int(one.name) * period_step(panel.periods)  # by the calendar, across a gap too
+        cells = seen_in(panel) & (periods < adopted) & (moved > periods[0])
         if not (cells & (periods >= moved)).any():
             early = amount(int(one.name), "period")
             raise self._refused(one, f"no treated unit is seen earlier than {early} before adoption")

@@ -311,6 +311,20 @@ def test_the_alternatives_that_a_panel_can_have(panel: Panel) -> None:
     assert asked.served(panel) == replace(asked, alternatives=("trend", "controls:none"))
 
 
+def test_a_placebo_counts_time_by_the_calendar(panel: Panel) -> None:
+    """In a panel that lacks 2013, one period before 2014 is no cell, and two periods before it is 2012."""
+    years, first = np.array(panel.periods), panel.variables["did"][0].argmax(axis=0)
+    adopted = np.where(panel.variables["did"][0].any(axis=0), years[first], 9999)
+    short = part(panel, np.ones(36, dtype=bool), years != 2013)
+    for lead in (1, 2):
+        kept = np.array(short.periods)[:, None]
+        moved = replace(short.with_variables({"did": np.float64(kept >= adopted - lead)[None]}), weights={})
+        cells = (kept < adopted) & (adopted - lead > years[0])
+        placebo = TwoWayDID()(seen_part(moved, cells)).estimate[0, 0]
+        found = Differences(alternatives=(f"lead:{lead}",))(short)
+        assert found.estimate[0, found.terms.index(f"difference:lead:{lead}")] == pytest.approx(-placebo, abs=1e-12)
+
+
 def test_units_without_time_before_a_placebo_are_left_out(panel: Panel) -> None:
     """The first cohort adopts in the third period: three periods earlier it has no time before the placebo."""
     first = np.where(panel.variables["did"][0].any(axis=0), panel.variables["did"][0].argmax(axis=0), 9)

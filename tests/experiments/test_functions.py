@@ -657,5 +657,17 @@ def test_a_script_that_is_loaded_twice_finds_its_functions_again() -> None:
 def test_terms_of_a_decorator_serve_every_function_that_it_is_put_on() -> None:
     decorated = pp.estimator(terms=iter(["did", "other"]))
     assert [decorated(fit)().recipe.terms for _ in range(2)] == [("did", "other")] * 2
-    with pytest.raises(TypeError):  # what is wrong is said where it is written
-        pp.estimator(targets=5)
+    single = pp.estimator(terms="did", errors="hc1")(fit)()  # a text is one name, and not its letters
+    assert (single.terms, single.errors) == (("did",), ("hc1",))
+    for name in ("terms", "errors", "targets", "label"):  # what is wrong is said where it is written
+        refuses(f"{name} = 5", pp.estimator, **{name: 5})
+
+
+def test_an_answer_that_could_be_misread_is_refused() -> None:
+    panel = small().draw(0, 0)
+    lone = pp.estimator(terms=["did"])(lambda y: y.mean())
+    refuses("no standard error of did, but does not say errors=", lambda: lone()(panel))
+    assert np.isnan(pp.estimator(terms=["did"])(lambda y: np.nan)()(panel).estimate).all()
+    refuses("a dict with 'estimate', 'se'", small, fit=lambda y: {"estimate": y.mean(), "se": 1.0})
+    named = pp.estimator(terms=["estimate", "se"], errors=[])(lambda y: {"estimate": 1.0, "se": 2.0})
+    assert named()(panel).estimate.tolist() == [[1.0, 2.0]]

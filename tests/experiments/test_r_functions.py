@@ -96,7 +96,7 @@ def test_every_form_of_an_answer_is_read(script: Path, panel: Panel) -> None:
     y, d = panel.variables["y"], panel.variables["d"][0]
     alone = r_estimator(script, "alone", terms=["d"], errors=[])(panel)
     np.testing.assert_allclose(alone.estimate[:, 0], y[:, d == 1].mean(axis=1) - y[:, d == 0].mean(axis=1))
-    vector = r_estimator(script, "vector", terms=["m"])(panel)
+    vector = r_estimator(script, "vector", terms="m")(panel)
     np.testing.assert_allclose(vector.se[:, 0, 0], y.reshape(3, -1).std(axis=1, ddof=1) / np.sqrt(72))
     assert np.isinf(vector.dof).all()
     (tidy := script.with_name("tidy.R")).write_text(CODE.replace("se = c(.5", "std.error = c(.5"))  # as broom has it
