@@ -214,6 +214,7 @@ def _column_problems(real: RealPanel) -> Iterator[Problem]:
 
 
 WARNINGS = "warnings.md"
+MARKDOWN = re.compile(r"[\\`*]|<(?=[\w/!?])|&(?=#?\w+;)|_(?!\w)|(?<!\w)_|(?<=\])\(|~(?=~)")  # of names, no marks
 
 
 def check_formats(text: str, folder: Path | None = None, where: str = "--format") -> tuple[str, ...]:
@@ -298,7 +299,8 @@ def warnings_text(document: Document) -> str:
     said = sentences(document.warnings) or ("None.",) * bool(document.warnings)
     parts = {heading(document.warnings): said, "What was checked and found nothing": silent,
              "Notes": document.notes}  # fmt: skip
-    texts = ["\n".join([f"# {title}", "", *(f"- {one}" for one in parts[title])]) for title in parts if parts[title]]
+    texts = ["\n".join([f"# {title}", "", *(f"- {MARKDOWN.sub(r'\\\g<0>', one)}" for one in parts[title])])
+             for title in parts if parts[title]]  # fmt: skip
     return "\n\n".join(texts) + "\n"
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from rich.cells import cell_len
+
 from results.tables.chinese import notes_of, wording
 from results.tables.journal_table import JournalTable, Row, TableFormat
 from results.tables.records import Document
@@ -17,6 +19,7 @@ from results.tables.typography import split_stars, with_minus
 
 UPRIGHT, TURNED = 118, 175  # widest table on an upright page and on one that lies on its side, in letters
 LENGTH = {False: 58, True: 34}  # rows on a page, by whether it is turned
+NARROW, BROAD = 6, 11  # letters of a heading that is never broken, and of one that is broken at its hyphens too
 SPARE = 8  # rows and letters from a full page at which the type becomes smaller
 _SIGNS = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -85,9 +88,12 @@ def _float(table: JournalTable) -> str:
             rules += [rf"\cmidrule(lr){{{first}-{first + span - 1}}}"] if group else []
             first += span
         heads += [_line("", cells), " ".join(rules)]
-    for words in table.heads:  # a heading of several words in a box of several lines
-        boxed = [escape(text) if len(text) <= 12 else rf"\parbox[b]{{6.4em}}{{\raggedleft {escape(text)}}}"
-                 for text in words]  # fmt: skip
+    for words in table.heads:  # a heading that is wider than what stands below it in a box of several lines
+        boxed = []
+        for text, length in zip(words, table.lengths[1:], strict=True):
+            within = 0.58 * max(min(length, BROAD), *map(cell_len, re.split("[ -]", text)))  # em of its lines
+            box = rf"\parbox[b]{{{within:.2f}em}}{{\raggedleft {escape(text)}}}"
+            boxed.append(box if " " in text and cell_len(text) > max(length, NARROW) else escape(text))
         heads.append(_line("", boxed))
     lines = [
         r"\begin{table}[p]" if turned else r"\begin{table}[htbp]",

@@ -102,7 +102,8 @@ def number_format(cell: str) -> str:
 
 
 def csv_tables(document: Document, tables: Sequence[JournalTable]) -> dict[str, bytes]:
-    """Content by the name of the file, table-2.csv, in UTF-8 with a mark by which spreadsheets see that."""
+    """Content by the name of the file, table-2.csv, in UTF-8 with a mark by which spreadsheets see that; a table
+    without a name is called by its title."""
     said = wording(document)
     found = {}
     for number, table in enumerate(tables, start=1):
@@ -119,7 +120,9 @@ def csv_tables(document: Document, tables: Sequence[JournalTable]) -> dict[str, 
                     repr(int(value) if value == int(value) else value)
                     for cell in row.cells or ("",) * len(table.columns)]  # fmt: skip
             writer.writerow([label, *full])
-        found[f"table-{table.name or number}.csv"] = text.getvalue().encode("utf-8-sig")
+        name = table.name or re.sub(r"\W+", "-", table.title.lower())[:WIDEST].strip("-")
+        file = f"table-{name}.csv"
+        found[file if file not in found else f"table-{name}-{number}.csv"] = text.getvalue().encode("utf-8-sig")
     return found
 
 

@@ -144,10 +144,10 @@ def figures(
     if 0 < size < TINY or (size and has_exponent((value, *beside), row)):
         mantissa, _, exponent = f"{value:.3e}".partition("e")
         return f"{mantissa}e{int(exponent)}"
-    if size == 0 or max(SMALL, 10.0 ** (1 - places)) <= size < LARGE:
-        return f"{value + 0.0:.{places}f}"  # of -0.0 the sign goes
-    if size >= LARGE:
+    if round(size, places) >= LARGE:  # 9999.99999 is 10,000.0
         return f"{value:,.1f}"
+    if size == 0 or size >= max(SMALL, 10.0 ** (1 - places)):
+        return f"{value + 0.0:.{places}f}"  # of -0.0 the sign goes
     leading = int(f"{size:.1e}".partition("e")[2])
     return f"{value:.{max(1 - leading, places)}f}"
 

@@ -25,7 +25,7 @@ from rich.console import Console
 from table_parsers import displayed
 
 from estimators.spatial.lm_tests import CHI_SQUARE
-from experiments.estimation import check_formats, journal_tables, write_files
+from experiments.estimation import check_formats, journal_tables, warnings_text, write_files
 from results.plots.paper import draw, figure, frame
 from results.tables import rtf, word
 from results.tables.html_tables import html_tables
@@ -294,6 +294,29 @@ def test_a_csv_file_says_what_a_row_holds() -> None:
     )
     lines = csv_tables(document, [mixed])["table-2.csv"].decode().splitlines()
     assert lines[-1] == 'x (95% interval / standard error),"[0, 1]",(3)'
+
+
+def test_a_csv_file_of_a_table_without_a_name_is_called_by_its_title_and_none_is_lost() -> None:
+    tables = [JournalTable(name, title, (Heading("a"),), (Row("x", ("1",)),))
+              for name, title in (("", "Agreement with a/b: 5%"), ("Q", "One"), ("Q", "Two"))]  # fmt: skip
+    assert list(csv_tables(full_document(), tables)) == [
+        "table-agreement-with-a-b-5.csv", "table-Q.csv", "table-Q-3.csv"
+    ]  # fmt: skip
+
+
+def test_warnings_show_names_as_they_are_where_markdown_has_marks() -> None:
+    said = "<b>a*</b> & 5% of x_y, _z_, `c`, \\ and &lt; (p < .001) in [inference](1)"
+    text = warnings_text(replace(full_document(), warnings=(Check.fact("a", 2, said),)))
+    assert "- \\<b>a\\*\\</b> & 5% of x_y, \\_z\\_, \\`c\\`, \\\\ and \\&lt; (p < .001) in [inference]\\(1)\n" in text
+
+
+def test_a_heading_in_latex_is_as_wide_as_what_stands_below_it() -> None:
+    """A table of ten columns such as that of staggered adoption ran to the edge of the page."""
+    labels = ("not yet treated, doubly robust", "Two-way DID", "Holm p", "Sun-Abraham")
+    table = JournalTable("S", "T", tuple(map(Heading, labels)), (Row("x", ("0.0160***",) * 4),))
+    boxes = re.findall(r"parbox\[b\]\{([\d.]+)em\}\{\\raggedleft (.*?)\}", latex_tables(Document(FACTS, ()), [table]))
+    assert [words for _, words in boxes] == list(labels[:2])
+    assert all(4 < float(width) < 6 for width, _ in boxes)
 
 
 def test_formats_are_checked_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
