@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -567,8 +568,9 @@ def _answer(evaluator: Evaluator, dial: str, rest: Mapping[str, Any], options: S
     if whole and found.state == "found":
         first = _first_whole(found, limits, question.measure == "power" and not breaks)
     evaluations = tuple(evaluator.evaluations[before:])
+    note = _note(found, evaluator, dial, rest, limits, evaluations)
     return SearchAnswer(asks, dial, dict(rest), found.state, found.value, found.lower, found.upper, first,
-                        found.replications, evaluations, _note(found, evaluator, dial, evaluations))  # fmt: skip
+                        found.replications, evaluations, note)  # fmt: skip
 
 
 def _sign_at_start(measure: str, dial: str, limits: Limits) -> int:
@@ -587,10 +589,15 @@ def _first_whole(found: Found, limits: Limits, reached: bool) -> int:
     return math.ceil(found.value) if up else math.floor(found.value)
 
 
-def _note(found: Found, evaluator: Evaluator, dial: str, evaluations: Sequence[Evaluation]) -> str:
+def _note(found: Found, evaluator: Evaluator, dial: str, rest: Mapping[str, Any], limits: Limits,
+          evaluations: Sequence[Evaluation]) -> str:  # fmt: skip
     """What a reader must know beside an answer."""
     if found.state == "found" and not found.short:
         return " The interval is wider than --precision asks: raise --budget."
+    if found.state == "not reached" and limits.least == limits.start and math.isinf(limits.most):
+        with suppress(BadInput):  # as of a spread below 0
+            evaluator.check({**rest, dial: limits.start - limits.step})
+            return f" Values below {limits.start:.4g} were not tried: a --to below it leads there."
     last = [item for item in evaluations if item.dials[dial] == found.value]
     if found.state not in {"passed", "tied"} or not last:
         return ""

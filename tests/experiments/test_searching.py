@@ -156,6 +156,18 @@ def test_a_second_dial_ends_where_it_is_told_to_and_has_a_map(file: Path) -> Non
     assert alone.sentence.endswith("Say with --to2 where the frontier ends.")
 
 
+def test_a_search_on_one_side_says_so(file: Path) -> None:
+    evaluator = evaluator_of(Study.from_toml(file), "bias:90%", None)
+    few = Search(precision=0.3, budget=512)
+    (up,) = breakdown(evaluator, "errors.serial", few)
+    assert up.state == "not reached"
+    assert up.sentence.endswith(" Values below 0 were not tried: a --to below it leads there.")
+    for none_below in (("levels.period_sd", replace(few, low=0.0)), ("errors.serial", replace(few, high=0.5))):
+        (other,) = breakdown(evaluator, *none_below)
+        assert other.state == "not reached"
+        assert "not tried" not in other.sentence
+
+
 def test_a_map_ends_where_the_first_dial_stands(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = SearchAnswer("", "effect.jump", {}, "found", 0.1, 0.09, 0.11, None, 512)
     monkeypatch.setattr(searches, "frontier", lambda *_: [alone])
