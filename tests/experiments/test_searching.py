@@ -659,7 +659,8 @@ def test_an_effect_that_moves_nothing_is_refused_and_names_no_size() -> None:
         solve(evaluator, "effect.size", Search())
     found = Found("passed", 0.0, math.nan, math.nan, False, (SearchPoint(0.0, 1.0, 0.1, 512),))
     taken = (points.Evaluation({"effect.size": 0.0}, 0.9, 0.01, 512, "", 512),)
-    assert points._note(found, evaluator, "effect.size", taken) == " There it is 90% (Monte Carlo error 1%)."
+    said = points._note(found, evaluator, "effect.size", {}, Limits(0.0, 0.1), taken)
+    assert said == " There it is 90% (Monte Carlo error 1%)."
 
 
 def test_replications_of_a_share_by_hand() -> None:
