@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,18 @@ def runner() -> Any:
     return module_of(RUNNER, "mutant_runner")
 
 
-@pytest.fixture
-def copy(tmp_path: Path, runner: Any) -> Path:
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory, runner: Any) -> Iterator[Any]:
+    copy = tmp_path_factory.mktemp("copy")
     for room in runner.ROOMS:
-        (tmp_path / room).mkdir()
-        (tmp_path / room / "__init__.py").write_text("")
-    (tmp_path / "sim" / "arithmetic.py").write_text(MODULE)
-    (tmp_path / "tests" / "mutants").mkdir(parents=True)
-    (tmp_path / "tests" / "mutants" / "run.py").write_bytes(RUNNER.read_bytes())
-    (tmp_path / "tests" / "test_arithmetic.py").write_text(TESTS)
-    return tmp_path
+        (copy / room).mkdir()
+        (copy / room / "__init__.py").write_text("")
+    (copy / "sim" / "arithmetic.py").write_text(MODULE)
+    (copy / "tests" / "mutants").mkdir(parents=True)
+    (copy / "tests" / "mutants" / "run.py").write_bytes(RUNNER.read_bytes())
+    (copy / "tests" / "test_arithmetic.py").write_text(TESTS)
+    with runner.Loaded(copy) as process:
+        yield process
 
 
 @pytest.mark.parametrize(
@@ -53,12 +55,14 @@ def copy(tmp_path: Path, runner: Any) -> Path:
         pytest.param("x", "y", "", "broken", id="in several places"),
         pytest.param("2 * x", "3 * x", "::test_of_another_name", "broken", id="no such test"),
         pytest.param("double", "triple", "", "broken", id="what the tests import is gone"),
+        pytest.param("return 2 * x", "import os; os.abort()", "", "broken", id="the process dies"),
+        pytest.param("2 * x", "3 * x", "", "killed", id="the next one after it"),
     ],
 )
-def test_what_becomes_of_a_fault(runner: Any, copy: Path, old: str, new: str, test: str, state: str) -> None:
+def test_what_becomes_of_a_fault(runner: Any, loaded: Any, old: str, new: str, test: str, state: str) -> None:
     fault = runner.Fault("sim/arithmetic.py", old, new, "a fault", (f"tests/test_arithmetic.py{test}",))
-    assert runner.judge(fault, copy).state == state
-    assert (copy / "sim" / "arithmetic.py").read_text() == MODULE
+    assert runner.judge(fault, loaded).state == state
+    assert (loaded.copy / "sim" / "arithmetic.py").read_text() == MODULE
 
 
 def test_the_lists_name_files_tests_and_faults_once(runner: Any) -> None:

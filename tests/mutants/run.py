@@ -11,18 +11,21 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import json
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,6 +36,11 @@ ROOMS = ("sim", "estimators", "results", "experiments", "cluster")
 OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=short")
 TIME_LIMIT = 900  # seconds of one pytest
 PASSED, FAILED, BROKEN = 0, 1, 2  # exit codes of pytest, and of a child that cannot import its module
+# what most modules and tests need; zarr is missing, for it has a plugin of pytest, which must come first
+LIBRARIES = (
+    "numpy", "pandas", "scipy.linalg", "scipy.optimize", "scipy.sparse.linalg", "scipy.special", "scipy.stats",
+    "xarray", "dask.array", "distributed", "jinja2", "linearmodels", "libpysal", "pyfixest", "pytest",
+)  # fmt: skip
 
 State = Literal["killed", "alive", "broken"]
 
@@ -110,26 +118,78 @@ def changed(file: Path, text: str) -> Iterator[None]:
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def run_pytest(copy: Path, arguments: Sequence[str], *, module: str = "", compiled: bool = False) -> tuple[int, str]:
-    """Exit code and output of pytest on a copy, after an import of `module`, if any; compiled: keep compiled files."""
-    environment = {**os.environ, "PYTHONPATH": str(copy)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    if not compiled:
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"
-    command = [sys.executable, "tests/mutants/run.py", "--child", module, *OPTIONS, *arguments]
-    try:
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=TIME_LIMIT)
-    except subprocess.TimeoutExpired:
-        return BROKEN, f"E   more than {TIME_LIMIT} seconds"
-    return done.returncode, done.stdout + done.stderr
+class Loaded:
+    """A process in a copy of the repository that holds the libraries and forks into one pytest after another.
+
+    The copy's own modules are imported after the fork, by pytest: each run sees the files as they are then.
+    """
+
+    def __init__(self, copy: Path, *, compiled: bool = False) -> None:
+        """compiled: keep what Python compiles, which is right while no file holds a fault."""
+        self.copy = copy
+        environment = {**os.environ, "PYTHONPATH": str(copy)}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        if not compiled:
+            environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        command = [sys.executable, str(copy / "tests" / "mutants" / "run.py"), "--serve"]
+        self.process = subprocess.Popen(command, cwd=copy, env=environment, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)  # fmt: skip
+
+    def __enter__(self) -> Loaded:
+        return self
+
+    def __exit__(self, *told: object) -> None:
+        self.process.communicate()
+
+    def pytest(self, arguments: Sequence[str], module: str = "") -> tuple[int, str]:
+        """Exit code and output of pytest, after an import of `module`, if any."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with tempfile.NamedTemporaryFile(prefix="pytest-") as said:
+            print(json.dumps([said.name, module, *OPTIONS, *arguments]), file=self.process.stdin, flush=True)
+            code = int(self.process.stdout.readline() or BROKEN)
+            return code, Path(said.name).read_text(encoding="utf-8", errors="replace")
 
 
-def child(module: str, arguments: Sequence[str]) -> int:
-    """In the copy: run pytest, which first imports the module that was changed."""
+def serve() -> int:
+    """In the copy: import the libraries, then fork into a pytest for each line of stdin and print its exit code."""
     sys.path[0] = str(Path.cwd())
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside the threads of BLAS, which knows of forks
+    for line in sys.stdin:
+        said, module, *arguments = json.loads(line)
+        if not (pid := os.fork()):
+            return _pytest_into(Path(said), module, arguments)
+        print(_ended(pid, Path(said)), flush=True)
+    return 0
+
+
+def _pytest_into(said: Path, module: str, arguments: list[str]) -> int:
+    """In a process of its own, without the pipes of the one that it comes from."""
     import pytest
 
-    return int(pytest.main(list(arguments), plugins=[_ImportFirst(module)]))
+    os.setsid()
+    with said.open("w") as file, open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    return int(pytest.main(arguments, plugins=[_ImportFirst(module)]))
+
+
+def _ended(pid: int, said: Path) -> int:
+    """Its exit code; broken where a signal ended it, or the time did, which also ends what it has started."""
+    limit = time.monotonic() + TIME_LIMIT
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return code if (code := os.waitstatus_to_exitcode(status)) >= 0 else BROKEN
+        if time.monotonic() > limit:
+            os.killpg(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            said.write_text(f"E   more than {TIME_LIMIT} seconds")
+            return BROKEN
+        time.sleep(0.01)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,16 +217,16 @@ class _ImportFirst:
             pytest.exit(f"{self.module}: {type(error).__name__}: {error}", returncode=BROKEN)
 
 
-def judge(fault: Fault, copy: Path) -> Verdict:
+def judge(fault: Fault, loaded: Loaded) -> Verdict:
     """Put one fault into a copy, run its tests, take it out again."""
     begin = time.monotonic()
-    file = copy / fault.file
+    file = loaded.copy / fault.file
     try:
         text = mutated(fault, file.read_bytes().decode("utf-8"))
     except (ValueError, OSError) as error:
         return Verdict(fault, "broken", str(error), 0.0)
     with changed(file, text):
-        code, output = run_pytest(copy, fault.tests, module=fault.module)
+        code, output = loaded.pytest(fault.tests, fault.module)
     states: dict[int, State] = {PASSED: "alive", FAILED: "killed"}
     state = states.get(code, "broken")
     return Verdict(fault, state, _reason(output, state), time.monotonic() - begin)
@@ -185,7 +245,8 @@ def check_sound(faults: Sequence[Fault], copy: Path) -> None:
     """Stop with pytest's output unless all tests that are named pass without a fault."""
     named = list(dict.fromkeys(test for fault in faults for test in fault.tests))
     begin = time.monotonic()
-    code, output = run_pytest(copy, named, compiled=True)
+    with Loaded(copy, compiled=True) as loaded:
+        code, output = loaded.pytest(named)
     if code != PASSED:
         raise SystemExit(f"{output}\nwithout a fault, pytest ends with {code}: correct the tests or their names")
     print(f"{len(named)} tests and files pass without a fault ({time.monotonic() - begin:.0f} s)", flush=True)
@@ -196,19 +257,18 @@ def judge_all(faults: Sequence[Fault], folder: Path, jobs: int) -> Iterator[Verd
     first = folder / "copy-0"
     copy_repository(first)
     check_sound(faults, first)
-    free: queue.SimpleQueue[Path] = queue.SimpleQueue()
-    free.put(first)
-    for number in range(1, jobs):
-        free.put(shutil.copytree(first, folder / f"copy-{number}"))
+    free: queue.SimpleQueue[Loaded] = queue.SimpleQueue()
 
     def one(fault: Fault) -> Verdict:
-        copy = free.get()
+        loaded = free.get()
         try:
-            return judge(fault, copy)
+            return judge(fault, loaded)
         finally:
-            free.put(copy)
+            free.put(loaded)
 
-    with ThreadPoolExecutor(jobs) as pool:
+    with ExitStack() as held, ThreadPoolExecutor(jobs) as pool:
+        for copy in (first, *(shutil.copytree(first, folder / f"copy-{number}") for number in range(1, jobs))):
+            free.put(held.enter_context(Loaded(copy)))
         yield from pool.map(one, faults)
 
 
@@ -240,8 +300,8 @@ def chosen(faults: Sequence[Fault], room: str, only: str) -> list[Fault]:
 
 def main(arguments: Sequence[str]) -> int:
     """Exit code 0 when every chosen fault is killed."""
-    if arguments[:1] == ["--child"]:
-        return child(arguments[1], arguments[2:])
+    if arguments[:1] == ["--serve"]:
+        return serve()
     parser = argparse.ArgumentParser(description="Put deliberate faults into a copy and see the tests fail.")
     parser.add_argument("--room", default="", help="faults of one room, or of a folder such as results/tables")
     parser.add_argument("--only", default="", metavar="TEXT", help="faults whose file or description holds TEXT")
