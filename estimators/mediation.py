@@ -37,7 +37,7 @@ from estimators.core.estimator import (
 )
 from estimators.core.hypotheses import NullTests
 from estimators.core.tile import Tile, spread, without_singletons
-from estimators.linear.covariances import DEGENERATE, ClusterK, check_two_clusters, membership
+from estimators.linear.covariances import DEGENERATE, ClusterK, check_two_clusters, sums_within
 from estimators.linear.instruments import joined
 from estimators.linear.panel_iv import PanelIV
 from sim.arrays import Codes, Floats
@@ -171,7 +171,7 @@ class MediationPaths:
     @property
     def covariance(self) -> Floats:
         """Clustered covariance of a, b, nde, total, (R, 4, 4), NaN of those whose variance is rounding."""
-        shares = np.matmul(self.influence, membership(self.clusters)) * self.roots[:, None]
+        shares = sums_within(self.influence, self.clusters) * self.roots[:, None]
         found = np.matmul(shares, shares.transpose(0, 2, 1))
         none = np.diagonal(found, axis1=1, axis2=2) <= DEGENERATE * self.alike
         return np.where(none[:, :, None] | none[:, None, :], np.nan, found)
@@ -188,7 +188,7 @@ class MediationPaths:
         gradient = np.stack([-(g / uu + slope * vv / (2 * uu)), -slope / 2, (1 + slope * uv) / uu], axis=2)
         on_g = np.matmul(gradient, self.squares) * self.roots[1]
         a, on_a = self.values[:, :1], self.influence[:, :1] * self.roots[0]
-        shares = np.matmul(a[:, :, None] * on_g + g[:, :, None] * on_a, membership(self.clusters))
+        shares = sums_within(a[:, :, None] * on_g + g[:, :, None] * on_a, self.clusters)
         none = np.isnan(self.covariance[:, :2, :2]).any(axis=(1, 2))
         return a * g, np.where(none[:, None], np.nan, np.sqrt(np.vecdot(shares, shares)))
 

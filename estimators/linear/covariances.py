@@ -46,6 +46,7 @@ from sim.weights import great_circle_km, within_km
 ClusterK = Literal["slopes", "nonnested", "all"]
 
 FEWEST_PERIODS = 3  # whose scores may be summed: with unit effects those of two periods are equal and sum to zero
+DENSE = 2**22  # cells of a matrix of units and clusters above which sums are made without it
 DEGENERATE = 1e-14  # share of the variance without clusters below which one of summed contributions is rounding
 
 
@@ -112,10 +113,16 @@ def membership(codes: Codes) -> Floats:
     return (codes[:, None] == np.arange(int(codes.max()) + 1)).astype(np.float64)
 
 
-def sums_by_cluster(units: Floats | Flags, error: str, panel: Panel) -> Floats:
-    """What units (..., N) bring, summed within the clusters of an error type cluster:A, (..., G); as it is where every
-    unit is its own cluster."""
-    return np.asarray(units if error == "cluster:unit" else units @ membership(unit_clusters(error, panel)))
+def sums_within(units: Floats | Flags, codes: Codes) -> Floats:
+    """What units (..., N) bring, summed within clusters, of codes (N,) without gaps, (..., G); as it is where every
+    unit is its own cluster, in the order of the units."""
+    groups = int(codes.max()) + 1
+    if groups == len(codes):
+        ordered = (codes[:-1] < codes[1:]).all()
+        return np.asarray(units if ordered else np.take(units, np.argsort(codes), axis=-1))
+    if codes.size * groups > DENSE:
+        return cluster_sums(np.asarray(units, np.float64)[..., None, :], codes[None])
+    return np.asarray(units @ membership(codes))
 
 
 def count_clusters(codes: Codes, panel: Panel) -> int:

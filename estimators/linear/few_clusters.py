@@ -56,7 +56,7 @@ from estimators.core.error_types import kind_of, size_of
 from estimators.core.hypotheses import NullTests, linear_interval, permutation_p_values, searched_interval
 from estimators.core.regression import flat, gram, invert, sum_of_squares
 from estimators.core.tile import Transform, effect_levels, nested_in, observed_mask, transform_of
-from estimators.linear.covariances import ScoreSum, cancelled, cluster_sums, membership
+from estimators.linear.covariances import ScoreSum, cancelled, cluster_sums, sums_within
 from estimators.linear.influence import Influence
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import amount, bad
@@ -196,15 +196,13 @@ class ClusterFacts:
 def facts_of(psi: Floats, treatment: Floats, codes: Codes, mask: Floats, root: Floats | None = None) -> ClusterFacts:
     """Of a coefficient's psi (1 or R, T, N), treatment (1 or R, T, N), clusters of units (N,), used cells (T, N), the
     root of weights."""
-    members = membership(codes)
-    seen = mask.sum(axis=0) > 0
-    used = (members[seen] > 0).any(axis=0)
+    used = sums_within(mask.sum(axis=0), codes) > 0
     own = np.where(mask > 0, treatment, 0.0) != 0  # (R, T, N)
     begun = np.logical_or.accumulate(own.any(axis=2), axis=1)[:, :, None]
     ever, beside = own.any(axis=1), (begun & ~own & (mask > 0)).any(axis=1)  # (R, N)
-    treated, untreated = (((units @ members) > 0).sum(axis=1) for units in (ever * 1.0, beside * 1.0))
+    treated, untreated = ((sums_within(units, codes) > 0).sum(axis=1) for units in (ever, beside))
     whole = psi if root is None else psi * root
-    shares = np.square(psi).sum(axis=1) @ members, np.square(whole @ members).sum(axis=1)
+    shares = sums_within(np.square(psi).sum(axis=1), codes), np.square(sums_within(whole, codes)).sum(axis=1)
     effective, shared = (effective_clusters(each[:, used]) for each in shares)
     return ClusterFacts(int(used.sum()), treated.astype(float), untreated.astype(float), effective, shared)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from estimators.core import regression as ols
 from estimators.core.regression import flat, gram
-from estimators.linear.covariances import DEGENERATE, ScoreSum, bartlett_sum, membership
+from estimators.linear.covariances import DEGENERATE, ScoreSum, bartlett_sum, sums_within
 from sim.arrays import Codes, Flags, Floats
 
 # Two-way within regressions of groups of units, for many assignments of units to groups at once.
@@ -141,7 +141,7 @@ def group_sums(scores: Floats, codes: Codes, groups: int, clusters: Codes | None
     by_group = scores[:, :, None] * (codes[:, :, None] == np.arange(groups))
     if clusters is None:
         return by_group
-    return membership(clusters).T @ by_group
+    return np.moveaxis(sums_within(np.moveaxis(by_group, 1, 2), clusters), 2, 1)
 
 
 CELLS = 2**16  # of a regressor times residuals, whose sums are made together

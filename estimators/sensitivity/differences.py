@@ -54,7 +54,7 @@ from estimators.core.estimator import (
     treatment_of,
 )
 from estimators.core.tile import BY_PERIOD, Tile, check_effects, spread
-from estimators.linear.covariances import ClusterK, counted_parameters, sums_by_cluster
+from estimators.linear.covariances import ClusterK, counted_parameters, sums_within, unit_clusters
 from estimators.linear.least_squares import LeastSquares, LinearPlan
 from estimators.staggered.adoption_effects import Cohorts, check_clusters
 from estimators.staggered.callaway_santanna import CallawaySantAnnaReduction
@@ -582,7 +582,7 @@ class Ways:
             factors += [claim.factor, found.factor]
             dofs += [claim.dof, found.dof]
         influence = np.stack([fit.influence for fit in fits], axis=1)
-        sums = sums_by_cluster(influence, self.error, panel)
+        sums = sums_within(influence, unit_clusters(self.error, panel))
         sums = sums * np.sqrt(np.array(factors))[:, None]
         estimate = np.stack([fit.estimate for fit in fits], axis=1)
         variance = np.vecdot(sums, sums)

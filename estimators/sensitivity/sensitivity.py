@@ -17,7 +17,7 @@ from scipy.special import stdtrit
 
 from estimators.core.estimator import Moments
 from estimators.core.tile import balanced_split
-from estimators.linear.covariances import ClusterK, absent_before, counted_parameters, membership
+from estimators.linear.covariances import ClusterK, absent_before, counted_parameters, sums_within
 from estimators.linear.influence import GroupFits, UnitRows, group_sums
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad
@@ -198,7 +198,7 @@ def leave_one_out(
         rows = kept @ seen.sum(axis=1)
         periods = (kept @ seen > 0).sum(axis=1).astype(np.float64)
         observed = (kept & (seen.sum(axis=1) > 0)).astype(np.float64)
-        count = (observed @ membership(clusters) > 0).sum(axis=1).astype(np.float64)
+        count = (sums_within(observed, clusters) > 0).sum(axis=1).astype(np.float64)
         nested = observed.sum(axis=1) - 1.0
         parameters = counted_parameters(counted, nested + periods, nested, cluster_k)
         factor = count / (count - 1.0) * (rows - 1.0) / (rows - parameters)

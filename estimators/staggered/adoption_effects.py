@@ -58,7 +58,7 @@ from estimators.core.estimator import (
     status_where,
 )
 from estimators.core.tile import Tile, spread, weight_root
-from estimators.linear.covariances import check_two_clusters, sums_by_cluster
+from estimators.linear.covariances import check_two_clusters, sums_within, unit_clusters
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Estimand
 from sim.errors import bad, one_of
@@ -515,7 +515,7 @@ class AdoptionEffects(TreatmentEstimator, TileEstimator):
                 n, k = fit.sample
                 factor, freedom = groups / (groups - 1) * (n - 1) / (n - k), groups - 1.0
             known.append(fit.identified & fit.certain & fit.sound & has_error(fit.averaged, fit.compared, error, panel))
-            sums.append(sums_by_cluster(contributions, error, panel))
+            sums.append(sums_within(contributions, unit_clusters(error, panel)))
             variance = np.square(sums[-1]).sum(axis=2) * factor
             exact.append(variance <= ols.EXACT * usual)  # the residuals are rounding
             variances.append(np.where(known[-1] & ~exact[-1], variance, np.nan))
@@ -575,7 +575,7 @@ def has_error(averaged: Flags, compared: Flags, error: str, panel: Panel) -> Fla
 
 def _clusters_of(units: Flags, error: str, panel: Panel) -> Codes:
     """How many clusters hold any of the marked units, (..., N) -> (...)."""
-    return np.asarray((sums_by_cluster(units, error, panel) > 0).sum(axis=-1))
+    return np.asarray((sums_within(units, unit_clusters(error, panel)) > 0).sum(axis=-1))
 
 
 def fewest_clusters(treated: Flags, compared: Flags, error: str, panel: Panel) -> int:

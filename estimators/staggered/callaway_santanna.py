@@ -30,7 +30,7 @@ from estimators.core.estimator import (
 )
 from estimators.core.regression import EXACT, invert, logit
 from estimators.core.tile import Tile, spread
-from estimators.linear.covariances import sums_by_cluster, unit_clusters
+from estimators.linear.covariances import sums_within, unit_clusters
 from estimators.staggered.adoption_effects import (
     Aggregation,
     CohortPeriods,
@@ -610,7 +610,7 @@ class CallawaySantAnnaReduction(Reduction):
     def _moments(self, panel: Panel, plan: CallawaySantAnnaPlan) -> CohortMoments:
         estimate, influence = self.answer(panel, plan)
         r = panel.replications
-        sums = [sums_by_cluster(influence, error, panel) for error in self.errors]
+        sums = [sums_within(influence, unit_clusters(error, panel)) for error in self.errors]
         variance = np.where(plan.certain, np.stack([np.vecdot(each, each) for each in sums], axis=1), np.nan)
         rounding = EXACT * np.nanvar(panel.variables[self.outcome], axis=(1, 2))[:, None, None]
         variance = np.where(variance > rounding, variance, np.nan)

@@ -15,7 +15,7 @@ import numpy as np
 from estimators.core import regression as ols
 from estimators.core.estimator import Estimates, Estimator, Home, Layout, check_names, outcome_of, status_where
 from estimators.core.tile import WithinTransform, observed_mask
-from estimators.linear.covariances import membership, unit_clusters
+from estimators.linear.covariances import sums_within, unit_clusters
 from estimators.staggered.adoption_effects import check_binary, check_clusters
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad
@@ -226,6 +226,6 @@ def did_m(
         holding, beside = (len(np.unique(codes[units])) for units in (switches > 0, stays))
         known = holding > 1 and beside > 1
         factor = holding / (holding - 1) if known else np.nan
-        variances.append(factor * np.square(scores @ membership(codes)).sum(axis=1))
+        variances.append(factor * np.square(sums_within(scores, codes)).sum(axis=1))
         dofs.append(float(holding - 1) if known else np.nan)
     return estimate, np.sqrt(np.stack(variances, axis=1)), np.array(dofs), count

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtri, chndtr, fdtri, ncfdtr, ndtr, ndtri
 
 from estimators.core.estimator import Estimates, Estimator, Home, Layout, Status, outcome_of, treatment_of
-from estimators.linear.covariances import membership, unit_clusters
+from estimators.linear.covariances import sums_within, unit_clusters
 from estimators.staggered.adoption_effects import Cohorts, check_clusters, event_of, fewest_clusters, pretrend_tests
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.honest import BoundsQuestion, breakdown
@@ -261,14 +261,14 @@ class EventTimes:
         answers = [reduction.answer(panel.replication(row), plan) for row in range(panel.replications)]
         named = [event_of(term) for term in estimator.layout(panel.schema).terms]
         error = estimator.errors[0]
-        member = membership(unit_clusters(error, panel))
+        clusters = unit_clusters(error, panel)
         ever = panel.variables[str(panel.roles.treatment)][0].any(axis=0)
         cohorts = Cohorts.of(panel, str(panel.roles.treatment), estimator.name)
         beside = cohorts.never if estimator.controls == "never" else cohorts.later
         fewest = fewest_clusters(ever, beside, error, panel)
         found = []
         for (estimates, influences), sound in zip(answers, certain, strict=True):
-            estimate, sums = estimates[0], influences[0] @ member  # (K,); (K, G)
+            estimate, sums = estimates[0], sums_within(influences[0], clusters)  # (K,); (K, G)
             estimated = {event for event, value in zip(named, estimate, strict=True) if np.isfinite(value)}
             known = {event: k for k, event in enumerate(named) if event is not None and sound[k]}
             early, late = -2, 0

@@ -137,6 +137,22 @@ def test_negative_eigenvalues_are_set_to_zero_whatever_the_units() -> None:
     np.testing.assert_array_equal(got[1], both[1])
 
 
+@pytest.mark.parametrize(
+    "codes",
+    [[0, 1, 2, 3], [2, 0, 3, 1], [0, 1, 0, 2], [1, 1, 0, 0]],
+    ids=["own", "own in another order", "three", "two"],
+)
+@pytest.mark.parametrize("dense", [0, covariances.DENSE], ids=["without a matrix", "with a matrix"])
+def test_sums_within_clusters(monkeypatch: pytest.MonkeyPatch, codes: list[int], dense: int) -> None:
+    monkeypatch.setattr(covariances, "DENSE", dense)
+    for units in (np.arange(24.0).reshape(2, 3, 4), np.arange(24).reshape(2, 3, 4) % 3 > 0):
+        expected = [[sum(row[i] for i, own in enumerate(codes) if own == cluster) for cluster in range(max(codes) + 1)]
+                    for row in units.reshape(6, 4)]  # fmt: skip
+        found = covariances.sums_within(units, np.array(codes))
+        assert np.array_equal(found.reshape(6, -1), expected)
+        assert found.flags.c_contiguous
+
+
 def test_a_period_that_is_never_observed_counts_for_nothing() -> None:
     """With the last year empty every error is that of the panel that ends before it; T counts in factor, dof, lag."""
     panel = located(small_panel(40, 6, seed=5))
