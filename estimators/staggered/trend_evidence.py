@@ -16,7 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri, chndtr, fdtri, ncfdtr, ndtr, ndtri
 
-from estimators.core.estimator import Estimates, Estimator, Home, Layout, Status, outcome_of, treatment_of
+from estimators.core.estimator import (
+    Estimates,
+    Estimator,
+    Home,
+    Layout,
+    Status,
+    outcome_of,
+    status_where,
+    treatment_of,
+)
 from estimators.linear.covariances import sums_within, unit_clusters
 from estimators.staggered.adoption_effects import Cohorts, check_clusters, event_of, fewest_clusters, pretrend_tests
 from estimators.staggered.callaway_santanna import CallawaySantAnna
@@ -335,7 +344,8 @@ class TrendEvidence(Estimator):
 
     Terms: pre-trend, the |z| of the test's p value (that of Hotelling's T^2); breakdown:first and breakdown:mean, the
     Mbar of relative magnitudes for the first period after adoption and for the mean, at most 20, without an error. The
-    test's target says in which worlds nothing is treated. Units treated from the first period on are left out.
+    test's target says in which worlds nothing is treated. Units treated from the first period on are left out. Of fewer
+    treated units than event times before adoption there is no joint test, but breakdown values there are.
 
     outcome, treatment: names of variables; None = the panel's own roles. error: cluster:unit or cluster:ATTRIBUTE.
     bounds: whether there are breakdown values, of some tens of milliseconds each. tolerance: relative one of these.
@@ -359,7 +369,7 @@ class TrendEvidence(Estimator):
             schema.require(name, self.name)
         check_clusters((self.error,), schema, self.name)
         terms = TERMS if self.bounds else TERMS[:1]
-        return Layout(terms, (self.error,), (), {TERMS[0]: "att"}, tests=True, perhaps=terms[1:])
+        return Layout(terms, (self.error,), (), {TERMS[0]: "att"}, tests=True, perhaps=terms)
 
     def variables(self, schema: Schema) -> frozenset[str]:
         """Outcome and treatment; raises BadInput for weights."""
@@ -384,7 +394,9 @@ class TrendEvidence(Estimator):
                 if self.bounds:
                     values += [min(value, MOST) for value in breakdowns(path, self.tolerance)]
                 se = np.where(np.arange(len(values)) == 0, 1.0, np.nan)[None, None]
-                found.append(Estimates.of(layout, np.array(values)[None], se, np.full(se.shape, np.inf), {}))
+                told = status_where(np.isfinite(values[1:] or values).all(keepdims=True))
+                df = np.full(se.shape, np.inf)
+                found.append(Estimates.of(layout, np.array(values)[None], se, df, {}, status=told))
             except BadInput:
                 if panel.replications == 1:
                     raise

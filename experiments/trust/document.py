@@ -152,7 +152,7 @@ def _support(found: Trust) -> str:
     few = f"; {vague} of them cannot tell" if vague else ""
     beside = "; 2SLS with the spec's instruments, which disagrees, is not among them" if _two_stages(found) else ""
     checks = f", and none of {len(answers)} other estimates contradicts it{few}{beside}" if answers else beside
-    least = "at most " if is_least(p) else ""
+    least = f", the smallest that {p.n:,} twins can give" if is_least(p) else ""
 
     # estimates that differ from the claim by more than chance, and the one that takes most of it away
     differing, rows = "", [one for one in found.checks if one.difference is not None and one.answer == "differs"]
@@ -164,7 +164,7 @@ def _support(found: Trust) -> str:
         most = f" ({far.alternative or far.name}: {left:.3g} instead of {claimed:.3g})" if less else ""
         said = "1 of them differs" if len(rows) == 1 else f"{len(rows)} of them differ"
         differing = f"; {said} by more than chance{most}"
-    return (f"p is {own:.3g} with {errors_named(found.recommended)} and {least}{p.value:.3g} calibrated on twins"
+    return (f"p is {own:.3g} with {errors_named(found.recommended)} and {p.value:.3g} calibrated on twins{least}"
             f"{checks}{differing}.")  # fmt: skip
 
 
@@ -278,7 +278,7 @@ def _errors(found: Trust) -> list[dict[str, Any]]:
         size, record = found.main.size(error), found.shown[error]
         lower, upper = found.nearby.size(error, size)
         rows.append({
-            "se_type": error, "size": size.value, "mcse": size.mcse, "lower_size": lower,
+            "se_type": error, "named": errors_named(error), "size": size.value, "mcse": size.mcse, "lower_size": lower,
             "upper_size": upper, "estimate": record.estimate, "se": record.se, "pvalue": record.pvalue,
             "lower": record.lower, "upper": record.upper, "allowed": error not in found.forbidden,
             "recommended": error == found.recommended, "printed": error == found.printed,

@@ -560,7 +560,8 @@ class Benchmarks:
                 notes.append(f"What {name} shows on sound panels is not known: {len(found.estimate) - len(sound)} of "
                              f"{len(found.estimate)} fits failed.")  # fmt: skip
                 continue
-            out = {term: sound[:, k] for k, term in enumerate(found.terms)} | out
+            told = {term: values[np.isfinite(values)] for term, values in zip(found.terms, sound.T, strict=True)}
+            out = {term: values for term, values in told.items() if len(values)} | out
         return cls(out, tuple(notes))
 
     def rated(self, check: Check) -> Check:

@@ -20,6 +20,7 @@ from scipy.optimize import minimize
 from scipy.special import ndtr
 from scipy.stats import chi2, f, multivariate_normal, ncx2, norm, truncnorm, wishart
 
+from estimators.core.estimator import Status
 from estimators.core.tile import balanced_split
 from estimators.linear.covariances import ClusterK
 from estimators.linear.did import TwoWayDID
@@ -634,6 +635,17 @@ def test_breakdowns_are_where_the_bounds_reach_zero(panel: Panel) -> None:
     assert found.terms == ("pre-trend", "breakdown:first", "breakdown:mean")
     assert found.estimate[0, 1:].tolist() == pytest.approx([first, mean])
     assert np.isnan(found.se[0, 0, 1:]).all()
+
+
+def test_fewer_treated_units_than_event_times_before_have_breakdown_values_and_no_joint_test() -> None:
+    d = (np.arange(8)[:, None] >= 5) * (np.arange(30) < 2) * 1.0
+    noise = np.random.default_rng(6).standard_normal((1, 8, 30))
+    found = trends.TrendEvidence(bounds=True)(bare({"y": noise + 3 * d, "did": d}))
+    assert found.status.tolist() == [Status.OK]
+    assert np.isnan(found.estimate[0, 0])
+    assert np.isfinite(found.estimate[0, 1:]).all()
+    alone = trends.TrendEvidence()(bare({"y": noise + 3 * d, "did": d}))
+    assert alone.status.tolist() != [Status.OK]
 
 
 def test_a_batch_is_its_panels_one_by_one(panel: Panel) -> None:

@@ -616,12 +616,14 @@ def test_a_page_without_safe_errors_asks_to_print_none(alone: Trust) -> None:
     held = document(alone)
     page = trust_page(held)
     assert "Nearest to the right size" not in page
-    assert "Print errors" in page
+    named = "Print p values by placebos of never treated units (Conley and Taber)"
+    assert f"{named}: p " in page
+    assert f"{named} in place of errors clustered by unit: " in page
     for row in held["errors"]:
         row["allowed"] = False
     page = trust_page(held)
     assert "Nearest to the right size" in page
-    assert "Print errors" not in page.replace(held["verdict"]["reason"], "").split("<ul", 1)[0]
+    assert named not in page.replace(held["verdict"]["reason"], "").split("<ul", 1)[0]
 
 
 def _printed(held: dict[str, Any]) -> list[str]:

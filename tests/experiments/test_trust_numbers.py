@@ -505,9 +505,10 @@ def test_the_joint_test_beside_that_of_sound_panels() -> None:
 
 
 def test_benchmarks_are_of_fits_that_ended_well_where_most_did() -> None:
-    def store(status: Sequence[int]) -> Any:
+    def store(status: Sequence[int], *lost: int) -> Any:
         rows = len(status)
-        found = Estimates(("pre-trend",), ("cluster:unit",), np.arange(float(rows))[:, None], np.ones((rows, 1, 1)),
+        values = np.array([np.nan if row in lost else float(row) for row in range(rows)])
+        found = Estimates(("pre-trend",), ("cluster:unit",), values[:, None], np.ones((rows, 1, 1)),
                           np.full((rows, 1, 1), np.inf), np.array(status, dtype=np.uint8))  # fmt: skip
         return SimpleNamespace(blocks=lambda cell: [SimpleNamespace(estimates={"path": found})])
 
@@ -515,6 +516,8 @@ def test_benchmarks_are_of_fits_that_ended_well_where_most_did() -> None:
     assert kept.tolist() == [0.0, 2.0]
     lost = evidence.Benchmarks.of({"path": store([1, 3, 3, 3])})
     assert (lost.values, lost.notes) == ({}, ("What path shows on sound panels is not known: 3 of 4 fits failed.",))
+    assert evidence.Benchmarks.of({"path": store([1, 1, 1], 1)}).values["pre-trend"].tolist() == [0.0, 2.0]
+    assert evidence.Benchmarks.of({"path": store([1, 1], 0, 1)}).values == {}, "no panel has the joint test"
 
 
 def test_a_joint_test_before_adoption_can_be_among_the_rarest_hundredth_however_few_twins_are_asked_for() -> None:

@@ -263,7 +263,10 @@ def test_where_nothing_is_wrong_the_claim_is_supported() -> None:
     assert verdict(trust(checks=both)).reason.endswith(two)
     mirrored = (replace(moved("differs"), difference=0.4, alternative="less a trend"),)
     assert verdict(trust(checks=mirrored, estimate=-0.5)).reason.endswith("(less a trend: -0.1 instead of -0.5).")
-    assert "and at most 0.001 calibrated" in verdict(trust(calibrated=((0.001, 0.0, 999),))).reason
+    assert (
+        "and 0.001 calibrated on twins, the smallest that 999 twins can give."
+        in verdict(trust(calibrated=((0.001, 0.0, 999),))).reason
+    )
     assert found.sentences[-1] == PARALLEL
     assert "another policy" in LIMITS[-1]  # that begins with the treatment
     assert LIMITS[-1].endswith("A claim that rests on it is supported like any other.")

@@ -13,7 +13,6 @@ import made_cities
 import pytest
 from verdict_worlds import SMALL, World
 
-from estimators.core.error_types import error_label
 from experiments.estimation import estimate, write_files
 from experiments.placebo import answer as answer_of
 from experiments.placebo import question, write_placebo
@@ -206,7 +205,7 @@ def test_trust_pages_are_readable_and_have_verdict_reason_estimate_and_errors_on
     assert held["verdict"]["reason"] in said
     assert f"Is this result safe? {name.capitalize()}" in said
     assert f"{held['claim']['outcome']}: {estimate}" in said
-    assert f"Print errors {error_label(advised['se_type'])}: s.e. " in said
+    assert f"Print {advised['named']}: s.e. " in said
 
 
 @pytest.mark.parametrize("name", PAGES)
