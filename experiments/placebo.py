@@ -91,7 +91,10 @@ QUANTILES = (0.005, 0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975, 0.995)
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PlaceboQuestion:
-    """What is asked: the study to run, the panel as it was observed, the term, its test, and how many draws."""
+    """What is asked: the study to run, the panel as it was observed, the term, its test, and how many draws.
+
+    called: what texts and the figure call the term; "did" is called as its column or its label.
+    """
 
     study: Study
     panel: Panel
@@ -99,6 +102,12 @@ class PlaceboQuestion:
     term: str
     statistic: Statistic
     draws: int
+    called: str
+
+    @property
+    def title(self) -> str:
+        """Of the answer, as printed and on its page."""
+        return f"Placebo test of {self.called}: {self.estimator.name}, scheme {self.scheme}"
 
     @property
     def design(self) -> Placebo:
@@ -166,7 +175,7 @@ class PlaceboAnswer:
             ("scheme", ask.scheme),
             ("placebos", len(self.placebos)),
         ]  # fmt: skip
-        return card(f"Placebo test of {ask.term}", facts, notes=self.notes)
+        return card(f"Placebo test of {ask.called}", facts, notes=self.notes)
 
     @property
     def usable(self) -> Floats:
@@ -228,7 +237,7 @@ class PlaceboAnswer:
         """What the figure shows."""
         ask = self.question
         seen = np.isfinite(self.placebos)
-        return PlaceboPlot(ask.term, ask.scheme, ask.estimator.name, self.estimate, self.placebos[seen],
+        return PlaceboPlot(ask.called, ask.scheme, ask.estimator.name, self.estimate, self.placebos[seen],
                            self.own_pvalues[seen], self.permutation_p,
                            None if ask.is_test else self.share_as_large)  # fmt: skip
 
@@ -299,7 +308,8 @@ def question(
     if statistic == "studentised" and not layout.errors:
         raise bad(f"{chosen.name} has no standard errors", where="--statistic studentised",
                   allowed="raw, or an estimator with errors", remedy="use --statistic raw")  # fmt: skip
-    asked, treatment = _term(term, panel, scheme, layout), panel.roles.treatment
+    treatment = panel.roles.treatment
+    asked = _term(term and real.spec.variable(term), panel, scheme, layout)
     if not isinstance(kind, Relabel | Mediator):  # the terms of its kernel for redrawn treatments, where it has one
         quick = chosen.for_redrawn_treatments(panel.schema)
         chosen = quick if asked in quick.layout(panel.schema).terms else chosen
@@ -312,7 +322,7 @@ def question(
     study = Study("placebo", Placebo.of(panel, scheme, exact=exact), fitted, block=BLOCK,
                   replications=len(other_assignments(found, scheme)) if exact else draws,
                   seed=real.spec.inference.seed if seed is None else int(seed))  # fmt: skip
-    return PlaceboQuestion(study, panel, chosen, asked, statistic, draws)
+    return PlaceboQuestion(study, panel, chosen, asked, statistic, draws, real.names.get(asked, asked))
 
 
 def check_fits(ask: PlaceboQuestion) -> None:
@@ -320,7 +330,7 @@ def check_fits(ask: PlaceboQuestion) -> None:
     when its term has no error that could studentise it."""
     real, errors = _real_fit(ask), ask.estimator.layout(ask.panel.schema).errors
     if ask.statistic == "studentised" and np.isnan(real.with_errors(errors[-1]).se[0, 0, real.terms.index(ask.term)]):
-        raise bad(f"{ask.term} has no error {errors[-1]} on this panel", where="--statistic studentised",
+        raise bad(f"{ask.called} has no error {errors[-1]} on this panel", where="--statistic studentised",
                   allowed="raw, or an estimator with errors", remedy="use --statistic raw")  # fmt: skip
     if isinstance(ask.estimator, TwoWayDID | SpatialPanel):
         roles = ask.panel.roles
@@ -543,7 +553,7 @@ def _core(panel: Panel) -> Panel:
 def print_placebo(found: PlaceboAnswer, console: Console) -> None:
     """Failed placebos, the real estimate, its p value (or share) with its Monte Carlo error, interval and placebos."""
     ask = found.question
-    console.print(Text(f"Placebo test of {ask.term}: {ask.estimator.name}, scheme {ask.scheme}", style="bold"))
+    console.print(Text(ask.title, style="bold"))
     if found.failure_note:
         console.print(Text(found.failure_note, style="yellow"))
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -559,10 +569,9 @@ def print_placebo(found: PlaceboAnswer, console: Console) -> None:
 
 def write_placebo(found: PlaceboAnswer, folder: Path) -> list[Path]:
     """Write placebo.html, placebo.svg and placebo.json into a folder; raises BadInput when it cannot be written."""
-    ask, svg = found.question, placebo_figure(found.plot)
-    title = f"Placebo test of {ask.term}: {ask.estimator.name}, scheme {ask.scheme}"
+    svg = placebo_figure(found.plot)
     files = {
-        "placebo.html": placebo_page(title, _lines(found), found.document, svg),
+        "placebo.html": placebo_page(found.question.title, _lines(found), found.document, svg),
         "placebo.svg": svg,
         "placebo.json": json.dumps(found.document, indent=1, ensure_ascii=False) + "\n",
     }

@@ -24,7 +24,7 @@ from results.tables.records import ANSWERS, BASELINE, INFORMS, WEAKENS, Answer, 
 from results.tables.typography import stars
 from sim.arrays import Codes, Floats, least_squares
 from sim.panel import Panel, seen_in, seen_part
-from sim.schema import TREATMENT, refuse_weights
+from sim.schema import refuse_weights
 from sim.streams import Streams
 
 NEVER = "never treated"  # the label of units that no cohort holds
@@ -173,8 +173,7 @@ class Case:
 
     def variable(self, column: str) -> str:
         """What the panel calls a column of the spec."""
-        section = self.real.spec.panel
-        return TREATMENT if column in (section.treatment, section.first_treated) else column
+        return self.real.spec.variable(column)
 
     def random(self, purpose: str) -> np.random.Generator:
         """The generator of one purpose."""

@@ -17,6 +17,7 @@ from experiments.settings import Flag, Name, Names, NamesByName, Number, Positiv
 from results.tables.records import STAR_LEVELS, Brackets, Language, Style
 from sim.errors import BadInput, Problem, closest, one_of
 from sim.panel_files import UNWRITTEN, TreatmentKind
+from sim.schema import TREATMENT
 from sim.world.context import Slot
 from sim.world.parts.adoption import Adoption
 
@@ -599,6 +600,10 @@ class Spec(SpecTables):
         outcome = own.outcome if self.index is None else None
         single = [name for name in (outcome, own.treatment, own.other_policy, own.weight) if name]
         return tuple(dict.fromkeys((*single, *own.controls, *own.mediators, *self.indicators)))
+
+    def variable(self, column: str) -> str:
+        """What the panel calls a column."""
+        return TREATMENT if column in (self.panel.treatment, self.panel.first_treated) else column
 
     @property
     def further(self) -> dict[str, str]:

@@ -66,7 +66,7 @@ def add(real: RealPanel, ledger: Ledger) -> None:
 def endogenous_of(spec: Spec) -> str:
     """The endogenous regressor as the panel's variables call it."""
     own = None if spec.iv is None else spec.iv.endogenous
-    return TREATMENT if own in (None, spec.panel.treatment, spec.panel.first_treated) else str(own)
+    return TREATMENT if own is None else spec.variable(own)
 
 
 def two_stages(real: RealPanel, instruments: tuple[str, ...], errors: tuple[str, ...]) -> PanelIV:

@@ -570,9 +570,23 @@ def test_a_panel_whose_error_is_none_has_the_raw_test_alone(tmp_path: Path) -> N
     spec = SPEC.replace('controls = ["inv", "road"]', 'cluster = "province"')
     asked = command(write(tmp_path, panel, spec), "--draws", 99, "--store", tmp_path / "x.zarr")
     assert "its own test none: no cluster:province error on this panel" in words(here(*asked).out)
-    assert "did has no error cluster:province on this panel; allowed: raw" in refusal(
+    assert "park has no error cluster:province on this panel; allowed: raw" in refusal(
         *asked, "--statistic", "studentised"
     )
+
+
+def test_the_treatment_is_called_as_its_column_or_its_label_and_may_be_asked_so(tmp_path: Path) -> None:
+    files, out = write(tmp_path, treated_share(0.5, 4)), tmp_path / "out"
+    asked = command(files, "--draws", 99, "--store", tmp_path / "x.zarr")
+    said = words(here(*asked, "--term", "park", "--out", out).out)
+    assert "Placebo test of park: did, scheme space" in said
+    assert "Placebo estimates of park (did" in (out / "placebo.svg").read_text(encoding="utf-8")
+    assert "Placebo test of park: did, scheme space" in (out / "placebo.html").read_text(encoding="utf-8")
+    assert json.loads((out / "placebo.json").read_text(encoding="utf-8"))["term"] == "did"
+    assert "Placebo test of park" in words(here(*asked, "--term", "did").out)
+    named = write(tmp_path, treated_share(0.5, 4), SPEC + '\n[output.labels]\npark = "Eco-park"\n')
+    said = words(here(*command(named, "--draws", 99, "--store", tmp_path / "x.zarr")).out)
+    assert "Placebo test of Eco-park: did" in said
 
 
 # Permutation tests and silent designs in study files: tables of settings, and refusals in the words of the file.

@@ -108,7 +108,7 @@ def test_every_line(real: RealPanel, statistic: str) -> None:
         assert lines[f"{percent}% quantile"] == f"{np.percentile(usable, float(percent)):.4g}"
     assert "4 placebos could not be fitted; they count as extreme." in text
     assert ("95% interval" in lines) == (statistic == "raw")
-    assert text.startswith("Placebo test of did: did, scheme space")
+    assert text.startswith("Placebo test of park: did, scheme space")
 
 
 def test_a_p_value_below_all_decimals_is_not_zero(real: RealPanel, tmp_path: Path) -> None:
