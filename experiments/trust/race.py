@@ -81,7 +81,8 @@ COST = (
 IN_THE_SET = (
     "In the set: the p value that an estimator misses the effect no more than the best one does; below "
     f"{LEVEL:.2f} it misses more. Not valid: its bias is above half its standard deviation, or its 95% intervals cover "
-    f"on less than {LEAST_COVERAGE:.0%} of all panels, those on which it fails among them."
+    f"on less than {LEAST_COVERAGE:.0%} of all panels, those on which it fails among them, by more than "
+    f"{BEYOND:.0f} Monte Carlo errors."
 )
 NAME_WIDTH, WIDE = 20, 90  # of an estimator in a table of 80 columns; of a terminal with room between columns
 TOO_FEW = "its samples, placebos or clusters are too few"

@@ -41,12 +41,14 @@ def trust_page(held: Mapping[str, Any]) -> str:
     pages = page("results.report", number=number, share=text.share, probability=text.probability,
                  p_value=text.p_value,
                  label=error_label)  # fmt: skip
+    said = (held["verdict"]["reason"], *held["verdict"]["sentences"])
     answer, advised = held["verdict"]["answer"], next(row for row in held["errors"] if row["recommended"])
     return pages.get_template("trust.html").render(
         held=held, title=ANSWERS[answer], marks=MARKS, mark=MARKS[answer], figure=figure(held), advised=advised,
         printed=next(row for row in held["errors"] if row["printed"]), marked=marked(held), interval=text.interval,
         number=number, share=text.share, rows=[row for row in held["checks"] if row["difference"] is not None],
-        facts=[row for row in held["checks"] if row["difference"] is None and row["severity"] > 0],
+        facts=[row for row in held["checks"]
+               if row["difference"] is None and row["severity"] > 0 and row["sentence"] not in said],
         silent=sum(row["difference"] is None and row["severity"] == 0 for row in held["checks"]),
         first=chart_figure(claim_chart(held), "h2"),
     )  # fmt: skip

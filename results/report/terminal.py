@@ -433,7 +433,8 @@ def print_comparison(found: Comparison, a: Store, b: Store, console: Console, *,
         pair = found.cells[position]
         name = ", ".join(f"{dial} = {value}" for dial, value in a.cells[pair.a].items()) or "the only cell"
         console.print(Text(f"\n{name}", style="bold"), Text(" (unpaired)" if pair.why else " (paired)"), sep="")
-        console.print(_table_of_difference(rows[rows["cell"] == position], errors))
+        for estimator, own in rows[rows["cell"] == position].groupby("estimator", sort=False):
+            console.print(Text(str(estimator)), _table_of_difference(own, errors, console.width), sep="\n")
     same = int((table["difference"] == 0).sum())
     many = f"{errors:,.1f}".removesuffix(".0")
     console.print(f"\n{amount(len(table), 'number')}: {same:,} are equal, {len(marked):,} differ by more than {many} "
@@ -473,20 +474,25 @@ def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def _table_of_difference(rows: pd.DataFrame, errors: float) -> Table:
-    """A table whose cells break between their words where the terminal is narrow, not in a number."""
+def _table_of_difference(rows: pd.DataFrame, errors: float, room: int) -> Table:
+    """Of one estimator; where there is little room names break anywhere, and other cells between their words."""
     marks = far(rows, errors).tolist()
-    cells = [["estimator", "term", "errors", "measure", "A", "B", "B - A (MCSE)", "fits A, B"]]
+    cells = [["term", "errors", "measure", "A", "B", "B - A (MCSE)", "fits A, B"]]
     for row, mark in zip(rows.to_dict("records"), marks, strict=True):
         name = WORDS.get(str(row["measure"]), str(row["measure"]))
         numbers = ["-" if math.isnan(row[key]) else f"{row[key]:.3g}" for key in ("a", "b", "difference", "mcse")]
         change = "0 (same)" if row["difference"] == 0 and row["mcse"] == 0 else f"{numbers[2]} ({numbers[3]})"
-        cells.append([str(row["estimator"]), str(row["term"]), str(row["error"]), name, numbers[0], numbers[1],
+        cells.append([str(row["term"]), str(row["error"]), name, numbers[0], numbers[1],
                       change + "!" * bool(mark), f"{row['n_a']:,}, {row['n_b']:,}"])  # fmt: skip
+    columns = list(zip(*cells, strict=True))
+    widths = [max(map(cell_len, column)) for column in columns]
+    for place in (2, 6, 5):
+        if sum(widths) + len(widths) - 1 > room:
+            widths[place] = max(cell_len(word) for text in columns[place] for word in text.split())
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for place, column in enumerate(zip(*cells, strict=True)):
-        longest = max(cell_len(word) for text in column for word in text.split())
-        table.add_column(column[0], justify="left" if place < 4 else "right", overflow="fold", min_width=longest)
+    for place, column in enumerate(columns):
+        width = widths[place] if place > 1 else None
+        table.add_column(column[0], justify="left" if place < 3 else "right", overflow="fold", width=width)
     for texts in cells[1:]:
         table.add_row(*map(Text, texts))
     return table

@@ -714,6 +714,7 @@ def test_no_name_is_cut_at_80_columns() -> None:
     said = console.export_text()
     assert "demeaned-synthetic-" in said
     assert "In the set: the p value" in said
+    assert "by more than 2 Monte Carlo errors." in " ".join(said.split())
     assert "\u2026" not in said
     assert max(map(len, said.splitlines())) <= 80
 

@@ -612,6 +612,19 @@ def test_a_long_verdict_leaves_out_whole_checks_and_no_method(alone: Trust, sent
     assert f"{len(rows) - shown} more in trust.html" in lines
 
 
+def test_what_the_verdict_says_is_not_said_again_beside_other_facts(alone: Trust) -> None:
+    held = document(alone)
+    fact = next(row for row in held["checks"] if row["difference"] is None)
+    said = "OLS and 2SLS disagree: so they say."
+    rows = [row for row in held["checks"] if row is not fact]
+    held["checks"] = [*rows, {**fact, "sentence": said, "severity": 1}]
+    assert trust_page(held).count(said) == 1, "among what else the panel says"
+    held["verdict"]["sentences"] = [said, *held["verdict"]["sentences"]]
+    page = trust_page(held)
+    assert page.count(said) == 1
+    assert page.index(said) < page.index('id="errors"')
+
+
 def test_a_page_without_safe_errors_asks_to_print_none(alone: Trust) -> None:
     held = document(alone)
     page = trust_page(held)

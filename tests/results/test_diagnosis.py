@@ -354,18 +354,34 @@ def test_only_differences_with_an_error_are_marked_and_only_exact_zeros_are_the_
     rows = [(0, "did", "did", "", "bias", 1.0, 2.0, *pair, 9, 9, True) for pair in sides]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     assert far(frame, 4.0).tolist() == [False, False, True, False, False]
-    texts = [str(cell) for cell in terminal._table_of_difference(frame, 4.0).columns[6].cells]
+    texts = [str(cell) for cell in terminal._table_of_difference(frame, 4.0, 80).columns[5].cells]
     assert texts == ["1 (-)", "1 (0.3)", "1 (0.2)!", "0 (0.1)", "0 (same)"]
 
 
-@pytest.mark.parametrize(("width", "lines"), [(80, 4), (120, 2)])
+def test_no_column_of_differences_is_lost_in_a_narrow_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Columns of numbers were cropped at the right where names were long."""
+    names = ("demeaned-synthetic-control", "callaway-santanna")
+    study = replace(STUDY, estimators=tuple(TwoWayDID(label=name) for name in names))
+    a, b = run(study), run(replace(study, seed=4))
+    terminal.print_comparison(compare(a, b), a, b, Console(width=60), everything=True)
+    said = capsys.readouterr().out
+    assert [said.count(f"\n{name}\n") for name in names] == [len(a.cells)] * 2
+    frame = compare(a, b).frame
+    numbers = [f"{value:.3g}" for value in frame[["a", "b", "difference"]].to_numpy().ravel()]
+    errors = [f"({mcse:.3g})" for mcse in frame["mcse"].dropna()]
+    assert len(errors) > 20
+    assert set(numbers + errors) <= set(said.replace("!", "").split())
+
+
+@pytest.mark.parametrize(("width", "lines"), [(60, 4), (80, 4), (120, 2)])
 def test_no_number_of_a_difference_is_broken(width: int, lines: int) -> None:
     one = (0, "did", "did", "cluster:province", "estimate", -9.58e-5, -2.02e-4, -1.074e-4, 3.21e-5, 64, 128, True)
     console = Console(width=width)
     with console.capture() as shown:
-        console.print(terminal._table_of_difference(pd.DataFrame([one], columns=list(COLUMNS)), 4.0))
+        console.print(terminal._table_of_difference(pd.DataFrame([one], columns=list(COLUMNS)), 4.0, width))
     words = shown.get().split()
-    assert {"cluster:province", "-9.58e-05", "-0.000202", "-0.000107", "(3.21e-05)", "estimate"} <= set(words)
+    assert {"-9.58e-05", "-0.000202", "-0.000107", "(3.21e-05)", "estimate"} <= set(words)
+    assert ("cluster:province" in words) == (width > 60)
     assert len(shown.get().rstrip().splitlines()) == lines, "in one line each where there is room"
 
 
