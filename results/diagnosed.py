@@ -366,7 +366,7 @@ class Diagnosed(Diagnosis):
             known = self.frame["sample"].unique()
             raise bad(f"no sample {sample!r}", where="to_xarray", allowed=one_of(known),
                       remedy=closest(sample, known, "choose one of them"))  # fmt: skip
-        axes = axes_of(self.cells, {*KEYS, *frame["measure"].unique()})
+        axes = axes_of(self.cells, {*KEYS, *SPREADS, *frame["measure"].unique()})
         arrays: dict[str, dict[str, xr.DataArray]] = {name: {} for name in ("value", *SPREADS)}
         for measure, rows in frame.groupby("measure", sort=False):
             keys = [key for key in KEYS if key == "estimator" or (rows[key] != "").any()]

@@ -93,8 +93,8 @@ FACTS = ("fingerprint", "replications", "block", "worlds", "held_fixed")
 def groups_of(store: Any) -> dict[str, xr.Dataset]:
     """The truths at the root and one group an estimator, by path, as xarray names and reads them; blocks that are not
     there are NaN, their status 0."""
-    taken = {*DIMENSIONS, *ROOT, *(name for layout in store.layouts.values() for name in _arrays(layout))}
-    axes = axes_of(store.cells, taken)
+    arrays = (name for layout in store.layouts.values() for name in _arrays(layout))
+    axes = axes_of(store.cells, {*DIMENSIONS, *ROOT, *store.layouts, *arrays})
     found = {"/": _dataset(store, axes, "", ROOT, {"replication": np.arange(store.replications),
                                                    "estimand": np.array(store.estimands, dtype=str)})}  # fmt: skip
     study = store.schema.study  # what is known of it, as attributes that any file format takes

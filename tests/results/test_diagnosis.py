@@ -487,6 +487,17 @@ def test_arrays_hold_every_row_of_the_frame_at_its_labels(diagnosis: Diagnosed):
     assert np.isnan(tree["coverage"].sel(estimator="raw")).all()
 
 
+def test_dials_called_as_arrays_or_groups_give_way() -> None:
+    def world(rng: np.random.Generator, n: int = 20, bias: float = 0.0) -> Any:
+        return draw(rng, units=n, effect=bias)
+
+    study = pp.Study.from_functions(draw=world, fit=raw, truth="bias", grid={"n": (20, 24), "bias": (0.0, 0.5)},
+                                    replications=64, block=64)  # fmt: skip
+    tree = pp.diagnose(pp.run(study)).to_xarray()
+    assert tree["n/mean_estimate"].dims == ("dial_n", "dial_bias", "estimator", "term")
+    assert tree["n/mean_estimate"].sel(dial_n=24, dial_bias=0.5).item() == 64
+
+
 def test_a_contrast_is_that_of_the_cell(diagnosis: Diagnosed):
     found = diagnosis.contrast("did", "raw")
     assert list(found.index.names) == ["effect", "noise", "measure"]

@@ -606,8 +606,10 @@ def test_dials_keep_their_types_and_give_way_to_names_of_the_store() -> None:
     spreaded = spread(np.array([10.0, 20.0]), less, np.nan)
     assert (spreaded[0, 0, 0], spreaded[1, 1, 1], np.isnan(spreaded).sum()) == (10, 20, 6)
     layouts = {"a": Layout(("t",), ("iid",), ("r2",), {})}
-    schema = StoreSchema({}, {}, "f", tuple({"se": se, "r2": 1} for se in (1.0, 2.0)), layouts, (), 4, 4)
-    assert groups_of(MemoryStore(schema))["/a"]["se"].dims == ("dial_se", "dial_r2", "replication", "error", "term")
+    schema = StoreSchema({}, {}, "f", tuple({"se": se, "r2": 1, "a": 0} for se in (1.0, 2.0)), layouts, (), 4, 4)
+    groups = groups_of(MemoryStore(schema))
+    assert groups["/a"]["se"].dims == ("dial_se", "dial_r2", "dial_a", "replication", "error", "term")
+    xr.DataTree.from_dict(groups)  # no group has the name of an array
 
 
 def test_a_study_without_a_grid_has_no_dimension_of_cells():
