@@ -250,8 +250,8 @@ class PlaceboAnswer:
         tests = self.own_pvalues[~np.isnan(self.own_pvalues)]
         plain: dict[str, Any] = without_nan({
             "panel": {"digest": ask.panel.digest, "units": len(ask.panel.units), "periods": len(ask.panel.periods)},
-            "scheme": ask.scheme, "estimator": ask.estimator.name, "term": ask.term, "statistic": ask.statistic,
-            "seed": ask.study.seed, "draws": len(self.placebos), "exact": ask.exact,
+            "scheme": ask.scheme, "estimator": ask.estimator.name, "term": ask.term, "called": ask.called,
+            "statistic": ask.statistic, "seed": ask.study.seed, "draws": len(self.placebos), "exact": ask.exact,
             "failed": len(self.placebos) - usable.size,
             "distinct_assignments": None if self.randomisation.count is None else str(self.randomisation.count),
             "units_that_stay": self.staying[0], "treated_units_that_stay": self.staying[1],

@@ -120,13 +120,6 @@ def path_of(largest: Floats, penalties: int) -> Floats:
     return np.column_stack([largest[:, None] * SPAN ** np.linspace(0.0, 1.0, penalties - 1), np.zeros(len(largest))])
 
 
-def path_to(penalty: Floats, path: Floats) -> tuple[Floats, Codes]:
-    """A path (B, P + 1) that ends at a penalty (B,), from those of a path (B, P) above it, and where it ends, (B,)."""
-    last = (path > penalty[:, None]).sum(axis=1)
-    end = np.where(np.arange(path.shape[1]) == last[:, None], penalty[:, None], 0.0)
-    return np.where(path > penalty[:, None], path, 0.0) + end, last
-
-
 @dataclass(frozen=True, slots=True)
 class MatrixCompletion(ImputedEffects):
     """The mean effect over treated cells, their outcomes without treatment completed by a matrix of low rank.
@@ -211,7 +204,10 @@ class MatrixCompletion(ImputedEffects):
             shape = (self.folds, *y.shape[1:])
             path, last = self._validated(problem, np.stack([fold.random(shape) < self.kept for fold in folds]))
         else:
-            path, last = path_to(penalty, path_of(largest, self.penalties))
+            path = path_of(largest, self.penalties)
+            above = path > penalty[:, None]
+            last = above.sum(axis=1)  # those above the penalty, and then itself
+            path = np.where(above, path, np.where(np.arange(path.shape[1]) == last[:, None], penalty[:, None], 0.0))
         end, converged = self.along(problem, state, path, last)
 
         fitted, chosen = y - end.residual(y), path[np.arange(len(y)), last]

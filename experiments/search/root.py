@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -236,8 +236,11 @@ def _zoom(measure: MeasureAt, limits: Limits, points: list[SearchPoint]) -> Foun
         each = max(limits.first, min(int(each * min(max(need, 1.5), GROWTH)), room))
         each = -(-each // limits.first) * limits.first
 
-    # no part of the interval lies before the start; without a fit it is what brackets the root
-    ends = (fit.root - half, fit.root + half) if math.isfinite(half) else _bracketing(points)
+    # no part of the interval lies before the start; without a fit it is what brackets the root for sure
+    ends = fit.root - half, fit.root + half
+    if not math.isfinite(half):
+        sure = [(a.x, b.x) for a, b in _crossings(item for item in points if item.clear)]
+        ends = min(sure, key=lambda pair: pair[1] - pair[0], default=(-math.inf, math.inf))
     keep = max if limits.step > 0 else min
     value, lower, upper = (float(keep(x, limits.start)) for x in (fit.root, *ends))
     if lower == upper == limits.start:
@@ -245,19 +248,15 @@ def _zoom(measure: MeasureAt, limits: Limits, points: list[SearchPoint]) -> Foun
     return Found("found", value, lower, upper, fit.slope > 0, tuple(points), short)
 
 
-def _bracketing(points: Sequence[SearchPoint]) -> tuple[float, float]:
-    """The nearest two places between which y changes its sign for sure."""
-    ordered = sorted({item.x: item for item in points if item.clear}.values(), key=lambda item: item.x)
-    pairs = [(a.x, b.x) for a, b in itertools.pairwise(ordered) if np.sign(a.y) != np.sign(b.y)]
-    return min(pairs, key=lambda pair: pair[1] - pair[0], default=(-math.inf, math.inf))
+def _crossings(points: Iterable[SearchPoint]) -> list[tuple[SearchPoint, SearchPoint]]:
+    """Neighbours between which y changes its sign, the last of each place, in the order of places."""
+    ordered = sorted({item.x: item for item in points}.values(), key=lambda item: item.x)
+    return [(a, b) for a, b in itertools.pairwise(ordered) if np.sign(a.y) != np.sign(b.y)]
 
 
 def _secant(points: Sequence[SearchPoint]) -> CurveFit:
     """The root of the line through the two points that bracket it most closely."""
-    best = {item.x: item for item in points}
-    ordered = sorted(best.values(), key=lambda item: item.x)
-    pairs = [(a, b) for a, b in itertools.pairwise(ordered) if np.sign(a.y) != np.sign(b.y)]
-    a, b = min(pairs, key=lambda pair: abs(pair[0].y) + abs(pair[1].y))
+    a, b = min(_crossings(points), key=lambda pair: abs(pair[0].y) + abs(pair[1].y))
     slope = (b.y - a.y) / (b.x - a.x)
     return CurveFit(a.x - a.y / slope, math.inf, slope)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import ndtr, xlog1py, xlogy
@@ -120,12 +120,12 @@ def _scored(
 
 def detectable(curve: Curve, wanted: float = POWER) -> Detectable:
     """The minimum detectable effect of a curve; 0 for a test that rejects more often than that without an effect."""
-    value = curve.sd * _reach(np.array([curve.critical]), wanted)[0]
+    value = curve.sd * _reach(wanted, curve.critical)[0]
     if not value > 0:
         return Detectable(wanted, 0.0, 0.0, 0.0)
     effects, rejected, counts = np.array(curve.simulated).T
     best = float(_log_likelihood(curve.at(effects), rejected, counts))
-    reach = _reaches(wanted)
+    reach = _reach(wanted)
 
     def root(log: float) -> float:
         likely = _profile(value * float(np.exp(log)), reach, effects, rejected, counts)
@@ -176,23 +176,20 @@ def _log_likelihood(p: Floats, rejected: Floats, counts: Floats) -> Floats:
     return np.asarray((xlogy(rejected, p) + xlog1py(counts - rejected, -p)).sum(axis=-1))
 
 
-def _reach(criticals: Floats, wanted: float) -> Floats:
-    """The effects u, in standard deviations, that are found with a power; 0 where the size is above it.
+@lru_cache(maxsize=256)
+def _reach(wanted: float, critical: float | None = None) -> Floats:
+    """The effects u, in standard deviations, that are found with a power by a critical value or by each of `CRITICALS`;
+    0 where the size is above it.
 
     By halves: P rises in u.
     """
+    criticals = CRITICALS if critical is None else np.array([critical])
     low, high = np.zeros(criticals.shape), np.maximum(criticals, 0.0) + 10.0
     for _ in range(60):
         middle = (low + high) / 2
         below = power(middle, 1.0, criticals) < wanted
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return np.where(2 * ndtr(-criticals) < wanted, (low + high) / 2, 0.0)
-
-
-@cache
-def _reaches(wanted: float) -> Floats:
-    """Those of `CRITICALS`."""
-    return _reach(CRITICALS, wanted)
 
 
 def told_effect(effects: Floats, shares: Floats, counts: Floats, sd: float, wanted: float = POWER) -> Detectable | None:

@@ -176,7 +176,7 @@ def placebo_page(title: str, lines: Sequence[tuple[str, str]], document: Mapping
              True), ("placebos", document["placebo_mean"], low, high, False)]  # fmt: skip
     around = " with 1.96 of its own standard errors on either side" if document["se"] else ""
     caption = f"The filled mark is the estimate{around}, the other is the mean of the placebos with their middle 95%."
-    chart = dots("placebos", f"{document['term']} and its placebos", "estimate", rows, 0.0, caption)
+    chart = dots("placebos", f"{document['called']} and its placebos", "estimate", rows, 0.0, caption)
     return _answer_page(title, answer, chart_figure(chart, "h2"), [table], document["notes"], svg)
 
 

@@ -582,7 +582,8 @@ def test_the_treatment_is_called_as_its_column_or_its_label_and_may_be_asked_so(
     assert "Placebo test of park: did, scheme space" in said
     assert "Placebo estimates of park (did" in (out / "placebo.svg").read_text(encoding="utf-8")
     assert "Placebo test of park: did, scheme space" in (out / "placebo.html").read_text(encoding="utf-8")
-    assert json.loads((out / "placebo.json").read_text(encoding="utf-8"))["term"] == "did"
+    document = json.loads((out / "placebo.json").read_text(encoding="utf-8"))
+    assert (document["term"], document["called"]) == ("did", "park")
     assert "Placebo test of park" in words(here(*asked, "--term", "did").out)
     named = write(tmp_path, treated_share(0.5, 4), SPEC + '\n[output.labels]\npark = "Eco-park"\n')
     said = words(here(*command(named, "--draws", 99, "--store", tmp_path / "x.zarr")).out)

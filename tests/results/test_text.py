@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 from results import text
+from results.plots.chart import Chart
+from results.report import panel_pages
 from results.report.panel_pages import ANSWERS, MARKS, claim_chart, fidelity_chart, figure, marked, number, race_page
 from results.text import number as significant
 
@@ -105,6 +108,56 @@ def test_estimators_without_fits_stand_last_in_a_race() -> None:
     assert "In the set" in page
     assert re.findall("<(h[1-6])", page) == ["h1", "h2", "h2", "h2", "h2"]  # none is left out
     assert re.findall(">(0.75|not valid)<", page) == ["0.75", "not valid", "not valid"]
+
+
+@pytest.fixture
+def charts(monkeypatch: pytest.MonkeyPatch) -> list[Chart]:
+    """The pictures of the pages that a test makes."""
+    found: list[Chart] = []
+    drawn = panel_pages.chart_figure
+    monkeypatch.setattr(panel_pages, "chart_figure", lambda chart, head: found.append(chart) or drawn(chart, head))
+    return found
+
+
+def _marks(chart: Chart) -> list[tuple[str, list[float], bool]]:
+    """Names of rows with their values and interval ends, and which marks are filled."""
+    names = [name for _, name in chart.places.ticks]
+    points = [point for series in chart.panels[0].series for point in series.points]
+    assert [point.at for point in points] == list(range(len(names)))
+    return [(name, [round(x, 9) for x in (point.value, point.low, point.high)], point.clear)
+            for name, point in zip(names, points, strict=True)]  # fmt: skip
+
+
+def test_a_race_is_drawn_in_the_world_that_decides(charts: list[Chart]) -> None:
+    """With intervals of 95%, the one to use filled, none without fits."""
+    missing = dict.fromkeys(("bias", "bias_mcse", "coverage", "power"))
+    rows = [missing | {"world": world, "estimator": name, "rmse": rmse, "rmse_mcse": mcse, "valid": False}
+            for world, name, rmse, mcse in (("w", "x", None, None), ("w", "y", 2.0, 0.1), ("w", "z", 1.0, None),
+                                            ("v", "y", 9.0, 0.1))]  # fmt: skip
+    document = {"worlds": rows, "panel": [], "answer": "", "notes": [], "legend": "", "effect": 1.0, "best": "y"}
+    page = race_page(document, "w")
+    (chart,) = charts
+    assert _marks(chart) == [("z", [1.0, 1.0, 1.0], False), ("y", [2.0, 1.804003602, 2.195996398], True)]
+    assert chart.references == ((0.0, "0"),)
+    assert chart.title == "Misses in the world w"
+    assert re.findall("<h2[^>]*>([^<]*)", page)[0] == chart.title
+
+
+def test_placebos_are_drawn_beside_the_estimate_with_the_interval_of_its_test(charts: list[Chart]) -> None:
+    document = {"called": "reform", "term": "did", "estimate": 2.0, "se": 0.5, "placebo_mean": 0.1, "notes": [],
+                "placebo_quantiles": {"0.025": -1.0, "0.975": 1.5}}  # fmt: skip
+    lines = [("placebos", "9"), ("real estimate", "2.0"), ("share", "0.1"), ("p", "0.2")]
+    panel_pages.placebo_page("t", lines, document, "")
+    panel_pages.placebo_page("t", lines, document | {"se": None, "placebo_quantiles": {"0.025": -1.0}}, "")
+    whole, bare = charts
+    assert (whole.title, whole.places.label) == ("reform and its placebos", "")
+    ours = ("real estimate", [2.0, 1.020018008, 2.979981992], True)
+    assert _marks(whole) == [ours, ("placebos", [0.1, -1.0, 1.5], False)]
+    assert "1.96 of its own standard errors" in whole.caption
+    assert "standard errors" not in bare.caption
+    for _, (value, low, high), _ in _marks(bare):
+        assert np.isfinite(value)
+        assert np.isnan([low, high]).all()
 
 
 @pytest.mark.parametrize(("estimate", "said"), [(0.5, "80%: 0.8."), (-0.5, "80%: \N{MINUS SIGN}0.8.")])
