@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from estimators.core.estimator import Estimator
     from estimators.core.functions import estimator
     from estimators.linear.formula import formula
+    from estimators.permutation import Statistic
     from experiments.estimation import Tables, write_files
     from experiments.panel_spec.first_spec import example_panel
     from experiments.panel_spec.sections import Spec
@@ -272,14 +274,19 @@ def placebo(
     panel: Given,
     spec: Asked = None,
     *,
+    scheme: str = "space",
+    estimator: str = "did",
+    term: str | None = None,
+    draws: int = 1000,
+    statistic: Statistic = "raw",
+    seed: int | None = None,
     store: str | StorePath | None = None,
     client: object = None,
-    **choices: Any,
 ) -> PlaceboAnswer:
     """The test of `panelproof placebo`, e.g. placebo(panel, spec, scheme="strata:region", draws=9999).
 
-    choices: scheme, estimator, term, draws, statistic, seed, as of the command. store: where the draws are kept and
-    resumed; without it they stay in memory. client: a running Dask Client, as in `run`.
+    scheme, estimator, term, draws, statistic, seed: as of the command. store: where the draws are kept and resumed;
+    without it they stay in memory. client: a running Dask Client, as in `run`.
 
     >>> import panelproof as pp
     >>> found = pp.placebo(pp.example_panel(), scheme="space", draws=99)
@@ -292,7 +299,8 @@ def placebo(
     from results.store.bucket import store_path
 
     target = None if store is None else store_path(store)
-    ask = prepared(_read(panel, spec), target, **choices)
+    ask = prepared(_read(panel, spec), target, scheme=scheme, estimator=estimator, term=term, draws=draws,
+                   statistic=statistic, seed=seed)  # fmt: skip
     return test.answer(ask, run(ask.study, store=target, client=client))
 
 
@@ -319,15 +327,20 @@ def trust(
     spec: Asked = None,
     *,
     claim: str = "did",
+    errors: str | None = None,
+    effect: float | None = None,
+    budget: str | float = 60.0,
+    replications: int | None = None,
+    benchmarks: int = 64,
+    race: bool = True,
     out: str | Path | None = None,
-    budget: float = 60.0,
-    **choices: Any,
 ) -> dict[str, Any]:
     """What `panelproof trust` writes to trust.json, as plain data; `write_trust(found, folder)` writes the page.
 
-    out: a folder where the stores are kept and resumed; without it they stay in memory. budget: seconds of the
-    simulations. choices: errors (the type that you print), effect (the size that matters), replications (a cell, in
-    place of a budget).
+    errors: the type that you print. effect: the size that matters. budget: seconds of the simulations; replications: a
+    cell, in place of a budget. benchmarks: twins that show what bounds under unequal trends say of sound panels. race:
+    whether other estimators race on the twins. out: a folder where the stores are kept and resumed; without it they
+    stay in memory.
 
     >>> import panelproof as pp
     >>> found = pp.trust(pp.example_panel(30), replications=64)
@@ -341,17 +354,27 @@ def trust(
     from experiments.trust.evidence import RunContext
     from experiments.trust.trust import trust as judged
 
-    context = RunContext(None if out is None else Path(out))
-    return TrustCard(document(judged(_read(panel, spec), claim, budget=budget, context=context, **choices)))
+    found = judged(_read(panel, spec), claim, errors=errors, effect=effect, budget=budget, replications=replications,
+                   benchmarks=benchmarks, race=race, context=RunContext(_path(out, "trust")))  # fmt: skip
+    return TrustCard(document(found))
 
 
-def race(panel: Given, spec: Asked = None, *, claim: str = "did", budget: float = 120.0, **choices: Any) -> Race:
+def race(
+    panel: Given,
+    spec: Asked = None,
+    *,
+    claim: str = "did",
+    effect: float | None = None,
+    kinds: str | Estimator | Sequence[str | Estimator] = (),
+    budget: str | float = 120.0,
+    replications: int | None = None,
+) -> Race:
     """Race estimators of an effect on twins of a panel, and say which one to use; `show` prints it.
 
-    budget: seconds of the simulations. choices: effect (in the twins; by default as estimated), kinds (estimators that
-    race beside the claim's own, by kind, "module:Object" or as they are, such as a `formula`), replications (panels a
-    world, in place of a budget). The answer has `answer`
-    (sentences), `best`, `frame` (a row a world and estimator) and `panel` (what each says of the panel).
+    effect: in the twins; by default as estimated. kinds: estimators that race beside the claim's own, by kind,
+    "module:Object" or as they are, such as a `formula`; none = all that serve. budget: seconds of the simulations;
+    replications: panels a world, in place of a budget. The answer has `answer` (sentences), `best`, `frame` (a row a
+    world and estimator) and `panel` (what each says of the panel).
 
     >>> import panelproof as pp
     >>> found = pp.race(pp.example_panel(30), replications=64, kinds=["imputation"])
@@ -360,7 +383,7 @@ def race(panel: Given, spec: Asked = None, *, claim: str = "did", budget: float 
     """
     from experiments.trust.race import race as raced
 
-    return raced(_read(panel, spec), claim, budget=budget, **choices)
+    return raced(_read(panel, spec), claim, effect=effect, kinds=kinds, budget=budget, replications=replications)
 
 
 def solve(
@@ -373,18 +396,21 @@ def solve(
     high: float | None = None,
     precision: float = 0.02,
     budget: int = 200_000,
+    estimator: str | None = None,
+    term: str | None = None,
+    error: str | None = None,
+    seed: int | None = None,
     cluster: str | None = None,
     workers: int | None = None,
-    **chosen: Any,
 ) -> list[SearchAnswer]:
     """Where a measure reaches a level along a dial, as `panelproof solve`: an answer a cell of the other dials.
 
     goal: such as "power:0.8", or "mcse:coverage=0.003" for replications. study: one of yours, a built-in one by name,
     or a file. dial: effect, units, periods, treated, replications, or any that holds a number. out: a folder where
     every point is kept and resumed; without it they stay in memory. low, high: where the search begins and ends.
-    precision: half the interval over the answer. budget: replications of one answer. cluster, workers: as in `run`.
-    chosen: estimator, term, error, seed. Each answer has `value`, `lower`, `upper` (99%) and a `sentence`; `show`
-    prints them.
+    precision: half the interval over the answer. budget: replications of one answer. estimator, term, error: whose
+    measure; by default the first key term of the first estimator, with its main errors. cluster, workers: as in `run`.
+    Each answer has `value`, `lower`, `upper` (99%) and a `sentence`; `show` prints them.
 
     >>> import panelproof as pp
     >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), {"effect": [0.0]}, replications=64, block=64)
@@ -396,11 +422,10 @@ def solve(
     from experiments.search.solve import Search
     from experiments.study import study_of
 
-    folder, options = None if out is None else Path(out), Search(low, high, precision, budget)
-    seed = chosen.pop("seed", None)
-    return _searched(
-        solving(study_of(study).resized(seed=seed), goal, dial, folder, options, **chosen), cluster, workers
-    )
+    options, folder = Search(low, high, precision, budget), _path(out, "solve")
+    asked = solving(study_of(study).resized(seed=seed), goal, dial, folder, options,
+                    estimator=estimator, term=term, error=error)  # fmt: skip
+    return _searched(asked, cluster, workers)
 
 
 def breakdown(
@@ -415,9 +440,12 @@ def breakdown(
     to_second: float | None = None,
     precision: float = 0.02,
     budget: int = 200_000,
+    estimator: str | None = None,
+    term: str | None = None,
+    error: str | None = None,
+    seed: int | None = None,
     cluster: str | None = None,
     workers: int | None = None,
-    **chosen: Any,
 ) -> list[SearchAnswer]:
     """The smallest departure along a dial at which a measure passes a level, as `panelproof breakdown`.
 
@@ -435,11 +463,10 @@ def breakdown(
     from experiments.search.solve import Search
     from experiments.study import study_of
 
-    folder, options = None if out is None else Path(out), Search(low, high, precision, budget, to_second)
-    seed = chosen.pop("seed", None)
-    return _searched(
-        breaking(study_of(study).resized(seed=seed), measure, dial, second, folder, options, **chosen), cluster, workers
-    )
+    options, folder = Search(low, high, precision, budget, to_second), _path(out, "breakdown")
+    asked = breaking(study_of(study).resized(seed=seed), measure, dial, second, folder, options,
+                     estimator=estimator, term=term, error=error)  # fmt: skip
+    return _searched(asked, cluster, workers)
 
 
 def compare(a: str | StorePath | Store, b: str | StorePath | Store, alpha: float = 0.05) -> Comparison:
@@ -494,22 +521,18 @@ def init(
     from experiments.panel_spec.first_spec import first_spec, propose_spec, write_first_spec
     from sim.errors import refuse, type_problems
 
-    refuse(
-        [
-            *type_problems(panel, (str, Path, pd.DataFrame), "panel", where="init", allowed=TABLE),
-            *type_problems(Path() if out is None else out, (str, Path), "out", where="init", allowed="a path"),
-            *type_problems(weights, (str, Path, list, tuple), "weights", where="init", allowed="a path or more"),
-        ]
-    )
+    refuse([
+        *type_problems(panel, (str, Path, pd.DataFrame), "panel", where="init", allowed=TABLE),
+        *type_problems(weights, (str, Path, list, tuple), "weights", where="init", allowed="a path or more"),
+    ])  # fmt: skip
     files = (weights,) if isinstance(weights, str | Path) else tuple(weights)
-    folder = Path() if out is None else Path(out).parent
-
-    def proposed() -> str:
-        if isinstance(panel, str | Path):
-            return first_spec(panel, sheet, files, folder)
-        return propose_spec(panel.copy(), "table", weights=files, folder=folder)
-
-    return proposed() if out is None else write_first_spec(proposed, Path(out))
+    file = _path(out, "init")
+    folder = Path() if file is None else file.parent
+    if isinstance(panel, str | Path):
+        proposed = partial(first_spec, panel, sheet, files, folder)
+    else:
+        proposed = partial(propose_spec, panel.copy(), "table", weights=files, folder=folder)
+    return proposed() if file is None else write_first_spec(proposed, file)
 
 
 def replicate(
@@ -650,10 +673,13 @@ def __dir__() -> list[str]:
 
 def _read(panel: Given, spec: Asked) -> RealPanel:
     from experiments.panel_spec.spec import RealPanel
-    from sim.errors import refuse, type_problems
+    from sim.errors import bad, refuse, type_problems
     from sim.panel import Panel
 
     if isinstance(panel, RealPanel):
+        if spec is not None:
+            raise bad("a spec beside a panel that read_panel returned, which has its own", where="panelproof",
+                      allowed="a path or a table with its spec, or such a panel", remedy="leave it out")  # fmt: skip
         return panel
     if isinstance(panel, Panel):  # which knows no columns, and may have lost the spec
         refuse(type_problems(panel, RealPanel, "panel", where="panelproof", remedy="give what .panel was taken from",
@@ -661,6 +687,13 @@ def _read(panel: Given, spec: Asked) -> RealPanel:
     if spec is None:
         raise TypeError("a panel file or table needs its spec: pass the path of a SPEC.toml as the second argument")
     return read_panel(panel, spec)
+
+
+def _path(out: str | Path | None, where: str) -> Path | None:
+    from sim.errors import refuse, type_problems
+
+    refuse(type_problems(Path() if out is None else out, (str, Path), "out", where=where, allowed="a path"))
+    return None if out is None else Path(out)
 
 
 def _classes() -> dict[str, type]:

@@ -172,3 +172,25 @@ def test_what_is_given_is_handed_on(monkeypatch: Any, name: str, work: str, aske
     found, further = getattr(pp, name)(*asked, **choices)
     assert found == handed
     assert further == {key: value for key, value in choices.items() if key in ("with_data", "load_code")}
+
+
+@pytest.mark.parametrize(("name", "work", "choices"), [
+    ("placebo", "experiments.placebo.prepared", {"scheme": "time", "estimator": "sdm", "term": "w_did", "draws": 7,
+     "statistic": "studentised", "seed": 3}),
+    ("trust", "experiments.trust.trust.trust", {"errors": "iid", "effect": 0.1, "budget": "2m", "replications": 96,
+     "benchmarks": 1, "race": False}),
+    ("race", "experiments.trust.race.race", {"effect": 0.1, "kinds": ("bdm",), "budget": "2m", "replications": 96}),
+    ("solve", "experiments.search.searches.solving", {"estimator": "a", "term": "b", "error": "c"}),
+    ("breakdown", "experiments.search.searches.breaking", {"estimator": "a", "term": "b", "error": "c"}),
+])  # fmt: skip
+def test_every_choice_is_handed_on(monkeypatch: Any, name: str, work: str, choices: dict[str, Any]) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(work, lambda *some, **more: [given.append((some, more)), 1 / 0])
+    study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
+    asked = {"solve": ("power:0.8", study, "effect"), "breakdown": (study, "trend_gap")}.get(name, (CITIES,))
+    claim = {"claim": "sdm:did"} if name in ("trust", "race") else {}
+    with pytest.raises(ZeroDivisionError):
+        getattr(pp, name)(*asked, **choices, **claim)
+    ((some, more),) = given
+    assert {key: value for key, value in more.items() if key != "context"} == choices
+    assert not claim or some[1] == claim["claim"]

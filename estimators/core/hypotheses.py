@@ -398,7 +398,7 @@ def hypothesis_test(found: LinearHypothesis, estimate: Floats, covariance: TermC
         scale = np.sqrt(np.maximum(np.diagonal(variance), 0.0))  # whose units tell nothing of the rank
         scale = np.where(scale > 0, scale, 1.0)
         variance, distance = variance / np.outer(scale, scale), distance / scale
-        if np.linalg.matrix_rank(variance, hermitian=True) < count:
+        if np.linalg.matrix_rank(variance, rtol=1e-10, hermitian=True) < count:
             raise bad(f"{found.text!r}: the covariance of its combinations is singular", where="test",
                       allowed="fewer hypotheses than clusters", remedy="test fewer together")  # fmt: skip
         f = float(distance @ np.linalg.solve(variance, distance)) / count

@@ -168,6 +168,9 @@ def breaking(study: Study, measure: str, dial: str, second: str | None, folder: 
              **chosen: Any) -> tuple[Evaluator, Searching]:  # fmt: skip
     """The evaluator of a departure, or of a frontier of two, and the search with it; what is raised as of `solving`."""
     evaluator = evaluator_of(study, measure, folder, where="--measure", **chosen)
+    if second is None and options.second is not None:
+        raise bad("an end of a second dial, and no second dial", where="--to2", allowed="both, or neither",
+                  remedy="name it with --dial2, or leave --to2 out")  # fmt: skip
     if second is None:
         name = dial_of(study, dial, "--dial")
         check_possible(evaluator, name, settings_of_rest(study, [name]), options)

@@ -148,6 +148,10 @@ def question_of(text: str, layouts: Mapping[str, Layout], estimator: str | None,
 
     By default the first estimator's first key term with its main error type.
     """
+    refuse([
+        *type_problems(text, str, "measure", where=where, allowed='a text, such as "coverage:0.90"'),
+        *type_problems(estimator or "", str, "estimator", where="--estimator", allowed=one_of(layouts)),
+    ])  # fmt: skip
     problems: list[Problem] = []
     measure, _, level = text.partition(":")
     if measure not in MEASURES:

@@ -205,7 +205,10 @@ def claim_of(real: RealPanel, text: str = HEADLINE, error: str | None = None) ->
     Raises BadInput for a panel that cannot be estimated or has no time before adoption, and for what the spec does not
     give.
     """
-    refuse(type_problems(text, str, "claim", where="--claim", allowed="did, or TABLE:COLUMN:TERM such as 7:3:w_did"))
+    refuse([
+        *type_problems(text, str, "claim", where="--claim", allowed="did, or TABLE:COLUMN:TERM such as 7:3:w_did"),
+        *type_problems("" if error is None else error, str, "errors", where="--errors", allowed="an error type"),
+    ])  # fmt: skip
     _check_panel(real)
     place, term, choose = _read(real, text.strip())
     fitted = _found(real, place, term, text, choose)

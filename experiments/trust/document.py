@@ -37,7 +37,7 @@ from results.diagnosis.measures import Z95
 from results.report.panel_pages import marked, number, trust_page
 from results.store.disk import write_whole
 from results.text import above, in_columns, interval, probability, share
-from sim.errors import refuse, type_problems
+from sim.errors import Problem, refuse, type_problems
 
 AnswerOfVerdict = Literal["supported", "contradicted", "not decided", "no claim"]
 CLAIMED = max(LEVELS)  # p value up to which an effect is one that is claimed
@@ -327,7 +327,10 @@ MOST = 12  # lines of checks in the terminal
 
 def write_trust(held: Mapping[str, Any], folder: str | Path) -> list[Path]:
     """Write trust.json and trust.html; raises BadInput for what `trust` did not return, and for no folder."""
-    refuse([*type_problems(held, Mapping, "the answer", where="write_trust", allowed="what trust returned"),
+    lacks = isinstance(held, Mapping) and "verdict" not in held
+    problem = Problem("the answer has no verdict", "write_trust", "what trust returned", "correct it")
+    refuse([*type_problems(held, Mapping, "the answer", where="write_trust", allowed=problem.allowed),
+            *([problem] if lacks else []),
             *type_problems(folder, (str, Path), "folder", where="write_trust", allowed="a path")])  # fmt: skip
     return write_whole(Path(folder), {
         "trust.json": json.dumps(held, indent=1, ensure_ascii=False, allow_nan=False) + "\n",

@@ -283,7 +283,7 @@ def race(
     *,
     effect: float | None = None,
     kinds: str | Estimator | Sequence[str | Estimator] = (),
-    budget: float = 120.0,
+    budget: str | float = 120.0,
     replications: int | None = None,
     context: RunContext | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -295,7 +295,7 @@ def race(
     by a pilot; replications: in its place.
     Raises BadInput for claims that are no effect, unknown estimators, and panels of which no twin can be made.
     """
-    context, budget = context or RunContext(), seconds_of(budget)
+    context, seconds = context or RunContext(), seconds_of(budget)
     check_asked(effect, replications, "race")
 
     several = asked_estimators(kinds, "kinds", "race")  # raises BadInput for those that there are not
@@ -321,7 +321,7 @@ def race(
     lineup = Lineup.of(named, kinds, effect)
     if replications is not None:
         return lineup.run(dict.fromkeys(lineup.field, replications), context, say)
-    return lineup.run(lineup.replications(budget, context), context, say, until=lineup.begun + budget)
+    return lineup.run(lineup.replications(seconds, context), context, say, until=lineup.begun + seconds)
 
 
 # Who races.

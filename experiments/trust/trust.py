@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ from experiments.twins.twin import Twin, twin
 from results.diagnosis.power import Curve, Detectable, detectable, fitted_curve
 from results.store.store import BlockState
 from results.tables.records import Check, Record
-from sim.errors import BadInput, amount, bad
+from sim.errors import BadInput, amount, bad, refuse, type_problems
 from sim.streams import Streams
 from sim.world.context import LARGEST
 
@@ -55,6 +56,7 @@ TIMED = 128  # replications of a timed pilot
 REHEARSED = 512  # twins on which the checks run, and fewer where a budget allows no more for the claim itself
 NEARBY = 0.15  # share of the budget for worlds near the fitted one, and as much for the checks on twins
 RACE = 0.2  # share of the budget for a race of a few estimators
+BENCHMARKS = "a whole number from 0"
 RACED = 256  # panels of a race, at most
 RACING = "race "  # before the names of its estimators where replications are remembered
 
@@ -178,6 +180,9 @@ def trust(
     begin, context, ask = time.perf_counter(), context or RunContext(), Ask(**asked)  # type: ignore[arg-type]
     ask = replace(ask, budget=seconds_of(ask.budget))
     check_asked(ask.effect, ask.replications, "trust")
+    refuse(type_problems(ask.benchmarks, Integral, "benchmarks", where="trust", allowed=BENCHMARKS))
+    if ask.benchmarks < 0:
+        raise bad(f"benchmarks = {ask.benchmarks}", where="trust", allowed=BENCHMARKS, remedy="use 64")
     if ask.effect is not None and not 0 < abs(ask.effect) < LARGEST:
         raise bad(f"effect {ask.effect:g}", where="--effect",
                   allowed=f"a number other than 0, below {LARGEST:g} in size", remedy="correct it")  # fmt: skip

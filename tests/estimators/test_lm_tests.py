@@ -78,8 +78,8 @@ def brute_force(panel: Panel, replication: int, effects: tuple[str, ...]) -> tup
     y, *x = (one.variables[name][0].ravel() for name in ("y", *panel.roles.regressors))
     d = dummies(n, t, effects)
     z = np.column_stack([*x, d])
-    q = np.eye(n * t) - (d @ np.linalg.pinv(d) if effects else 0.0)
-    m = np.eye(n * t) - z @ np.linalg.pinv(z)
+    q = np.eye(n * t) - (d @ np.linalg.pinv(d, rcond=1e-10) if effects else 0.0)
+    m = np.eye(n * t) - z @ np.linalg.pinv(z, rcond=1e-10)
     lag = np.kron(np.eye(t), main_weights(panel).dense)
     a = q @ lag @ q
     noise, centre = np.trace(a @ a + a.T @ a), np.trace(a)

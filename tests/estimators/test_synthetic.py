@@ -476,7 +476,7 @@ def test_of_perfect_fits_the_shortest_is_chosen() -> None:
         on = w > 0
         assert on.sum() > 4  # more than a vertex has
         rows = np.vstack([b[row][:, on], np.ones(on.sum())])
-        least = np.linalg.pinv(rows) @ np.array([0.0, 0.0, 0.0, 1.0])
+        least = np.linalg.pinv(rows, rcond=1e-10) @ np.array([0.0, 0.0, 0.0, 1.0])
         np.testing.assert_allclose(w[on], least, atol=1e-8)
 
 

@@ -102,6 +102,7 @@ def of(cls: type, **settings: Any) -> Any:
     return made(**settings)
 
 
+SOLVE = {"goal": "power:0.8", "study": study(grid={}), "dial": "effect"}
 A_STUDY = {"name": "mine", "design": pp.Paper(), "estimators": (pp.TwoWayDID(),)}
 WRONG_TYPES: dict[str, tuple[Any, str]] = {
     "spec pairs": (lambda: pp.read_panel(TABLE, [("panel", 1)]), "spec is of the type list; allowed: the path of a"),  # type: ignore[arg-type]
@@ -152,6 +153,17 @@ WRONG_TYPES: dict[str, tuple[Any, str]] = {
     "no formats": (lambda: of(pp.write_files, document=tables(), folder="o", formats=None), "formats = None; allowed"),
     "no tables": (lambda: of(pp.write_files, document=TABLE, folder="o", formats="json"), "tables is of the type Data"),
     "no twin": (lambda: of(pp.write_twin, found=real(), folder="o"), "twin is of the type RealPanel; allowed"),
+    "half a trust": (lambda: of(pp.write_trust, held={"claim": 3}, folder="o"), "the answer has no verdict; allowed"),
+    "trust out": (lambda: of(pp.trust, panel=real(), out=3), "trust; out = 3; allowed: a path"),
+    "trust errors": (lambda: of(pp.trust, panel=real(), errors=3), "--errors; errors = 3; allowed: an error type"),
+    "benchmarks": (lambda: of(pp.trust, panel=real(), benchmarks=-1), "benchmarks = -1; allowed: a whole number"),
+    "benchmarks list": (lambda: of(pp.trust, panel=real(), benchmarks=[1]), "benchmarks is of the type list"),
+    "spec twice": (lambda: of(pp.twin, panel=real(), spec=3), "a spec beside a panel that read_panel returned"),
+    "solve out": (lambda: of(pp.solve, **SOLVE, out=3), "solve; out = 3; allowed: a path"),
+    "solve estimator": (lambda: of(pp.solve, **SOLVE, estimator=[1]), "estimator is of the type list; allowed: did"),
+    "breakdown out": (lambda: of(pp.breakdown, study=study(grid={}), dial="trend_gap", out=3), "breakdown; out = 3; "),
+    "breakdown measure": (lambda: of(pp.breakdown, study=study(grid={}), dial="trend_gap", measure=[1]), "measure is"),
+    "an end alone": (lambda: pp.breakdown(study(grid={}), "trend_gap", to_second=1.0), "--to2; an end of a second"),
     "no trust": (lambda: of(pp.write_trust, held=None, folder="o"), "answer = None; allowed: what trust returned"),
     "tables by number": (lambda: of(pp.show, answer=tables(), tables=2), "tables = 2; allowed: a text"),
     "init out": (lambda: of(pp.init, panel=TABLE, out=3), "out = 3; allowed: a path"),

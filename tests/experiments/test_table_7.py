@@ -599,7 +599,7 @@ def test_variance_inflation_of_the_treatments_lag(printed: tuple[int, Panel, Led
     units, periods = np.tile(np.eye(n), (t, 1))[:, 1:], np.repeat(np.eye(t), n, axis=0)[:, 1:]
     d = np.hstack([np.ones((n * t, 1)), units, periods])
     lags = np.kron(np.eye(t), panel.weights["w"].dense) @ x
-    q = np.eye(len(d)) - d @ np.linalg.pinv(d)
+    q = np.eye(len(d)) - d @ np.linalg.pinv(d, rcond=1e-10)
     others = q @ np.hstack([x, lags[:, 1:]])
     target = q @ lags[:, 0]
     rest = target - others @ np.linalg.lstsq(others, target)[0]

@@ -385,6 +385,7 @@ def test_it_opens_reports_and_is_verified(frozen: Path, capsys: pytest.CaptureFi
 
 
 def test_a_damaged_block_of_it_is_named_and_computed_again(frozen: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = [block.estimates for cell in range(2) for block in ZarrStore.open(frozen / "frozen.zarr").blocks(cell)]
     chunk = frozen / "frozen.zarr" / "did" / "inference" / "c" / "1" / "2" / "0" / "0" / "0"
     mark = frozen / "frozen.zarr" / "block_mark" / "c" / "0" / "1" / "0"
     for file in (chunk, mark):
@@ -395,7 +396,13 @@ def test_a_damaged_block_of_it_is_named_and_computed_again(frozen: Path, capsys:
         assert f"{place}: does not match its digest" in said
     assert run_here(frozen, "--accept-code-change") == 0
     store = ZarrStore.open(frozen / "frozen.zarr")
-    assert (store.content_hash(), [origin.blocks for origin in store.environments]) == (HASH, [5, 2])
+    assert [origin.blocks for origin in store.environments] == [5, 2]
+    after = [block.estimates for cell in range(2) for block in store.blocks(cell)]
+    assert len(before) == len(after) == 6
+    for number, (old, new) in enumerate(zip(before, after, strict=True)):
+        rel = 1e-9 if number in (1, 5) else 0.0  # what this processor computes again may round otherwise
+        for name, field in itertools.product(old, ("estimate", "se", "dof", "status")):
+            np.testing.assert_allclose(getattr(new[name], field), getattr(old[name], field), rtol=rel, err_msg=name)
 
 
 def test_run_writes_it_anew_and_computes_nothing(frozen: Path, capsys: pytest.CaptureFixture[str]) -> None:

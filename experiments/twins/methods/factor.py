@@ -103,7 +103,7 @@ class Interactive:
         rest = residuals - factors @ (factors.T @ residuals)
         raw = autoregression(rest[None], order)[0]
         outside = np.column_stack([np.ones(periods) / np.sqrt(periods), factors])
-        keep = np.eye(periods) - outside @ np.linalg.pinv(outside)
+        keep = np.eye(periods) - outside @ np.linalg.pinv(outside, rcond=1e-10)
         serial = unbiased_autoregression(raw, keep)
         serial = serial if digits is None else np.round(serial, digits)
         correlation = arma_matrix(tuple(serial), (), periods)

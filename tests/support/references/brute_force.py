@@ -198,7 +198,7 @@ def observed_hessian(
     """
     data = _stack(panel, next(iter(panel.weights.values())).dense, model, transform, effects)
     names, p = SPATIAL[model], data.z.shape[1]
-    annihilator = np.eye(len(data.y)) - data.d @ np.linalg.pinv(data.d)
+    annihilator = np.eye(len(data.y)) - data.d @ np.linalg.pinv(data.d, rcond=1e-10)
     identity = np.eye(len(data.w))
 
     def log_likelihood(values: NDArray[np.complex128]) -> complex:
