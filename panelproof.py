@@ -333,14 +333,15 @@ def trust(
     replications: int | None = None,
     benchmarks: int = 64,
     race: bool = True,
+    alone: bool = False,
     out: str | Path | None = None,
 ) -> dict[str, Any]:
     """What `panelproof trust` writes to trust.json, as plain data; `write_trust(found, folder)` writes the page.
 
     errors: the type that you print. effect: the size that matters. budget: seconds of the simulations; replications: a
     cell, in place of a budget. benchmarks: twins that show what bounds under unequal trends say of sound panels. race:
-    whether other estimators race on the twins. out: a folder where the stores are kept and resumed; without it they
-    stay in memory.
+    whether other estimators race on the twins. alone: without placebos, checks, worlds nearby and race. out: a folder
+    where the stores are kept and resumed; without it they stay in memory.
 
     >>> import panelproof as pp
     >>> found = pp.trust(pp.example_panel(30), replications=64)
@@ -355,7 +356,7 @@ def trust(
     from experiments.trust.trust import trust as judged
 
     found = judged(_read(panel, spec), claim, errors=errors, effect=effect, budget=budget, replications=replications,
-                   benchmarks=benchmarks, race=race, context=RunContext(_path(out, "trust")))  # fmt: skip
+                   benchmarks=benchmarks, race=race, alone=alone, context=RunContext(_path(out, "trust")))  # fmt: skip
     return TrustCard(document(found))
 
 

@@ -178,7 +178,7 @@ def test_what_is_given_is_handed_on(monkeypatch: Any, name: str, work: str, aske
     ("placebo", "experiments.placebo.prepared", {"scheme": "time", "estimator": "sdm", "term": "w_did", "draws": 7,
      "statistic": "studentised", "seed": 3}),
     ("trust", "experiments.trust.trust.trust", {"errors": "iid", "effect": 0.1, "budget": "2m", "replications": 96,
-     "benchmarks": 1, "race": False}),
+     "benchmarks": 1, "race": False, "alone": True}),
     ("race", "experiments.trust.race.race", {"effect": 0.1, "kinds": ("bdm",), "budget": "2m", "replications": 96}),
     ("solve", "experiments.search.searches.solving", {"estimator": "a", "term": "b", "error": "c"}),
     ("breakdown", "experiments.search.searches.breaking", {"estimator": "a", "term": "b", "error": "c"}),
