@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib import font_manager
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure as Canvas
 from matplotlib.text import Text
 from refusals import refuses
@@ -302,6 +303,51 @@ def test_the_slope_of_the_line_is_i_and_a_degree_is_as_long_everywhere() -> None
     assert chart.get_aspect() == pytest.approx(1.17283, abs=1e-5)  # 1 / cos(31.5 degrees), the middle of the map
 
 
+def test_labels_of_figure_2_are_those_of_significant_units_first_and_stand_beside_their_points() -> None:
+    usual, far = moran_plot(), np.linspace(0.4, 2.0, 8)
+    z, lag = np.r_[far, -far], np.r_[far[::-1] + far / 3, -far[::-1] - far / 3]
+    adjusted, pvalues = np.full(16, 0.6), np.full(16, 0.5)
+    adjusted[[0, 15]], pvalues[[0, 15]], pvalues[7] = 0.01, 0.001, 0.03  # 0 and 15 are clear, 7 weak
+    plot = replace(usual, z=z, lag=lag, quadrant=np.repeat([1, 3], 8), adjusted=adjusted, pvalues=pvalues)
+    assert np.argmax(np.abs(z * lag)[:8]) not in (0, 7)
+    moran_map._paint(canvas := Canvas(figsize=(9, 5)), plot)
+    labels = {text.get_text(): text for text in canvas.axes[0].texts if text.get_text() in plot.units}
+    least = 8 + int(np.argmax(np.abs(z * lag)[8:15]))
+    assert set(labels) == {plot.units[i] for i in (0, 7, 15, least)}
+    for i in (0, 7, 15, least):
+        text = labels[plot.units[i]]
+        x, y = text.get_position()
+        assert abs(y - lag[i]) < 0.2
+        assert (x > z[i]) == (text.get_ha() == "left")
+        assert abs(x - z[i]) < 0.2
+    assert {labels[plot.units[i]].get_ha() for i in (7, 15)} == {"left", "right"}, "away from the edge"
+
+
+def test_areas_of_the_map_are_filled_hatched_or_faint_and_points_have_their_degrees() -> None:
+    usual, square = moran_plot(), np.array([[0, 0], [0.9, 0], [0.9, 0.9], [0, 0.9], [0, 0]])
+    outlines = tuple((square + np.array([i % 4, i // 4]),) for i in range(16))
+    moran_map._paint(canvas := Canvas(), replace(usual, outlines=outlines, surroundings=((square + 5,),)))
+    around, *areas = canvas.axes[1].patches
+    assert to_rgba(around.get_facecolor())[3] == 0
+    for i, area in enumerate(areas):
+        name = moran_map.QUADRANTS[int(usual.quadrant[i])]
+        if i == 2:  # significant before adjustment alone
+            assert (to_rgba(area.get_edgecolor()), area.get_hatch()) == (to_rgba(COLOURS[name]), "/" * 8)
+            assert area.get_facecolor()[3] == 0
+        else:
+            fill = COLOURS[name] if i < 2 else moran_map.FAINT
+            assert (area.get_facecolor(), area.get_hatch()) == (to_rgba(fill), None)
+    corners = np.vstack([square + 5, *(ring for (ring,) in outlines)])
+    room = 0.03 * np.ptp(corners, axis=0)
+    ends = np.column_stack([corners.min(axis=0) - room, corners.max(axis=0) + room])
+    np.testing.assert_allclose([canvas.axes[1].get_xlim(), canvas.axes[1].get_ylim()], ends)
+    south_west = usual.places - np.array([101.5, 31.5])
+    moran_map._paint(canvas := Canvas(), replace(usual, places=south_west))
+    tick = {axis: getattr(canvas.axes[1], axis).get_major_formatter() for axis in ("xaxis", "yaxis")}
+    assert [tick["xaxis"](degree, None) for degree in (-1.0, 0.0, 1.0)] == ["1°W", "0°E", "1°E"]
+    assert [tick["yaxis"](degree, None) for degree in (-1.0, 0.0, 1.0)] == ["1°S", "0°N", "1°N"]
+
+
 def test_moran_plots_without_places_of_other_weights_with_odd_names_and_outlines_in_degrees_or_metres() -> None:
     usual, square = moran_plot(), np.array([[0, 0], [0.9, 0], [0.9, 0.9], [0, 0.9], [0, 0]])
     figure = moran_figure(replace(usual, places=None))
@@ -568,6 +614,30 @@ def test_of_many_dates_those_with_the_most_cells_are_drawn_and_it_is_said() -> N
     few = synth.paths_figure(plot({20: 5, 21: 9}))
     assert "dates of adoption are drawn" not in few.caption
     assert "observed" in texts(few.svg)  # and no mean: one unit a date
+
+
+@pytest.mark.parametrize("level", [0.0, 1e7])
+@pytest.mark.parametrize(("dates", "columns"), [({20: 8}, 1), ({20: 5, 21: 9}, 2), ({20: 5, 21: 7, 22: 9}, 2)])
+def test_plots_of_dates_stand_side_by_side_each_with_its_words_in_its_own_place(
+    dates: dict[int, int], columns: int, level: float
+) -> None:
+    drawn = plot(dates)
+    paths = tuple(replace(one, observed=one.observed + level, synthetic=one.synthetic + level) for one in drawn.paths)
+    drawn = replace(drawn, paths=paths)
+    width, height = drawn.size
+    with paper.house_style("paths"):
+        synth._paint(canvas := Canvas(figsize=(width / 72, height / 72), dpi=72), drawn)
+        charts = [axes for axes in canvas.axes if len(axes.lines) > 1]
+        around = [axes.get_tightbbox() for axes in charts]
+    assert len(charts) == len(dates)
+    for index, (axes, words) in enumerate(zip(charts, around, strict=True)):
+        row, column = divmod(index, columns)
+        box = axes.get_window_extent()
+        assert words is not None
+        left, right = column * width / columns, (column + 1) * width / columns
+        assert left - 0.5 <= words.x0 < box.x0 < box.x1 < right, "in its column, with the words of its axis"
+        bottom = height - synth.TITLE - (row + 1) * drawn.block[1]
+        assert bottom - 0.5 <= box.y0 < words.y1 <= bottom + drawn.block[1] + 0.5, "in its row"
 
 
 def test_periods_that_are_apart_and_odd_names() -> None:
