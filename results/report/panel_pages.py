@@ -96,8 +96,9 @@ def claim_chart(held: Mapping[str, Any]) -> Chart:
     errors = sorted((row for row in held["errors"] if row["lower"] is not None), key=lambda row: not row["recommended"])
     rows = [(plain_error(row["se_type"]), row["estimate"], row["lower"], row["upper"], row["recommended"])
             for row in errors[:MOST_ROWS]]  # fmt: skip
-    rows += [(row["estimator"], row["estimate"], row["lower"], row["upper"], False) for row in held["race"][:MOST_ROWS]
-             if row["lower"] is not None and row["estimate"] != held["claim"]["estimate"]]  # fmt: skip
+    others = held["race"][1:MOST_ROWS]  # the claim's own estimator is the first
+    rows += [(row["estimator"], row["estimate"], row["lower"], row["upper"], False) for row in others
+             if row["lower"] is not None]  # fmt: skip
     caption = "95% intervals of the claim by error type; the filled mark has the one to print."
     caption += " Below them what other estimators say of the panel." if len(rows) > len(errors[:MOST_ROWS]) else ""
     claim = held["claim"]

@@ -84,6 +84,15 @@ def test_the_error_type_to_print_is_the_first_of_six() -> None:
     claim = {"term": "did", "text": "Policy", "outcome": "y", "estimate": 1.0}
     chart = claim_chart({"errors": rows, "race": [], "claim": claim})
     assert "".join(name for _, name in chart.places.ticks) == "gabcde"
+    (panel,) = chart.panels
+    assert [point.clear for point in panel.points] == [True, *[False] * 5], "the one to print is filled"
+    assert "other estimators" not in chart.caption
+    raced = [{"estimator": name, "estimate": 1.0, "lower": low, "upper": 2.0}
+             for name, low in (("did", 0.0), ("two-stage", None), ("imputation", 0.5))]  # fmt: skip
+    held = {"errors": rows[:2] + rows[-1:], "race": raced, "claim": claim}
+    names = [name for _, name in claim_chart(held).places.ticks]
+    assert names == ["g", "a", "b", "imputation"], "the claim's own once, one without an interval never"
+    assert "other estimators" in claim_chart(held).caption
     other = claim_chart({"errors": rows, "race": [], "claim": claim | {"term": "w_did", "text": "7:3:w_did"}})
     assert (chart.title, other.title) == ("Policy on y", "w_did on y")
 
