@@ -81,13 +81,15 @@ def cluster_span(
     (T, N)."""
     groups = tuple(total.error.partition(":")[2:])
     inside = nested_in(groups, effects, panel)
-    mask, codes = observed_mask(panel) > 0, total.cells[0]
-    cells = (np.flatnonzero((codes == g) & mask) for g in range(int(codes.max()) + 1))
+    seen = np.flatnonzero(observed_mask(panel) > 0)
+    codes = np.reshape(total.cells[0], -1)[seen]
+    counts = np.bincount(codes)
+    cells = np.split(seen[np.argsort(codes, kind="stable")], np.cumsum(counts[counts > 0])[:-1])
     outside = tuple(effect for effect in effects if effect not in inside)
     nested = transform_of(inside, panel, constant=False, root=root)
     columns = effect_columns(panel, outside, constant=constant and not effects)
     columns = columns if root is None else columns * root
-    return nested, orthonormal(nested(columns), columns), tuple(each for each in cells if len(each))
+    return nested, orthonormal(nested(columns), columns), tuple(cells)
 
 
 def effect_columns(panel: Panel, effects: tuple[str, ...], *, constant: bool = False) -> Floats:

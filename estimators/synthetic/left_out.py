@@ -211,7 +211,7 @@ def fit_samples(
 
 
 PROBLEMS_AT_ONCE = 256
-NUMBERS = 2**20  # of arrays (P, N, N) that are worked on together
+NUMBERS = 2**17  # of arrays (P, N, N) that are worked on together
 LEVERAGE = 1e-6  # what must be left of 1 without a row or column, for the formula
 
 
@@ -232,35 +232,46 @@ class WithoutUnits:
         """The estimate without each unit, (P, N); units of neither side leave it as it is, NaN where there is none."""
         own, n = self.block.treated > 0, self.block.treated.sum(axis=1)[:, None]
         compared = self.block.controls > 0
-        units, periods = self._units(), self._periods()
+        periods = self._periods()
         with np.errstate(divide="ignore", invalid="ignore"):
-            treated = np.where(own, np.where(n > 1, -self.fit.contrasts / (n - 1), np.nan), 0.0)
-            if self.how.periods == "none":
-                means = np.matmul(units, self.fit.contrasts[:, :, None])[:, :, 0]  # after adoption alone, (P, N)
-                return np.where(own | compared, treated - means, self.fit.estimate[:, None])
-            after = np.matmul(units, self.change[:, :, None])[:, :, 0]
-            before = np.vecdot(np.matmul(units, self.centred.transpose(0, 2, 1)), periods)
-        return np.where(own | compared, treated - after + before, self.fit.estimate[:, None])
+            found = np.where(own, np.where(n > 1, -self.fit.contrasts / (n - 1), np.nan), 0.0)  # of the treated
+            for missing in self._missing:
+                units = self._units(missing)
+                if self.how.periods == "none":
+                    found[:, missing] -= np.matmul(units, self.fit.contrasts[:, :, None])[:, :, 0]  # after adoption
+                    continue
+                found[:, missing] -= np.matmul(units, self.change[:, :, None])[:, :, 0]
+                before = np.matmul(units, self.centred.transpose(0, 2, 1))
+                found[:, missing] += np.vecdot(before, periods[:, missing])
+        return np.where(own | compared, found, self.fit.estimate[:, None])
 
-    def _units(self) -> Floats:
-        """Weights of units (P, N, N): those without unit i in row i."""
+    @property
+    def _missing(self) -> list[Codes]:
+        """Units that are left out one by one, in parts: so many that their weights fit into a cache."""
+        units = np.arange(self.fit.units.shape[1])
+        step = max(1, NUMBERS // len(units))
+        return [units[start : start + step] for start in range(0, len(units), step)]
+
+    def _units(self, missing: Codes) -> Floats:
+        """Weights of units (P, M, N): those without the unit `missing[i]`, (M,), in row i."""
         own, compared = self.block.treated > 0, self.block.controls > 0
         whole = self.fit.units
-        out = np.repeat(whole[:, None], whole.shape[1], axis=1)
+        out = np.repeat(whole[:, None], len(missing), axis=1)
         if self.how.units == "equal":
             alone = compared.sum(axis=1)[:, None, None]
-            itself = np.eye(whole.shape[1], dtype=bool) & compared[:, :, None]
+            itself = (missing[:, None] == np.arange(whole.shape[1])) & compared[:, missing, None]
             with np.errstate(divide="ignore", invalid="ignore"):
-                return np.where(compared[:, :, None] & ~itself, compared[:, None] / (alone - 1), out) * ~itself
+                return np.where(compared[:, missing, None] & ~itself, compared[:, None] / (alone - 1), out) * ~itself
         changed = (compared & (whole > 0)) | (own & (own.sum(axis=1) > 1)[:, None])
         several = compared.sum(axis=1) > 1
-        out[~several[:, None] & compared] = np.nan
-        changed &= several[:, None] | own
+        out[~several[:, None] & compared[:, missing]] = np.nan
+        changed = (changed & (several[:, None] | own))[:, missing]
         if self.how.penalised:
-            changed &= ~self._penalised_units(out, changed)
-        panels, missing = np.nonzero(changed)
+            changed &= ~self._penalised_units(out, changed, missing)
+        panels, places = np.nonzero(changed)
         for start in range(0, len(panels), PROBLEMS_AT_ONCE):  # NaN where there is no optimum
-            rows, unit = panels[start : start + PROBLEMS_AT_ONCE], missing[start : start + PROBLEMS_AT_ONCE]
+            rows, place = panels[start : start + PROBLEMS_AT_ONCE], places[start : start + PROBLEMS_AT_ONCE]
+            unit = missing[place]
             line, treated = np.arange(len(rows)), own[rows, unit]
             base, eligible = self.base[rows], compared[rows]
             left = np.maximum(self.block.treated[rows].sum(axis=1) - 1, 1)
@@ -269,11 +280,11 @@ class WithoutUnits:
             eligible[line, unit] = False
             penalty = np.broadcast_to((np.square(self.block.zeta) * self.block.date)[rows, None], eligible.shape)
             weights, optimal = simplex_least_squares(base, penalty, eligible, whole[rows] > 0)
-            out[rows, unit] = np.where(optimal[:, None], weights, np.nan)
+            out[rows, place] = np.where(optimal[:, None], weights, np.nan)
         return out
 
-    def _penalised_units(self, out: Floats, changed: Flags) -> Flags:
-        """Put weights into `out` (P, N, N) where the dual finds them; says where, (P, N)."""
+    def _penalised_units(self, out: Floats, changed: Flags, missing: Codes) -> Flags:
+        """Put weights into `out` (P, M, N) where the dual finds them; says where, (P, M)."""
         compared = self.block.controls > 0
         d = np.square(self.block.zeta) * self.block.date
         squares = np.where(compared, np.square(self.base).sum(axis=1), 0.0)
@@ -282,12 +293,14 @@ class WithoutUnits:
         scale = np.where(usable, scale, 1.0)
         c = np.where(usable[:, None, None], self.base, 0.0) / np.sqrt(scale)[:, None, None]
         c, d = np.concatenate([c, compared[:, None] * 1.0], axis=1), np.where(usable, d / scale, 1.0)
-        known = _downdated_units(c, d, self.fit.units > 0, compared, changed & compared & usable[:, None], out)
+        asked = changed & compared[:, missing] & usable[:, None]
+        known = _downdated_units(c, d, self.fit.units > 0, compared, missing, asked, out)
         if c.shape[1] > c.shape[2]:
             return known
-        rows, missing = np.nonzero(changed & ~known & usable[:, None])
+        rows, places = np.nonzero(changed & ~known & usable[:, None])
         for start in range(0, len(rows), PROBLEMS_AT_ONCE):
-            at, unit = rows[start : start + PROBLEMS_AT_ONCE], missing[start : start + PROBLEMS_AT_ONCE]
+            at, place = rows[start : start + PROBLEMS_AT_ONCE], places[start : start + PROBLEMS_AT_ONCE]
+            unit = missing[place]
             line, own = np.arange(len(at)), self.block.treated[at, unit] > 0
             remaining, columns = np.maximum(self.block.treated[at].sum(axis=1) - 1, 1), c[at]
             columns[:, :-1] += (columns[line, :-1, unit] * (own / remaining)[:, None])[:, :, None]
@@ -298,8 +311,8 @@ class WithoutUnits:
             u, arrived = by_dual(columns, np.broadcast_to(d[at, None], allowed.shape), allowed, near)
             total = u.sum(axis=1)
             arrived &= total > 0
-            out[at[arrived], unit[arrived]] = u[arrived] / total[arrived, None]
-            known[at[arrived], unit[arrived]] = True
+            out[at[arrived], place[arrived]] = u[arrived] / total[arrived, None]
+            known[at[arrived], place[arrived]] = True
         return known
 
     def _periods(self) -> Floats:
@@ -365,8 +378,10 @@ class WithoutUnits:
 
 
 @np.errstate(divide="ignore", invalid="ignore")  # of those that are not asked for
-def _downdated_units(c: Floats, d: Floats, inside: Flags, compared: Flags, asked: Flags, out: Floats) -> Flags:
-    """Put weights without controls into `out` (P, N, N) where no sign turns wrong; says where, (P, N).
+def _downdated_units(
+    c: Floats, d: Floats, inside: Flags, compared: Flags, missing: Codes, asked: Flags, out: Floats
+) -> Flags:
+    """Put weights without one control each, `missing` (M,), into `out` (P, M, N) where no sign turns wrong; says where.
 
     With K = d I + sum over columns with weight of c_j c_j', K x = e, s = C'x and u = max(0, s), without column i s
     moves by C'K^-1 c_i s_i / (1 - c_i'K^-1 c_i) (see `synthetic.simplex`).
@@ -375,14 +390,14 @@ def _downdated_units(c: Floats, d: Floats, inside: Flags, compared: Flags, asked
     np.einsum("pii->pi", matrix)[:] += d[:, None]
     target = np.zeros((len(c), c.shape[1], 1))
     target[:, -1] = 1.0
-    solved = np.linalg.solve(matrix, np.concatenate([target, c], axis=2))
+    solved = np.linalg.solve(matrix, np.concatenate([target, c[:, :, missing]], axis=2))
     s = np.matmul(solved[:, None, :, 0], c)[:, 0]
     reach = np.matmul(solved[:, :, 1:].transpose(0, 2, 1), c)
-    left = 1 - np.einsum("pii->pi", reach)
+    left = 1 - reach[:, np.arange(len(missing)), missing]
     far = left > LEVERAGE
-    reach *= (s / np.where(far, left, 1.0))[:, :, None]
+    reach *= (s[:, missing] / np.where(far, left, 1.0))[:, :, None]
     reach += s[:, None]
-    others = ~np.eye(inside.shape[1], dtype=bool)
+    others = missing[:, None] != np.arange(inside.shape[1])
     kept = inside[:, None] & others
     wrong = (kept ^ (reach > 0)) & compared[:, None] & others
     known = asked & far & ~wrong.any(axis=2)

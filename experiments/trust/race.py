@@ -68,6 +68,7 @@ SAMPLES = 999  # of the bootstrap behind the model confidence set
 LEAST, MOST = TILE, 2048  # replications of an estimator in a world
 ENOUGH = 64  # replications from which an estimator may be recommended
 SOON = 1.0  # seconds that a longer pilot may take
+LONG = 5.0  # seconds of a panel from which on the pilot ends: many at once would not be quicker
 WORLDS_NEARBY = 8  # in which the recommended estimator is held against the claim's own
 FOR_NEARBY = 0.25  # of the time of a race is left for them
 NONE = float("nan")
@@ -434,6 +435,8 @@ def cost_of(study: Study) -> float:
         with contextlib.suppress(Exception):  # the race counts it
             estimator(first_rows(panel, rows), runner.streams_of(estimator, 0, rows))
         spent.append(time.perf_counter() - begin)
+        if spent[-1] > LONG * rows:
+            return spent[-1] / rows
     if TILE * (once := (spent[2] - spent[1]) / 2) > SOON:
         return once
     for count in (TILE, UNIT):

@@ -244,6 +244,10 @@ def test_a_pilot_of_slow_fits_is_short_and_leaves_out_what_the_first_one_costs()
     with mock.patch.object(CellRunner, "run", side_effect=AssertionError("a whole tile is fitted")):
         assert 0.04 < race_module.cost_of(slow) < 0.3
     assert race_module.cost_of(quick) < 0.02
+    with mock.patch.object(race_module, "LONG", 0.5), mock.patch.object(Slow, "__call__", autospec=True) as fitted:
+        fitted.side_effect = lambda *asked: time.sleep(0.6)
+        assert 0.6 <= race_module.cost_of(slow) < 5.0
+    assert fitted.call_count == 1, "one fit of many seconds tells enough"
 
 
 LOADED = World("race", units=60, dates=((7, 15),))  # units that are treated load more on a factor
