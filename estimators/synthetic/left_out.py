@@ -232,10 +232,11 @@ class WithoutUnits:
         """The estimate without each unit, (P, N); units of neither side leave it as it is, NaN where there is none."""
         own, n = self.block.treated > 0, self.block.treated.sum(axis=1)[:, None]
         compared = self.block.controls > 0
-        periods = self._periods()
+        periods, every = self._periods(), np.arange(self.fit.units.shape[1])
+        parts = np.split(every, every[:: max(1, NUMBERS // len(every))][1:])  # their weights fit into a cache
         with np.errstate(divide="ignore", invalid="ignore"):
             found = np.where(own, np.where(n > 1, -self.fit.contrasts / (n - 1), np.nan), 0.0)  # of the treated
-            for missing in self._missing:
+            for missing in parts:
                 units = self._units(missing)
                 if self.how.periods == "none":
                     found[:, missing] -= np.matmul(units, self.fit.contrasts[:, :, None])[:, :, 0]  # after adoption
@@ -244,13 +245,6 @@ class WithoutUnits:
                 before = np.matmul(units, self.centred.transpose(0, 2, 1))
                 found[:, missing] += np.vecdot(before, periods[:, missing])
         return np.where(own | compared, found, self.fit.estimate[:, None])
-
-    @property
-    def _missing(self) -> list[Codes]:
-        """Units that are left out one by one, in parts: so many that their weights fit into a cache."""
-        units = np.arange(self.fit.units.shape[1])
-        step = max(1, NUMBERS // len(units))
-        return [units[start : start + step] for start in range(0, len(units), step)]
 
     def _units(self, missing: Codes) -> Floats:
         """Weights of units (P, M, N): those without the unit `missing[i]`, (M,), in row i."""
